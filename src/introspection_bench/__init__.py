@@ -1,0 +1,72 @@
+"""Can a language model notice a thought that was put into it?
+
+``introspection_bench`` runs the concept-injection protocol of Lindsey 2026 (arXiv 2601.01828) on any decoder-only
+model, through interchangeable backends, with judges whose error is known and exact statistics.
+
+Names are imported when they are first used, so that ``import introspection_bench`` loads neither torch nor any
+backend.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    # Each name again for type checkers and editors; tests/test_package.py compares both lists.
+    from .concepts import Concept, ConceptSet, Pair, load_concepts
+    from .errors import IntrospectionBenchError
+    from .injection import Injection, Receipt, Span, Unit
+    from .injectors import Completion, Injector, ModelInfo, Request, open_injector
+    from .judges import Judge, Rubric, load_rubric, open_judge
+    from .scaffolds import (
+        LINDSEY,
+        LINDSEY_405B,
+        THINKING_ABOUT,
+        Anchor,
+        RenderedPrompt,
+        Scaffold,
+        Turn,
+        load_scaffold,
+    )
+    from .trials import Reply, Sampling, TrialKey, TrialRecord, Verdict
+    from .vectors import ConceptVector, Provenance
+
+    __version__: str
+
+_HOMES = {
+    "concepts": ("Concept", "ConceptSet", "Pair", "load_concepts"),
+    "errors": ("IntrospectionBenchError",),
+    "injection": ("Injection", "Receipt", "Span", "Unit"),
+    "injectors": ("Completion", "Injector", "ModelInfo", "Request", "open_injector"),
+    "judges": ("Judge", "Rubric", "load_rubric", "open_judge"),
+    "scaffolds": (
+        "LINDSEY",
+        "LINDSEY_405B",
+        "THINKING_ABOUT",
+        "Anchor",
+        "RenderedPrompt",
+        "Scaffold",
+        "Turn",
+        "load_scaffold",
+    ),
+    "trials": ("Reply", "Sampling", "TrialKey", "TrialRecord", "Verdict"),
+    "vectors": ("ConceptVector", "Provenance"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605  # computed: _HOMES is the one list of public names
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("introspection-bench")
+    if name in _HOME_OF:
+        return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

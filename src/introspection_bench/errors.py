@@ -1,0 +1,116 @@
+"""Every exception that the package raises.
+
+One base class, so that a caller can catch all of them; each class also derives from the builtin that a caller
+would otherwise expect. Messages are made by :func:`explain`, so that each says which argument, what was
+required, what came, and what to do.
+"""
+
+from __future__ import annotations
+
+
+def explain(argument: str, *, required: str, got: object, hint: str) -> str:
+    """Return one error text in the house form: argument, requirement, value that came, and the way out."""
+    shown = got if isinstance(got, str) else repr(got)
+    if len(shown) > 300:
+        shown = shown[:300] + "…"
+    return f"{argument}: required {required}; got {shown}. {hint}"
+
+
+class IntrospectionBenchError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConceptError(IntrospectionBenchError, ValueError):
+    """A concept or a set of concepts is not usable."""
+
+
+class VectorError(IntrospectionBenchError, ValueError):
+    """A concept vector has the wrong shape, holds NaN, or does not fit the model."""
+
+
+class VectorFileError(VectorError, OSError):
+    """A vector file is missing, truncated, or not one of ours."""
+
+
+class InjectionError(IntrospectionBenchError, ValueError):
+    """An injection is not well formed: unit, magnitude or span."""
+
+
+class LayerError(InjectionError, IndexError):
+    """A layer index is outside the model."""
+
+
+class EmptySpanError(InjectionError):
+    """A span steers no position of the prompt it was resolved against."""
+
+
+class SilentInjectionError(IntrospectionBenchError, RuntimeError):
+    """A reply came back without proof that its injection happened as specified."""
+
+
+class ScaffoldError(IntrospectionBenchError, ValueError):
+    """A scaffold can't be built or rendered."""
+
+
+class AnchorNotFoundError(ScaffoldError, LookupError):
+    """A named place of a scaffold is not in the rendered tokens."""
+
+
+class ModelError(IntrospectionBenchError, ValueError):
+    """A model was loaded, but is not one that can be steered or sampled as asked."""
+
+
+class ModelNotFoundError(ModelError, FileNotFoundError):
+    """A model name, folder or file leads nowhere."""
+
+
+class CaptureError(IntrospectionBenchError, RuntimeError):
+    """Activations that were asked for did not come back."""
+
+
+class UnknownNameError(IntrospectionBenchError, LookupError):
+    """No backend, judge, rubric, scaffold or concept set has this name."""
+
+
+class PluginError(IntrospectionBenchError, ValueError):
+    """Two distributions claim one plugin name, or a plugin is not what it claims to be."""
+
+
+class BackendUnavailableError(IntrospectionBenchError, ImportError):
+    """A backend or judge exists, but what it needs is not installed."""
+
+
+class SpecError(IntrospectionBenchError, ValueError):
+    """A sweep, a grid or a TOML file is wrong; the message names the key."""
+
+
+class StoreError(IntrospectionBenchError, RuntimeError):
+    """The run's SQLite file can't be read or written as asked."""
+
+
+class StoreMismatchError(StoreError, ValueError):
+    """The store was made by another grid or another model."""
+
+
+class JudgeError(IntrospectionBenchError, RuntimeError):
+    """A judge can't be used at all (a single failed judgement is an unscored verdict, not an error)."""
+
+
+class RubricError(JudgeError, ValueError):
+    """A rubric file is malformed."""
+
+
+class CostLimitError(JudgeError):
+    """Judging would cost more than the caller allowed."""
+
+
+class ResultsFormatError(IntrospectionBenchError, ValueError):
+    """A results file is malformed; the message names the record and the field."""
+
+
+class AnalysisError(IntrospectionBenchError, ValueError):
+    """A statistic was asked of data that can't carry it."""
+
+
+class IntrospectionBenchWarning(UserWarning):
+    """Something went on that a reader of the results should know of."""

@@ -1,0 +1,207 @@
+"""The Injector port: what every backend must do, and the checks that none can skip."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Self
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CaptureError, LayerError, SpecError, VectorError, explain
+from ..freezing import frozen_tuple
+from ..injection import Injection, Receipt, check_receipt
+from ..scaffolds import RenderedPrompt, Tokenizer
+from ..trials import Reply, Sampling
+
+
+@attrs.frozen
+class ModelInfo:
+    """What an injector found when it opened the model.
+
+    ``fingerprint`` identifies weights, configuration, tokenizer and dtype; ``n_layers`` counts decoder blocks;
+    ``hidden_size`` is the width of the residual stream; ``dtype`` that of the stream ("float32", "bfloat16").
+    """
+
+    name: str
+    fingerprint: str
+    n_layers: int
+    hidden_size: int
+    dtype: str
+
+
+@attrs.frozen
+class Request:
+    """One reply to make. ``injection`` None is a control; ``seed`` is the trial's own.
+
+    ``capture_layers`` asks for the residual stream that leaves those blocks, injection included, at every
+    position that is processed: the prompt and all sampled tokens but the last.
+    """
+
+    prompt: RenderedPrompt
+    injection: Injection | None
+    sampling: Sampling
+    seed: int = 0
+    capture_layers: tuple[int, ...] = attrs.field(converter=frozen_tuple, default=())
+
+
+@attrs.frozen
+class Completion:
+    """The answer to ``requests[index]``.
+
+    ``residuals`` has the shape (len(capture_layers), prompt tokens + sampled tokens - 1, hidden_size), float32;
+    None where nothing was to be captured.
+    """
+
+    index: int
+    reply: Reply
+    receipt: Receipt
+    residuals: npt.NDArray[np.float32] | None = attrs.field(default=None, eq=False, repr=False)
+
+
+class Injector(abc.ABC):
+    """A model that can be steered and sampled.
+
+    The contract, which ``introspection_bench.testing`` checks:
+
+    - Site: an injection at layer L is added to the residual stream that leaves decoder block L (0-based), before
+      the final norm, at exactly the positions of its span; :func:`introspection_bench.injection.delta_length`
+      in float32 gives the length, the delta is cast to the stream's dtype and added.
+    - Requests are independent: a request's reply depends neither on the other requests of the call nor on their
+      order (beyond the floating-point effects of batching), and an earlier request never alters a later one.
+    - Magnitude 0 and ``injection=None`` are bit-identical.
+    - Every completion carries a receipt made inside the forward passes.
+    - Prompts are token ids: nothing is added to them.
+
+    A backend implements :meth:`open`, :attr:`model`, :attr:`tokenizer`, :meth:`_generate` and :meth:`_capture`,
+    and overrides :meth:`close` where it holds something. The public methods validate first, so that a wrong
+    request raises before any forward pass.
+    """
+
+    #: The registry name of the backend; part of every trial's key.
+    name: ClassVar[str]
+
+    @classmethod
+    @abc.abstractmethod
+    def open(cls, model: Any) -> Self:
+        """Open a model; a subclass adds its own options by explicit keyword."""
+
+    @property
+    @abc.abstractmethod
+    def model(self) -> ModelInfo:
+        """What was opened."""
+
+    @property
+    @abc.abstractmethod
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer."""
+
+    @abc.abstractmethod
+    def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
+        """Yield one completion per request, in any order, each as soon as it is finished."""
+
+    @abc.abstractmethod
+    def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Return the unsteered residuals at each prompt's last token: (prompts, layers, hidden_size)."""
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
+        """Yield a completion for each request, as it finishes, in any order.
+
+        All requests are validated before the first forward pass: :class:`VectorError` for a wrong width,
+        :class:`LayerError` for a layer out of range, :class:`EmptySpanError` for an empty span. A reply whose
+        receipt does not prove its injection raises :class:`SilentInjectionError` instead of being yielded.
+        """
+        requests = list(requests)
+        for request in requests:
+            self.validate(request)
+        return self._checked(requests)
+
+    def _checked(self, requests: Sequence[Request]) -> Iterator[Completion]:
+        missing = set(range(len(requests)))
+        for completion in self._generate(requests) if requests else ():
+            request = requests[completion.index]
+            check_receipt(request.injection, request.prompt, len(completion.reply.token_ids), completion.receipt)
+            missing.discard(completion.index)
+            yield completion
+        if missing:
+            raise CaptureError(
+                explain(
+                    f"backend {self.name!r}",
+                    required="one completion for every request",
+                    got=f"none for requests {sorted(missing)}",
+                    hint="The backend lost them; run again, nothing was recorded for them.",
+                )
+            )
+
+    def capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Return the unsteered residual stream at each prompt's last token.
+
+        The result has the shape (len(prompts), len(layers), hidden_size), float32, all layers in one pass.
+        Raises :class:`LayerError`, and :class:`CaptureError` where the backend returns something else.
+        """
+        prompts, layers = list(prompts), list(layers)
+        if not prompts or not layers:
+            raise SpecError(
+                explain(
+                    "prompts and layers",
+                    required="at least one of each",
+                    got=f"{len(prompts)} prompts, {len(layers)} layers",
+                    hint="Nothing was captured.",
+                )
+            )
+        for layer in layers:
+            self.check_layer(layer)
+        captured = self._capture(prompts, layers)
+        expected = (len(prompts), len(layers), self.model.hidden_size)
+        if captured.shape != expected or not np.isfinite(captured).all():
+            raise CaptureError(
+                explain(
+                    f"backend {self.name!r}",
+                    required=f"finite activations of shape {expected}",
+                    got=f"shape {captured.shape}, finite: {bool(np.isfinite(captured).all())}",
+                    hint="The capture hook did not see what it should; nothing was extracted.",
+                )
+            )
+        return captured
+
+    def validate(self, request: Request) -> None:
+        """Raise what is wrong with a request, before anything runs."""
+        for layer in request.capture_layers:
+            self.check_layer(layer)
+        if request.injection is None:
+            return
+        self.check_layer(request.injection.layer)
+        request.injection.span.resolve(request.prompt)
+        width = request.injection.vector.values.size
+        if width != self.model.hidden_size:
+            raise VectorError(
+                explain(
+                    f"vector {request.injection.vector.concept!r}",
+                    required=f"width {self.model.hidden_size}, the residual stream of {self.model.name}",
+                    got=f"width {width} (extracted on {request.injection.vector.provenance.model_name})",
+                    hint="Extract the vector on this model.",
+                )
+            )
+
+    def check_layer(self, layer: int) -> None:
+        """Raise :class:`LayerError` unless ``layer`` is a block of this model."""
+        if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < self.model.n_layers:
+            raise LayerError(
+                explain(
+                    "layer",
+                    required=f"a block index from 0 to {self.model.n_layers - 1} of {self.model.name}",
+                    got=layer,
+                    hint="Layers are 0-based: layer L is the output of block L.",
+                )
+            )
+
+    def close(self) -> None:  # noqa: B027  # optional: most backends hold nothing
+        """Free what the backend holds."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

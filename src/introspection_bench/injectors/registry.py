@@ -1,0 +1,56 @@
+"""Injectors by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from ..errors import PluginError, explain
+from ..plugins import Lazy, resolve
+from .base import Injector
+
+GROUP = "introspection_bench.injectors"
+
+#: The built-in injectors. ``package`` is the distribution whose version is shown by ``introspection-bench backends``.
+BUILTIN: Mapping[str, Lazy] = MappingProxyType(
+    {
+        "torch": Lazy("introspection_bench.injectors.torch", "TorchInjector", package="torch"),
+        "nnsight": Lazy("introspection_bench.injectors.nnsight", "NnsightInjector", "nnsight", "nnsight"),
+        "vllm": Lazy("introspection_bench.injectors.vllm", "VllmInjector", "vllm", "vllm-lens"),
+    }
+)
+
+
+def open_injector(backend: str | type[Injector] | Injector, model: Any = None, /, **options: Any) -> Injector:
+    """Return an injector: by built-in or plugin name, by class, or an instance as it is.
+
+    ``model`` and ``options`` go to the class's ``open``, whose explicit signature rejects unknown options.
+    Raises :class:`~introspection_bench.errors.UnknownNameError`,
+    :class:`~introspection_bench.errors.BackendUnavailableError` (naming the extra to install) and whatever the
+    backend raises for the model.
+    """
+    if isinstance(backend, Injector):
+        if model is not None or options:
+            raise PluginError(
+                explain("backend", required="no model or options beside an instance", got=options, hint="Drop them.")
+            )
+        return backend
+    found = resolve(GROUP, BUILTIN, backend) if isinstance(backend, str) else backend
+    if not (isinstance(found, type) and issubclass(found, Injector)):
+        raise PluginError(
+            explain("backend", required="a subclass of Injector", got=found, hint="See docs/backends.md.")
+        )
+    try:
+        return found.open(model, **options)
+    except TypeError as error:
+        if "keyword argument" not in str(error) or "open()" not in str(error):
+            raise
+        raise PluginError(
+            explain(
+                f"{found.name} options",
+                required="options of its open()",
+                got=str(error),
+                hint=found.open.__doc__ or "See docs.",
+            )
+        ) from error

@@ -1,0 +1,67 @@
+"""The Judge port: what a judge is shown, and what it must answer."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import attrs
+
+from ..concepts import Concept
+from ..trials import Arm, Verdict
+from .rubrics import Rubric
+
+
+@attrs.frozen
+class Disclosure:
+    """What an unblinded judge is told besides: arm, magnitude, unit, layer (the old way of this field)."""
+
+    arm: Arm
+    magnitude: float
+    unit: str | None
+    layer: int | None
+
+
+@attrs.frozen
+class Case:
+    """One reply to judge.
+
+    ``question`` is the scaffold's transcript, ``reply`` the untrusted text of the model, ``concept`` what the
+    judge is asked about: on a control a decoy, so that the judge can't tell the arms apart. ``disclosure`` is
+    None unless the judge is unblinded. ``trial`` is the trial's digest and is not shown to a model.
+    """
+
+    trial: str
+    question: str
+    reply: str
+    concept: Concept
+    disclosure: Disclosure | None = None
+
+
+class Judge(abc.ABC):
+    """Gives a verdict on each reply.
+
+    The contract: one verdict for every case, with the case's concept in :attr:`Verdict.concept`; a judgement
+    that fails, is refused or is out of format is an unscored verdict with its reason, never False; the reply is
+    data, and nothing in it can instruct the judge. Only a judge that can't work at all (no key, no client)
+    raises :class:`~introspection_bench.errors.JudgeError`, and does so before the first verdict.
+
+    Attributes:
+        rubric: the rubric it judges by.
+        model: the judge model's name; None for a judge without a model.
+        blinded: whether cases come without :class:`Disclosure`.
+    """
+
+    #: The registry name; part of every verdict's key.
+    name: ClassVar[str]
+    rubric: Rubric
+    model: str | None = None
+    blinded: bool = True
+
+    @abc.abstractmethod
+    def judge(self, cases: Sequence[Case]) -> Iterator[tuple[int, Verdict]]:
+        """Yield (index into ``cases``, verdict) for every case, in any order, each as soon as it is known."""
+
+    def close(self) -> None:  # noqa: B027  # optional: most judges hold nothing
+        """Free what the judge holds."""

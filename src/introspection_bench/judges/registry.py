@@ -1,0 +1,41 @@
+"""Judges by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from ..errors import PluginError, explain
+from ..plugins import Lazy, resolve
+from .base import Judge
+
+GROUP = "introspection_bench.judges"
+
+#: The built-in judges.
+BUILTIN: Mapping[str, Lazy] = MappingProxyType(
+    {
+        "rules": Lazy("introspection_bench.judges.rules", "RulesJudge"),
+        "claude": Lazy("introspection_bench.judges.claude", "ClaudeJudge", "claude", "anthropic"),
+        "chat": Lazy("introspection_bench.judges.chat", "ChatJudge", "chat", "openai"),
+    }
+)
+
+
+def open_judge(judge: str | type[Judge] | Judge, **options: Any) -> Judge:
+    """Return a judge: by built-in or plugin name, by class, or an instance as it is.
+
+    ``options`` go to the class, whose explicit signature rejects unknown ones. Raises
+    :class:`~introspection_bench.errors.UnknownNameError` and
+    :class:`~introspection_bench.errors.BackendUnavailableError` (naming the extra to install).
+    """
+    if isinstance(judge, Judge):
+        if options:
+            raise PluginError(
+                explain("judge", required="no options beside an instance", got=options, hint="Drop them.")
+            )
+        return judge
+    found = resolve(GROUP, BUILTIN, judge) if isinstance(judge, str) else judge
+    if not (isinstance(found, type) and issubclass(found, Judge)):
+        raise PluginError(explain("judge", required="a subclass of Judge", got=found, hint="See docs/judges.md."))
+    return found(**options)

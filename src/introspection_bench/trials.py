@@ -1,0 +1,235 @@
+"""What is stored of a trial: its key, the reply, the verdicts, and the record that joins them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+from .digests import digest
+from .errors import SpecError, explain
+from .freezing import frozen_tuple
+from .injection import Receipt, Unit
+
+Arm = Literal["injected", "random", "control"]
+#: The four criteria of a verdict, in the order in which they are always shown.
+CRITERIA = ("affirmative", "identifies", "immediate", "coherent")
+
+KEY_VERSION = 1
+VERDICT_KEY_VERSION = 1
+
+
+@attrs.frozen
+class Sampling:
+    """How a reply is sampled. ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 switch the filters off.
+
+    The defaults are Lindsey 2026's: temperature 1, 100 tokens.
+    """
+
+    temperature: float = attrs.field(default=1.0, converter=float)
+    top_p: float = attrs.field(default=1.0, converter=float)
+    top_k: int = 0
+    max_new_tokens: int = 100
+
+    def __attrs_post_init__(self) -> None:
+        checks = {
+            "temperature": (0 <= self.temperature < float("inf"), "a finite number >= 0"),
+            "top_p": (0 < self.top_p <= 1, "a number in (0, 1]"),
+            "top_k": (self.top_k >= 0, "a whole number >= 0"),
+            "max_new_tokens": (self.max_new_tokens >= 1, "a whole number >= 1"),
+        }
+        for name, (fine, required) in checks.items():
+            if not fine:
+                raise SpecError(explain(f"sampling.{name}", required=required, got=getattr(self, name), hint=""))
+
+
+@attrs.frozen
+class TrialKey:
+    """The identity of one trial: everything that can alter its reply, and nothing else.
+
+    ``model`` is the fingerprint of weights, configuration, tokenizer and dtype; ``prompt`` the digest of the
+    rendered token ids (a chat template that prints today's date makes another trial each day). On a control
+    ``vector``, ``layer``, ``unit`` and ``span`` are None and ``magnitude`` is 0.
+    """
+
+    model: str
+    backend: str
+    vector: str | None
+    layer: int | None
+    magnitude: float = attrs.field(converter=float)
+    unit: str | None
+    span: str | None
+    scaffold: str
+    prompt: str
+    sampling: Sampling
+    trial_index: int
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits; the primary key of the store."""
+        return digest("trial", KEY_VERSION, attrs.asdict(self))
+
+    @property
+    def seed(self) -> int:
+        """The trial's own sampling seed, in [0, 2**63): derived from the digest, so that it is never chosen."""
+        return int(self.digest[:16], 16) >> 1
+
+
+@attrs.frozen
+class Reply:
+    """What the model said. ``token_ids`` are the sampled tokens, the end-of-turn token included.
+
+    ``finish_reason`` is ``stop`` (the model ended its turn) or ``length`` (the token limit did).
+    """
+
+    text: str
+    token_ids: tuple[int, ...] = attrs.field(converter=frozen_tuple)
+    finish_reason: Literal["stop", "length"]
+
+
+@attrs.frozen
+class Evidence:
+    """The place in the reply that decided a criterion: characters ``start`` to ``stop`` and why."""
+
+    criterion: str
+    start: int
+    stop: int
+    why: str
+
+
+@attrs.frozen
+class Verdict:
+    """One judge's answer about one reply.
+
+    The criteria are True, False or None for "not applicable" (``immediate`` where no concept is named). A judge
+    that failed gives ``unscored`` its reason and leaves every criterion None: never False. ``concept`` is what
+    the judge was asked about: the trial's own, or the decoy on a control. ``raw`` is the judge's answer as it
+    came; ``cost_usd`` what it cost, None where unknown.
+    """
+
+    judge: str
+    rubric: str
+    rubric_digest: str
+    concept: str
+    affirmative: bool | None = None
+    identifies: bool | None = None
+    immediate: bool | None = None
+    coherent: bool | None = None
+    refused: bool | None = None
+    judge_model: str | None = None
+    blinded: bool = True
+    unscored: str | None = None
+    evidence: tuple[Evidence, ...] = attrs.field(converter=frozen_tuple, default=())
+    notes: str = ""
+    raw: str = ""
+    cost_usd: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        given = [c for c in CRITERIA if getattr(self, c) is not None]
+        if self.unscored is not None and given:
+            raise SpecError(
+                explain("verdict", required="no criteria on an unscored verdict", got=given, hint="Drop one of both.")
+            )
+
+    @property
+    def strict(self) -> bool | None:
+        """All four criteria true; None where unscored. A criterion that does not apply is not met."""
+        return None if self.unscored is not None else all(getattr(self, c) is True for c in CRITERIA)
+
+    def key(self, trial: str) -> str:
+        """The verdict's identity: trial digest, judge, rubric, judge model, concept asked about, blinding."""
+        return verdict_key(
+            trial, self.judge, self.rubric_digest, self.judge_model, concept=self.concept, blinded=self.blinded
+        )
+
+
+def verdict_key(
+    trial: str, judge: str, rubric_digest: str, judge_model: str | None, *, concept: str, blinded: bool
+) -> str:
+    """Return the 64-digit key under which a verdict is stored."""
+    return digest("verdict", VERDICT_KEY_VERSION, [trial, judge, rubric_digest, judge_model, concept, blinded])
+
+
+@attrs.frozen
+class TrialRecord:
+    """One finished trial with all its verdicts; what analysis and reports see.
+
+    ``concept`` is the injected concept's name (on a control the concept that it stands against, or None);
+    ``receipt`` is None for results read from other people's files. ``seed`` is the sampling seed.
+    """
+
+    key: TrialKey
+    arm: Arm
+    concept: str | None
+    scaffold: str
+    model_name: str
+    reply: Reply
+    receipt: Receipt | None = None
+    seed: int | None = None
+    verdicts: tuple[Verdict, ...] = attrs.field(converter=frozen_tuple, default=())
+    source: str = ""
+
+    @property
+    def unit(self) -> Unit | None:
+        """The unit of the magnitude, None on controls."""
+        return None if self.key.unit is None else Unit(self.key.unit)
+
+    @property
+    def cell(self) -> tuple[str, str, str | None, int | None, float, str | None]:
+        """What trials of one cell share: (scaffold, arm, concept, layer, magnitude, unit)."""
+        concept = None if self.arm == "control" else self.concept
+        return (self.scaffold, self.arm, concept, self.key.layer, self.key.magnitude, self.key.unit)
+
+    def verdict(self, judge: str | None = None, rubric: str | None = None) -> Verdict | None:
+        """The verdict of a judge and rubric; without names the only one there is.
+
+        Returns None where there is none. Raises :class:`SpecError` where several match.
+        """
+        found = [v for v in self.verdicts if judge in (None, v.judge) and rubric in (None, v.rubric)]
+        if len(found) > 1:
+            raise SpecError(
+                explain(
+                    "judge",
+                    required="a judge and rubric that single out one verdict",
+                    got=sorted({f"{v.judge}/{v.rubric}/{v.judge_model}" for v in found}),
+                    hint="Name the judge and the rubric.",
+                )
+            )
+        return found[0] if found else None
+
+
+def as_row(record: TrialRecord, verdict: Verdict | None) -> Mapping[str, Any]:
+    """Return one flat row (for frames, JSONL and Parquet): the trial's fields, then the verdict's."""
+    key, receipt = record.key, record.receipt
+    row: dict[str, Any] = {
+        "trial": key.digest,
+        "model": record.model_name,
+        "model_fingerprint": key.model,
+        "backend": key.backend,
+        "scaffold": record.scaffold,
+        "arm": record.arm,
+        "concept": record.concept,
+        "layer": key.layer,
+        "magnitude": key.magnitude,
+        "unit": key.unit,
+        "span": key.span,
+        "trial_index": key.trial_index,
+        "seed": record.seed,
+        "temperature": key.sampling.temperature,
+        "reply": record.reply.text,
+        "reply_tokens": len(record.reply.token_ids),
+        "finish_reason": record.reply.finish_reason,
+        "prompt_positions": receipt.prompt_positions if receipt else None,
+        "generation_positions": receipt.generation_positions if receipt else None,
+        "mean_ratio": receipt.mean_ratio if receipt else None,
+        "max_ratio": receipt.max_ratio if receipt else None,
+    }
+    row["judge"] = verdict.judge if verdict else None
+    row["rubric"] = verdict.rubric if verdict else None
+    row["judge_model"] = verdict.judge_model if verdict else None
+    row["judged_concept"] = verdict.concept if verdict else None
+    for criterion in (*CRITERIA, "strict", "refused"):
+        row[criterion] = getattr(verdict, criterion) if verdict else None
+    row["unscored"] = verdict.unscored if verdict else "not judged"
+    return row

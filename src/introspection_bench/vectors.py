@@ -1,0 +1,179 @@
+"""A concept's direction in the residual stream, with its provenance, its algebra and its file format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import cattrs
+import numpy as np
+import numpy.typing as npt
+
+from .digests import digest_bytes
+from .errors import VectorError, VectorFileError, explain
+from .freezing import frozen_float32
+
+FloatArray = npt.NDArray[np.float32]
+
+#: Version of the file layout: a safetensors file with the tensor "values" and this JSON under "introspection_bench".
+FORMAT_VERSION = 1
+_HEADER = "introspection_bench"
+
+
+@attrs.frozen
+class Provenance:
+    """Where a vector came from.
+
+    ``recipe`` is the extraction recipe; ``token_position`` the prompt position that was read, counted from the
+    end (-1 is the last prompt token); ``prompts_digest`` identifies the rendered prompts; ``cosine`` is that
+    between the two class means (positive and negative, or word and baseline); ``raw_norm`` is the norm of the
+    raw difference, in the residual stream's scale; ``steps`` lists the algebra applied since.
+    """
+
+    recipe: str
+    model_name: str
+    model_fingerprint: str
+    prompts_digest: str
+    prompts: int
+    token_position: int
+    raw_norm: float
+    cosine: float | None
+    steps: tuple[str, ...] = ()
+
+
+@attrs.frozen(repr=False)
+class ConceptVector:
+    """One concept's direction at one layer: ``values`` of shape (hidden_size,), float32, raw (not normalised).
+
+    ``layer`` is the 0-based block whose output was read. Arrays are copied and read-only; two vectors are equal
+    when their contents are. Raises :class:`VectorError` for a wrong shape, NaN, infinity or an all-zero vector.
+    """
+
+    values: FloatArray = attrs.field(converter=frozen_float32, eq=attrs.cmp_using(eq=np.array_equal), hash=False)
+    concept: str
+    layer: int
+    provenance: Provenance
+
+    @values.validator
+    def _check_values(self, _: object, values: FloatArray) -> None:
+        if values.ndim != 1 or values.size == 0:
+            raise VectorError(
+                explain("values", required="shape (hidden_size,)", got=f"shape {values.shape}", hint="Pass one vector.")
+            )
+        if not np.isfinite(values).all():
+            raise VectorError(
+                explain(
+                    "values",
+                    required="finite float32 numbers",
+                    got=f"{int((~np.isfinite(values)).sum())} NaN or infinite of {values.size}",
+                    hint="Extract the vector again; steering with it would only make noise.",
+                )
+            )
+        if not values.any():
+            raise VectorError(
+                explain("values", required="a direction", got="all zeros", hint="A zero vector has no direction.")
+            )
+
+    @property
+    def norm(self) -> float:
+        """‖v‖, computed in float64."""
+        return float(np.linalg.norm(self.values.astype(np.float64)))
+
+    @property
+    def unit(self) -> ConceptVector:
+        """The vector scaled to norm 1."""
+        return self._derived(self.values / np.float64(self.norm), "unit")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the values alone (little-endian float32): what can alter a reply."""
+        return digest_bytes("vector", 1, self.values.astype("<f4").tobytes())
+
+    @property
+    def is_random(self) -> bool:
+        """True for a norm-matched random control made by :meth:`random_like`."""
+        return any(step.startswith("random_like") for step in self.provenance.steps)
+
+    def __neg__(self) -> ConceptVector:
+        return self._derived(-self.values, "negated")
+
+    def __mul__(self, factor: float) -> ConceptVector:
+        return self._derived(self.values.astype(np.float64) * float(factor), f"times {float(factor)!r}")
+
+    __rmul__ = __mul__
+
+    def random_like(self, seed: int) -> ConceptVector:
+        """Return a random direction of the same norm: a control for "any perturbation would do" (Lindsey 2026).
+
+        The direction is uniform on the sphere (a normalised Gaussian from ``numpy.random.default_rng(seed)``).
+        """
+        noise = np.random.default_rng(seed).standard_normal(self.values.size)
+        return self._derived(noise / np.linalg.norm(noise) * self.norm, f"random_like seed {seed}")
+
+    def save(self, path: str | Path) -> Path:
+        """Write a safetensors file with a JSON header; returns its path."""
+        from safetensors.numpy import save_file
+
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = {
+            "format": FORMAT_VERSION,
+            "concept": self.concept,
+            "layer": self.layer,
+            "provenance": attrs.asdict(self.provenance),
+        }
+        save_file({"values": np.array(self.values)}, path, metadata={_HEADER: json.dumps(header)})
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> ConceptVector:
+        """Read a file of :meth:`save`; nothing in it is executed.
+
+        Raises :class:`VectorFileError` for a missing, truncated or foreign file.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        if not Path(path).is_file():
+            raise VectorFileError(
+                explain("path", required="a .safetensors file", got=str(path), hint="Check the path.")
+            )
+        try:
+            with safe_open(str(path), framework="np") as file:
+                metadata: Mapping[str, str] = file.metadata() or {}
+                values = file.get_tensor("values")
+            return cls._from_header(json.loads(metadata[_HEADER]), values)
+        except (SafetensorError, KeyError, TypeError, ValueError, cattrs.BaseValidationError) as error:
+            if isinstance(error, VectorError):
+                raise
+            raise VectorFileError(
+                explain(
+                    str(path),
+                    required=f"a safetensors file with 'values' and a '{_HEADER}' header of format {FORMAT_VERSION}",
+                    got=f"{type(error).__name__}: {error}",
+                    hint="The file is truncated or was written by something else; extract the vector again.",
+                )
+            ) from error
+
+    @classmethod
+    def _from_header(cls, header: Any, values: FloatArray) -> ConceptVector:
+        if header["format"] != FORMAT_VERSION:
+            raise ValueError(f"format {header['format']!r}")
+        if not isinstance(header["concept"], str) or not isinstance(header["layer"], int):
+            raise TypeError("concept must be text and layer a whole number")
+        converter = cattrs.Converter(forbid_extra_keys=True)
+        return cls(values, header["concept"], header["layer"], converter.structure(header["provenance"], Provenance))
+
+    def _derived(self, values: npt.ArrayLike, step: str) -> ConceptVector:
+        provenance = attrs.evolve(self.provenance, steps=(*self.provenance.steps, step))
+        return attrs.evolve(self, values=frozen_float32(values), provenance=provenance)
+
+    def __repr__(self) -> str:
+        p = self.provenance
+        steps = f", {' then '.join(p.steps)}" if p.steps else ""
+        return (
+            f"ConceptVector({self.concept!r}, layer {self.layer}, hidden {self.values.size}, norm {self.norm:.4g}, "
+            f"{p.recipe} on {p.model_name}{steps})"
+        )
