@@ -48,7 +48,7 @@ types: venv ## mypy, strict
 
 .PHONY: docs
 docs: venv ## build the documentation; a warning is an error
-	$(BIN)/sphinx-build -n -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/sphinx-build -n -W -E --keep-going -q -b html docs docs/_build/html
 
 # vLLM pins another torch stack than the other backends, so it has a venv of its own, which the script makes.
 .PHONY: test-vllm
