@@ -39,10 +39,10 @@ napoleon_use_ivar = True
 # The build needs no network, so other projects' inventories are not fetched: their names are not looked up. Ours are:
 # a broken reference to a name of the package fails the build.
 _FOREIGN = (
-    "abc aiohttp anthropic argparse asyncio attr attrs cattrs click collections concurrent contextlib dataclasses datetime "
-    "enum functools hypothesis importlib io json logging matplotlib nnsight np npt numpy openai os pandas pathlib pd "
-    "pyarrow pytest re rich safetensors scipy sklearn snowballstemmer sqlite3 statsmodels tokenizers torch transformers "
-    "typer types typing typing_extensions vllm vllm_lens"
+    "abc aiohttp anthropic argparse asyncio attr attrs cattrs click collections concurrent contextlib "
+    "dataclasses datetime enum functools hypothesis importlib io json logging matplotlib nnsight np npt numpy "
+    "openai os pandas pathlib pd pyarrow pytest re rich safetensors scipy sklearn snowballstemmer sqlite3 "
+    "statsmodels tokenizers torch transformers typer types typing typing_extensions vllm vllm_lens"
 )
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(_FOREIGN.split())})(\..*)?"),
