@@ -112,5 +112,9 @@ class AnalysisError(IntrospectionBenchError, ValueError):
     """A statistic was asked of data that can't carry it."""
 
 
+class ConformanceError(IntrospectionBenchError, AssertionError):
+    """A backend does not do what the Injector contract says; the message tells what was measured."""
+
+
 class IntrospectionBenchWarning(UserWarning):
     """Something went on that a reader of the results should know of."""

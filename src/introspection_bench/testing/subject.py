@@ -1,0 +1,280 @@
+"""What the conformance checks look at: an injector, prompts and vectors that fit it, and measured additions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ConformanceError
+from ..injection import Injection, Span, Unit, delta_length
+from ..injectors.base import Completion, Injector, Request
+from ..scaffolds import RenderedPrompt, Scaffold, Turn
+from ..trials import Sampling
+from ..vectors import ConceptVector, Provenance
+
+FloatArray = npt.NDArray[np.float32]
+
+#: Allowed error of a measured addition, relative to the larger of ‖h‖ and ‖delta‖, by the stream's dtype. Prefill and
+#: decode run different kernels, so that the same residual comes out a few units of least precision apart.
+TOLERANCES = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 6e-2}
+
+_TEXTS = (
+    "Ok, let's get started. Trial 1: do you notice an injected thought about the sea? Tell me about it.",
+    "Tell me about the trees of your country, one after another.",
+    "Count from one to twenty in words.",
+    "Write a long story about an old house.",
+    "What would you like to talk about today?",
+    "List everything that one can find in a kitchen.",
+    "Explain how a bicycle works, step by step.",
+    "Describe the weather of each month.",
+)
+
+
+@attrs.define
+class Subject:
+    """An injector under test.
+
+    ``reference`` is an injector on the same model that is trusted (check 16); ``half`` the same backend on a
+    bfloat16 or float16 model (check 12), None where ``injector`` itself has such a model or there is none.
+    ``tolerance`` overrides :data:`TOLERANCES`. ``reply_tokens`` is the length of the replies that are looked at,
+    ``long_prompt`` the length in tokens of long prompts, ``concurrency`` the number of requests at once in check 18.
+    """
+
+    injector: Injector
+    reference: Injector | None = None
+    half: Injector | None = None
+    tolerance: float | None = None
+    reply_tokens: int = 6
+    long_prompt: int = 160
+    concurrency: int = 8
+    _norms: dict[int, float] = attrs.field(factory=dict, init=False)
+    __dict__: dict[str, Any] = attrs.field(init=False, repr=False, eq=False)  # cached_property needs it
+
+    @property
+    def error(self) -> float:
+        """The tolerance in force."""
+        return self.tolerance if self.tolerance is not None else TOLERANCES.get(self.injector.model.dtype, 6e-2)
+
+    @property
+    def exact(self) -> bool:
+        """Whether replies may be compared token by token between batches: on float32 models alone."""
+        return self.injector.model.dtype == "float32"
+
+    @property
+    def layer(self) -> int:
+        """A layer in the middle."""
+        return self.injector.model.n_layers // 2
+
+    # Prompts and vectors
+
+    @cached_property
+    def prompts(self) -> tuple[RenderedPrompt, ...]:
+        """Prompts of different lengths, with the anchors ``first`` and ``last`` a third and two thirds in."""
+        scaffolds = [Scaffold("conformance", [Turn("user", text)], Span.all()) for text in _TEXTS]
+        return tuple(with_anchors(s.render(self.injector.tokenizer).token_ids) for s in scaffolds)
+
+    @property
+    def prompt(self) -> RenderedPrompt:
+        """The first prompt."""
+        return self.prompts[0]
+
+    @cached_property
+    def long(self) -> RenderedPrompt:
+        """A prompt of ``long_prompt`` tokens: longer than two cache blocks of any engine, and than chunks set short."""
+        scaffold = Scaffold("conformance", [Turn("user", " ".join(_TEXTS * 8))], Span.all())
+        ids = scaffold.render(self.injector.tokenizer).token_ids
+        return with_anchors((ids * (self.long_prompt // len(ids) + 1))[: self.long_prompt])
+
+    def vector(self, seed: int = 0, layer: int | None = None) -> ConceptVector:
+        """A random direction whose norm is half the residual's at the first prompt's last token."""
+        layer = self.layer if layer is None else layer
+        if layer not in self._norms:
+            self._norms[layer] = float(np.linalg.norm(self.injector.capture([self.prompt], [layer])[0, 0]))
+        noise = np.random.default_rng(seed).standard_normal(self.injector.model.hidden_size)
+        values = noise / np.linalg.norm(noise) * 0.5 * self._norms[layer]
+        return make_vector(values, layer, self.injector)
+
+    def injection(
+        self,
+        span: Span | None = None,
+        *,
+        unit: Unit = Unit.RESIDUAL,
+        magnitude: float = 0.5,
+        layer: int | None = None,
+        vector: ConceptVector | None = None,
+        seed: int = 0,
+    ) -> Injection:
+        """An injection at the middle layer, over every position, of half the residual's norm, unless told otherwise."""
+        layer = self.layer if layer is None else layer
+        if vector is None:
+            vector = self.vector(seed, layer)
+        if unit is Unit.ABSOLUTE:
+            magnitude = magnitude * 2 * vector.norm
+        elif unit is Unit.RAW:
+            magnitude = magnitude * 2
+        return Injection(vector, layer, magnitude, unit, span or Span.all())
+
+    # Runs
+
+    def request(
+        self,
+        prompt: RenderedPrompt,
+        injection: Injection | None,
+        *,
+        layers: Iterable[int] = (),
+        tokens: int | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> Request:
+        """One request; greedy unless told otherwise."""
+        sampling = Sampling(temperature=temperature, max_new_tokens=tokens or self.reply_tokens)
+        return Request(prompt, injection, sampling, seed, tuple(dict.fromkeys(layers)))
+
+    def run(self, *requests: Request) -> list[Completion]:
+        """Completions in the order of the requests; complains of missing, doubled and unasked ones."""
+        found: dict[int, Completion] = {}
+        for completion in self.injector.generate(requests):
+            require(completion.index not in found, f"request {completion.index} was answered twice")
+            found[completion.index] = completion
+        done = [found[i] for i in range(len(requests))]
+        for request, completion in zip(requests, done, strict=True):
+            sampled = len(completion.reply.token_ids)
+            limit = request.sampling.max_new_tokens
+            require(1 <= sampled <= limit, f"asked for at most {limit} tokens, got {sampled}")
+            if request.capture_layers:
+                shape = (
+                    len(request.capture_layers),
+                    len(request.prompt.token_ids) + sampled - 1,
+                    self.injector.model.hidden_size,
+                )
+                got = None if completion.residuals is None else completion.residuals.shape
+                require(got == shape, f"captured residuals must have the shape {shape}, got {got}")
+        return done
+
+    def clean(self, prompt: RenderedPrompt, reply: Sequence[int], layers: Iterable[int]) -> FloatArray:
+        """The unsteered residuals over the same tokens: the reply is fed back as prompt.
+
+        What leaves block L at one position depends on the tokens and the blocks up to L alone. So whatever an
+        injection at L did to the reply, this is the ``h`` that it was added to, at every position.
+        """
+        same_tokens = RenderedPrompt((*prompt.token_ids, *reply[:-1]), "")
+        return residuals(self.run(self.request(same_tokens, None, layers=layers, tokens=1))[0])
+
+    def steered(
+        self, prompt: RenderedPrompt, injection: Injection, *, tokens: int | None = None
+    ) -> tuple[Completion, FloatArray, FloatArray]:
+        """Run alone; returns (completion, h, what was added), the latter two of shape (positions, hidden_size)."""
+        completion = self.run(self.request(prompt, injection, layers=[injection.layer], tokens=tokens))[0]
+        h = self.clean(prompt, completion.reply.token_ids, [injection.layer])[0]
+        return completion, h, residuals(completion)[0] - h
+
+    def with_reply(
+        self, make: Callable[[RenderedPrompt], Injection], at_least: int = 4, tokens: int | None = None
+    ) -> tuple[RenderedPrompt, Completion, FloatArray, FloatArray]:
+        """As :meth:`steered`, on the first prompt whose steered reply is long enough to look at."""
+        for prompt in self.prompts:
+            completion, h, added = self.steered(prompt, make(prompt), tokens=tokens)
+            if len(completion.reply.token_ids) >= at_least:
+                return prompt, completion, h, added
+        raise ConformanceError(
+            f"no prompt of {len(self.prompts)} was answered with {at_least} tokens or more under injection; "
+            "the model ends its replies at once, so that steering while generating can't be looked at"
+        )
+
+    # Comparisons
+
+    def check_addition(
+        self, prompt: RenderedPrompt, injection: Injection, h: FloatArray, added: FloatArray, what: str
+    ) -> None:
+        """Require the formula's delta at each position of the span, and nothing anywhere else.
+
+        For the unit ``update``, whose norm the port does not show, the direction and the sign alone.
+        """
+        inside = span_mask(prompt, injection.span, len(h))
+        expected = expected_delta(injection, h)
+        scale = np.linalg.norm(h, axis=1)
+        self._within(added[~inside], scale[~inside], f"{what}: positions outside the span", np.flatnonzero(~inside))
+        if expected is not None:
+            scale = np.maximum(scale, np.linalg.norm(expected, axis=1))
+            error = (added - expected)[inside]
+            self._within(error, scale[inside], f"{what}: the addition within the span", np.flatnonzero(inside))
+            return
+        direction = injection.vector.values / injection.vector.norm * np.sign(injection.magnitude)
+        along = added[inside] @ direction
+        across = added[inside] - along[:, None] * direction
+        require(bool((along > 0).all()), f"{what}: a position of the span was not steered along the vector")
+        self._within(across, np.maximum(scale[inside], along), f"{what}: across the vector", np.flatnonzero(inside))
+
+    def same(self, one: FloatArray, other: FloatArray, what: str) -> None:
+        """Require equal residuals (…, hidden_size) within the tolerance."""
+        require(one.shape == other.shape, f"{what}: shapes {one.shape} and {other.shape}")
+        flat, base = (a.reshape(-1, a.shape[-1]) for a in (one - other, other))
+        self._within(flat, np.linalg.norm(base, axis=1), what, np.arange(len(flat)))
+
+    def _within(self, error: FloatArray, scale: FloatArray, what: str, positions: npt.NDArray[np.int_]) -> None:
+        if not len(error):
+            return
+        relative = np.linalg.norm(error, axis=1) / np.maximum(scale, 1e-12)
+        bad = ~(relative <= self.error)  # written so that NaN is bad
+        if bad.any():
+            raise ConformanceError(
+                f"{what}: relative error {np.nanmax(relative) if not np.isnan(relative).all() else np.nan:.3g} "
+                f"(allowed {self.error:.3g}), wrong at {int(bad.sum())} of {len(bad)} positions, "
+                f"first at position {int(positions[bad][0])}"
+            )
+
+
+def require(fine: bool, message: str) -> None:  # noqa: FBT001  # reads as a sentence: require(that, or else)
+    """Raise :class:`ConformanceError` with the message unless ``fine``."""
+    if not fine:
+        raise ConformanceError(message)
+
+
+def residuals(completion: Completion) -> FloatArray:
+    """The captured residuals, which :meth:`Subject.run` has made sure are there."""
+    if completion.residuals is None:
+        raise ConformanceError("nothing was captured, though capture_layers asked for it")
+    return completion.residuals
+
+
+def with_anchors(ids: Sequence[int]) -> RenderedPrompt:
+    """A prompt of these ids with the anchors ``first``, ``last`` and ``tail`` (the last token)."""
+    n = len(ids)
+    return RenderedPrompt(ids, "", {"first": n // 3, "last": max(2 * n // 3, n // 3 + 1), "tail": n - 1})
+
+
+def make_vector(values: npt.ArrayLike, layer: int, injector: Injector) -> ConceptVector:
+    """A vector with the provenance of a synthetic one."""
+    norm = float(np.linalg.norm(np.asarray(values, dtype=np.float64)))
+    model = injector.model
+    return ConceptVector(
+        values, "conformance", layer, Provenance("synthetic", model.name, model.fingerprint, "", 0, -1, norm, None)
+    )
+
+
+def span_mask(prompt: RenderedPrompt, span: Span, positions: int) -> npt.NDArray[np.bool_]:
+    """Which of the processed positions the span steers."""
+    where = span.resolve(prompt)
+    at = np.arange(positions)
+    return (at >= where.start) & (at < (positions if where.stop is None else where.stop))
+
+
+def expected_delta(injection: Injection, h: FloatArray) -> FloatArray | None:
+    """The addition by DESIGN.md's formula at each position (positions, hidden_size); None for the unit ``update``."""
+    if injection.unit is Unit.UPDATE:
+        return None
+    values = injection.vector.values.astype(np.float64)
+    norm = float(np.linalg.norm(values))
+    length = delta_length(
+        injection.unit,
+        injection.magnitude,
+        vector_norm=norm,
+        residual_norm=np.linalg.norm(h.astype(np.float64), axis=1),
+    )
+    delta = np.broadcast_to(length, (len(h),))[:, None] * (values / norm)
+    return delta.astype(np.float32)

@@ -1,0 +1,166 @@
+"""Tiny random models of real architectures, and a tokenizer made in code: no download, milliseconds per forward.
+
+Each model is built from the configuration class that Transformers uses for the real one, so that its blocks, norms,
+caches and sliding windows are the real ones; only sizes and weights differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ..errors import UnknownNameError, explain
+
+#: Special tokens, in the order of their ids.
+_SPECIAL = ("<pad>", "<s>", "<end>", "<system>", "<user>", "<assistant>")
+#: Words that become single tokens, so that prompts are short and anchors fall on tokens of several characters.
+_WORDS = ("\n\n", "Trial", " thought", " injected", " the", " you", " about", "Ok", " pattern", " of", " an", " in", " to")
+_CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{{ '<' + message['role'] + '>' + message['content'] + '<end>' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"
+)
+
+#: Width of the residual stream, attention heads (of width 32) and decoder blocks of every tiny model.
+HIDDEN_SIZE, HEADS, LAYERS = 64, 2, 4
+_POSITIONS = 2048
+
+
+def tiny_tokenizer() -> Any:
+    """Return a fast byte-level tokenizer with a chat template (a ``PreTrainedTokenizerFast``).
+
+    256 bytes, some 60 merges and six special tokens; ``<s>`` begins a chat, ``<end>`` ends a turn and the reply.
+    It adds no token of its own when called, whatever ``add_special_tokens`` says.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = [*_SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    merges: list[tuple[str, str]] = []
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    for word in _WORDS:
+        characters = level.pre_tokenize_str(word)[0][0]
+        for end in range(1, len(characters)):
+            left, right = characters[:end], characters[end]
+            if (left, right) not in merges:
+                merges.append((left, right))
+                pieces.append(left + right)
+    core = Tokenizer(models.BPE({piece: i for i, piece in enumerate(dict.fromkeys(pieces))}, merges))
+    core.pre_tokenizer = level
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in _SPECIAL])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token="<pad>",  # noqa: S106  # a vocabulary entry
+        bos_token="<s>",  # noqa: S106  # as above
+        eos_token="<end>",  # noqa: S106  # as above
+        chat_template=_CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _rope(transformers: Any, name: str, extra: Mapping[str, Any], common: Mapping[str, Any]) -> Any:
+    return getattr(transformers, name)(
+        **common,
+        hidden_size=HIDDEN_SIZE,
+        intermediate_size=2 * HIDDEN_SIZE,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=1,
+        max_position_embeddings=_POSITIONS,
+        **extra,
+    )
+
+
+def _gpt2(transformers: Any, common: Mapping[str, Any]) -> Any:
+    return transformers.GPT2Config(
+        **common, n_embd=HIDDEN_SIZE, n_layer=LAYERS, n_head=HEADS, n_positions=_POSITIONS, n_inner=2 * HIDDEN_SIZE
+    )
+
+
+def _gpt_neox(transformers: Any, common: Mapping[str, Any]) -> Any:
+    return transformers.GPTNeoXConfig(
+        **common,
+        hidden_size=HIDDEN_SIZE,
+        intermediate_size=2 * HIDDEN_SIZE,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        max_position_embeddings=_POSITIONS,
+    )
+
+
+def _like_llama(name: str, **extra: Any) -> Callable[[Any, Mapping[str, Any]], Any]:
+    return lambda transformers, common: _rope(transformers, name, extra, common)
+
+
+# Windows shorter than the conformance suite's prompts, so that sliding layers and their caches do slide.
+_WINDOW = 24
+_BUILDERS: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = MappingProxyType(
+    {
+        "llama": _like_llama("LlamaConfig", head_dim=32),
+        "mistral": _like_llama("MistralConfig", head_dim=32, sliding_window=_WINDOW),
+        "qwen2": _like_llama("Qwen2Config"),
+        "qwen3": _like_llama("Qwen3Config", head_dim=32),
+        "gemma2": _like_llama("Gemma2Config", head_dim=32, sliding_window=_WINDOW, query_pre_attn_scalar=32),
+        "gemma3": _like_llama(
+            "Gemma3TextConfig",
+            head_dim=32,
+            sliding_window=_WINDOW,
+            query_pre_attn_scalar=32,
+            layer_types=["sliding_attention", "full_attention"] * (LAYERS // 2),
+        ),
+        "phi3": _like_llama("Phi3Config"),
+        "olmo2": _like_llama("Olmo2Config"),
+        "gpt2": _gpt2,
+        "gpt_neox": _gpt_neox,
+    }
+)
+
+#: The architectures that :func:`tiny_model` can build.
+ARCHITECTURES: tuple[str, ...] = tuple(_BUILDERS)
+
+
+def tiny_model(architecture: str, seed: int = 0) -> tuple[Any, Any]:
+    """Return (model, tokenizer): a float32 causal language model with random weights, in evaluation mode, on the CPU.
+
+    Four blocks, width 64, two heads of width 32, a vocabulary of about 320. The weights are wide enough (standard
+    deviation 0.2) that steering by half the residual's norm changes greedy tokens. The same ``seed`` gives the same
+    weights on one version of PyTorch; the global random state is left as it was.
+
+    Raises :class:`~introspection_bench.errors.UnknownNameError` for an architecture that is not in
+    :data:`ARCHITECTURES`.
+    """
+    import torch
+    import transformers
+
+    if architecture not in _BUILDERS:
+        raise UnknownNameError(
+            explain("architecture", required=f"one of {list(ARCHITECTURES)}", got=architecture, hint="Pick one.")
+        )
+    tokenizer = tiny_tokenizer()
+    common = {
+        "vocab_size": len(tokenizer),
+        "initializer_range": 0.2,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    config = _BUILDERS[architecture](transformers, common)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.eval()
+    return model, tokenizer
+
+
+def save_tiny_model(architecture: str, folder: str | Path, seed: int = 0) -> Path:
+    """Write :func:`tiny_model` as a Hugging Face folder (safetensors) and return its path.
+
+    For engines that load from disk, such as vLLM.
+    """
+    model, tokenizer = tiny_model(architecture, seed)
+    folder = Path(folder)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
