@@ -3,25 +3,78 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import attrs
 import cattrs
+from cattrs.cols import is_sequence, list_structure_factory
+from cattrs.gen import make_dict_structure_fn
 
 from .digests import digest
 from .errors import ConceptError, UnknownNameError, explain
 from .freezing import frozen_tuple
+from .plugins import load_value, registered
+
+_GROUP = "introspection_bench.concepts"
+
+
+def _check_text(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Validate text with something in it: an empty alias would be found in every reply."""
+    if not isinstance(value, str) or not value.strip() or value != value.strip():
+        raise ConceptError(
+            explain(
+                attribute.name,
+                required="text, not empty, without outer white space",
+                got=repr(value),
+                hint=f"Write {attribute.name} as the reader of a report should see it.",
+            )
+        )
+
+
+def _texts(values: Iterable[str]) -> tuple[str, ...]:
+    # tuple("blimp") would be five one-letter aliases, and a judge would find each of them everywhere.
+    if isinstance(values, str):
+        raise ConceptError(explain("list of texts", required="several texts", got=values, hint="Put it in brackets."))
+    return frozen_tuple(values)
+
+
+def _check_texts(_: object, attribute: attrs.Attribute[Any], values: tuple[object, ...]) -> None:
+    for index, value in enumerate(values):
+        if not isinstance(value, str) or not value.strip() or value != value.strip():
+            raise ConceptError(
+                explain(
+                    f"{attribute.name}[{index}]",
+                    required="text, not empty, without outer white space",
+                    got=repr(value),
+                    hint="An empty entry would be found in every reply; drop it.",
+                )
+            )
 
 
 @attrs.frozen
 class Pair:
-    """One contrast pair: two user prompts that differ in the concept alone."""
+    """One contrast pair: two user prompts that differ in the concept alone.
 
-    positive: str
-    negative: str
+    Raises :class:`ConceptError` where one is empty or both are the same (their difference is the zero vector).
+    """
+
+    positive: str = attrs.field(validator=_check_text)
+    negative: str = attrs.field(validator=_check_text)
+
+    def __attrs_post_init__(self) -> None:
+        if self.positive == self.negative:
+            raise ConceptError(
+                explain(
+                    "pair",
+                    required="two different prompts",
+                    got=self.positive,
+                    hint="Two equal prompts give a zero vector; change one of them.",
+                )
+            )
 
 
 @attrs.frozen
@@ -31,20 +84,15 @@ class Concept:
     Exactly one of ``word`` (for the recipe ``word``: "Tell me about {word}") and ``pairs`` (for ``pairs``) is
     given. ``aliases`` are further words and phrases that name the concept unmistakably: what a judge accepts
     besides ``name``; inflected forms need not be listed. ``description`` is shown to model judges.
+
+    Raises :class:`ConceptError` for empty texts, and for both or neither of ``word`` and ``pairs``.
     """
 
-    name: str = attrs.field()
-    aliases: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=())
-    word: str | None = None
+    name: str = attrs.field(validator=_check_text)
+    aliases: tuple[str, ...] = attrs.field(converter=_texts, validator=_check_texts, default=())
+    word: str | None = attrs.field(validator=attrs.validators.optional(_check_text), default=None)
     pairs: tuple[Pair, ...] = attrs.field(converter=frozen_tuple, default=())
     description: str = ""
-
-    @name.validator
-    def _check_name(self, _: object, value: str) -> None:
-        if not value or value != value.strip():
-            raise ConceptError(
-                explain("name", required="text without outer white space", got=value, hint="Name the concept.")
-            )
 
     def __attrs_post_init__(self) -> None:
         if (self.word is None) == (not self.pairs):
@@ -69,17 +117,21 @@ class ConceptSet:
     """Named concepts, in order, and the baseline words of the ``word`` recipe.
 
     ``baseline`` is a list, not a set: a word that stands twice in the published list counts twice in its mean.
+
+    Raises :class:`ConceptError` for an empty set, for a name that stands twice (upper and lower case are one name
+    here: they would be one file on some systems), and for a concept whose word is in the baseline: its vector
+    would be measured against itself.
     """
 
-    name: str
+    name: str = attrs.field(validator=_check_text)
     concepts: tuple[Concept, ...] = attrs.field(converter=frozen_tuple)
-    baseline: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=())
+    baseline: tuple[str, ...] = attrs.field(converter=_texts, validator=_check_texts, default=())
     source: str = ""
 
     @concepts.validator
     def _check_concepts(self, _: object, concepts: tuple[Concept, ...]) -> None:
-        names = [c.name for c in concepts]
-        twice = sorted({n for n in names if names.count(n) > 1})
+        names = [c.name.casefold() for c in concepts]
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if not names or twice:
             raise ConceptError(
                 explain(
@@ -87,6 +139,19 @@ class ConceptSet:
                     required="at least one concept, each name once",
                     got=f"{len(names)} concepts, twice: {twice}",
                     hint="Rename or drop the duplicates.",
+                )
+            )
+
+    def __attrs_post_init__(self) -> None:
+        baseline = {word.casefold() for word in self.baseline}
+        inside = [c.word for c in self.concepts if c.word is not None and c.word.casefold() in baseline]
+        if inside:
+            raise ConceptError(
+                explain(
+                    f"baseline of concept set {self.name!r}",
+                    required="no word that is itself a concept of the set",
+                    got=inside,
+                    hint="Take the word out of baseline (note it: the mean changes), or drop the concept.",
                 )
             )
 
@@ -115,7 +180,7 @@ class ConceptSet:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of names, aliases, prompts and baseline."""
+        """SHA-256 of the concepts (every field) and the baseline; not of the set's name and source."""
         return digest("concept_set", 1, [[attrs.asdict(c) for c in self.concepts], list(self.baseline)])
 
     @classmethod
@@ -135,30 +200,72 @@ class ConceptSet:
 
 
 def _structure(data: Mapping[str, Any], where: str) -> ConceptSet:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_structure_hook(str, _only_text)
     try:
-        return converter.structure(data, ConceptSet)
+        return _converter().structure(data, ConceptSet)
     except cattrs.BaseValidationError as error:
         raise ConceptError(
             explain(
                 where,
                 required="name, [[concepts]] with name and word or pairs, optionally baseline and source",
-                got="; ".join(cattrs.transform_error(error, path="file")),
+                got="; ".join(cattrs.transform_error(error, path="file", format_exception=_say)),
                 hint="See docs/concepts.md for an example.",
             )
         ) from error
 
 
-def _only_text(value: Any, _: type) -> str:
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    converter.register_structure_hook(str, _only_text)
+
+    @converter.register_structure_hook_factory(is_sequence)
+    def _lists(kind: Any) -> Callable[[Any, Any], tuple[Any, ...]]:
+        structure_list = list_structure_factory(kind, converter)
+
+        def only_list(value: Any, _: Any) -> tuple[Any, ...]:
+            # A text where a list belongs would be taken apart into its letters, a table into its keys.
+            if not isinstance(value, list):
+                raise TypeError(f"required a list, got {value!r}")
+            return tuple(structure_list(value, kind))
+
+        return only_list
+
+    for table in (Pair, Concept):  # the hook of Concept looks up that of Pair when it is made
+        converter.register_structure_hook(table, _only_table(make_dict_structure_fn(table, converter)))
+    return converter
+
+
+def _only_table(structure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def only_table(value: Any, kind: Any) -> Any:
+        if not isinstance(value, dict):
+            raise TypeError(f"required a table, got {value!r}")
+        return structure(value, kind)
+
+    return only_table
+
+
+def _only_text(value: Any, _: Any) -> str:
     # cattrs would turn 3 into "3": a typing slip in a file must not become a concept.
     if not isinstance(value, str):
         raise TypeError(f"required text, got {value!r}")
     return value
 
 
+def _say(error: BaseException, _: Any) -> str:
+    # cattrs' own wording drops what the hooks above and the classes' validators say.
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        return f"unknown key {', '.join(sorted(error.extra_fields))}"
+    if isinstance(error, KeyError):
+        return "missing"
+    return str(error)
+
+
 #: Built-in sets, each a TOML file of that name in the folder ``concepts/``.
 BUILTIN = ("lindsey2026", "pairs")
+
+
+def concept_set_names() -> tuple[str, ...]:
+    """Return the names that :func:`load_concepts` knows: the built-in ones, then those of installed plugins."""
+    return (*BUILTIN, *sorted(registered(_GROUP, BUILTIN)))
 
 
 def load_concepts(name: str | Path) -> ConceptSet:
@@ -166,13 +273,15 @@ def load_concepts(name: str | Path) -> ConceptSet:
 
     Built in: ``lindsey2026`` (the 50 words of Lindsey 2026's main experiment with their 100 baseline words) and
     ``pairs`` (``love`` and ``all_caps`` as contrast pairs). Plugins register a :class:`ConceptSet` under the
-    entry-point group ``introspection_bench.concepts``. Raises :class:`UnknownNameError`.
+    entry-point group ``introspection_bench.concepts``. A name that ends in ``.toml``, and any
+    :class:`~pathlib.Path`, is a file.
+
+    Raises :class:`UnknownNameError` for a name that nobody provides, :class:`ConceptError` for a file that can't
+    be read or is wrong, :class:`~introspection_bench.errors.PluginError` for a plugin that isn't a concept set.
     """
-    if str(name) in BUILTIN:
+    if isinstance(name, Path) or name.endswith(".toml"):
+        return ConceptSet.from_toml(name)
+    if name in BUILTIN:
         text = resources.files(__package__).joinpath("concepts", f"{name}.toml").read_text(encoding="utf-8")
         return _structure(tomllib.loads(text), f"built-in concept set {name}")
-    if str(name).endswith(".toml"):
-        return ConceptSet.from_toml(name)
-    from .plugins import load_value
-
-    return load_value("introspection_bench.concepts", str(name), ConceptSet, builtin=BUILTIN)
+    return load_value(_GROUP, name, ConceptSet, builtin=BUILTIN)
