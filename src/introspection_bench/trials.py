@@ -80,12 +80,13 @@ class TrialKey:
 class Reply:
     """What the model said. ``token_ids`` are the sampled tokens, the end-of-turn token included.
 
-    ``finish_reason`` is ``stop`` (the model ended its turn) or ``length`` (the token limit did).
+    ``finish_reason`` is ``stop`` (the model ended its turn), ``length`` (the token limit did), or ``unknown`` in
+    results read from elsewhere that don't say, whose ``token_ids`` may be empty for the same reason.
     """
 
     text: str
     token_ids: tuple[int, ...] = attrs.field(converter=frozen_tuple)
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "unknown"]
 
 
 @attrs.frozen

@@ -1,0 +1,135 @@
+"""Trial records as one pandas frame, with dtypes that keep "not applicable" apart from "false"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from ..errors import AnalysisError, explain
+from ..trials import CRITERIA, TrialRecord, as_row
+
+#: What trials of one cell share (:attr:`introspection_bench.trials.TrialRecord.cell`).
+CELL_COLUMNS = ("scaffold", "arm", "concept", "layer", "magnitude", "unit")
+
+#: Everything a verdict says, in the order of every table: four criteria, all four at once, refusal, no verdict.
+OUTCOMES = (*CRITERIA, "strict", "refused", "unscored")
+
+_TEXT = (
+    "trial",
+    "model",
+    "model_fingerprint",
+    "backend",
+    "scaffold",
+    "arm",
+    "concept",
+    "unit",
+    "span",
+    "reply",
+    "finish_reason",
+    "judge",
+    "rubric",
+    "judge_model",
+    "judged_concept",
+    "unscored",
+    "control_for",
+    "source",
+)
+_WHOLE = ("layer", "trial_index", "seed", "reply_tokens", "prompt_positions", "generation_positions")
+_REAL = ("magnitude", "temperature", "mean_ratio", "max_ratio")
+_TRUTH = (*CRITERIA, "strict", "refused")
+_DTYPES = {
+    **dict.fromkeys(_TEXT, "string"),
+    **dict.fromkeys(_WHOLE, "Int64"),
+    **dict.fromkeys(_REAL, "float64"),
+    **dict.fromkeys(_TRUTH, "boolean"),
+}
+
+
+def records_frame(records: Iterable[TrialRecord], judge: str | None = None, rubric: str | None = None) -> pd.DataFrame:
+    """Return one row per trial, with the verdict of one judge.
+
+    Args:
+        records: the trials.
+        judge: the judge whose verdicts are used; None where each trial has only one verdict.
+        rubric: the same for the rubric.
+
+    Returns:
+        A frame with a fresh index and, besides the fields of :func:`introspection_bench.trials.as_row`:
+
+        - ``affirmative identifies immediate coherent strict refused``: dtype ``boolean``; NA where the judge
+          gave no verdict, or where the criterion does not apply.
+        - ``unscored``: dtype ``string``; NA on a scored trial, else the reason ("not judged" without a verdict).
+        - ``concept``: the injected concept; NA on every control, so that the controls of a run form one cell.
+          What a control stands against is in ``control_for``.
+        - ``layer trial_index seed reply_tokens`` and the receipt's positions: ``Int64``; ``magnitude
+          temperature mean_ratio max_ratio``: ``float64``; everything else ``string``.
+        - ``reply_tokens`` is NA where the source gives no token ids; ``source`` says where the record came from.
+
+    Raises:
+        SpecError: several verdicts of a trial match ``judge`` and ``rubric``.
+    """
+    rows = []
+    for record in records:
+        row = dict(as_row(record, record.verdict(judge, rubric)))
+        row["control_for"] = record.concept if record.arm == "control" else None
+        row["concept"] = None if record.arm == "control" else record.concept
+        if not record.reply.token_ids and record.reply.text:
+            row["reply_tokens"] = None
+        row["source"] = record.source
+        rows.append(row)
+    frame = pd.DataFrame(rows, columns=None if rows else list(_DTYPES))
+    return frame.astype({name: dtype for name, dtype in _DTYPES.items() if name in frame.columns})
+
+
+def injected(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials with a concept's vector in them (neither controls nor random vectors)."""
+    return frame[frame["arm"] == "injected"]
+
+
+def controls(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the control trials."""
+    return frame[frame["arm"] == "control"]
+
+
+def scored(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials that have a verdict."""
+    return frame[frame["unscored"].isna()]
+
+
+def coherent(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials that a judge found coherent."""
+    return frame[frame["coherent"].fillna(value=False)]
+
+
+def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise :class:`AnalysisError` unless the frame has these columns."""
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise AnalysisError(
+            explain(
+                "frame",
+                required=f"the columns {list(columns)}",
+                got=f"none called {missing}",
+                hint="Make the frame with records_frame or Results.frame.",
+            )
+        )
+
+
+def check_grouping(frame: pd.DataFrame, by: Sequence[str]) -> None:
+    """Raise :class:`AnalysisError` for columns that are not there, and for magnitudes pooled over units.
+
+    A magnitude means nothing without its unit: groups by ``magnitude`` must also be groups by ``unit`` as soon
+    as the frame holds two units.
+    """
+    require_columns(frame, by)
+    units = sorted(frame["unit"].dropna().unique()) if "unit" in frame.columns else []
+    if "magnitude" in by and "unit" not in by and len(units) > 1:
+        raise AnalysisError(
+            explain(
+                "by",
+                required="'unit' beside 'magnitude'",
+                got=f"{list(by)} with the units {units}",
+                hint="5 raw and 5 residual are different doses; group by both.",
+            )
+        )

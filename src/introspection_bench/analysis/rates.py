@@ -1,0 +1,215 @@
+"""Counts and rates with exact intervals, and every denominator beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Literal
+
+import attrs
+import pandas as pd
+from scipy.stats import binomtest
+
+from ..errors import AnalysisError, explain
+from .frame import CELL_COLUMNS, OUTCOMES, check_grouping, require_columns
+
+Method = Literal["clopper-pearson", "wilson"]
+Sided = Literal["two", "upper", "lower"]
+
+_SCIPY_METHOD = {"clopper-pearson": "exact", "wilson": "wilson"}
+# scipy names the test's alternative: "less" leaves an upper bound, "greater" a lower one.
+_SCIPY_ALTERNATIVE = {"two": "two-sided", "upper": "less", "lower": "greater"}
+
+
+@attrs.frozen
+class Interval:
+    """A binomial rate ``k / n`` with its confidence interval ``low`` to ``high``.
+
+    ``sided`` ``upper`` has ``low`` 0 and all of the error above; ``lower`` has ``high`` 1. With ``n`` 0 the
+    rate is NaN and the interval 0 to 1.
+    """
+
+    k: int
+    n: int
+    low: float
+    high: float
+    confidence: float
+    sided: Sided
+    method: Method
+
+    @property
+    def rate(self) -> float:
+        """``k / n``, NaN for ``n`` 0."""
+        return self.k / self.n if self.n else float("nan")
+
+    def __str__(self) -> str:
+        rate = f"{self.rate:.1%}" if self.n else "no rate"
+        return f"{self.k}/{self.n} = {rate} ({self.confidence:.0%} {self.low:.2%} to {self.high:.2%})"
+
+
+@lru_cache(maxsize=4096)  # scipy takes 3 ms for one, and a grid asks for the same k of n again and again
+def interval(
+    k: int,
+    n: int,
+    *,
+    method: Method = "clopper-pearson",
+    confidence: float = 0.95,
+    sided: Sided = "two",
+) -> Interval:
+    """Return the confidence interval of a binomial rate.
+
+    Args:
+        k: successes, 0 <= k <= n.
+        n: trials; 0 gives the interval from 0 to 1.
+        method: ``clopper-pearson`` (exact: covers at least ``confidence`` at every rate) or ``wilson`` (score
+            interval: narrower, covers ``confidence`` on average).
+        confidence: between 0 and 1, both excluded.
+        sided: ``two``, or all of the error on one side (``upper`` bound, ``lower`` bound).
+
+    Raises:
+        AnalysisError: an argument is outside what is stated.
+
+    Source: ``scipy.stats.binomtest(...).proportion_ci``.
+    """
+    if not 0 <= k <= n:
+        raise AnalysisError(explain("k", required=f"a count from 0 to n = {n}", got=k, hint="Check the counts."))
+    check_probability("confidence", confidence)
+    for name, value, allowed in (("method", method, _SCIPY_METHOD), ("sided", sided, _SCIPY_ALTERNATIVE)):
+        if value not in allowed:
+            raise AnalysisError(explain(name, required=f"one of {list(allowed)}", got=value, hint=""))
+    if n == 0:
+        return Interval(0, 0, 0.0, 1.0, confidence, sided, method)
+    found = binomtest(int(k), int(n), alternative=_SCIPY_ALTERNATIVE[sided]).proportion_ci(
+        confidence_level=confidence, method=_SCIPY_METHOD[method]
+    )
+    return Interval(int(k), int(n), float(found.low), float(found.high), confidence, sided, method)
+
+
+def check_probability(name: str, value: float) -> None:
+    """Raise :class:`AnalysisError` unless 0 < value < 1."""
+    if not 0 < value < 1:
+        raise AnalysisError(explain(name, required="a number between 0 and 1, both excluded", got=value, hint=""))
+
+
+def groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
+    """Yield (group values by column, rows) for every group, NA being a value like any other.
+
+    An empty ``by`` yields the whole frame once. Order: sorted by the group values, NA last.
+    """
+    if not by:
+        yield {}, frame
+        return
+    for values, rows in frame.groupby(list(by), dropna=False, sort=True, observed=True):
+        yield dict(zip(by, values, strict=True)), rows
+
+
+def counts(frame: pd.DataFrame, by: Sequence[str] = CELL_COLUMNS) -> pd.DataFrame:
+    """Return one row per group: ``n_all n_scored n_coherent``, then how often each outcome was true.
+
+    ``n_all`` are all trials, ``n_scored`` those with a verdict, ``n_coherent`` those judged coherent.
+    """
+    check_grouping(frame, by)
+    require_columns(frame, OUTCOMES)
+    rows = [{**group, **_sizes(part), **{o: _hits(part, o) for o in OUTCOMES}} for group, part in groups(frame, by)]
+    return _typed(pd.DataFrame(rows, columns=[*by, "n_all", "n_scored", "n_coherent", *OUTCOMES]), frame, by)
+
+
+def rates(
+    frame: pd.DataFrame,
+    by: Sequence[str] = CELL_COLUMNS,
+    *,
+    interval: Method = "clopper-pearson",
+    confidence: float = 0.95,
+    sided: Sided = "two",
+    outcomes: Sequence[str] = OUTCOMES,
+) -> pd.DataFrame:
+    """Return the rate of every outcome in every group, with intervals and with all denominators.
+
+    Args:
+        frame: from :func:`introspection_bench.analysis.records_frame`.
+        by: the grouping columns; ``()`` pools everything.
+        interval: the interval's method.
+        confidence: its confidence.
+        sided: two-sided, or an upper or a lower bound.
+        outcomes: which of :data:`OUTCOMES`, in this order.
+
+    Returns:
+        One row per group and outcome: the columns of ``by``, then
+
+        - ``outcome``; ``k`` and ``n`` (Int64), ``rate low high`` (float64): ``n`` counts the scored trials to
+          which the criterion applies (``immediate`` does not apply where the judge says that no concept is
+          named), and for ``unscored`` all trials;
+        - ``k_coherent n_coherent rate_coherent low_coherent high_coherent``: the same among the trials judged
+          coherent; ``n_coherent`` counts those to which the criterion applies. NA for ``unscored``;
+        - ``n_all`` and ``n_scored``: the group's trials, and those with a verdict.
+
+    Raises:
+        AnalysisError: an unknown column, outcome, method or side, or magnitudes pooled over units.
+    """
+    check_grouping(frame, by)
+    require_columns(frame, OUTCOMES)
+    unknown = [o for o in outcomes if o not in OUTCOMES]
+    if unknown:
+        raise AnalysisError(explain("outcomes", required=f"some of {list(OUTCOMES)}", got=unknown, hint=""))
+    rows = []
+    for group, part in groups(frame, by):
+        sizes = _sizes(part)
+        kept = part[part["coherent"].fillna(value=False)]
+        for outcome in outcomes:
+            whole = _interval(part, outcome, interval, confidence, sided)
+            row = {**group, "outcome": outcome, **_columns(whole, "")}
+            if outcome != "unscored":
+                row |= _columns(_interval(kept, outcome, interval, confidence, sided), "_coherent")
+            rows.append({**row, "n_all": sizes["n_all"], "n_scored": sizes["n_scored"]})
+    names = [*by, "outcome", *_names(""), *_names("_coherent"), "n_all", "n_scored"]
+    return _typed(pd.DataFrame(rows, columns=names), frame, by)
+
+
+def outcome_interval(
+    frame: pd.DataFrame,
+    outcome: str,
+    *,
+    method: Method = "clopper-pearson",
+    confidence: float = 0.95,
+    sided: Sided = "two",
+) -> Interval:
+    """Return one outcome's interval over all rows of the frame, among the trials to which it applies."""
+    require_columns(frame, OUTCOMES)
+    if outcome not in OUTCOMES:
+        raise AnalysisError(explain("outcome", required=f"one of {list(OUTCOMES)}", got=outcome, hint=""))
+    return _interval(frame, outcome, method, confidence, sided)
+
+
+def _interval(frame: pd.DataFrame, outcome: str, method: Method, confidence: float, sided: Sided) -> Interval:
+    n = len(frame) if outcome == "unscored" else int(frame[outcome].notna().sum())
+    return interval(_hits(frame, outcome), n, method=method, confidence=confidence, sided=sided)
+
+
+def _hits(frame: pd.DataFrame, outcome: str) -> int:
+    column = frame[outcome]
+    return int(column.notna().sum()) if outcome == "unscored" else int(column.fillna(value=False).sum())
+
+
+def _sizes(frame: pd.DataFrame) -> dict[str, int]:
+    return {
+        "n_all": len(frame),
+        "n_scored": int(frame["unscored"].isna().sum()),
+        "n_coherent": _hits(frame, "coherent"),
+    }
+
+
+def _names(suffix: str) -> list[str]:
+    return [name + suffix for name in ("k", "n", "rate", "low", "high")]
+
+
+def _columns(found: Interval, suffix: str) -> dict[str, object]:
+    return dict(zip(_names(suffix), (found.k, found.n, found.rate, found.low, found.high), strict=True))
+
+
+def _typed(table: pd.DataFrame, frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    dtypes: dict[str, Any] = {name: frame[name].dtype for name in by}
+    dtypes |= {c: "string" for c in ("outcome",) if c in table}
+    whole = ("k", "n", "k_coherent", "n_coherent", "n_all", "n_scored", *(OUTCOMES if "outcome" not in table else ()))
+    dtypes |= {c: "Int64" for c in whole if c in table}
+    real = ("rate", "low", "high", "rate_coherent", "low_coherent", "high_coherent")
+    return table.astype(dtypes | {c: "float64" for c in real if c in table})

@@ -1,0 +1,71 @@
+"""A set of finished trials from anywhere: what every reader returns and every analysis takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ..freezing import frozen_mapping, frozen_tuple
+from ..trials import TrialRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@attrs.frozen
+class JudgeName:
+    """Which judge gave a set of verdicts: ``judge``, ``rubric``, ``model`` (None without a model), blinded or not."""
+
+    judge: str
+    rubric: str
+    model: str | None
+    blinded: bool
+
+    def __str__(self) -> str:
+        model = f" ({self.model})" if self.model else ""
+        return f"{self.judge}/{self.rubric}{model}, {'blinded' if self.blinded else 'not blinded'}"
+
+
+@attrs.frozen
+class Results:
+    """Trials with their verdicts, and the specification under which they were made.
+
+    ``name`` is a short label for tables and figures; ``records`` the trials, in the order of the source;
+    ``spec`` whatever the source says of how they were made, as plain JSON-like values (empty where it says
+    nothing beyond the records); ``source`` the path that was read; ``notes`` what a reader of the numbers must
+    know of this source (what was unknown, assumed, or fixed by construction).
+    """
+
+    name: str
+    records: tuple[TrialRecord, ...] = attrs.field(converter=frozen_tuple)
+    spec: Mapping[str, Any] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
+    source: str = ""
+    notes: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=())
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[TrialRecord]:
+        return iter(self.records)
+
+    @property
+    def judges(self) -> tuple[JudgeName, ...]:
+        """The judges that gave verdicts here, the one with the most verdicts first."""
+        counts = Counter(
+            JudgeName(v.judge, v.rubric, v.judge_model, v.blinded) for record in self.records for v in record.verdicts
+        )
+        return tuple(name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], str(item[0]))))
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """The names of the injected concepts, in the order in which they first occur."""
+        return tuple(dict.fromkeys(r.concept for r in self.records if r.concept is not None and r.arm != "control"))
+
+    def frame(self, judge: str | None = None, rubric: str | None = None) -> pd.DataFrame:
+        """Return one row per trial; see :func:`introspection_bench.analysis.records_frame`."""
+        from .frame import records_frame
+
+        return records_frame(self.records, judge, rubric)

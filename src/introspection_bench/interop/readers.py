@@ -1,0 +1,218 @@
+"""Reading results from anywhere, through one registry and into one value class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol, runtime_checkable
+
+from ..analysis.results import Results
+from ..errors import PluginError, ResultsFormatError, explain
+from ..plugins import Lazy, registered, resolve
+from ..trials import TrialRecord
+from .records import FORMAT, from_json
+
+#: The entry-point group under which third parties register readers.
+GROUP = "introspection_bench.readers"
+_STORE_NAME = "store.sqlite"
+_HEAD_BYTES = 4096
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """What a reader is: a module or object with these two functions."""
+
+    def claims(self, path: Path, head: bytes) -> bool:
+        """Say, from the name and the first 4 KiB (empty for a folder), whether the path is of this format."""
+        ...
+
+    def read(self, path: Path) -> Results:
+        """Return its trials; raise :class:`ResultsFormatError` that names record and field."""
+        ...
+
+
+class StoreReader:
+    """Our own store: a run directory, or its ``store.sqlite``."""
+
+    def claims(self, path: Path, head: bytes) -> bool:
+        """Claim SQLite files and folders that hold ``store.sqlite``."""
+        return head.startswith(b"SQLite format 3\0") or (path / _STORE_NAME).is_file()
+
+    def read(self, path: Path) -> Results:
+        """Read all records and the grid's specification; raises StoreError as the store does."""
+        from ..sweep.store import Store
+
+        run = path if path.is_dir() else path.parent
+        with Store.open(path) as store:
+            return Results(run.resolve().name, store.records(), dict(store.spec()), str(path))
+
+
+class JsonlReader:
+    """Our JSONL export: one record a line, with all its verdicts."""
+
+    def claims(self, path: Path, head: bytes) -> bool:
+        """Claim files called ``*.jsonl``, and any that begins with a line of ours."""
+        return head.startswith(b'{"format":"' + FORMAT.encode()) or (path.suffix == ".jsonl" and not path.is_dir())
+
+    def read(self, path: Path) -> Results:
+        """Read line by line; empty lines are skipped, and a trial that stands twice is an error."""
+        try:
+            with path.open("rb") as lines:
+                records = [
+                    from_json(line, f"{path}: record {number - 1} (line {number})")
+                    for number, line in enumerate(lines, 1)
+                    if line.strip()
+                ]
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        return Results(path.stem, _once(records, path), _spec_of(records), str(path))
+
+
+class ParquetReader:
+    """Our Parquet export: one row per trial and verdict, the whole record in the column ``record``."""
+
+    def claims(self, path: Path, head: bytes) -> bool:  # noqa: ARG002  # the port's signature
+        """Claim files that begin as Parquet files do."""
+        return head.startswith(b"PAR1")
+
+    def read(self, path: Path) -> Results:
+        """Read the column ``record``; the rows of one trial (one per verdict) become one record."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            file = pq.ParquetFile(path)
+            if "record" not in file.schema_arrow.names:
+                raise ResultsFormatError(
+                    explain(
+                        f"{path}, field 'record'",
+                        required="the column 'record' of our exports",
+                        got=file.schema_arrow.names,
+                        hint="Export with write_parquet, or register a reader for this layout.",
+                    )
+                )
+            cells = [cell for batch in file.iter_batches(columns=["record"]) for cell in batch.column(0).to_pylist()]
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(path, error) from error
+        places: dict[object, int] = {}
+        for row, cell in enumerate(cells):
+            places.setdefault(cell, row)
+        for cell, row in places.items():
+            if not isinstance(cell, str):
+                raise ResultsFormatError(
+                    explain(f"{path}: row {row}, field 'record'", required="JSON text", got=cell, hint="")
+                )
+        records = [from_json(str(cell), f"{path}: row {row}, field 'record'") for cell, row in places.items()]
+        return Results(path.stem, _once(records, path), _spec_of(records), str(path))
+
+
+BUILTIN: Mapping[str, Lazy] = MappingProxyType(
+    {
+        "store": Lazy("introspection_bench.interop.readers", "StoreReader"),
+        "jsonl": Lazy("introspection_bench.interop.readers", "JsonlReader"),
+        "parquet": Lazy("introspection_bench.interop.readers", "ParquetReader"),
+        "llama405b": Lazy("introspection_bench.interop.llama405b", "Llama405bReader"),
+    }
+)
+
+
+def read_results(path: str | Path, format: str | None = None) -> Results:  # noqa: A002  # the word users look for
+    """Return the trials of a run directory or results file, whoever wrote it.
+
+    Args:
+        path: a run directory or its ``store.sqlite``; our ``.jsonl`` or ``.parquet`` export; a ``.judged.json``
+            of the Llama-3.1-405B study; or whatever an installed plugin reads.
+        format: ``store``, ``jsonl``, ``parquet``, ``llama405b`` or a plugin's name; None finds it out from the
+            name and the first bytes, built-in formats first.
+
+    Raises:
+        ResultsFormatError: there is no such path, no reader claims it, or the file is malformed (the message
+            names record and field).
+        UnknownNameError: no reader is called ``format``.
+    """
+    path = Path(path)
+    try:
+        head = b""
+        if not path.is_dir():
+            with path.open("rb") as file:
+                head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if format is not None:
+        return _reader(format).read(path)
+    for name in _names():
+        reader = _reader(name)
+        if reader.claims(path, head):
+            return reader.read(path)
+    raise ResultsFormatError(
+        explain(
+            str(path),
+            required=f"results in a known format, one of {list(_names())}",
+            got="a folder without store.sqlite" if path.is_dir() else f"a file that begins with {head[:20]!r}",
+            hint="Name the format, or register a reader under the entry-point group introspection_bench.readers.",
+        )
+    )
+
+
+def _names() -> Iterator[str]:
+    yield from BUILTIN
+    yield from sorted(registered(GROUP, BUILTIN))
+
+
+def _reader(name: str) -> Reader:
+    found = resolve(GROUP, BUILTIN, name)
+    reader = found() if isinstance(found, type) else found
+    if not isinstance(reader, Reader):
+        raise PluginError(
+            explain(f"reader {name!r}", required="an object with claims and read", got=found, hint="See ib docs.")
+        )
+    return reader
+
+
+def _once(records: list[TrialRecord], path: Path) -> list[TrialRecord]:
+    first: dict[str, int] = {}
+    for index, record in enumerate(records):
+        if first.setdefault(record.key.digest, index) != index:
+            raise ResultsFormatError(
+                explain(
+                    f"{path}: record {index}",
+                    required="each trial once, with all its verdicts",
+                    got=f"the trial of record {first[record.key.digest]} again",
+                    hint="Two exports may have been joined: read them one by one.",
+                )
+            )
+    return records
+
+
+def _spec_of(records: list[TrialRecord]) -> dict[str, object]:
+    """Return what the records alone say of how they were made, for formats that carry no specification."""
+    columns: dict[str, set[object]] = {}
+    for record in records:
+        facts = {
+            "model_name": record.model_name,
+            "model": record.key.model,
+            "backend": record.key.backend,
+            "scaffold": record.scaffold,
+            "concept": record.concept,
+            "layer": record.key.layer,
+            "magnitude": record.key.magnitude,
+            "unit": record.key.unit,
+            "span": record.key.span,
+            "temperature": record.key.sampling.temperature,
+            "top_p": record.key.sampling.top_p,
+            "top_k": record.key.sampling.top_k,
+            "max_new_tokens": record.key.sampling.max_new_tokens,
+        }
+        for name, value in facts.items():
+            columns.setdefault(name, set()).add(value)
+    return {
+        name: sorted((v for v in values if v is not None), key=lambda v: (str(type(v)), v))
+        for name, values in columns.items()
+    }
+
+
+def _unreadable(path: Path, error: Exception) -> ResultsFormatError:
+    return ResultsFormatError(
+        explain(str(path), required="a readable results file or run directory", got=str(error), hint="Check the path.")
+    )
