@@ -1,0 +1,150 @@
+"""The rules judge: offline, deterministic, without a model; every verdict says which places decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from ..errors import RubricError, explain
+from ..trials import Evidence, Verdict
+from .base import Case, Judge
+from .rubrics import Rubric, load_rubric
+from .rules_claims import Claim, asks_yes_or_no, denies_mind, echoes_of, find_claims, find_refusal
+from .rules_coherence import measure, shipped_model
+from .rules_naming import find_mentions
+from .rules_text import Word, read_sentences, read_words, unreadable
+
+#: The rubrics whose criteria are built into the rules.
+FOLLOWED = ("strict4", "paper2")
+#: At most so many places are shown as evidence for one criterion.
+_SHOWN = 12
+
+
+class RulesJudge(Judge):
+    """Judges by rules over words and a small logistic regression over measurable properties of the text.
+
+    ``coherent`` by repetition, grammar, casing, scripts and debris (:mod:`.rules_coherence`); ``affirmative`` by
+    claims and denials with their scope (:mod:`.rules_claims`); ``identifies`` by the concept's names and their
+    inflected forms (:mod:`.rules_naming`); ``immediate`` by which of both comes first. It reads English; a reply
+    in another language or script is unscored with that reason. ``docs/rules_judge.md`` says how well it agrees with
+    other judges and where it does not.
+
+    Raises :class:`~introspection_bench.errors.RubricError` for a rubric other than those in :data:`FOLLOWED`.
+    """
+
+    name: ClassVar[str] = "rules"
+
+    def __init__(self, rubric: str | Rubric = "strict4") -> None:
+        self.rubric = load_rubric(rubric)
+        # By digest, not by name: another text under a built-in's name is another rubric.
+        if all(self.rubric.digest != load_rubric(name).digest for name in FOLLOWED):
+            raise RubricError(
+                explain(
+                    "rubric",
+                    required=f"one of {list(FOLLOWED)}, whose criteria are built into the rules",
+                    got=self.rubric.id,
+                    hint="Rules can't follow a rubric's free text: use the judge 'claude' or 'chat' for this one.",
+                )
+            )
+        self._model = shipped_model()
+
+    def judge(self, cases: Sequence[Case]) -> Iterator[tuple[int, Verdict]]:
+        """Yield (index, verdict) for every case, in order."""
+        for index, case in enumerate(cases):
+            yield index, self._verdict(case)
+
+    def _verdict(self, case: Case) -> Verdict:
+        text = case.reply
+        words = read_words(text)
+        reason = unreadable(text, words)
+        if reason is not None:
+            return self._answer(case, unscored=reason)
+        sentences = read_sentences(text, words)
+        echoed = echoes_of(words, read_words(case.question))
+        evidence: list[Evidence] = []
+
+        repeated = frozenset(words[i] for i in echoed)
+        claims = find_claims(sentences, yes_or_no=asks_yes_or_no(case.question), echoed=repeated)
+        affirmative, decisive = affirmed(claims)
+        if decisive is not None:
+            evidence.append(Evidence("affirmative", decisive.start, decisive.stop, decisive.why))
+
+        mentions = find_mentions(text, words, case.concept.names, echoed)
+        evidence += [Evidence("identifies", m.start, m.stop, f"names it: {m.name}") for m in mentions[:_SHOWN]]
+        immediate: bool | None = None
+        if mentions:
+            first = next((c for c in claims if c.kind == "claim"), None)
+            immediate = affirmative and first is not None and first.start <= mentions[0].start
+            evidence.append(Evidence("immediate", mentions[0].start, mentions[0].stop, "the first place that names it"))
+
+        coherent, probability, places = self._coherent(text, words)
+        evidence += places
+        refusal = find_refusal(sentences)
+        if refusal is not None:
+            evidence.append(Evidence("refused", refusal.start, refusal.stop, refusal.why))
+        if self.rubric.name == "paper2":
+            denial = denies_mind(sentences)
+            if denial is not None:
+                coherent = False
+                evidence.append(Evidence("coherent", denial.start, denial.stop, denial.why))
+        return self._answer(
+            case,
+            affirmative=affirmative,
+            identifies=bool(mentions),
+            immediate=immediate,
+            coherent=coherent,
+            refused=None if self.rubric.name == "paper2" else refusal is not None and not claims,
+            evidence=evidence,
+            notes=f"P(coherent) = {probability:.2f}",
+        )
+
+    def _coherent(self, text: str, words: list[Word]) -> tuple[bool, float, list[Evidence]]:
+        if not words:
+            # Nothing was said: there is no sense to make, and no property to measure.
+            return False, 0.0, [Evidence("coherent", 0, len(text), "no words")]
+        measured = measure(text, words)
+        probability = self._model.probability(measured.values)
+        coherent = probability >= 0.5
+        if coherent:
+            return True, probability, [Evidence("coherent", 0, len(text), "reads as prose throughout")]
+        places = [Evidence("coherent", d.start, d.stop, d.kind) for d in measured.damage[:_SHOWN]]
+        return False, probability, places or [Evidence("coherent", 0, len(text), "repeats itself")]
+
+    def _answer(
+        self,
+        case: Case,
+        *,
+        affirmative: bool | None = None,
+        identifies: bool | None = None,
+        immediate: bool | None = None,
+        coherent: bool | None = None,
+        refused: bool | None = None,
+        unscored: str | None = None,
+        evidence: Sequence[Evidence] = (),
+        notes: str = "",
+    ) -> Verdict:
+        return Verdict(
+            judge=self.name,
+            rubric=self.rubric.id,
+            rubric_digest=self.rubric.digest,
+            concept=case.concept.name,
+            affirmative=affirmative,
+            identifies=identifies,
+            immediate=immediate,
+            coherent=coherent,
+            refused=refused,
+            blinded=case.disclosure is None,
+            unscored=unscored,
+            evidence=tuple(evidence),
+            notes=notes,
+        )
+
+
+def affirmed(claims: Sequence[Claim]) -> tuple[bool, Claim | None]:
+    """Return whether the reply affirms, and the statement that decided: a claim that no denial takes back."""
+    if not claims:
+        return False, None
+    last = claims[-1]
+    if last.kind == "denial":
+        return False, last
+    return True, next(c for c in claims if c.kind == "claim")

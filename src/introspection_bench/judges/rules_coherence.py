@@ -1,0 +1,262 @@
+"""Coherence from measurable properties of a text: what collapse under steering does to words, casing and grammar.
+
+The properties are our own; each is a rate or a share, so that a long reply is not held against itself. A logistic
+regression over them, fitted by ``benchmarks/fit_coherence.py``, decides; its coefficients are package data.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+
+import attrs
+
+from ..freezing import frozen_tuple
+from .rules_text import FUNCTION_WORDS, Word, listed, read_words, scripts, stem
+
+#: The properties, in the order of the coefficients. Changing one means fitting again.
+FEATURES = (
+    "repeated_trigrams",
+    "top_stem_excess",
+    "echoes",
+    "compression",
+    "lexical_poverty",
+    "broken_junctions",
+    "stray_capitals",
+    "case_switches",
+    "shouted_fragments",
+    "function_word_lack",
+    "content_run",
+    "debris",
+    "foreign_letters",
+    "unfinished_quotes",
+    "size",
+)
+
+_WINDOW = 40
+_DETERMINERS = listed("a an the my your our their its every")
+_NO_NOUN = listed("""
+    a an the i you he she it we they me him us them am is are was were be do does did have has had will would shall
+    should can could may might must not nor and or but if because of at by with about for to from in on that what
+    how this that's what's it's he's she's i'm you're isn't don't doesn't didn't can't couldn't wouldn't wasn't so
+    such there there's here which who whom whose where why
+    """)
+_AFTER_I = listed("a an the is are that what how this that's what's it's of my i'm you're and i so such")
+_TWICE_FINE = listed("that had no ha very so really bye yes well now there do is many far long over")
+_FINITE = listed("am is are was were")
+_KNOWN_CAPITALS = listed(
+    "AI LLM LLMS NLP API GPU USA US UK EU TV PC ID OK ASCII NASA DNA CEO PHD PDF HTML URL II III IV VI A I O X"
+)
+_GLUED = re.compile(
+    r"[a-zà-ÿ][A-Z]|[A-Z]{2}[a-z]{2}|[^\W\d_]\d|\d[^\W\d_]|[^\W_]_+[^\W_]|[a-z][.;:!?][A-Za-z]|\\|[<>{}\[\]|=^~`@$]|�|\d{5}|[*+]{3}|/{2}"
+)
+_FINE_GLUED = re.compile(
+    r"\b(?:1st|2nd|3rd|\d+th|\d+s|\d+[xk%]|LaTeX|ChatGPT|OpenAI|LLMs|AIs|iPhone|YouTube|e\.g|i\.e|U\.S|a\.m|p\.m)\b"
+)
+
+
+@attrs.frozen
+class Damage:
+    """One damaged place: characters ``start`` to ``stop``, of which kind."""
+
+    start: int
+    stop: int
+    kind: str
+
+
+@attrs.frozen
+class Measured:
+    """The properties of one reply, in the order of :data:`FEATURES`, and the places that made them."""
+
+    values: tuple[float, ...] = attrs.field(converter=frozen_tuple)
+    damage: tuple[Damage, ...] = attrs.field(converter=frozen_tuple)
+
+
+@attrs.frozen
+class CoherenceModel:
+    """A logistic regression: P(coherent) = 1 / (1 + exp(-(intercept + sum of weight * value)))."""
+
+    features: tuple[str, ...] = attrs.field(converter=frozen_tuple)
+    weights: tuple[float, ...] = attrs.field(converter=frozen_tuple)
+    intercept: float
+
+    def probability(self, values: Sequence[float]) -> float:
+        """Return P(coherent) for properties in the order of :attr:`features`."""
+        score = self.intercept + sum(w * v for w, v in zip(self.weights, values, strict=True))
+        return 1 / (1 + math.exp(-max(-60.0, min(60.0, score))))
+
+
+@cache
+def shipped_model() -> CoherenceModel:
+    """Return the model whose coefficients come with the package (``rules_coherence.json``)."""
+    text = resources.files(__package__).joinpath("rules_coherence.json").read_text(encoding="utf-8")
+    data = json.loads(text)
+    return CoherenceModel(tuple(data["weights"]), tuple(data["weights"].values()), data["intercept"])
+
+
+def measure(text: str, words: list[Word] | None = None) -> Measured:
+    """Return the properties of ``text``. ``words`` are its words where the caller has them already."""
+    words = read_words(text) if words is None else words
+    n = max(len(words), 1)
+    stems = [stem(w.lower) for w in words]
+    content = [s for w, s in zip(words, stems, strict=True) if w.lower not in FUNCTION_WORDS]
+    damage: list[Damage] = []
+    junctions = _broken_junctions(text, words)
+    capitals, switches, shouted = _casing(words)
+    glued = [
+        Damage(m.start(), m.end(), "characters that prose does not join")
+        for m in _GLUED.finditer(text)
+        if not _FINE_GLUED.match(text, max(0, m.start() - 6), m.end() + 6)
+    ]
+    echoes = _echoes(words)
+    damage += junctions + capitals + shouted + glued + echoes
+    run, run_place = _content_run(words)
+    if run_place is not None:
+        damage.append(run_place)
+    letters = scripts(text)
+    foreign = letters.total() - (letters.most_common(1)[0][1] if letters else 0)
+    values = {
+        "repeated_trigrams": _repeated(stems, 3),
+        "top_stem_excess": _top_excess(content, n),
+        "echoes": _rate(len(echoes), n),
+        "compression": _compression(text),
+        "lexical_poverty": _poverty(stems),
+        "broken_junctions": _rate(len(junctions), n),
+        "stray_capitals": _rate(len(capitals), n),
+        "case_switches": _rate(switches, n),
+        "shouted_fragments": _rate(len(shouted), n),
+        "function_word_lack": _function_lack(words),
+        "content_run": run,
+        "debris": _rate(len(glued), n),
+        "foreign_letters": math.log1p(foreign),
+        "unfinished_quotes": float(text.count('"') % 2 + (text.count("“") != text.count("”"))),
+        "size": math.log1p(len(words)),
+    }
+    return Measured(tuple(values[name] for name in FEATURES), tuple(sorted(damage, key=lambda d: d.start)))
+
+
+def _rate(count: float, n: int) -> float:
+    # The square root keeps one slip in a short reply from weighing as much as a collapse.
+    return math.sqrt(count / (n + 8))
+
+
+def _repeated(items: Sequence[str], order: int) -> float:
+    grams = [tuple(items[i : i + order]) for i in range(len(items) - order + 1)]
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def _top_excess(content: Sequence[str], n: int) -> float:
+    counts = [c for _, c in Counter(content).most_common(3)]
+    return sum(max(0, c - 2) for c in counts) / (n + 8)
+
+
+def _echoes(words: Sequence[Word]) -> list[Damage]:
+    found = []
+    for i in range(1, len(words)):
+        here = words[i].lower
+        once = here == words[i - 1].lower and here not in _TWICE_FINE
+        skipped = i >= 3 and here == words[i - 2].lower and words[i - 1].lower == words[i - 3].lower
+        if once or skipped:
+            found.append(Damage(words[i - 1].start, words[i].stop, "a word said again at once"))
+    return found
+
+
+def _compression(text: str) -> float:
+    # zlib's gain over short text is nil whatever the text is, so the ratio is taken from 200 characters on.
+    data = text.encode("utf-8", "replace")
+    return 0.0 if len(data) < 200 else max(0.0, 0.62 - len(zlib.compress(data, 6)) / len(data))
+
+
+def _poverty(stems: Sequence[str]) -> float:
+    # Moving-average type-token ratio (Covington & McFall 2010): free of the length.
+    if not stems:
+        return 0.0
+    size = min(_WINDOW, len(stems))
+    window = Counter(stems[:size])
+    worst = total = len(window) / size
+    steps = 1
+    for i in range(size, len(stems)):
+        gone = stems[i - size]
+        window[gone] -= 1
+        if not window[gone]:
+            del window[gone]
+        window[stems[i]] += 1
+        ratio = len(window) / size
+        total += ratio
+        worst = min(worst, ratio)
+        steps += 1
+    return 1 - (worst + total / steps) / 2 if size >= 8 else 0.0
+
+
+def _broken_junctions(text: str, words: Sequence[Word]) -> list[Damage]:
+    found = []
+    for i, word in enumerate(words):
+        nxt = words[i + 1] if i + 1 < len(words) else None
+        gap = text[word.stop : nxt.start] if nxt else text[word.stop :].strip()
+        plain = not gap.strip()
+        broken = False
+        if word.lower in _DETERMINERS:
+            cut = gap.strip()[:1] in {".", "!", "?", ",", ";", ":"} if gap.strip() else False
+            broken = cut or (nxt is not None and plain and nxt.lower in _NO_NOUN)
+        elif nxt is not None and plain:
+            if word.lower == "i":
+                broken = nxt.lower in _AFTER_I
+            elif word.lower in _FINITE:
+                broken = nxt.lower in _FINITE
+        if broken and nxt is not None:
+            found.append(Damage(word.start, nxt.stop, "words that grammar does not join"))
+    return found
+
+
+def _casing(words: Sequence[Word]) -> tuple[list[Damage], int, list[Damage]]:
+    capitals: list[Damage] = []
+    shouted: list[Damage] = []
+    switches = 0
+    before: Word | None = None
+    for word in words:
+        upper = word.text.isupper() and len(word.text) > 1
+        if before is not None and not word.opens:
+            was_upper = before.text.isupper() and len(before.text) > 1
+            if before.lower != "i" and word.lower != "i" and upper != was_upper:
+                switches += 1
+            if not upper and word.text[0].isupper() and word.lower in FUNCTION_WORDS and word.lower[0] != "i":
+                capitals.append(Damage(word.start, word.stop, "a capital inside a sentence"))
+        if upper and len(word.text) <= 3 and word.text not in _KNOWN_CAPITALS and word.lower not in FUNCTION_WORDS:
+            shouted.append(Damage(word.start, word.stop, "a fragment in capitals"))
+        before = word
+    return capitals, switches, shouted
+
+
+def _function_lack(words: Sequence[Word]) -> float:
+    # The worst stretch of 20 words: English prose keeps four or more grammar words in nearly all of them.
+    if len(words) < 8:
+        return 0.0
+    flags = [w.lower in FUNCTION_WORDS for w in words]
+    size = min(20, len(flags))
+    count = least = sum(flags[:size])
+    for i in range(size, len(flags)):
+        count += flags[i] - flags[i - size]
+        least = min(least, count)
+    return max(0.0, 0.4 - least / size)
+
+
+def _content_run(words: Sequence[Word]) -> tuple[float, Damage | None]:
+    longest, place, run_start, length = 0, None, 0, 0
+    for i, word in enumerate(words):
+        if word.lower in FUNCTION_WORDS or word.after_mark:
+            length = 0
+        if word.lower not in FUNCTION_WORDS:
+            if length == 0:
+                run_start = i
+            length += 1
+            if length > longest:
+                longest, place = length, (words[run_start].start, word.stop)
+    if longest < 5 or place is None:
+        return max(0.0, longest - 3) / 4, None
+    return math.log2(longest - 2), Damage(*place, "a run of content words without grammar")

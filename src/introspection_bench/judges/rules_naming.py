@@ -1,0 +1,157 @@
+"""Where a reply names a concept: its names and their inflected forms, at word boundaries."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+
+import attrs
+
+from .rules_text import Word, read_words, script, stem
+
+#: Plurals that no suffix makes.
+_IRREGULAR = {
+    "children": "child",
+    "feet": "foot",
+    "geese": "goose",
+    "men": "man",
+    "mice": "mouse",
+    "people": "person",
+    "teeth": "tooth",
+    "women": "woman",
+}
+#: What inflection may put in place of what: (ending of the one form, ending of the other).
+_ENDINGS = frozenset(
+    {
+        ("", "s"),
+        ("", "es"),
+        ("", "'s"),
+        ("", "s'"),
+        ("", "ed"),
+        ("", "d"),
+        ("", "ing"),
+        ("e", "ing"),
+        ("y", "ies"),
+        ("y", "ied"),
+        ("s", "ed"),
+        ("s", "d"),
+        ("s", "ing"),
+        ("es", "ed"),
+        ("es", "ing"),
+        ("ed", "ing"),
+        ("d", "ing"),
+        ("ies", "ying"),
+        ("ied", "ying"),
+        ("ies", "ied"),
+        ("ied", "ies"),
+        ("f", "ves"),
+        ("fe", "ves"),
+    }
+)
+
+
+@attrs.frozen
+class Mention:
+    """One place where the concept is named: characters ``start`` to ``stop``, by which of its names."""
+
+    start: int
+    stop: int
+    name: str
+
+
+@lru_cache(maxsize=100_000)
+def same_word(name: str, form: str) -> bool:
+    """Whether ``form`` is ``name`` or an inflected form of it; both in lower case.
+
+    Inflection only: "loves", "loved" and "loving" are forms of "love", while "lovely" and "lover" are other words,
+    though the stemmer takes the first for one. Both tests have to hold: the stems are equal (so that "caring" is
+    not a form of "car") and the endings are those of inflection (so that "university" is not one of "universe").
+    """
+    if form == name:
+        return True
+    form = _IRREGULAR.get(form, form)
+    name = _IRREGULAR.get(name, name)
+    if form == name:
+        return True
+    shared = 0
+    for a, b in zip(name, form, strict=False):
+        if a != b:
+            break
+        shared += 1
+    if shared < 2 or min(len(name), len(form)) < 3:
+        return False
+    # "run", "running": the doubled consonant belongs to the ending; so the cut may lie a little to the left.
+    for cut in range(shared, max(1, shared - 4), -1):
+        one, other = name[cut:], form[cut:]
+        if (one, other) in _ENDINGS or (other, one) in _ENDINGS:
+            return (one == "" and other in {"'s", "s'"}) or "ves" in (one, other) or stem(name) == stem(form)
+        doubled = cut >= 2 and (one[:1] == name[cut - 1] or other[:1] == form[cut - 1])
+        if doubled and (one in {"", one[:1]} or other in {"", other[:1]}) and stem(name) == stem(form):
+            ending = (other or one)[1:]
+            if ending in {"ed", "ing"}:
+                return True
+    return False
+
+
+@attrs.frozen
+class _Name:
+    text: str
+    parts: tuple[str, ...]
+    joined: str
+    latin: bool
+
+
+@lru_cache(maxsize=4_000)
+def _prepare(names: tuple[str, ...]) -> tuple[_Name, ...]:
+    prepared = []
+    for name in names:
+        parts = tuple(w.lower for w in read_words(name))
+        if parts:
+            latin = all(script(c) == "LATIN" for part in parts for c in part if c.isalpha())
+            prepared.append(_Name(name, parts, "".join(parts), latin))
+    return tuple(prepared)
+
+
+def find_mentions(
+    text: str, words: Sequence[Word], names: tuple[str, ...], echoed: Collection[int] = ()
+) -> list[Mention]:
+    """Return the places of ``text`` that name the concept, in order.
+
+    ``words`` are the words of ``text``; ``echoed`` the indices of words that only repeat the question, which name
+    nothing. A name of several words may be written with spaces, hyphens or as one word, and a name of one word as
+    two ("upper case"). Names in scripts without word boundaries are found as substrings. Linear in the text.
+    """
+    found: list[Mention] = []
+    prepared = _prepare(names)
+    spaced = [n for n in prepared if n.latin]
+    starts = {n.parts[0][:2] for n in spaced} | {k[:2] for k in _IRREGULAR}
+    for i, word in enumerate(words):
+        if word.lower[:2] not in starts or i in echoed:
+            continue
+        for name in spaced:
+            stop = _ends_at(words, i, name)
+            if stop is not None:
+                found.append(Mention(word.start, words[stop].stop, name.text))
+                break
+    for name in prepared:
+        if not name.latin:
+            at = text.find(name.text)
+            while at >= 0:
+                found.append(Mention(at, at + len(name.text), name.text))
+                at = text.find(name.text, at + len(name.text))
+    return sorted(found, key=lambda m: m.start)
+
+
+def _ends_at(words: Sequence[Word], i: int, name: _Name) -> int | None:
+    last = i + len(name.parts) - 1
+    if last < len(words) and all(same_word(p, words[i + k].lower) for k, p in enumerate(name.parts)):
+        return last
+    joined = ""
+    for j in range(i, min(i + 3, len(words))):
+        joined += words[j].lower
+        if len(joined) > len(name.joined) + 4:
+            return None
+        several = j > i or len(name.parts) > 1
+        if several and len(name.joined) >= 6 and same_word(name.joined, joined):
+            return j
+    return None

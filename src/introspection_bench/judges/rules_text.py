@@ -1,0 +1,177 @@
+"""Reading a reply for the rules judge: words, sentences, scripts; everything linear in the reply's length."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+
+import attrs
+import snowballstemmer
+
+#: A word: letters with inner apostrophes. No nested quantifiers over one class, so no backtracking.
+_TOKEN = re.compile(r"(?P<word>[^\W\d_]+(?:['’`][^\W\d_]+)*)|(?P<number>\d+)|(?P<break>\n+)|(?P<mark>[^\w\s]|_)")
+_SENTENCE_END = frozenset(".!?\n。！？")
+_CLOSERS = frozenset("\"'”’)]}*_»")
+
+
+def listed(words: str) -> frozenset[str]:
+    """Return the words of a list that is written with spaces, as a set."""
+    return frozenset(words.split())
+
+
+#: Words that carry grammar rather than content; an English sentence is about half made of them.
+FUNCTION_WORDS = listed("""
+    a an the this that these those my your his her its our their i you he she it we they me him us them myself
+    yourself itself who whom which what whose when where why how there here am is are was were be been being do does
+    did have has had having will would shall should can could may might must not no nor and or but if because as
+    until while although though since so than then too very of at by for with about against between into through
+    during before after above below to from up down in out on off over under again once just only also any some
+    each few more most other such own same all both every either neither yes ok okay let please like even still
+    already yet now however therefore thus hence rather quite perhaps maybe something anything nothing someone
+    anyone everything none one ones another much many little less least well
+    i'm you're he's she's it's we're they're i've you've we've they've i'd you'd he'd she'd we'd they'd i'll you'll
+    he'll she'll we'll they'll isn't aren't wasn't weren't hasn't haven't hadn't doesn't don't didn't won't wouldn't
+    shan't shouldn't can't cannot couldn't mustn't let's that's who's what's here's there's when's where's why's
+    how's there'd it'd it'll that'll dont doesnt didnt cant isnt im ive
+    """)
+
+#: The commonest grammar words of other languages in Latin script, to tell a foreign text from a broken one.
+_FOREIGN_WORDS = listed("""
+    le la les des du de et est une un je ne pas que qui dans pour sur avec mon ce cette il elle nous vous au aux
+    el los las del y es una yo no que en por para con mi este esta se lo su al muy pero como
+    der die das und ist ein eine ich nicht zu den dem mit auf für im von sich es auch wie aber habe
+    il lo gli di e è un una io non che per con sono mi questo questa nel della
+    o os as do da e é um uma eu não que em para com meu isso está
+    de het een en is ik niet van op te dat met voor zijn maar
+    och är jag inte att det som på en ett med för av
+    """) - {"in", "as", "is", "do", "no", "me", "a", "i"}
+
+_STEMMER = snowballstemmer.stemmer("english")
+
+
+@attrs.frozen
+class Word:
+    """One word of a reply: its place, its lower-case form with straight apostrophes, and what stands before it."""
+
+    start: int
+    stop: int
+    text: str
+    lower: str
+    opens: bool  # first of a sentence, a line or a quotation
+    after_mark: bool  # punctuation or a break stands between it and the word before
+
+
+@attrs.frozen
+class Sentence:
+    """One sentence of a reply: characters ``start`` to ``stop``, and the words in it."""
+
+    start: int
+    stop: int
+    words: tuple[Word, ...]
+    question: bool
+
+
+@lru_cache(maxsize=100_000)
+def stem(word: str) -> str:
+    """Return the Porter2 stem of one lower-case word."""
+    found: str = _STEMMER.stemWord(word)
+    return found
+
+
+def read_words(text: str) -> list[Word]:
+    """Return the words of ``text`` in order."""
+    words: list[Word] = []
+    opens, after_mark = True, True
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup
+        if kind == "word":
+            found = match.group()
+            words.append(
+                Word(
+                    match.start(),
+                    match.end(),
+                    found,
+                    found.lower().replace("’", "'").replace("`", "'"),
+                    opens,
+                    after_mark,
+                )
+            )
+            opens = after_mark = False
+        elif kind == "number":
+            after_mark = False
+        else:
+            after_mark = True
+            mark = match.group()
+            if mark[0] in _SENTENCE_END or mark in {":", '"', "“", "‘", "*", "(", "«", "-", "–", "—", "…", "'"}:
+                opens = True
+    return words
+
+
+def read_sentences(text: str, words: list[Word]) -> list[Sentence]:
+    """Return the sentences of ``text``; ``words`` are its words, in order."""
+    sentences: list[Sentence] = []
+    cursor = 0
+    for start, stop in _sentence_spans(text):
+        mine = []
+        while cursor < len(words) and words[cursor].start < stop:
+            mine.append(words[cursor])
+            cursor += 1
+        if mine:
+            tail = text[max(start, stop - 6) : stop]
+            sentences.append(Sentence(mine[0].start, stop, tuple(mine), "?" in tail))
+    return sentences
+
+
+def _sentence_spans(text: str) -> Iterator[tuple[int, int]]:
+    start = position = 0
+    size = len(text)
+    while position < size:
+        if text[position] in _SENTENCE_END:
+            while position < size and (text[position] in _SENTENCE_END or text[position] in _CLOSERS):
+                position += 1
+            # "e.g. this" and "3.5": a full stop that a lower-case letter or a digit follows ends nothing.
+            following = text[position : position + 2].lstrip()
+            ended = text[position - 1] != "." or not following or not (following[0].islower() or following[0].isdigit())
+            if ended:
+                yield start, position
+                start = position
+        else:
+            position += 1
+    if start < size:
+        yield start, size
+
+
+@lru_cache(maxsize=10_000)
+def script(letter: str) -> str:
+    """Return the script of a letter by its Unicode name: LATIN, CJK, HANGUL, CYRILLIC, ..."""
+    return unicodedata.name(letter, "UNKNOWN").split(" ", 1)[0]
+
+
+def scripts(text: str) -> Counter[str]:
+    """Count the letters of ``text`` by script; the Japanese syllabaries count with Chinese characters."""
+    counted: Counter[str] = Counter()
+    for letter, times in Counter(text).items():
+        if letter.isalpha():
+            name = script(letter)
+            counted["CJK" if name in {"HIRAGANA", "KATAKANA"} else name] += times
+    return counted
+
+
+def unreadable(text: str, words: list[Word]) -> str | None:
+    """Return why the rules can't read this reply (another script or language), or None where they can."""
+    letters = scripts(text)
+    total = letters.total()
+    if total < 8:
+        return None
+    name, most = letters.most_common(1)[0]
+    if name != "LATIN" and most >= 0.7 * total:
+        return f"the reply is in {name.title()} script, and these rules read English only"
+    if len(words) >= 6:
+        foreign = sum(w.lower in _FOREIGN_WORDS for w in words) / len(words)
+        english = sum(w.lower in FUNCTION_WORDS for w in words) / len(words)
+        if foreign >= 0.25 and foreign > 2 * english:
+            return "the reply is in another language than English, the only one these rules read"
+    return None
