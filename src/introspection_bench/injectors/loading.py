@@ -1,0 +1,156 @@
+"""From what a caller names to a loaded model: hub id, local folder, GGUF file, or a model object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ..errors import BackendUnavailableError, ModelError, ModelNotFoundError, explain
+
+_GGUF_MAGIC = b"GGUF"
+
+
+@attrs.frozen(eq=False)
+class Loaded:
+    """A causal language model in eval mode, its tokenizer, and the name to show."""
+
+    model: Any
+    tokenizer: Any
+    name: str
+
+
+def load(
+    source: Any,
+    *,
+    tokenizer: Any = None,
+    dtype: str = "auto",
+    device: str | None = None,
+    device_map: Any = None,
+    revision: str | None = None,
+) -> Loaded:
+    """Load ``source``: a hub id, a folder, a ``.gguf`` file, or a ``PreTrainedModel`` (then with ``tokenizer``).
+
+    ``dtype`` is "auto" (the checkpoint's own) or a torch name such as "bfloat16". ``device`` defaults to "cuda"
+    where there is one, else "cpu"; ``device_map`` goes to Hugging Face (needs accelerate) and excludes it. Remote
+    code is never run. Raises :class:`ModelNotFoundError` and :class:`ModelError`.
+    """
+    if not isinstance(source, str | Path):
+        return _given(source, tokenizer)
+    if device is not None and device_map is not None:
+        raise ModelError(
+            explain(
+                "device", required="either device or device_map", got=f"{device} and {device_map}", hint="Drop one."
+            )
+        )
+    place, options = _locate(str(source), revision)
+    model, own = _from_pretrained(place, options, dtype=dtype, device_map=device_map, with_tokenizer=tokenizer is None)
+    if device_map is None:
+        import torch
+
+        model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return Loaded(model.eval(), own if tokenizer is None else tokenizer, Path(str(source)).name or str(source))
+
+
+def _given(model: Any, tokenizer: Any) -> Loaded:
+    from transformers import PreTrainedModel
+
+    if not isinstance(model, PreTrainedModel):
+        raise ModelError(
+            explain(
+                "model",
+                required="a hub id, a folder, a .gguf file or a transformers PreTrainedModel",
+                got=type(model).__name__,
+                hint="Wrap other models in an injector of your own: docs/backends.md.",
+            )
+        )
+    if tokenizer is None:
+        raise ModelError(
+            explain(
+                "tokenizer", required="the model's tokenizer", got=None, hint="Pass tokenizer= beside a model object."
+            )
+        )
+    if model.training:
+        raise ModelError(
+            explain("model", required="a model in eval mode", got="training mode", hint="Call model.eval() first.")
+        )
+    return Loaded(model, tokenizer, Path(model.config.name_or_path or "").name or type(model).__name__)
+
+
+def _locate(source: str, revision: str | None) -> tuple[str, dict[str, Any]]:
+    """Return what ``from_pretrained`` takes: the folder or id, and the options that go with it."""
+    path = Path(source).expanduser()
+    if source.endswith(".gguf"):
+        if not path.is_file():
+            raise ModelNotFoundError(explain("model", required="a GGUF file", got=source, hint="Check the path."))
+        with path.open("rb") as file:
+            magic = file.read(4)
+        if magic != _GGUF_MAGIC:
+            raise ModelError(
+                explain(
+                    "model",
+                    required=f"a GGUF file, which begins with {_GGUF_MAGIC!r}",
+                    got=f"{source}, which begins with {magic!r}",
+                    hint="The file is damaged or something else; download it again.",
+                )
+            )
+        return str(path.parent), {"gguf_file": path.name}
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelNotFoundError(
+                explain(
+                    "model", required="a folder with a config.json", got=source, hint="Give the checkpoint's folder."
+                )
+            )
+        return str(path), {}
+    if path.is_absolute() or source.startswith((".", "~")):
+        raise ModelNotFoundError(explain("model", required="an existing folder", got=source, hint="Check the path."))
+    return source, {} if revision is None else {"revision": revision}
+
+
+def _from_pretrained(
+    place: str, options: dict[str, Any], *, dtype: str, device_map: Any, with_tokenizer: bool
+) -> tuple[Any, Any]:
+    import transformers
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    extra: dict[str, Any] = {}
+    if "gguf_file" in options:
+        try:
+            import gguf  # noqa: F401  # only to name the extra before transformers complains
+        except ImportError as error:
+            raise BackendUnavailableError(
+                explain(
+                    "model", required="the package gguf", got=str(error), hint="pip install 'introspection-bench[gguf]'"
+                )
+            ) from error
+        # Newer transformers keep GGUF weights quantised; hooks and norms need ordinary tensors. Older ones always
+        # dequantise and have no such class.
+        if hasattr(transformers, "GgufConfig"):
+            extra["quantization_config"] = transformers.GgufConfig(dequantize=True)
+        dtype = "float32" if dtype == "auto" else dtype
+    if device_map is not None:
+        extra["device_map"] = device_map
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, **options) if with_tokenizer else None
+        model = AutoModelForCausalLM.from_pretrained(place, **options, dtype=dtype, **extra)
+    except OSError as error:
+        raise ModelNotFoundError(
+            explain(
+                "model",
+                required="a model that can be loaded",
+                got=f"{place}: {error}",
+                hint="Check id, path and network.",
+            )
+        ) from error
+    except (ValueError, KeyError, RuntimeError, AttributeError) as error:
+        raise ModelError(
+            explain(
+                "model",
+                required="a causal language model that this transformers version can load",
+                got=f"{place}: {type(error).__name__}: {error}",
+                hint="Check that the files are whole, and that the architecture is supported.",
+            )
+        ) from error
+    return model, tokenizer

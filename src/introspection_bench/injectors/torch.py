@@ -1,0 +1,327 @@
+"""Plain PyTorch: forward hooks on any Hugging Face decoder-only model, around its own ``generate``."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Self
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModelError, explain
+from ..injection import Injection, Receipt
+from ..scaffolds import RenderedPrompt, Tokenizer
+from ..trials import Reply, Sampling
+from .base import Completion, Injector, ModelInfo, Request
+from .blocks import Blocks, check_residual_stream, check_update_module, find_blocks, find_update_module
+from .fingerprint import fingerprint_module
+from .hooks import Row, Session, session
+from .loading import Loaded, load
+from .sampling import processors
+
+
+@attrs.frozen(eq=False)
+class _Cell:
+    """The requests of one call that share prompt, sampling and injection, hence all work but the sampling."""
+
+    row: Row
+    indices: tuple[int, ...]
+
+
+@attrs.frozen(eq=False)
+class _Prefill:
+    """The cache of a group's cells up to, and without, the last prompt token; and what was done on the way.
+
+    ``ratios`` (cells, positions) and ``residuals`` (layers, cells, positions, hidden) cover those positions.
+    """
+
+    cache: Any
+    ratios: Tensor
+    residuals: Tensor | None
+
+
+class TorchInjector(Injector):
+    """Steers with forward hooks; requests that share a prompt share its prefill.
+
+    The prompt up to the first steered position is run once for all requests that share it, the rest of the prompt
+    once per injection, and only sampling once per request. The last prompt token is always run per request, since
+    its logits begin the reply. Batches never hold prompts of different length, so there is no padding.
+
+    Floating-point effects of batching: matrix products of different batch shapes may round differently, so a
+    sampled token can differ between batch sizes where two tokens are within rounding of each other.
+    """
+
+    name: ClassVar[str] = "torch"
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        blocks: str | None = None,
+        update_module: str | None = None,
+        batch_size: int = 64,
+    ) -> None:
+        if batch_size < 1:
+            raise ModelError(explain("batch_size", required="at least 1", got=batch_size, hint=""))
+        self._model = loaded.model
+        self._tokenizer = loaded.tokenizer
+        self._blocks: Blocks = find_blocks(loaded.model, blocks)
+        self._update_module = update_module
+        self._batch_size = batch_size
+        device = loaded.model.get_input_embeddings().weight.device
+        self._device = device
+        self._probe = torch.tensor([[0, 1, 2]], device=device)
+        width = check_residual_stream(loaded.model, self._blocks, self._probe)
+        self._info = ModelInfo(
+            name=loaded.name,
+            fingerprint=fingerprint_module(loaded.model, loaded.tokenizer),
+            n_layers=len(self._blocks.modules),
+            hidden_size=width,
+            dtype=str(loaded.model.dtype).removeprefix("torch."),
+        )
+        self._update = functools.cache(self._checked_update)
+
+    @classmethod
+    def open(
+        cls,
+        model: Any,
+        *,
+        tokenizer: Any = None,
+        dtype: str = "auto",
+        device: str | None = None,
+        device_map: Any = None,
+        revision: str | None = None,
+        blocks: str | None = None,
+        update_module: str | None = None,
+        batch_size: int = 64,
+    ) -> Self:
+        """Open a hub id, a folder, a GGUF file or a loaded model, and check it with one tiny forward pass.
+
+        Args:
+            model: a Hugging Face hub id, local folder, ``.gguf`` file, or ``PreTrainedModel`` in eval mode.
+            tokenizer: the tokenizer; needed beside a model object, otherwise the model's own is loaded.
+            dtype: "auto" (as the checkpoint has it) or a torch name, "bfloat16".
+            device: "cpu", "cuda", "cuda:1"; by default CUDA where there is one.
+            device_map: passed to Hugging Face for several GPUs ("auto"); needs accelerate.
+            revision: a hub revision.
+            blocks: path of the ModuleList of decoder blocks, for architectures that are not known.
+            update_module: name, within a block, of the branch that the block adds last (unit ``update``).
+            batch_size: most rows sampled at once.
+
+        Raises:
+            ModelNotFoundError: the name leads nowhere.
+            ModelError: it loads but can't be steered, or an option is wrong.
+        """
+        loaded = load(model, tokenizer=tokenizer, dtype=dtype, device=device, device_map=device_map, revision=revision)
+        return cls(loaded, blocks=blocks, update_module=update_module, batch_size=batch_size)
+
+    @property
+    def model(self) -> ModelInfo:
+        """What was opened."""
+        return self._info
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer."""
+        tokenizer: Tokenizer = self._tokenizer
+        return tokenizer
+
+    def _checked_update(self, layer: int) -> nn.Module:
+        block = self._blocks.modules[layer]
+        update = find_update_module(block, self._update_module)
+        check_update_module(self._model, block, update, self._probe)
+        return update
+
+    def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
+        for injection in {r.injection for r in requests if r.injection is not None and r.injection.unit == "update"}:
+            self._update(injection.layer)  # a model that can't carry the unit fails before the first reply
+        groups: dict[tuple[tuple[int, ...], Sampling, tuple[int, ...]], list[int]] = {}
+        for index, request in enumerate(requests):
+            key = (request.prompt.token_ids, request.sampling, request.capture_layers)
+            groups.setdefault(key, []).append(index)
+        for indices in groups.values():
+            yield from self._generate_group(requests, indices)
+
+    def _generate_group(self, requests: Sequence[Request], indices: Sequence[int]) -> Iterator[Completion]:
+        """Requests of one prompt: prefill its cells, then sample its requests, both in batches."""
+        cells = _cells(requests, indices)
+        for start in range(0, len(cells), self._batch_size):
+            some = cells[start : start + self._batch_size]
+            prefill = self._prefill(requests[indices[0]], [c.row for c in some])
+            rows = [(number, index) for number, cell in enumerate(some) for index in cell.indices]
+            for first in range(0, len(rows), self._batch_size):
+                yield from self._sample(requests, some, prefill, rows[first : first + self._batch_size])
+
+    def _prefill(self, request: Request, rows: Sequence[Row]) -> _Prefill:
+        """Run the prompt without its last token: the unsteered beginning once, the rest once per cell."""
+        ids = torch.tensor([request.prompt.token_ids[:-1]], device=self._device)
+        length = ids.shape[1]
+        shared = min([length, *(r.positions.start for r in rows if r.positions is not None)])
+        layers = request.capture_layers
+        cache: Any = None
+        parts: list[Tensor] = []
+        ratios = torch.full((len(rows), shared), torch.nan)
+        if shared:
+            with self._session([Row(None, None)], 0, layers) as record:
+                cache = self._forward(ids[:, :shared], None)
+            if layers:
+                parts.append(_residuals(record, layers).expand(-1, len(rows), -1, -1))
+            cache = _select(cache, [0] * len(rows))
+        if shared < length:
+            with self._session(rows, shared, layers) as record:
+                cache = self._forward(ids[:, shared:].expand(len(rows), -1), cache)
+            if layers:
+                parts.append(_residuals(record, layers))
+            ratios = torch.cat([ratios, record.ratios(length - shared)], dim=1)
+        return _Prefill(cache, ratios, torch.cat(parts, dim=2) if parts else None)
+
+    def _sample(
+        self, requests: Sequence[Request], cells: Sequence[_Cell], prefill: _Prefill, rows: Sequence[tuple[int, int]]
+    ) -> Iterator[Completion]:
+        """Sample one batch; ``rows`` are (cell number, request index)."""
+        batch = [requests[index] for _, index in rows]
+        chosen = [cell for cell, _ in rows]
+        prompt, sampling, layers = batch[0].prompt.token_ids, batch[0].sampling, batch[0].capture_layers
+        length = len(prompt)
+        with self._session([cells[c].row for c in chosen], length - 1, layers) as record, self._neutral_defaults():
+            tokens = self._model.generate(
+                torch.tensor([prompt], device=self._device).expand(len(rows), -1),
+                attention_mask=torch.ones((len(rows), length), dtype=torch.long, device=self._device),
+                past_key_values=None if prefill.cache is None else _select(prefill.cache, chosen),
+                max_new_tokens=sampling.max_new_tokens,
+                do_sample=False,
+                logits_processor=processors(sampling, [r.seed for r in batch], length),
+            )
+        sampled = tokens[:, length:].tolist()
+        steps = len(sampled[0])
+        ratios = torch.cat([prefill.ratios[chosen], record.ratios(steps)], dim=1)
+        residuals = _residuals(record, layers) if layers else None
+        for number, (cell, index) in enumerate(rows):
+            reply = self._reply(sampled[number], sampling.max_new_tokens)
+            end = length + len(reply.token_ids) - 1
+            captured = None
+            if residuals is not None:
+                before = [] if prefill.residuals is None else [prefill.residuals[:, cell]]
+                captured = torch.cat([*before, residuals[:, number]], dim=1)[:, :end].numpy()
+            yield Completion(index, reply, _receipt(ratios[number, :end], length), captured)
+
+    def _reply(self, tokens: Sequence[int], limit: int) -> Reply:
+        """Cut a row behind its end-of-turn token; what follows it is padding."""
+        stop = next((n for n, token in enumerate(tokens) if token in self._stop_ids), None)
+        kept = tokens[:limit] if stop is None else tokens[: stop + 1]
+        text = self._tokenizer.decode(kept, skip_special_tokens=True)
+        return Reply(text, tuple(kept), "length" if stop is None else "stop")
+
+    @functools.cached_property
+    def _stop_ids(self) -> frozenset[int]:
+        """The model's end tokens, and the tokenizer's: a converted checkpoint may know only one of them."""
+        stated = self._model.generation_config.eos_token_id
+        own = getattr(self._tokenizer, "eos_token_id", None)
+        ids = [*(stated if isinstance(stated, list) else [stated]), own]
+        return frozenset(int(i) for i in ids if i is not None)
+
+    @contextmanager
+    def _neutral_defaults(self) -> Iterator[None]:
+        """Replace the checkpoint's own generation defaults while we sample.
+
+        ``generate`` fills whatever a call leaves open from them: a repetition penalty or a temperature shipped
+        with a checkpoint would alter replies without standing in any spec.
+        """
+        from transformers import GenerationConfig
+
+        own = self._model.generation_config
+        stop = sorted(self._stop_ids)
+        self._model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # untyped in transformers
+            eos_token_id=stop or None, pad_token_id=stop[0] if stop else 0, bos_token_id=own.bos_token_id
+        )
+        try:
+            yield
+        finally:
+            self._model.generation_config = own
+
+    def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Run what all prompts begin with once, then the rest in right-padded batches.
+
+        Under a causal mask no token sees the padding behind it, so a prompt's last token is exact.
+        """
+        ids = [p.token_ids for p in prompts]
+        shared = _common_prefix(ids)
+        prefix: Any = None
+        if shared:
+            prefix = self._forward(torch.tensor([ids[0][:shared]], device=self._device), None)
+        found = np.empty((len(ids), len(layers), self._info.hidden_size), dtype=np.float32)
+        by_length = sorted(range(len(ids)), key=lambda n: len(ids[n]))
+        for start in range(0, len(ids), self._batch_size):
+            some = by_length[start : start + self._batch_size]
+            tails = [ids[n][shared:] for n in some]
+            width = max(map(len, tails))
+            padded = torch.tensor([[*t, *[0] * (width - len(t))] for t in tails], device=self._device)
+            with self._session([Row(None, None)] * len(some), shared, layers) as record:
+                self._forward(padded, None if prefix is None else _select(prefix, [0] * len(some)))
+            stream = _residuals(record, layers)
+            last = torch.tensor([len(t) - 1 for t in tails])
+            found[some] = stream[:, torch.arange(len(some)), last].transpose(0, 1).numpy()
+        return found
+
+    def _session(self, rows: Sequence[Row], first_position: int, layers: Sequence[int]) -> Any:
+        return session(self._blocks.modules, self._update, rows, first_position, layers)
+
+    def _forward(self, ids: Tensor, cache: Any) -> Any:
+        """Run tokens behind a cache and return the cache; the vocabulary projection is left out."""
+        with torch.inference_mode():
+            return self._model.base_model(input_ids=ids, past_key_values=cache, use_cache=True).past_key_values
+
+
+def _cells(requests: Sequence[Request], indices: Sequence[int]) -> list[_Cell]:
+    members: dict[Injection | None, list[int]] = {}
+    for index in indices:
+        injection = requests[index].injection
+        # Magnitude 0 is a control: no hook, hence the same bits.
+        members.setdefault(None if injection is None or injection.magnitude == 0 else injection, []).append(index)
+    prompt = requests[indices[0]].prompt
+    cells = []
+    for injection, found in members.items():
+        positions = None
+        if injection is not None:
+            # Anchors may differ between prompts of equal tokens, so the request's own prompt resolves its span.
+            positions = injection.span.resolve(requests[found[0]].prompt if found else prompt)
+        cells.append(_Cell(Row(injection, positions), tuple(found)))
+    return cells
+
+
+def _select(cache: Any, rows: Sequence[int]) -> Any:
+    """Return a new cache that holds these rows of ``cache``, in this order, repeats allowed."""
+    selected = copy.deepcopy(cache)
+    selected.batch_select_indices(torch.tensor(rows))
+    return selected
+
+
+def _residuals(record: Session, layers: Sequence[int]) -> Tensor:
+    """Return what a session captured: (layers, rows, positions, hidden_size)."""
+    return torch.stack([record.captures[layer].residuals() for layer in layers])
+
+
+def _receipt(ratios: Tensor, prompt_length: int) -> Receipt:
+    touched = ~ratios.isnan()
+    if not touched.any():
+        return Receipt.nothing()
+    values = ratios[touched].double()
+    return Receipt(
+        prompt_positions=int(touched[:prompt_length].sum()),
+        generation_positions=int(touched[prompt_length:].sum()),
+        mean_ratio=float(values.mean()),
+        max_ratio=float(values.max()),
+    )
+
+
+def _common_prefix(prompts: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens all prompts begin with, leaving at least one token to each."""
+    shortest = min(map(len, prompts)) - 1
+    first = prompts[0]
+    return next((n for n in range(shortest) if any(p[n] != first[n] for p in prompts)), shortest)
