@@ -1,0 +1,66 @@
+"""How a report writes numbers, units and names: the same words in tables, figures, captions and filters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+#: What one step on a magnitude axis means, by unit (DESIGN.md, table of units).
+UNIT_MEANING = {
+    "raw": "raw: multiples of the concept vector v",
+    "absolute": "absolute: length of the added vector",
+    "residual": "residual: fraction of ‖h‖",
+    "update": "update: fraction of the MLP update ‖u‖",
+}
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether ``value`` is None, NaN or pandas' NA."""
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def unit_name(unit: Any) -> str:
+    """Return the unit's name; a unit that no one stated is said to be so."""
+    return "unit not stated" if is_missing(unit) or not str(unit) else str(unit)
+
+
+def magnitude_axis(unit: Any) -> str:
+    """Return the label of a magnitude axis, with its unit."""
+    name = unit_name(unit)
+    return f"magnitude ({UNIT_MEANING.get(name, name)})"
+
+
+def dose(magnitude: float, unit: Any) -> str:
+    """Return a magnitude with its unit: ``10 update``; it never travels without."""
+    name = unit_name(unit)
+    return f"{magnitude:g} ({name})" if name == "unit not stated" else f"{magnitude:g} {name}"
+
+
+def percent(rate: float) -> str:
+    """Return a rate as a percentage with three figures at most: ``0 %``, ``0.92 %``, ``16.8 %``, ``100 %``."""
+    if is_missing(rate):
+        return "–"
+    value = 100 * rate
+    digits = 0 if value in (0, 100) else 2 if value < 1 or value > 99 else 1
+    return f"{value:.{digits}f} %"
+
+
+def bounds(low: float, high: float) -> str:
+    """Return an interval of rates: ``0 to 16.8 %``."""
+    return f"{percent(low).removesuffix(' %')} to {percent(high)}"
+
+
+def plural(count: int, word: str) -> str:
+    """Return ``1 trial``, ``2 trials``, ``10,000 trials``."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def listing(items: Sequence[Any], most: int = 12) -> str:
+    """Return items as ``a, b and c``; beyond ``most`` the rest are counted."""
+    words = [str(i) for i in items]
+    if len(words) > most:
+        words = [*words[: most - 1], f"{len(words) - most + 1} more"]
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
