@@ -10,10 +10,10 @@ from __future__ import annotations
 
 def explain(argument: str, *, required: str, got: object, hint: str) -> str:
     """Return one error text in the house form: argument, requirement, value that came, and the way out."""
-    shown = got if isinstance(got, str) else repr(got)
+    shown = got if isinstance(got, str) and got.strip() else repr(got)
     if len(shown) > 300:
         shown = shown[:300] + "…"
-    return f"{argument}: required {required}; got {shown}. {hint}"
+    return f"{argument}: required {required}; got {shown}. {hint}".rstrip()
 
 
 class IntrospectionBenchError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -9,10 +10,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .errors import SpecError, explain
+
 
 def frozen_tuple(items: Iterable[Any]) -> tuple[Any, ...]:
-    """Return the items as a tuple (``tuple`` itself is generic, which mypy's attrs plugin can't follow)."""
+    """Return the items as a tuple (``tuple`` itself is generic, which mypy's attrs plugin can't follow).
+
+    Raises :class:`SpecError` for a single text, which would be taken apart into its letters.
+    """
+    if isinstance(items, str):
+        raise SpecError(explain("items", required="a sequence of items", got=repr(items), hint="Put it into a list."))
     return tuple(items)
+
+
+def frozen_ints(items: Iterable[Any]) -> tuple[int, ...]:
+    """Return whole numbers, NumPy's and torch's included, as a tuple of Python's (which alone go into JSON)."""
+    return tuple(operator.index(item) for item in items)
+
+
+def plain_float(value: Any) -> float:
+    """Return a number as a float, -0.0 as 0.0: the two are equal, so they must not differ in a digest."""
+    return float(value) + 0.0
 
 
 def frozen_mapping(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -22,6 +40,7 @@ def frozen_mapping(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def frozen_float32(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Return a read-only float32 copy."""
-    array = np.array(values, dtype=np.float32, copy=True)
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, which the validators refuse by name
+        array = np.array(values, dtype=np.float32, copy=True)
     array.setflags(write=False)
     return array

@@ -8,12 +8,14 @@ backend applies the very same formula.
 from __future__ import annotations
 
 import math
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from .errors import AnchorNotFoundError, EmptySpanError, InjectionError, SilentInjectionError, explain
+from .freezing import plain_float
 from .vectors import ConceptVector
 
 if TYPE_CHECKING:
@@ -94,6 +96,8 @@ class Positions:
 
 
 SpanKind = Literal["all", "prompt", "generation", "from", "between"]
+#: What an anchor may be called: a span is written with these names, and its written form is part of a trial's key.
+ANCHOR_NAME = re.compile(r"[\w.:-]+")
 
 
 @attrs.frozen
@@ -117,6 +121,16 @@ class Span:
                 explain("span", required=f"one of {sorted(needed)}", got=self.kind, hint="See ib.Span.")
             )
         given = [a for a in (self.start_anchor, self.stop_anchor) if a is not None]
+        for name in given:
+            if not isinstance(name, str) or not ANCHOR_NAME.fullmatch(name):
+                raise InjectionError(
+                    explain(
+                        f"span {self.kind!r}",
+                        required="anchor names of letters, digits and _ . : -",
+                        got=repr(name),
+                        hint="Rename the scaffold's Anchor.",
+                    )
+                )
         if len(given) != needed[self.kind] or (self.kind == "from" and self.start_anchor is None):
             raise InjectionError(
                 explain(
@@ -240,18 +254,49 @@ def _parse_unit(value: str | Unit) -> Unit:
     return Unit.parse(value)
 
 
+def _parse_span(value: str | Span) -> Span:
+    return Span.parse(value) if isinstance(value, str) else value
+
+
+def _parse_magnitude(value: Any) -> float:
+    try:
+        return plain_float(value)
+    except (TypeError, ValueError):
+        raise InjectionError(
+            explain("magnitude", required="a number", got=repr(value), hint="Its unit is given by unit.")
+        ) from None
+
+
 @attrs.frozen
 class Injection:
     """One vector, added at the output of one decoder block, at one magnitude in a stated unit, over one span.
 
-    ``layer`` is 0-based: the residual stream that leaves block ``layer``. ``magnitude`` 0 is a control.
+    ``layer`` is 0-based: the residual stream that leaves block ``layer``. ``magnitude`` 0 is a control. ``unit`` and
+    ``span`` may be given in their written form (``"residual"``, ``"from(trial)"``). Raises :class:`InjectionError`.
     """
 
-    vector: ConceptVector
+    vector: ConceptVector = attrs.field()
     layer: int = attrs.field()
-    magnitude: float = attrs.field(converter=float)
+    magnitude: float = attrs.field(converter=_parse_magnitude)
     unit: Unit = attrs.field(converter=_parse_unit)
-    span: Span
+    span: Span = attrs.field(converter=_parse_span)
+
+    @vector.validator
+    def _check_vector(self, _: object, value: ConceptVector) -> None:
+        if not isinstance(value, ConceptVector):
+            raise InjectionError(
+                explain(
+                    "vector",
+                    required="a ConceptVector",
+                    got=type(value).__name__,
+                    hint="Extract one, load one, or wrap an array: ConceptVector(values, concept, layer, provenance).",
+                )
+            )
+
+    @span.validator
+    def _check_span(self, _: object, value: Span) -> None:
+        if not isinstance(value, Span):
+            raise InjectionError(explain("span", required="a Span or its written form", got=value, hint="See ib.Span."))
 
     @layer.validator
     def _check_layer(self, _: object, value: int) -> None:
@@ -322,12 +367,13 @@ def check_receipt(
                 hint="The backend steered something else than the span says; the reply is not recorded.",
             )
         )
-    if sum(touched) and not (math.isfinite(receipt.max_ratio) and receipt.max_ratio > 0):
+    ratios = (receipt.mean_ratio, receipt.max_ratio)
+    if sum(touched) and not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
         raise SilentInjectionError(
             explain(
                 "receipt",
                 required="a finite delta above zero",
-                got=f"‖delta‖/‖h‖ = {receipt.max_ratio}",
+                got=f"‖delta‖/‖h‖ = {receipt.mean_ratio} on average, {receipt.max_ratio} at most",
                 hint="The magnitude may be lost in the model's dtype, or the vector may overflow it.",
             )
         )

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import attrs
 
 from .digests import digest
 from .errors import AnchorNotFoundError, ScaffoldError, explain
-from .freezing import frozen_mapping, frozen_tuple
-from .injection import Span
+from .freezing import frozen_ints, frozen_mapping, frozen_tuple
+from .injection import ANCHOR_NAME, Span
 
 Role = Literal["user", "assistant"]
 Template = Literal["auto", "chat", "transcript"]
+# A private-use character, which stands in no turn: put before an anchor, it shows where the template leaves it.
+_MARK = "\ue000"
 
 
 class Tokenizer(Protocol):
@@ -57,12 +59,20 @@ class Turn:
 class Anchor:
     """A named place in the prompt: the token that holds the first character of ``text`` within one turn.
 
-    ``turn`` indexes :attr:`Scaffold.turns` (negative from the end). ``text`` must occur exactly once in it.
+    ``turn`` indexes :attr:`Scaffold.turns` (negative from the end). ``text`` must occur exactly once in it. ``name``
+    is made of letters, digits and ``_ . : -``.
     """
 
-    name: str
+    name: str = attrs.field()
     text: str
     turn: int = -1
+
+    @name.validator
+    def _check_name(self, _: object, value: str) -> None:
+        if not ANCHOR_NAME.fullmatch(value):
+            raise ScaffoldError(
+                explain("anchor", required="a name of letters, digits and _ . : -", got=repr(value), hint="Rename it.")
+            )
 
 
 @attrs.frozen
@@ -74,7 +84,7 @@ class RenderedPrompt:
     made it.
     """
 
-    token_ids: tuple[int, ...] = attrs.field(converter=frozen_tuple)
+    token_ids: tuple[int, ...] = attrs.field(converter=frozen_ints)
     text: str
     anchors: Mapping[str, int] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
     scaffold_digest: str = ""
@@ -87,10 +97,28 @@ class RenderedPrompt:
                 explain("token_ids", required="at least one token", got=value, hint="The prompt is empty.")
             )
 
+    @anchors.validator
+    def _check_anchors(self, _: object, value: Mapping[str, int]) -> None:
+        outside = {name: place for name, place in value.items() if not 0 <= place < len(self.token_ids)}
+        if outside:
+            raise ScaffoldError(
+                explain(
+                    "anchors",
+                    required=f"positions from 0 to {len(self.token_ids) - 1}",
+                    got=outside,
+                    hint="An anchor is the 0-based position of a prompt token.",
+                )
+            )
+
     @property
     def digest(self) -> str:
         """SHA-256 of the token ids: what the model reads."""
         return digest("prompt", 1, list(self.token_ids))
+
+
+def _check_template(_: object, __: object, value: str) -> None:
+    if value not in get_args(Template):
+        raise ScaffoldError(explain("template", required=f"one of {get_args(Template)}", got=value, hint=""))
 
 
 @attrs.frozen
@@ -109,8 +137,20 @@ class Scaffold:
     anchors: tuple[Anchor, ...] = attrs.field(converter=frozen_tuple, default=())
     system: str | None = None
     prefill: str | None = None
-    template: Template = "auto"
+    template: Template = attrs.field(default="auto", validator=_check_template)
     source: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        missing = {self.span.start_anchor, self.span.stop_anchor} - {None, *(a.name for a in self.anchors)}
+        if missing:
+            raise AnchorNotFoundError(
+                explain(
+                    f"span of scaffold {self.name!r}",
+                    required=f"anchors of the scaffold: {[a.name for a in self.anchors]}",
+                    got=f"{self.span}",
+                    hint="Give the scaffold an Anchor of that name.",
+                )
+            )
 
     @turns.validator
     def _check_turns(self, _: object, turns: tuple[Turn, ...]) -> None:
@@ -139,13 +179,14 @@ class Scaffold:
                         hint="Negative indices count from the last turn.",
                     )
                 )
-            count = self.turns[anchor.turn].content.count(anchor.text) if anchor.text else 0
-            if count != 1:
+            content = self.turns[anchor.turn].content
+            first, last = content.find(anchor.text), content.rfind(anchor.text)  # count() would miss overlaps
+            if not anchor.text or first < 0 or first != last:
                 raise AnchorNotFoundError(
                     explain(
                         f"anchor {anchor.name!r}",
-                        required=f"text that occurs once in turn {anchor.turn}",
-                        got=f"{anchor.text!r}, which occurs {count} times",
+                        required=f"text that occurs exactly once in turn {anchor.turn}",
+                        got=f"{anchor.text!r}, which occurs {'nowhere' if first < 0 else 'more than once'}",
                         hint="Lengthen the anchor's text until it is unique.",
                     )
                 )
@@ -181,15 +222,19 @@ class Scaffold:
                 )
             )
         as_chat = chat and self.template != "transcript"
-        text = self._chat_text(tokenizer) if as_chat else self._transcript_text(tokenizer)
+        write = self._chat_text if as_chat else self._transcript_text
+        text = write(tokenizer, self.turns)
+        self._check_kept(text)
         ids, offsets = _tokenise(tokenizer, text)
-        places = self._anchor_characters(text)
-        anchors = {name: _token_at(name, place, offsets) for name, place in places.items()}
+        anchors = {}
+        for anchor in self.anchors:
+            place = _marked_place(anchor, write(tokenizer, self._marked(anchor)), text)
+            anchors[anchor.name] = _token_at(anchor.name, place, offsets)
         return RenderedPrompt(ids, text, anchors, self.digest, "chat" if as_chat else "transcript")
 
-    def _chat_text(self, tokenizer: Tokenizer) -> str:
+    def _chat_text(self, tokenizer: Tokenizer, turns: Sequence[Turn]) -> str:
         messages = [{"role": "system", "content": self.system}] if self.system is not None else []
-        messages += [{"role": t.role, "content": t.content} for t in self.turns]
+        messages += [{"role": t.role, "content": t.content} for t in turns]
         try:
             text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         except Exception as error:  # a template is code of the model's author and may raise anything
@@ -203,42 +248,69 @@ class Scaffold:
             ) from error
         return str(text) + (self.prefill or "")
 
-    def _transcript_text(self, tokenizer: Tokenizer) -> str:
+    def _transcript_text(self, tokenizer: Tokenizer, turns: Sequence[Turn]) -> str:
         names = {"user": "User", "assistant": "Assistant"}
         blocks = [self.system] if self.system else []
-        blocks += [f"{names[t.role]}: {t.content}" for t in self.turns]
+        blocks += [f"{names[t.role]}: {t.content}" for t in turns]
         blocks.append("Assistant:" + (f" {self.prefill}" if self.prefill else ""))
         return (tokenizer.bos_token or "") + "\n\n".join(blocks)
 
-    def _anchor_characters(self, text: str) -> dict[str, int]:
-        starts, cursor = [], 0
-        for index, turn in enumerate(self.turns):
+    def _check_kept(self, text: str) -> None:
+        """Raise unless the system turn and every turn, in order, stand in the rendered text as they were written."""
+        parts, cursor = [("the system turn", self.system or "")], 0
+        parts += [(f"turn {index}", turn.content) for index, turn in enumerate(self.turns)]
+        for name, content in parts:
             # Many templates trim a turn's outer white space (Llama 3, Gemma).
-            at = text.find(turn.content.strip(), cursor)
+            at = text.find(content.strip(), cursor)
             if at < 0:
                 raise AnchorNotFoundError(
                     explain(
-                        f"turn {index}",
+                        name,
                         required="its text unaltered in the rendered prompt",
-                        got=turn.content,
-                        hint="The chat template rewrites turns; use template='transcript'.",
+                        got=content,
+                        hint="The chat template rewrites or drops it; use template='transcript', or put a system "
+                        "turn's text into the first user turn.",
                     )
                 )
-            starts.append(at - (len(turn.content) - len(turn.content.lstrip())))
-            cursor = at + len(turn.content.strip())
-        return {a.name: starts[a.turn] + self.turns[a.turn].content.index(a.text) for a in self.anchors}
+            if name != "the system turn":  # which some templates (Mistral's) put before the last user turn
+                cursor = at + len(content.strip())
+
+    def _marked(self, anchor: Anchor) -> tuple[Turn, ...]:
+        turns = list(self.turns)
+        content = turns[anchor.turn].content
+        at = content.index(anchor.text)
+        turns[anchor.turn] = attrs.evolve(turns[anchor.turn], content=content[:at] + _MARK + content[at:])
+        return tuple(turns)
+
+
+def _marked_place(anchor: Anchor, marked: str, text: str) -> int:
+    """Return where the anchor begins in ``text``: where the mark stands, if nothing but the mark is different.
+
+    Searching the text for the turn's words instead would find them in a default system prompt or a role's name.
+    """
+    place = marked.find(_MARK)
+    if place < 0 or marked[:place] + marked[place + 1 :] != text:
+        raise AnchorNotFoundError(
+            explain(
+                f"anchor {anchor.name!r}",
+                required="text that the chat template leaves in place",
+                got=f"{anchor.text!r}, which it trims or rewrites",
+                hint="White space at the edge of a turn is often trimmed: let the anchor begin with a word.",
+            )
+        )
+    return place
 
 
 def _tokenise(tokenizer: Tokenizer, text: str) -> tuple[tuple[int, ...], Sequence[tuple[int, int]]]:
     try:
         encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    except NotImplementedError as error:
+    except (NotImplementedError, TypeError, ValueError) as error:  # what tokenizers without offsets raise
         raise ScaffoldError(
             explain(
                 "tokenizer",
                 required="a fast tokenizer (one that gives character offsets)",
-                got=type(tokenizer).__name__,
-                hint="Load it with use_fast=True.",
+                got=f"{type(tokenizer).__name__}: {error}",
+                hint="Load it with AutoTokenizer; a tokenizer.json in the model's folder makes a fast one.",
             )
         ) from error
     return tuple(encoded["input_ids"]), encoded["offset_mapping"]

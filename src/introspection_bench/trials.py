@@ -9,7 +9,7 @@ import attrs
 
 from .digests import digest
 from .errors import SpecError, explain
-from .freezing import frozen_tuple
+from .freezing import frozen_ints, frozen_tuple, plain_float
 from .injection import Receipt, Unit
 
 Arm = Literal["injected", "random", "control"]
@@ -27,8 +27,8 @@ class Sampling:
     The defaults are Lindsey 2026's: temperature 1, 100 tokens.
     """
 
-    temperature: float = attrs.field(default=1.0, converter=float)
-    top_p: float = attrs.field(default=1.0, converter=float)
+    temperature: float = attrs.field(default=1.0, converter=plain_float)
+    top_p: float = attrs.field(default=1.0, converter=plain_float)
     top_k: int = 0
     max_new_tokens: int = 100
 
@@ -36,8 +36,8 @@ class Sampling:
         checks = {
             "temperature": (0 <= self.temperature < float("inf"), "a finite number >= 0"),
             "top_p": (0 < self.top_p <= 1, "a number in (0, 1]"),
-            "top_k": (self.top_k >= 0, "a whole number >= 0"),
-            "max_new_tokens": (self.max_new_tokens >= 1, "a whole number >= 1"),
+            "top_k": (type(self.top_k) is int and self.top_k >= 0, "a whole number >= 0"),
+            "max_new_tokens": (type(self.max_new_tokens) is int and self.max_new_tokens >= 1, "a whole number >= 1"),
         }
         for name, (fine, required) in checks.items():
             if not fine:
@@ -57,7 +57,7 @@ class TrialKey:
     backend: str
     vector: str | None
     layer: int | None
-    magnitude: float = attrs.field(converter=float)
+    magnitude: float = attrs.field(converter=plain_float)
     unit: str | None
     span: str | None
     scaffold: str
@@ -85,7 +85,7 @@ class Reply:
     """
 
     text: str
-    token_ids: tuple[int, ...] = attrs.field(converter=frozen_tuple)
+    token_ids: tuple[int, ...] = attrs.field(converter=frozen_ints)
     finish_reason: Literal["stop", "length", "unknown"]
 
 
@@ -127,6 +127,14 @@ class Verdict:
     cost_usd: float | None = None
 
     def __attrs_post_init__(self) -> None:
+        for field in (*CRITERIA, "refused"):
+            value = getattr(self, field)
+            if value is not None and type(value) is not bool:  # a 1 or "false" would pass for a criterion met
+                raise SpecError(
+                    explain(f"verdict.{field}", required="True, False or None", got=repr(value), hint="Use bool().")
+                )
+        if self.unscored is not None and not self.unscored:
+            raise SpecError(explain("verdict.unscored", required="a reason", got="", hint="None means scored."))
         given = [c for c in CRITERIA if getattr(self, c) is not None]
         if self.unscored is not None and given:
             raise SpecError(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy.typing as npt
 from .digests import digest_bytes
 from .errors import VectorError, VectorFileError, explain
 from .freezing import frozen_float32
+from .structuring import problems, strict_converter
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -53,9 +56,21 @@ class ConceptVector:
     """
 
     values: FloatArray = attrs.field(converter=frozen_float32, eq=attrs.cmp_using(eq=np.array_equal), hash=False)
-    concept: str
-    layer: int
+    concept: str = attrs.field()
+    layer: int = attrs.field()
     provenance: Provenance
+
+    @concept.validator
+    def _check_concept(self, _: object, value: str) -> None:
+        if not isinstance(value, str) or not value:
+            raise VectorError(explain("concept", required="the concept's name", got=repr(value), hint="Name it."))
+
+    @layer.validator
+    def _check_layer(self, _: object, value: int) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise VectorError(
+                explain("layer", required="a 0-based block index >= 0", got=value, hint="Name the block that was read.")
+            )
 
     @values.validator
     def _check_values(self, _: object, values: FloatArray) -> None:
@@ -98,9 +113,14 @@ class ConceptVector:
         return any(step.startswith("random_like") for step in self.provenance.steps)
 
     def __neg__(self) -> ConceptVector:
+        if self.provenance.steps[-1:] == ("negated",):
+            provenance = attrs.evolve(self.provenance, steps=self.provenance.steps[:-1])
+            return attrs.evolve(self, values=-self.values, provenance=provenance)
         return self._derived(-self.values, "negated")
 
-    def __mul__(self, factor: float) -> ConceptVector:
+    def __mul__(self, factor: float | Real) -> ConceptVector:
+        if not isinstance(factor, Real):
+            return NotImplemented
         return self._derived(self.values.astype(np.float64) * float(factor), f"times {float(factor)!r}")
 
     __rmul__ = __mul__
@@ -108,13 +128,22 @@ class ConceptVector:
     def random_like(self, seed: int) -> ConceptVector:
         """Return a random direction of the same norm: a control for "any perturbation would do" (Lindsey 2026).
 
-        The direction is uniform on the sphere (a normalised Gaussian from ``numpy.random.default_rng(seed)``).
+        The direction is uniform on the sphere (a normalised Gaussian from ``numpy.random.default_rng(seed)``) and
+        depends on ``seed`` and the width alone: give each concept and layer a seed of its own. Raises
+        :class:`VectorError` for a seed that is not a whole number >= 0.
         """
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise VectorError(
+                explain("seed", required="a whole number >= 0", got=seed, hint="A seed makes the control repeatable.")
+            )
         noise = np.random.default_rng(seed).standard_normal(self.values.size)
         return self._derived(noise / np.linalg.norm(noise) * self.norm, f"random_like seed {seed}")
 
     def save(self, path: str | Path) -> Path:
-        """Write a safetensors file with a JSON header; returns its path."""
+        """Write a safetensors file with a JSON header; returns its path.
+
+        The file is whole or not there: it is written beside its place and moved.
+        """
         from safetensors.numpy import save_file
 
         path = Path(path)
@@ -125,14 +154,20 @@ class ConceptVector:
             "layer": self.layer,
             "provenance": attrs.asdict(self.provenance),
         }
-        save_file({"values": np.array(self.values)}, path, metadata={_HEADER: json.dumps(header)})
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            save_file({"values": np.array(self.values)}, partial, metadata={_HEADER: json.dumps(header)})
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
         return path
 
     @classmethod
     def load(cls, path: str | Path) -> ConceptVector:
         """Read a file of :meth:`save`; nothing in it is executed.
 
-        Raises :class:`VectorFileError` for a missing, truncated or foreign file.
+        Raises :class:`VectorFileError` for a missing, truncated or foreign file, and for one whose vector is not
+        usable (NaN, wrong shape); the message names the file.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -145,14 +180,21 @@ class ConceptVector:
                 metadata: Mapping[str, str] = file.metadata() or {}
                 values = file.get_tensor("values")
             return cls._from_header(json.loads(metadata[_HEADER]), values)
-        except (SafetensorError, KeyError, TypeError, ValueError, cattrs.BaseValidationError) as error:
-            if isinstance(error, VectorError):
-                raise
+        except (
+            SafetensorError,
+            LookupError,
+            OSError,
+            RecursionError,  # a header of nested brackets
+            TypeError,
+            ValueError,  # VectorError and json's own among them
+            cattrs.BaseValidationError,
+        ) as error:
+            wrong = isinstance(error, cattrs.BaseValidationError)
             raise VectorFileError(
                 explain(
                     str(path),
                     required=f"a safetensors file with 'values' and a '{_HEADER}' header of format {FORMAT_VERSION}",
-                    got=f"{type(error).__name__}: {error}",
+                    got=problems(error, "provenance") if wrong else f"{type(error).__name__}: {error}",
                     hint="The file is truncated or was written by something else; extract the vector again.",
                 )
             ) from error
@@ -161,10 +203,10 @@ class ConceptVector:
     def _from_header(cls, header: Any, values: FloatArray) -> ConceptVector:
         if header["format"] != FORMAT_VERSION:
             raise ValueError(f"format {header['format']!r}")
-        if not isinstance(header["concept"], str) or not isinstance(header["layer"], int):
-            raise TypeError("concept must be text and layer a whole number")
-        converter = cattrs.Converter(forbid_extra_keys=True)
-        return cls(values, header["concept"], header["layer"], converter.structure(header["provenance"], Provenance))
+        if values.dtype != np.float32:
+            raise TypeError(f"values of dtype {values.dtype}, not float32")
+        provenance = strict_converter().structure(header["provenance"], Provenance)
+        return cls(values, header["concept"], header["layer"], provenance)
 
     def _derived(self, values: npt.ArrayLike, step: str) -> ConceptVector:
         provenance = attrs.evolve(self.provenance, steps=(*self.provenance.steps, step))
