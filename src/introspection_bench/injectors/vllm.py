@@ -1,0 +1,453 @@
+"""vLLM with vllm-lens: steering at serving speed, tensor and pipeline parallel, quantised checkpoints."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import pickle
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import cloudpickle
+import numpy as np
+import numpy.typing as npt
+from vllm import EngineArgs, LLMEngine, SamplingParams
+from vllm.sampling_params import RequestOutputKind
+from vllm.usage.usage_lib import UsageContext
+from vllm_lens import Hook
+
+from ..errors import CaptureError, ModelError, ModelNotFoundError, SpecError, explain
+from ..injection import Injection, Positions, Receipt, Unit
+from ..scaffolds import RenderedPrompt, Tokenizer
+from ..trials import Reply, Sampling
+from .base import Completion, Injector, ModelInfo, Request
+from .fingerprint import fingerprint_checkpoint
+from .vllm_records import LayerRecord, merge_ranks
+from .vllm_worker import Steering
+
+_EXTENSION = "introspection_bench.injectors.vllm_worker.SteeringExtension"
+#: Engine arguments that would break a promise, with the only values that keep it and the reason.
+_FIXED: Mapping[str, tuple[Any, str]] = {
+    "enable_prefix_caching": (
+        False,
+        "Steered requests write their keys and values to the prefix cache under the plain token hashes, and a later "
+        "control with the same prompt would read them.",
+    ),
+    "enforce_eager": (True, "Compiled graphs skip the hooks."),
+    "speculative_config": (None, "Rejected draft tokens are run through the blocks and would be counted."),
+    "worker_extension_cls": (_EXTENSION, "The injector needs its own worker extension."),
+    "data_parallel_size": (1, "Start one injector per replica instead."),
+    "skip_tokenizer_init": (True, "The engine works on token ids alone; pass tokenizer= to choose a tokenizer."),
+}
+#: vLLM raises lower temperatures to this one.
+_LOWEST_TEMPERATURE = 0.01
+#: Fills the engine, while vllm-lens's work per step, which grows with the square of it, stays small.
+_DEFAULT_SEQUENCES = 64
+
+
+class VllmInjector(Injector):
+    """Steers through vllm-lens hooks inside a vLLM engine that this object owns.
+
+    One process holds one engine at a time. A reply depends on its own request and seed alone, up to the rounding
+    of other batch shapes, which vLLM changes from step to step: in float32 a sampled token differs between batches
+    only where two tokens are within rounding of each other, in bfloat16 more often.
+
+    In models that carry the stream in two halves (most of vLLM's), a steered position's stream is the halves' sum
+    in the stream's dtype, plus delta cast to that dtype, rounded once; it is handed on as one half, the other zero.
+    Unsteered positions keep their own halves bit by bit.
+    """
+
+    name: ClassVar[str] = "vllm"
+
+    def __init__(self, engine: Any, info: ModelInfo, tokenizer: Any, copies: int) -> None:
+        self._engine = engine
+        self._info = info
+        self._tokenizer = tokenizer
+        self._copies = copies
+        config = engine.vllm_config
+        self._window = int(config.scheduler_config.max_num_seqs)
+        self._longest = int(config.model_config.max_model_len)
+        self._stop_ids = _stop_ids(config.model_config, tokenizer)
+        self._keys = itertools.count()
+        self._flying: set[str] = set()
+        self._done: dict[str, Any] = {}
+        self._updates: dict[int, tuple[str, bool]] = {}
+        engine.collective_rpc("install_hooks")
+        self._check()
+
+    @classmethod
+    def open(
+        cls,
+        model: Any,
+        *,
+        tokenizer: Any = None,
+        tensor_parallel_size: int = 1,
+        pipeline_parallel_size: int = 1,
+        dtype: str = "auto",
+        quantization: str | None = None,
+        max_model_len: int | None = None,
+        max_num_seqs: int | None = None,
+        gpu_memory_utilization: float | None = None,
+        revision: str | None = None,
+        engine_args: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Start an engine, and check with one forward pass that the hooks see every block.
+
+        Args:
+            model: a Hugging Face folder or hub id.
+            tokenizer: a fast tokenizer object; by default the checkpoint's own.
+            tensor_parallel_size: GPUs that share each block.
+            pipeline_parallel_size: groups of GPUs that share the blocks.
+            dtype: "auto" (as the checkpoint has it) or a torch name, "bfloat16".
+            quantization: vLLM's name of a method; by default what the checkpoint's configuration says.
+            max_model_len: most tokens of prompt and reply together; by default the model's own limit.
+            max_num_seqs: most requests at once (64 by default: vllm-lens's work per step grows with its square).
+            gpu_memory_utilization: share of each GPU's memory that vLLM may take.
+            revision: a hub revision.
+            engine_args: any other vLLM engine argument by its own name.
+
+        Raises:
+            ModelNotFoundError: a path leads nowhere.
+            ModelError: vLLM can't load the model or refuses an argument, an argument would break the steering, or
+                the model's blocks can't be hooked.
+        """
+        chosen = {
+            "tensor_parallel_size": tensor_parallel_size,
+            "pipeline_parallel_size": pipeline_parallel_size,
+            "dtype": dtype,
+            "quantization": quantization,
+            "max_model_len": max_model_len,
+            "max_num_seqs": max_num_seqs or _DEFAULT_SEQUENCES,
+            "gpu_memory_utilization": gpu_memory_utilization,
+            "revision": revision,
+        }
+        arguments = _engine_arguments(model, chosen, engine_args or {})
+        try:
+            engine = LLMEngine.from_engine_args(EngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
+        except (TypeError, ValueError, OSError, RuntimeError, AssertionError, NotImplementedError) as error:
+            raise ModelError(
+                explain(
+                    "model and engine arguments",
+                    required="a model and arguments that vLLM accepts",
+                    got=f"{type(error).__name__}: {error}",
+                    hint=f"Given: {arguments}.",
+                )
+            ) from error
+        try:
+            config = engine.vllm_config.model_config
+            tokenizer = _load_tokenizer(config) if tokenizer is None else tokenizer
+            info = ModelInfo(
+                name=Path(str(model)).name or str(model),
+                fingerprint=fingerprint_checkpoint(
+                    _folder(config), _numerics(config, quantization, engine_args or {}), tokenizer
+                ),
+                n_layers=int(config.get_total_num_hidden_layers()),
+                hidden_size=int(config.get_hidden_size()),
+                dtype=str(config.dtype).removeprefix("torch."),
+            )
+            return cls(engine, info, tokenizer, tensor_parallel_size)
+        except BaseException:
+            _shut_down(engine)
+            raise
+
+    @property
+    def model(self) -> ModelInfo:
+        """What was opened."""
+        return self._info
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer."""
+        tokenizer: Tokenizer = self._tokenizer
+        return tokenizer
+
+    def close(self) -> None:
+        """Stop the engine and free its memory; the injector can't be used afterwards."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            _shut_down(engine)
+
+    def validate(self, request: Request) -> None:
+        """Raise what is wrong with a request, vLLM's own limits included, before anything runs."""
+        super().validate(request)
+        tokens = len(request.prompt.token_ids) + request.sampling.max_new_tokens
+        if tokens > self._longest:
+            raise ModelError(
+                explain(
+                    "prompt and max_new_tokens",
+                    required=f"at most {self._longest} tokens together (max_model_len)",
+                    got=tokens,
+                    hint="vLLM would end the reply early; open with a larger max_model_len or ask for fewer tokens.",
+                )
+            )
+        if 0 < request.sampling.temperature < _LOWEST_TEMPERATURE:
+            raise SpecError(
+                explain(
+                    "sampling.temperature",
+                    required=f"0 (greedy) or at least {_LOWEST_TEMPERATURE}",
+                    got=request.sampling.temperature,
+                    hint="vLLM raises lower temperatures to that.",
+                )
+            )
+        injection = request.injection
+        if injection is not None and injection.unit is Unit.UPDATE:
+            block, able = self._updates[injection.layer]
+            if not able:
+                raise ModelError(
+                    explain(
+                        "unit 'update'",
+                        required="a block that hands on its MLP's output apart from the residual",
+                        got=f"{block}, which returns their sum",
+                        hint="Use the unit 'residual', or the torch backend.",
+                    )
+                )
+
+    def _check(self) -> None:
+        """Run one token with every block read; find out which blocks can carry the unit ``update``."""
+        layers = tuple(range(self._info.n_layers))
+        self._updates = dict.fromkeys(layers, ("", False))
+        probe = Request(RenderedPrompt((0,), ""), None, Sampling(0.0, max_new_tokens=1), capture_layers=layers)
+        (completion,) = self._generate([probe])
+        shape = None if completion.residuals is None else completion.residuals.shape
+        for answer in self._engine.collective_rpc("introspection_sites"):
+            self._updates.update({layer: (block, able) for layer, block, able in json.loads(answer)})
+        expected = (len(layers), 1, self._info.hidden_size)
+        if shape != expected:
+            raise ModelError(
+                explain(
+                    "model",
+                    required=f"blocks whose outputs are the residual stream: {expected}",
+                    got=shape,
+                    hint="vllm-lens can't hook this architecture; use the torch backend.",
+                )
+            )
+
+    def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
+        waiting = deque(enumerate(requests))
+        mine: dict[str, int] = {}
+        try:
+            while waiting or mine:
+                while waiting and len(self._flying) < self._window:
+                    index, request = waiting.popleft()
+                    mine[self._submit(request, 0)] = index
+                for key, output in self._finished(mine):
+                    index = mine.pop(key)
+                    yield self._completion(index, requests[index], key, output)
+        finally:
+            self._abandon(mine)
+
+    def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Run each prompt once and read its last token at all layers."""
+        distinct = tuple(dict.fromkeys(layers))
+        waiting = deque(enumerate(prompts))
+        mine: dict[str, int] = {}
+        found = np.full((len(prompts), len(layers), self._info.hidden_size), np.nan, dtype=np.float32)
+        try:
+            while waiting or mine:
+                while waiting and len(self._flying) < self._window:
+                    index, prompt = waiting.popleft()
+                    request = Request(prompt, None, Sampling(0.0, max_new_tokens=1), capture_layers=distinct)
+                    self.validate(request)
+                    mine[self._submit(request, len(prompt.token_ids) - 1)] = index
+                for key, _ in self._finished(mine):
+                    index = mine.pop(key)
+                    length = len(prompts[index].token_ids)
+                    records = self._records(key)
+                    for column, layer in enumerate(layers):
+                        found[index, column] = _at(records, layer).residuals(length - 1, length)[0]
+        finally:
+            self._abandon(mine)
+        return found
+
+    def _submit(self, request: Request, capture_from: int) -> str:
+        """Hand a request to the engine under an id of its own; return the id."""
+        # vllm-lens matches ids by prefix: a fixed width keeps "1" from matching "10".
+        key = f"{next(self._keys):016x}"
+        injection = _effective(request.injection)
+        positions = None if injection is None else injection.span.resolve(request.prompt)
+        if injection is not None or request.capture_layers:
+            self._send_hook(key, injection, positions, request.capture_layers, capture_from)
+        self._flying.add(key)
+        self._engine.add_request(
+            key,
+            {"prompt_token_ids": list(request.prompt.token_ids)},
+            # New parameters for every request: vllm-lens and vLLM both write into them.
+            SamplingParams(
+                n=1,
+                temperature=request.sampling.temperature,
+                top_p=request.sampling.top_p,
+                top_k=request.sampling.top_k,
+                max_tokens=request.sampling.max_new_tokens,
+                seed=request.seed,
+                stop_token_ids=self._stop_ids,
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            ),
+        )
+        return key
+
+    def _send_hook(
+        self,
+        key: str,
+        injection: Injection | None,
+        positions: Positions | None,
+        capture_layers: tuple[int, ...],
+        capture_from: int,
+    ) -> None:
+        steering = Steering(key, injection, positions, capture_layers, capture_from)
+        hooks = [Hook(fn=steering, layer_indices=steering.layers)]
+        self._engine.collective_rpc("set_hook_data", args=(key, cloudpickle.dumps(hooks)))
+
+    def _finished(self, mine: Mapping[str, int]) -> list[tuple[str, Any]]:
+        """Run one step of the engine unless some of ``mine`` are done already; return those that are."""
+        if not any(key in self._done for key in mine):
+            for output in self._engine.step():
+                # Another generator's request may finish here while that one is suspended.
+                if output.finished and output.request_id in self._flying:
+                    self._flying.discard(output.request_id)
+                    self._done[output.request_id] = output
+        return [(key, self._done.pop(key)) for key in list(mine) if key in self._done]
+
+    def _abandon(self, mine: Mapping[str, int]) -> None:
+        """Drop what a caller no longer waits for."""
+        if not mine or self._engine is None:
+            return
+        flying = [key for key in mine if key in self._flying]
+        self._flying.difference_update(flying)
+        if flying:
+            self._engine.abort_request(flying)
+        for key in mine:
+            self._done.pop(key, None)
+            self._engine.collective_rpc("introspection_forget", args=(key,))
+
+    def _records(self, key: str) -> dict[int, LayerRecord]:
+        answers = self._engine.collective_rpc("introspection_take", args=(key,))
+        # vllm-lens packs ctx.saved with pickle; the bytes come from this engine's own workers.
+        ranks = [None if a is None else pickle.loads(a)["0"] for a in answers]  # noqa: S301  # as above
+        return merge_ranks(ranks, self._copies)
+
+    def _completion(self, index: int, request: Request, key: str, output: Any) -> Completion:
+        (sampled,) = output.outputs
+        tokens = tuple(int(t) for t in sampled.token_ids)
+        if sampled.finish_reason not in ("stop", "length") or not tokens:
+            raise CaptureError(
+                explain(
+                    f"request {index}",
+                    required="a reply that ended by itself or at its limit",
+                    got=f"finish_reason {sampled.finish_reason!r}, {len(tokens)} tokens",
+                    hint="vLLM gave it up; nothing was recorded for it.",
+                )
+            )
+        length = len(request.prompt.token_ids)
+        end = length + len(tokens) - 1
+        injection = _effective(request.injection)
+        records = self._records(key) if injection is not None or request.capture_layers else {}
+        receipt = Receipt.nothing()
+        if injection is not None:
+            receipt = _at(records, injection.layer).receipt(length, end)
+        residuals = None
+        if request.capture_layers:
+            residuals = np.stack([_at(records, layer).residuals(0, end) for layer in request.capture_layers])
+        text = self._tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return Completion(index, Reply(text, tokens, sampled.finish_reason), receipt, residuals)
+
+
+def _effective(injection: Injection | None) -> Injection | None:
+    """Magnitude 0 is a control: no hook, hence the same bits."""
+    return None if injection is None or injection.magnitude == 0 else injection
+
+
+def _at(records: Mapping[int, LayerRecord], layer: int) -> LayerRecord:
+    """The record of a layer, or an empty one where no hook reported: its receipt then proves nothing."""
+    return records.get(layer, LayerRecord(0, 0, {}, ()))
+
+
+def _engine_arguments(model: Any, chosen: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what vLLM is given; raises :class:`ModelError` for arguments that clash with ours."""
+    if not isinstance(model, str | Path):
+        raise ModelError(
+            explain("model", required="a folder or a hub id", got=type(model).__name__, hint="vLLM loads from disk.")
+        )
+    path = Path(model).expanduser()
+    local = path.is_absolute() or str(model).startswith((".", "~"))
+    if (local or path.is_dir()) and not (path / "config.json").is_file():
+        raise ModelNotFoundError(
+            explain("model", required="a folder with a config.json", got=str(model), hint="Check the path.")
+        )
+    for name, value in others.items():
+        if name in chosen or name == "model":
+            raise ModelError(
+                explain(
+                    f"engine_args[{name!r}]",
+                    required="arguments that open() does not have itself",
+                    got=value,
+                    hint=f"Pass {name}= to open().",
+                )
+            )
+        if name in _FIXED and value != _FIXED[name][0]:
+            raise ModelError(
+                explain(f"engine_args[{name!r}]", required=repr(_FIXED[name][0]), got=value, hint=_FIXED[name][1])
+            )
+    fixed = {name: value for name, (value, _) in _FIXED.items() if value is not None}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return {
+        "disable_log_stats": True,
+        **others,
+        **given,
+        **fixed,
+        "model": str(path) if path.is_dir() else str(model),
+    }
+
+
+def _numerics(config: Any, quantization: str | None, others: Mapping[str, Any]) -> str:
+    """Return dtype and those arguments that make another model of the same files."""
+    altering = ("hf_overrides", "kv_cache_dtype", "load_format", "quantization_config", "seed")
+    chosen = {"quantization": quantization, **{name: others.get(name) for name in altering}}
+    parts = [f"{name}={value!r}" for name, value in sorted(chosen.items()) if value is not None]
+    return " ".join([str(config.dtype).removeprefix("torch."), *parts])
+
+
+def _folder(config: Any) -> Path:
+    """Return the checkpoint's folder; a hub id's is in the local cache once the engine has loaded it."""
+    if Path(config.model).is_dir():
+        return Path(config.model)
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(config.model, revision=config.revision, local_files_only=True))
+
+
+def _load_tokenizer(config: Any) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(config.tokenizer, revision=config.tokenizer_revision)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            explain(
+                "tokenizer",
+                required="a tokenizer that Transformers can load, or tokenizer=",
+                got=f"{config.tokenizer}: {error}",
+                hint="Pass a tokenizer object.",
+            )
+        ) from error
+
+
+def _stop_ids(config: Any, tokenizer: Any) -> list[int]:
+    """The checkpoint's end tokens, and the tokenizer's: as in the torch injector."""
+    generation = config.try_get_generation_config()
+    stated = generation.get("eos_token_id", getattr(config.hf_text_config, "eos_token_id", None))
+    own = getattr(tokenizer, "eos_token_id", None)
+    ids = [*(stated if isinstance(stated, list) else [stated]), own]
+    return sorted({int(i) for i in ids if i is not None})
+
+
+def _shut_down(engine: Any) -> None:
+    from vllm.distributed import cleanup_dist_env_and_memory
+
+    engine.engine_core.shutdown()
+    del engine
+    gc.collect()
+    cleanup_dist_env_and_memory()
