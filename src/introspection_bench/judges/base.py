@@ -63,5 +63,9 @@ class Judge(abc.ABC):
     def judge(self, cases: Sequence[Case]) -> Iterator[tuple[int, Verdict]]:
         """Yield (index into ``cases``, verdict) for every case, in any order, each as soon as it is known."""
 
+    def live(self) -> Judge:
+        """Return a judge that answers while one waits: itself, unless it queues its work (batches)."""
+        return self
+
     def close(self) -> None:  # noqa: B027  # optional: most judges hold nothing
         """Free what the judge holds."""
