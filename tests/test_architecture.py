@@ -22,9 +22,8 @@ MODULES["__init__"] = PACKAGE / "__init__.py"
 ROOMS = {
     "errors": r"errors|_version",
     "foundations": r"digests|freezing|structuring|plugins",
-    # interop.records is a trial's one lossless JSON layout (the store and the exports share it), analysis.results the
-    # list of trials that readers and runs return.
-    "values": r"concepts|vectors|injection|scaffolds|trials|interop\.records|analysis\.results",
+    # interop.records is a trial's one lossless JSON layout, which the store and the exports share.
+    "values": r"concepts|vectors|injection|scaffolds|trials|interop\.records",
     "ports": r"injectors|injectors\.(base|registry)|judges|judges\.(base|registry|rubrics|blinding)",
     "adapters": r"injectors\..*|judges\..*|models",
     "services": r"extraction|sweep(\..*)?",
@@ -51,6 +50,8 @@ MAY_SEE = {
 #: Single imports beyond their room, each with its reason.
 ALLOWED = {
     ("interop", "sweep.store"): "reading a run directory is reading its store",
+    ("interop", "analysis.results"): "the value that a reader returns",
+    ("services", "analysis.results"): "the value that a finished run returns",
     ("services", "models"): "finds the demo model's folder, which any backend opens",
 }
 
