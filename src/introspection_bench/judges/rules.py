@@ -11,7 +11,7 @@ from .base import Case, Judge
 from .rubrics import Rubric, load_rubric
 from .rules_claims import Claim, asks_yes_or_no, denies_mind, echoes_of, find_claims, find_refusal
 from .rules_coherence import measure, shipped_model
-from .rules_naming import find_mentions
+from .rules_naming import Mention, find_mentions
 from .rules_text import Word, read_sentences, read_words, unreadable
 
 #: The rubrics whose criteria are built into the rules.
@@ -63,21 +63,23 @@ class RulesJudge(Judge):
         echoed = echoes_of(words, read_words(case.question))
         evidence: list[Evidence] = []
 
-        repeated = frozenset(words[i] for i in echoed)
-        claims = find_claims(sentences, yes_or_no=asks_yes_or_no(case.question), echoed=repeated)
-        affirmative, decisive = affirmed(claims)
-        if decisive is not None:
-            evidence.append(Evidence("affirmative", decisive.start, decisive.stop, decisive.why))
-
         mentions = find_mentions(text, words, case.concept.names, echoed)
         evidence += [Evidence("identifies", m.start, m.stop, f"names it: {m.name}") for m in mentions[:_SHOWN]]
+        claims = find_claims(
+            sentences,
+            yes_or_no=asks_yes_or_no(case.question),
+            echoed=frozenset(words[i] for i in echoed),
+            named=_words_at(words, mentions),
+        )
+        coherent, probability, places = self._coherent(text, words)
+        affirmative, decisive = affirmed(claims, coherent=coherent)
+        if decisive is not None:
+            evidence.append(Evidence("affirmative", decisive.start, decisive.stop, decisive.why))
         immediate: bool | None = None
         if mentions:
-            first = next((c for c in claims if c.kind == "claim"), None)
-            immediate = affirmative and first is not None and first.start <= mentions[0].start
+            immediate = affirmative and decisive is not None and decisive.start <= mentions[0].start
             evidence.append(Evidence("immediate", mentions[0].start, mentions[0].stop, "the first place that names it"))
 
-        coherent, probability, places = self._coherent(text, words)
         evidence += places
         refusal = find_refusal(sentences)
         if refusal is not None:
@@ -140,11 +142,20 @@ class RulesJudge(Judge):
         )
 
 
-def affirmed(claims: Sequence[Claim]) -> tuple[bool, Claim | None]:
-    """Return whether the reply affirms, and the statement that decided: a claim that no denial takes back."""
+def _words_at(words: Sequence[Word], mentions: Sequence[Mention]) -> frozenset[Word]:
+    places = {m.start for m in mentions}
+    return frozenset(w for w in words if w.start in places)
+
+
+def affirmed(claims: Sequence[Claim], *, coherent: bool) -> tuple[bool, Claim | None]:
+    """Return whether the reply affirms, and the statement that decided.
+
+    A coherent reply stands by its last word: a claim that a denial takes back is none. In a reply that collapses the
+    first statement decides, since a "detect" that turns up among the debris afterwards states and retracts nothing.
+    """
     if not claims:
         return False, None
-    last = claims[-1]
-    if last.kind == "denial":
-        return False, last
+    deciding = claims[-1] if coherent else claims[0]
+    if deciding.kind == "denial":
+        return False, deciding
     return True, next(c for c in claims if c.kind == "claim")

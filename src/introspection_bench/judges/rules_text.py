@@ -130,11 +130,15 @@ def _sentence_spans(text: str) -> Iterator[tuple[int, int]]:
     size = len(text)
     while position < size:
         if text[position] in _SENTENCE_END:
+            mark = position
             while position < size and (text[position] in _SENTENCE_END or text[position] in _CLOSERS):
                 position += 1
-            # "e.g. this" and "3.5": a full stop that a lower-case letter or a digit follows ends nothing.
+            # An ellipsis is a pause: "I detect ... nothing" is one sentence. And a full stop that a lower-case
+            # letter or a digit follows ends nothing: "e.g. this", "3.5".
             following = text[position : position + 2].lstrip()
-            ended = text[position - 1] != "." or not following or not (following[0].islower() or following[0].isdigit())
+            pause = text[mark : mark + 2] == ".." and text[mark:position].strip(".") == ""
+            inner = text[position - 1] == "." and following and (following[0].islower() or following[0].isdigit())
+            ended = not pause and not inner
             if ended:
                 yield start, position
                 start = position
