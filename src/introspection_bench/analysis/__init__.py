@@ -1,22 +1,83 @@
 """Statistics over finished trials: pure functions from records and frames to frames and small values."""
 
+from __future__ import annotations
+
+from .agreement import Agreement, Confusion, agreement, verdicts_of
+from .calibration import CorrectedRate, JudgeError, corrected_rate
+from .clustering import ClusterEstimate, bootstrap_rate, hierarchical_rate
+from .compare import Comparison, compare, spec_differences
+from .detection import Sensitivity, default_guesses, detection, guessed_word, sensitivity
+from .dose import SweetSpotRule, SweetSpots, crossovers, dose_response, migration, sweet_spots
 from .frame import CELL_COLUMNS, OUTCOMES, coherent, controls, injected, records_frame, scored
+from .logistic import LogisticFit, fit_logistic
+from .nulls import (
+    Alternative,
+    Bound,
+    Exclusion,
+    Plan,
+    Scope,
+    excludes,
+    plan,
+    power_against,
+    power_to_find,
+    probability_under,
+    trials_to_bound,
+    trials_to_find,
+)
 from .rates import Interval, counts, interval, outcome_interval, rates
 from .results import JudgeName, Results
 
 __all__ = [
     "CELL_COLUMNS",
     "OUTCOMES",
+    "Agreement",
+    "Alternative",
+    "Bound",
+    "ClusterEstimate",
+    "Comparison",
+    "Confusion",
+    "CorrectedRate",
+    "Exclusion",
     "Interval",
+    "JudgeError",
     "JudgeName",
+    "LogisticFit",
+    "Plan",
     "Results",
+    "Scope",
+    "Sensitivity",
+    "SweetSpotRule",
+    "SweetSpots",
+    "agreement",
+    "bootstrap_rate",
     "coherent",
+    "compare",
     "controls",
+    "corrected_rate",
     "counts",
+    "crossovers",
+    "default_guesses",
+    "detection",
+    "dose_response",
+    "excludes",
+    "fit_logistic",
+    "guessed_word",
+    "hierarchical_rate",
     "injected",
     "interval",
+    "migration",
     "outcome_interval",
+    "plan",
+    "power_against",
+    "power_to_find",
+    "probability_under",
     "rates",
     "records_frame",
     "scored",
+    "sensitivity",
+    "spec_differences",
+    "sweet_spots",
+    "trials_to_bound",
+    "trials_to_find",
+    "verdicts_of",
 ]

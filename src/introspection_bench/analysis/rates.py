@@ -91,7 +91,7 @@ def check_probability(name: str, value: float) -> None:
         raise AnalysisError(explain(name, required="a number between 0 and 1, both excluded", got=value, hint=""))
 
 
-def groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
+def groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     """Yield (group values by column, rows) for every group, NA being a value like any other.
 
     An empty ``by`` yields the whole frame once. Order: sorted by the group values, NA last.

@@ -64,6 +64,30 @@ class Results:
         """The names of the injected concepts, in the order in which they first occur."""
         return tuple(dict.fromkeys(r.concept for r in self.records if r.concept is not None and r.arm != "control"))
 
+    @property
+    def facts(self) -> dict[str, list[Any]]:
+        """What the trials themselves say of how they were made: the sorted different values of each field."""
+        columns: dict[str, set[Any]] = {}
+        for record in self.records:
+            key = record.key
+            facts = {
+                "model_name": record.model_name,
+                "model": key.model,
+                "backend": key.backend,
+                "scaffold": record.scaffold,
+                "scaffold_digest": key.scaffold,
+                "concept": record.concept,
+                "vector": key.vector,
+                "layer": key.layer,
+                "magnitude": key.magnitude,
+                "unit": key.unit,
+                "span": key.span,
+                **{f"sampling_{name}": value for name, value in attrs.asdict(key.sampling).items()},
+            }
+            for name, value in facts.items():
+                columns.setdefault(name, set()).update(() if value is None else (value,))
+        return {name: sorted(values) for name, values in columns.items()} | {"judge": sorted(map(str, self.judges))}
+
     def frame(self, judge: str | None = None, rubric: str | None = None) -> pd.DataFrame:
         """Return one row per trial; see :func:`introspection_bench.analysis.records_frame`."""
         from .frame import records_frame

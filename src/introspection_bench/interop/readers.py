@@ -66,7 +66,7 @@ class JsonlReader:
                 ]
         except OSError as error:
             raise _unreadable(path, error) from error
-        return Results(path.stem, _once(records, path), _spec_of(records), str(path))
+        return Results(path.stem, _once(records, path), {}, str(path))
 
 
 class ParquetReader:
@@ -104,7 +104,7 @@ class ParquetReader:
                     explain(f"{path}: row {row}, field 'record'", required="JSON text", got=cell, hint="")
                 )
         records = [from_json(str(cell), f"{path}: row {row}, field 'record'") for cell, row in places.items()]
-        return Results(path.stem, _once(records, path), _spec_of(records), str(path))
+        return Results(path.stem, _once(records, path), {}, str(path))
 
 
 BUILTIN: Mapping[str, Lazy] = MappingProxyType(
@@ -183,33 +183,6 @@ def _once(records: list[TrialRecord], path: Path) -> list[TrialRecord]:
                 )
             )
     return records
-
-
-def _spec_of(records: list[TrialRecord]) -> dict[str, object]:
-    """Return what the records alone say of how they were made, for formats that carry no specification."""
-    columns: dict[str, set[object]] = {}
-    for record in records:
-        facts = {
-            "model_name": record.model_name,
-            "model": record.key.model,
-            "backend": record.key.backend,
-            "scaffold": record.scaffold,
-            "concept": record.concept,
-            "layer": record.key.layer,
-            "magnitude": record.key.magnitude,
-            "unit": record.key.unit,
-            "span": record.key.span,
-            "temperature": record.key.sampling.temperature,
-            "top_p": record.key.sampling.top_p,
-            "top_k": record.key.sampling.top_k,
-            "max_new_tokens": record.key.sampling.max_new_tokens,
-        }
-        for name, value in facts.items():
-            columns.setdefault(name, set()).add(value)
-    return {
-        name: sorted((v for v in values if v is not None), key=lambda v: (str(type(v)), v))
-        for name, values in columns.items()
-    }
 
 
 def _unreadable(path: Path, error: Exception) -> ResultsFormatError:

@@ -1,0 +1,116 @@
+"""One logistic curve over magnitude, with the cases in which there is none said out loud."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import chi2, norm
+
+from .rates import check_probability
+
+Status = Literal["fitted", "separated", "constant", "one magnitude", "no data"]
+Floats = npt.NDArray[np.float64]
+
+
+@attrs.frozen
+class LogisticFit:
+    """P(outcome) = 1 / (1 + exp(-(intercept + slope · magnitude))), by maximum likelihood.
+
+    ``status``:
+
+    - ``fitted``: the estimate exists. ``midpoint`` is the magnitude of 50 %, with Fieller's interval
+      ``midpoint_low`` to ``midpoint_high`` (minus to plus infinity where the slope is not distinct from 0 at this
+      confidence). ``lack_of_fit`` is the p-value of the residual deviance against the saturated model: a small
+      one says that no logistic curve describes the data (a rate that rises and falls again, say).
+    - ``separated``: one magnitude divides all failures from all successes, so the likelihood has no maximum. The
+      slope is infinite, and all that is known of the midpoint is the bracket between the last magnitude on one
+      side and the first on the other (``midpoint_low`` to ``midpoint_high``; ``midpoint`` is NaN).
+    - ``constant``: all outcomes are equal; ``one magnitude``: no slope to fit; ``no data``.
+
+    Numbers that don't exist are NaN. ``slope_low`` and ``slope_high`` are Wald's.
+    """
+
+    status: Status
+    n: int
+    intercept: float = math.nan
+    slope: float = math.nan
+    slope_low: float = math.nan
+    slope_high: float = math.nan
+    midpoint: float = math.nan
+    midpoint_low: float = math.nan
+    midpoint_high: float = math.nan
+    lack_of_fit: float = math.nan
+
+
+def fit_logistic(magnitude: npt.ArrayLike, outcome: npt.ArrayLike, *, confidence: float = 0.95) -> LogisticFit:
+    """Fit one logistic curve to single trials.
+
+    Args:
+        magnitude: shape (trials,), float.
+        outcome: shape (trials,), 0 or 1.
+        confidence: of the intervals.
+
+    Raises:
+        AnalysisError: ``confidence`` is out of range.
+
+    Source: ``statsmodels`` GLM, binomial family, logit link; Fieller 1954 for the midpoint.
+    """
+    check_probability("confidence", confidence)
+    x, y = np.asarray(magnitude, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
+    status = existence(x, y)
+    if status == "separated":
+        inner = (
+            (x[y == 0].max(), x[y == 1].min())
+            if x[y == 0].max() <= x[y == 1].min()
+            else (x[y == 1].max(), x[y == 0].min())
+        )
+        sign = math.inf if x[y == 1].mean() > x[y == 0].mean() else -math.inf
+        return LogisticFit("separated", len(x), slope=sign, midpoint_low=float(inner[0]), midpoint_high=float(inner[1]))
+    if status != "fitted":
+        return LogisticFit(status, len(x))
+    import statsmodels.api as sm
+
+    levels, place = np.unique(x, return_inverse=True)
+    hits = np.bincount(place, weights=y)
+    misses = np.bincount(place) - hits
+    fit = sm.GLM(np.column_stack([hits, misses]), sm.add_constant(levels), family=sm.families.Binomial()).fit()
+    a, b = (float(p) for p in fit.params)
+    z = float(norm.ppf((1 + confidence) / 2))
+    low, high = fieller(a, b, np.asarray(fit.cov_params()), z)
+    reach = z * float(fit.bse[1])
+    free = len(levels) - 2
+    lack = float(chi2.sf(fit.deviance, free)) if free > 0 else math.nan
+    return LogisticFit("fitted", len(x), a, b, b - reach, b + reach, -a / b if b else math.nan, low, high, lack)
+
+
+def existence(x: Floats, y: Floats) -> Status:
+    """Say whether the maximum-likelihood estimate exists.
+
+    With one covariate it exists exactly if the ranges of ``x`` in the two classes overlap in more than a point
+    (Albert and Anderson 1984, Biometrika 71).
+    """
+    if not len(x):
+        return "no data"
+    zeros, ones = x[y == 0], x[y == 1]
+    if not (len(zeros) and len(ones)):
+        return "constant"
+    if x.min() == x.max():
+        return "one magnitude"
+    overlap = zeros.max() > ones.min() and ones.max() > zeros.min()
+    return "fitted" if overlap else "separated"
+
+
+def fieller(a: float, b: float, covariance: Floats, z: float) -> tuple[float, float]:
+    """Return Fieller's interval for the root of ``a + b x``; infinite where ``b`` is not distinct from 0."""
+    first = b * b - z * z * covariance[1, 1]
+    middle = a * b - z * z * covariance[0, 1]
+    last = a * a - z * z * covariance[0, 0]
+    root = middle * middle - first * last
+    if first <= 0 or root < 0:
+        return -math.inf, math.inf
+    ends = sorted((-middle + sign * math.sqrt(root)) / first for sign in (-1, 1))
+    return float(ends[0]), float(ends[1])
