@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import cattrs
 import numpy as np
 import numpy.typing as npt
 
-from .digests import digest_bytes
+from .digests import canonical_json, digest_bytes
 from .errors import VectorError, VectorFileError, explain
 from .freezing import frozen_float32
 from .structuring import problems, strict_converter
@@ -144,23 +143,28 @@ class ConceptVector:
 
         The file is whole or not there: it is written beside its place and moved.
         """
-        from safetensors.numpy import save_file
-
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            partial.write_bytes(self.to_bytes())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return path
+
+    def to_bytes(self) -> bytes:
+        """Return the content of the file that :meth:`save` writes."""
+        from safetensors.numpy import save
+
         header = {
             "format": FORMAT_VERSION,
             "concept": self.concept,
             "layer": self.layer,
             "provenance": attrs.asdict(self.provenance),
         }
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            save_file({"values": np.array(self.values)}, partial, metadata={_HEADER: json.dumps(header)})
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        return path
+        data: bytes = save({"values": np.array(self.values)}, metadata={_HEADER: canonical_json(header)})
+        return data
 
     @classmethod
     def load(cls, path: str | Path) -> ConceptVector:
@@ -169,21 +173,26 @@ class ConceptVector:
         Raises :class:`VectorFileError` for a missing, truncated or foreign file, and for one whose vector is not
         usable (NaN, wrong shape); the message names the file.
         """
-        from safetensors import SafetensorError, safe_open
-
         if not Path(path).is_file():
             raise VectorFileError(
                 explain("path", required="a .safetensors file", got=str(path), hint="Check the path.")
             )
+        return cls.from_bytes(Path(path).read_bytes(), str(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> ConceptVector:
+        """Read what :meth:`to_bytes` returned; ``where`` begins the text of errors."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
         try:
-            with safe_open(str(path), framework="np") as file:
-                metadata: Mapping[str, str] = file.metadata() or {}
-                values = file.get_tensor("values")
+            values = load(data)["values"]
+            # The library checked the layout: 8 bytes of length, then a JSON header with the metadata.
+            metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
             return cls._from_header(json.loads(metadata[_HEADER]), values)
         except (
             SafetensorError,
             LookupError,
-            OSError,
             RecursionError,  # a header of nested brackets
             TypeError,
             ValueError,  # VectorError and json's own among them
@@ -192,7 +201,7 @@ class ConceptVector:
             wrong = isinstance(error, cattrs.BaseValidationError)
             raise VectorFileError(
                 explain(
-                    str(path),
+                    where,
                     required=f"a safetensors file with 'values' and a '{_HEADER}' header of format {FORMAT_VERSION}",
                     got=problems(error, "provenance") if wrong else f"{type(error).__name__}: {error}",
                     hint="The file is truncated or was written by something else; extract the vector again.",

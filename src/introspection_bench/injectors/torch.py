@@ -297,7 +297,10 @@ def _cells(requests: Sequence[Request], indices: Sequence[int]) -> list[_Cell]:
 
 def _select(cache: Any, rows: Sequence[int]) -> Any:
     """Return a new cache that holds these rows of ``cache``, in this order, repeats allowed."""
-    selected = copy.deepcopy(cache)
+    # The layers' tensors are replaced, never written to, by selecting and by further tokens: copies of the layer
+    # objects share them, and a large cache is not copied whole to take a few rows of it.
+    selected = copy.copy(cache)
+    selected.layers = [copy.copy(layer) for layer in cache.layers]
     selected.batch_select_indices(torch.tensor(rows))
     return selected
 

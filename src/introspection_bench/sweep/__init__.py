@@ -1,1 +1,8 @@
-"""..."""
+"""Sweeps: what to run (grid), what was run (store), and the stages between them (runner, judging)."""
+
+from .grid import Grid, PlannedTrial, plan
+from .judging import judge_run
+from .runner import Sweep
+from .store import Store
+
+__all__ = ["Grid", "PlannedTrial", "Store", "Sweep", "judge_run", "plan"]

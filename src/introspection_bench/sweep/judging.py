@@ -1,0 +1,117 @@
+"""The judging stage: every recorded reply, one verdict per judge. It never generates anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import cattrs
+
+from ..concepts import Concept
+from ..errors import JudgeError, StoreError, explain
+from ..judges.base import Case, Disclosure, Judge
+from ..judges.blinding import asked_about
+from ..judges.registry import open_judge
+from ..trials import TrialRecord, Verdict, verdict_key
+from .store import Store
+
+#: Called with each verdict as soon as it is recorded.
+OnVerdict = Callable[[Verdict], None]
+
+
+@attrs.frozen
+class JudgingSummary:
+    """What one judging stage did: ``judged`` new verdicts, of which ``unscored``; ``kept`` were there already."""
+
+    judge: str
+    rubric: str
+    judged: int
+    unscored: int
+    kept: int
+    cost_usd: float
+
+
+def judge_run(
+    store: Store,
+    judge: str | Judge,
+    *,
+    retry_unscored: bool = False,
+    on_verdict: OnVerdict | None = None,
+) -> JudgingSummary:
+    """Judge every recorded reply that this judge, rubric and judge model has no verdict on.
+
+    On controls, and on random vectors, the judge is asked about a decoy drawn from the run's own concepts by the
+    trial's digest, so that a blinded judge can't tell the arms apart and the strict false-positive rate is
+    measured. Each verdict is recorded in a transaction of its own. ``retry_unscored`` judges again what failed
+    before. Raises :class:`JudgeError` where the judge can't work at all.
+    """
+    judge = open_judge(judge)
+    pending, kept = pending_cases(store, judge, retry_unscored=retry_unscored)
+    judged = unscored = 0
+    cost = 0.0
+    for index, verdict in judge.judge(pending) if pending else ():
+        case = pending[index]
+        if verdict.concept != case.concept.name:
+            raise JudgeError(
+                explain(
+                    f"judge {judge.name!r}",
+                    required=f"a verdict on the concept asked about, {case.concept.name!r}",
+                    got=verdict.concept,
+                    hint="The judge mixed up its cases; the verdict was not recorded.",
+                )
+            )
+        store.add_verdict(case.trial, verdict)
+        judged += 1
+        unscored += verdict.unscored is not None
+        cost += verdict.cost_usd or 0.0
+        if on_verdict is not None:
+            on_verdict(verdict)
+    return JudgingSummary(judge.name, judge.rubric.name, judged, unscored, kept, cost)
+
+
+def pending_cases(store: Store, judge: Judge, *, retry_unscored: bool = False) -> tuple[list[Case], int]:
+    """Return the cases that the judge still has to judge, and how many verdicts it has already given."""
+    concepts, questions = _concepts(store), _questions(store)
+    there = store.verdict_keys(scored_only=retry_unscored)
+    pending, kept = [], 0
+    for record in store.records():
+        concept = asked_about(record, concepts)
+        key = verdict_key(
+            record.key.digest,
+            judge.name,
+            judge.rubric.digest,
+            judge.model,
+            concept=concept.name,
+            blinded=judge.blinded,
+        )
+        if key in there:
+            kept += 1
+        else:
+            pending.append(_case(record, concept, questions[record.scaffold], blinded=judge.blinded))
+    return pending, kept
+
+
+def _case(record: TrialRecord, concept: Concept, question: str, *, blinded: bool) -> Case:
+    key = record.key
+    disclosure = None if blinded else Disclosure(record.arm, key.magnitude, key.unit, key.layer)
+    return Case(key.digest, question, record.reply.text, concept, disclosure)
+
+
+def _concepts(store: Store) -> Sequence[Concept]:
+    try:
+        found: list[Concept] = cattrs.structure(_grid(store)["concepts"], list[Concept])
+    except (cattrs.BaseValidationError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            explain(str(store.path), required="the run's concepts", got=str(error), hint="The store is damaged.")
+        ) from error
+    return found
+
+
+def _questions(store: Store) -> dict[str, str]:
+    return {s["name"]: s["transcript"] for s in _grid(store)["scaffolds"]}
+
+
+def _grid(store: Store) -> dict[str, Any]:
+    grid: dict[str, Any] = store.spec()["grid"]
+    return grid

@@ -1,0 +1,109 @@
+"""Running a grid: plan, resume, generate, record. Judging is a stage of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import machine, python_version, system
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ..analysis.results import Results
+from ..injection import check_receipt
+from ..injectors.base import Injector
+from ..trials import TrialRecord
+from .grid import Grid, PlannedTrial, plan
+from .judging import JudgingSummary, judge_run
+from .store import Store
+
+if TYPE_CHECKING:
+    from ..judges.base import Judge
+
+#: Called with each trial as soon as it is recorded.
+OnTrial = Callable[[TrialRecord], None]
+_SHOWN_VERSIONS = ("introspection-bench", "torch", "transformers", "numpy", "nnsight", "vllm", "vllm-lens")
+
+
+class Sweep:
+    """One grid, on one injector, in one run directory.
+
+    Making a sweep plans it: every prompt is rendered and every request validated, and nothing is written. The same
+    grid on the same model continues a run; another one is an error. Raises what :func:`plan` and
+    :meth:`Injector.validate` raise.
+    """
+
+    def __init__(self, grid: Grid, injector: Injector, directory: str | Path) -> None:
+        self.grid = grid
+        self.injector = injector
+        self.directory = Path(directory)
+        self.planned: list[PlannedTrial] = plan(grid, injector.model, injector.name, injector.tokenizer)
+        for trial in self.planned:
+            injector.validate(trial.request)
+
+    def spec(self) -> dict[str, Any]:
+        """What the run is, as plain values: grid, model, backend."""
+        return {
+            "grid": self.grid.spec(),
+            "model": attrs.asdict(self.injector.model),
+            "backend": self.injector.name,
+        }
+
+    def run(self, on_trial: OnTrial | None = None) -> Results:
+        """Run what is not recorded yet, and return the whole run.
+
+        Each trial is recorded in a transaction of its own as soon as it is finished, so an interrupted run loses
+        only what was under way; run it again to go on. Raises
+        :class:`~introspection_bench.errors.StoreMismatchError` for a directory with another run, and
+        :class:`~introspection_bench.errors.SilentInjectionError` rather than record an unproven injection.
+        """
+        with self.open_store() as store:
+            self._write_aside(store)
+            done = store.recorded()
+            pending = [t for t in self.planned if t.key.digest not in done]
+            for completion in self.injector.generate([t.request for t in pending]):
+                trial, reply = pending[completion.index], completion.reply
+                # Again here, although the port checks it: a plugin may have replaced the port's own generate.
+                check_receipt(trial.request.injection, trial.request.prompt, len(reply.token_ids), completion.receipt)
+                record = store.record(trial, reply, completion.receipt, self.injector.model.name)
+                if on_trial is not None:
+                    on_trial(record)
+            return _results(store)
+
+    def judge(self, judge: str | Judge, *, retry_unscored: bool = False) -> JudgingSummary:
+        """Judge every recorded reply that this judge has not scored; see :func:`judge_run`."""
+        with Store.open(self.directory) as store:
+            return judge_run(store, judge, retry_unscored=retry_unscored)
+
+    def results(self) -> Results:
+        """What is recorded so far, with all verdicts."""
+        with Store.open(self.directory) as store:
+            return _results(store)
+
+    def open_store(self) -> Store:
+        """Create the run's store, or open it if it is this very run's."""
+        return Store.create(self.directory, self.spec(), self.planned, self.grid.vectors)
+
+    def _write_aside(self, store: Store) -> None:
+        """Write what the store can always remake: vectors as files, and a manifest for people."""
+        for vector in store.vectors():
+            name = "".join(c if c.isalnum() else "_" for c in vector.concept)
+            vector.save(self.directory / "vectors" / f"{name}-layer{vector.layer}-{vector.digest[:8]}.safetensors")
+        manifest = {"created": store.created, "versions": _versions(), **store.spec()}
+        (self.directory / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def _results(store: Store) -> Results:
+    return Results(store.directory.resolve().name, store.records(), dict(store.spec()), str(store.directory))
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": python_version(), "platform": f"{system()} {machine()}"}
+    for name in _SHOWN_VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,159 @@
+"""A sweep as a TOML file: what it may say, and errors that name the key."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import attrs
+import cattrs
+
+from ..concepts import ConceptSet, load_concepts
+from ..errors import SpecError, explain
+from ..extraction import extract, random_controls
+from ..injection import Span, Unit
+from ..injectors.base import Injector
+from ..injectors.registry import open_injector
+from ..scaffolds import load_scaffold
+from ..structuring import problems, strict_converter
+from ..trials import Sampling
+from ..vectors import ConceptVector
+from .grid import Grid
+
+#: A model name that stands for the demo's own model, wherever it is cached.
+DEMO_MODEL = "demo"
+
+
+@attrs.frozen
+class ModelSpec:
+    """``[model]``: ``name`` is a hub id, folder, GGUF file or "demo"; ``options`` holds a table per backend."""
+
+    name: str
+    backend: str = "torch"
+    options: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class ConceptsSpec:
+    """``[concepts]``: a set by name or TOML path, the names taken from it, the layers to extract at.
+
+    ``vectors`` lists .safetensors files instead of extracting; their concepts must be in the set.
+    """
+
+    set: str
+    names: list[str] | None = None
+    layers: list[int] | None = None
+    vectors: list[str] = attrs.field(factory=list)
+    random: int = 0
+
+
+@attrs.frozen
+class GridSpec:
+    """``[grid]``: see :class:`~introspection_bench.sweep.grid.Grid`."""
+
+    magnitudes: list[float]
+    unit: str
+    scaffolds: list[str] = attrs.field(factory=lambda: ["lindsey"])
+    layers: list[int] | None = None
+    trials: int = 20
+    controls: int = 20
+    span: str | None = None
+
+
+@attrs.frozen
+class JudgeSpec:
+    """``[judge]``: a judge by name and its options."""
+
+    name: str = "rules"
+    options: dict[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class SweepSpec:
+    """A whole file. ``directory`` is relative to the file."""
+
+    directory: str
+    model: ModelSpec
+    concepts: ConceptsSpec
+    grid: GridSpec
+    sampling: Sampling = attrs.field(factory=Sampling)
+    judge: JudgeSpec = attrs.field(factory=JudgeSpec)
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> SweepSpec:
+        """Read and check a file, without loading any model.
+
+        Raises :class:`SpecError` that names line (syntax) or key (unknown keys, wrong types, missing values).
+        """
+        path = Path(path)
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SpecError(
+                explain(str(path), required="a readable TOML file", got=str(error), hint="See docs/sweeps.md.")
+            ) from error
+        try:
+            spec = _CONVERTER.structure(data, cls)
+        except cattrs.BaseValidationError as error:
+            raise SpecError(
+                explain(
+                    str(path),
+                    required="the keys and types of docs/sweeps.md",
+                    got=problems(error, "file"),
+                    hint="Mend these keys; nothing was run.",
+                )
+            ) from error
+        Unit.parse(spec.grid.unit)
+        return attrs.evolve(spec, directory=str(path.parent / spec.directory))
+
+    def concept_set(self, beside: Path = Path()) -> ConceptSet:
+        """The concepts that the file names; a relative TOML path is looked for beside the file."""
+        name = self.concepts.set
+        found = load_concepts(beside / name if name.endswith(".toml") else name)
+        return found if self.concepts.names is None else found.select(*self.concepts.names)
+
+    def open_injector(self, backend: str | None = None) -> Injector:
+        """Open the model, on another backend than the file's if one is given."""
+        backend = backend or self.model.backend
+        name = self.model.name
+        if name == DEMO_MODEL:
+            from ..models import smollm2_path
+
+            name = str(smollm2_path())
+        return open_injector(backend, name, **self.model.options.get(backend, {}))
+
+    def build_grid(self, injector: Injector, concepts: ConceptSet, beside: Path = Path()) -> Grid:
+        """Extract or load the vectors and return the grid."""
+        vectors = [ConceptVector.load(beside / p) for p in self.concepts.vectors]
+        if not vectors:
+            layers = self.concepts.layers or self.grid.layers
+            if not layers:
+                raise SpecError(
+                    explain("concepts.layers", required="layers to extract at", got="none", hint="layers = [19]")
+                )
+            vectors = extract(injector, concepts, layers)
+        randoms = [r for n in range(self.concepts.random) for r in random_controls(vectors, seed=n * len(vectors))]
+        return Grid(
+            vectors=[*vectors, *randoms],
+            concepts=tuple(concepts),
+            magnitudes=self.grid.magnitudes,
+            unit=self.grid.unit,
+            scaffolds=[load_scaffold(s) for s in self.grid.scaffolds],
+            layers=self.grid.layers,
+            trials=self.grid.trials,
+            controls=self.grid.controls,
+            sampling=self.sampling,
+            span=None if self.grid.span is None else Span.parse(self.grid.span),
+        )
+
+
+def _options(value: Any, _: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"required a table, got {value!r}")
+    return value
+
+
+# Options are checked by the backend's or judge's own signature.
+_CONVERTER = strict_converter()
+_CONVERTER.register_structure_hook_func(lambda kind: kind == dict[str, Any], _options)
