@@ -26,6 +26,7 @@ from .nulls import (
 )
 from .rates import Interval, counts, interval, outcome_interval, rates
 from .results import JudgeName, Results
+from .tables import rates_table, render
 
 __all__ = [
     "CELL_COLUMNS",
@@ -72,7 +73,9 @@ __all__ = [
     "power_to_find",
     "probability_under",
     "rates",
+    "rates_table",
     "records_frame",
+    "render",
     "scored",
     "sensitivity",
     "spec_differences",

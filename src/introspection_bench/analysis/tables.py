@@ -1,0 +1,123 @@
+"""Tables for people: counts with their denominators, as Markdown, LaTeX or CSV text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+
+from ..errors import AnalysisError, explain
+from .frame import CELL_COLUMNS
+from .rates import Method, Sided, rates
+
+Format = Literal["markdown", "latex", "csv"]
+#: What the table shows unless told otherwise.
+SHOWN = ("affirmative", "identifies", "immediate", "coherent", "strict")
+
+
+def rates_table(
+    frame: pd.DataFrame,
+    by: Sequence[str] = CELL_COLUMNS,
+    *,
+    outcomes: Sequence[str] = SHOWN,
+    method: Method = "clopper-pearson",
+    confidence: float = 0.95,
+    sided: Sided = "two",
+) -> pd.DataFrame:
+    """Return one row per group with a text "k/n (low–high %)" per outcome.
+
+    ``trials``, ``scored`` and ``coherent n`` stand before the outcomes, so that each denominator is in view.
+    Columns that are NA throughout are left out. Arguments and errors as
+    :func:`introspection_bench.analysis.rates.rates`.
+    """
+    tidy = rates(frame, by, interval=method, confidence=confidence, sided=sided, outcomes=[*outcomes, "coherent"])
+    rows = []
+    for start in range(0, len(tidy), len(outcomes) + 1):
+        part = tidy.iloc[start : start + len(outcomes) + 1]
+        first, coherent = part.iloc[0], part.iloc[-1]
+        row = {name: first[name] for name in by}
+        row |= {"trials": first["n_all"], "scored": first["n_scored"], "coherent n": coherent["k"]}
+        row |= {str(r["outcome"]): _cell(r) for _, r in part.iloc[:-1].iterrows()}
+        rows.append(row)
+    table = pd.DataFrame(rows, columns=[*by, "trials", "scored", "coherent n", *outcomes])
+    return table.drop(columns=[name for name in by if len(table) and table[name].isna().all()])
+
+
+def render(table: pd.DataFrame, format: Format = "markdown", *, digits: int = 3) -> str:  # noqa: A002  # the option's name
+    """Return any table as text.
+
+    Args:
+        table: its index is not shown.
+        format: ``markdown`` (a pipe table; ``|`` escaped), ``latex`` (a ``tabular`` of booktabs, special
+            characters escaped) or ``csv`` (RFC 4180, numbers in full).
+        digits: significant digits of floats in Markdown and LaTeX.
+
+    Raises:
+        AnalysisError: another format.
+    """
+    if format not in _FORMATS:
+        raise AnalysisError(explain("format", required=f"one of {list(_FORMATS)}", got=format, hint=""))
+    shown: Callable[[Any], str] = _plain if format == "csv" else lambda value: _short(value, digits)
+    header = [str(name) for name in table.columns]
+    body = [[shown(value) for value in row] for row in table.itertuples(index=False, name=None)]
+    return _FORMATS[format](header, body)
+
+
+def _cell(row: Any) -> str:
+    if not row["n"]:
+        return "0/0"
+    return f"{row['k']}/{row['n']} ({row['low'] * 100:.3g}–{row['high'] * 100:.3g} %)"
+
+
+def _plain(value: Any) -> str:
+    return "" if pd.isna(value) else str(value)
+
+
+def _short(value: Any, digits: int) -> str:
+    if pd.isna(value):
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.{digits}g}" if math.isfinite(value) else ("∞" if value > 0 else "−∞")
+    return str(value)
+
+
+def _markdown(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    def line(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+
+    return "\n".join([line(header), "|" + "---|" * len(header), *map(line, body)]) + "\n"
+
+
+_TEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "\n": " "}
+    | {"∞": r"$\infty$", "−": "$-$"}
+)
+
+
+def _latex(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    def line(cells: Iterable[str]) -> str:
+        return " & ".join(c.translate(_TEX) for c in cells) + r" \\"
+
+    rows = [line(header), r"\midrule", *map(line, body)]
+    return (
+        "\n".join([rf"\begin{{tabular}}{{{'l' * len(header)}}}", r"\toprule", *rows, r"\bottomrule", r"\end{tabular}"])
+        + "\n"
+    )
+
+
+def _csv(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\r\n").writerows([header, *body])
+    return out.getvalue()
+
+
+_FORMATS: dict[str, Callable[[Sequence[str], Iterable[Sequence[str]]], str]] = {
+    "markdown": _markdown,
+    "latex": _latex,
+    "csv": _csv,
+}
