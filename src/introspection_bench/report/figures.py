@@ -185,39 +185,47 @@ def against_controls(
 
 
 def agreement_matrix(
-    table: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
     *,
     judges: tuple[str, str] = ("first judge", "second judge"),
     title: str = "",
     theme: Theme = LIGHT,
 ) -> Figure:
-    """How two judges' answers fall together, as counts.
+    """How two judges' answers fall together: one confusion matrix per criterion, every cell with its count.
 
     Args:
-        table: a confusion table of counts: rows are the first judge's answers, columns the second's.
+        tables: by panel title, confusion tables of counts
+            (:meth:`~introspection_bench.analysis.agreement.Confusion.frame`): rows are the first judge's answers,
+            columns the second's.
         judges: what rows and columns are called.
-        title: what is shown; the number of replies is added.
+        title: what is shown; each panel adds its number of replies.
         theme: the colours.
 
     Raises:
-        AnalysisError: the table is empty.
+        AnalysisError: there is no table, or an empty one.
     """
-    if table.empty:
-        raise AnalysisError(explain("table", required="a confusion table with at least one cell", got="none", hint=""))
-    counts = table.to_numpy(dtype=float)
-    total = counts.sum()
-    shares = counts / total if total else np.full_like(counts, np.nan)
-    texts = {(i, j): f"{int(counts[i, j])}" for i in range(counts.shape[0]) for j in range(counts.shape[1])}
+    if not tables or any(t.empty for t in tables.values()):
+        raise AnalysisError(
+            explain("tables", required="confusion tables with at least one cell", got=list(tables), hint="")
+        )
     with drawing(theme):
-        figure = new_figure(2.5 + 0.72 * counts.shape[1], 1.7 + 0.5 * counts.shape[0])
-        axes = figure.subplots()
-        image = grid(axes, shares, texts, theme)
-        axes.set_xticks(range(counts.shape[1]), [str(c) for c in table.columns])
-        axes.set_yticks(range(counts.shape[0]), [str(r) for r in table.index])
-        axes.set_xlabel(judges[1])
-        axes.set_ylabel(judges[0])
-        axes.set_title(f"{title}\n{int(total):,} replies judged by both".lstrip())
-        colour_bar(figure, axes, image, "share of replies (%)")
+        figure = new_figure(1.1 + 1.75 * len(tables), 2.75)
+        panels = figure.subplots(1, len(tables), squeeze=False)[0]
+        for number, (axes, (name, table)) in enumerate(zip(panels, tables.items(), strict=True)):
+            counts = table.to_numpy(dtype=float)
+            total = counts.sum()
+            shares = counts / total if total else np.full_like(counts, np.nan)
+            texts = {(int(i), int(j)): f"{int(counts[i, j])}" for i, j in np.ndindex(*counts.shape)}
+            mesh = grid(axes, shares, texts, theme)
+            axes.set_aspect("equal")
+            axes.set_xticks(range(counts.shape[1]), [str(c) for c in table.columns])
+            axes.set_yticks(range(counts.shape[0]), [str(r) for r in table.index] if number == 0 else [])
+            axes.set_title(f"{name}\nn = {int(total):,}", fontsize=8.5)
+        figure.supxlabel(judges[1], fontsize=9)
+        figure.supylabel(judges[0], fontsize=9)
+        colour_bar(figure, list(panels), mesh, "share of replies (%)")
+        if title:
+            figure.suptitle(title, fontsize=9.5, x=0.01, ha="left")
     return figure
 
 

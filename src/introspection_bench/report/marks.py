@@ -26,15 +26,18 @@ def dots(
     crossing: float | None,
 ) -> None:
     """Draw each outcome's rates against magnitude with their intervals, and its curve or joining line."""
+    from matplotlib.transforms import ScaledTranslation
+
     magnitudes = np.unique(table["magnitude"].to_numpy(float))
-    gap = float(np.diff(magnitudes).min()) if len(magnitudes) > 1 else 1.0
     for number, outcome in enumerate(outcomes):
         rows = table[(table["outcome"] == outcome) & (table["n"] > 0)].sort_values("magnitude")
         stroke, colour = STROKES[outcome], theme.outcomes[outcome]
         # Intervals at one magnitude stand side by side, or the later would hide the earlier.
-        x = rows["magnitude"].to_numpy(float) + (number - (len(outcomes) - 1) / 2) * 0.07 * gap
+        points = (number - (len(outcomes) - 1) / 2) * 5
+        aside = axes.transData + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
+        x = rows["magnitude"].to_numpy(float)
         y, low, high = (rows[c].to_numpy(float) for c in ("rate", "low", "high"))
-        axes.vlines(x, low, high, color=colour, linewidth=1.2)
+        axes.vlines(x, low, high, color=colour, linewidth=1.2, transform=aside)
         fitted = None if curves is None else curves[curves["outcome"] == outcome].sort_values("magnitude")
         joined = fitted is None or fitted.empty
         axes.plot(
@@ -50,6 +53,7 @@ def dots(
             label=outcome,
             zorder=3,
             clip_on=False,
+            transform=aside,
         )
         if fitted is not None and not fitted.empty:
             at = fitted["magnitude"].to_numpy(float)
@@ -73,7 +77,7 @@ def magnitude_ticks(axes: Axes, magnitudes: Sequence[float]) -> None:
 def _mark_crossing(axes: Axes, crossing: float, theme: Theme) -> None:
     axes.axvline(crossing, color=theme.muted, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
     axes.annotate(
-        f"crossing at {crossing:.3g}",
+        f"crossing at {crossing:.4g}",
         (crossing, 1.0),
         xycoords=("data", "axes fraction"),
         xytext=(4, -2),
@@ -156,7 +160,7 @@ def grid(axes: Axes, values: npt.NDArray[np.float64], texts: Mapping[tuple[int, 
     return mesh
 
 
-def colour_bar(figure: Figure, axes: Axes, mesh: Any, label: str) -> None:
+def colour_bar(figure: Figure, axes: Axes | list[Axes], mesh: Any, label: str) -> None:
     """Put the scale of a grid beside it, in percent."""
     bar = figure.colorbar(mesh, ax=axes, ticks=[0, 0.25, 0.5, 0.75, 1], fraction=0.05, pad=0.03)
     bar.ax.set_yticklabels(["0", "25", "50", "75", "100"])

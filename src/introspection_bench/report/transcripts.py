@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..trials import CRITERIA, TrialRecord, Verdict
+from .wording import dose
 
 PAYLOAD_VERSION = 1
 #: Order of the fields of one verdict in the payload; ``assets/report.js`` reads them by place.
@@ -42,7 +43,9 @@ def transcripts_payload(records: Sequence[TrialRecord], *, prompts: Mapping[str,
     Python's code points to the UTF-16 units by which a browser counts. A NaN or infinite number becomes null,
     because JSON has neither. Trials come in the order of scaffold, arm, concept, layer, magnitude and index.
     """
-    scaffolds, arms, concepts, units, judges, models = (_Pool() for _ in range(6))
+    scaffolds, arms, concepts, doses, units, judges, models = (_Pool() for _ in range(7))
+    for unit, magnitude in sorted({(r.key.unit or "", r.key.magnitude) for r in records if r.arm != "control"}):
+        doses.number(dose(magnitude, unit))
     trials = []
     for record in sorted(records, key=_order):
         key, receipt = record.key, record.receipt
@@ -53,7 +56,7 @@ def transcripts_payload(records: Sequence[TrialRecord], *, prompts: Mapping[str,
                 arms.number(record.arm),
                 -1 if record.concept is None else concepts.number(record.concept),
                 key.layer,
-                _finite(key.magnitude),
+                -1 if record.arm == "control" else doses.number(dose(key.magnitude, key.unit)),
                 -1 if key.unit is None else units.number(key.unit),
                 key.trial_index,
                 models.number(f"{record.model_name} · {key.backend}"),
@@ -71,6 +74,7 @@ def transcripts_payload(records: Sequence[TrialRecord], *, prompts: Mapping[str,
         "scaffolds": scaffolds.values,
         "arms": arms.values,
         "concepts": concepts.values,
+        "doses": doses.values,
         "units": units.values,
         "judges": judges.values,
         "models": models.values,

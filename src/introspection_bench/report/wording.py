@@ -13,7 +13,7 @@ UNIT_MEANING = {
     "raw": "raw: multiples of the concept vector v",
     "absolute": "absolute: length of the added vector",
     "residual": "residual: fraction of ‖h‖",
-    "update": "update: fraction of the MLP update ‖u‖",
+    "update": "update: multiples of the MLP update ‖u‖",
 }
 
 

@@ -7,7 +7,7 @@
   if (!source || !root) return;
   const data = JSON.parse(source.textContent);
   const ROW = 64; // px; the height of .item in report.css
-  const F = { id: 0, scaffold: 1, arm: 2, concept: 3, layer: 4, magnitude: 5, unit: 6, index: 7, model: 8, seed: 9,
+  const F = { id: 0, scaffold: 1, arm: 2, concept: 3, layer: 4, dose: 5, unit: 6, index: 7, model: 8, seed: 9,
               finish: 10, tokens: 11, ratio: 12, positions: 13, verdicts: 14, reply: 15 };
   const V = { judge: 0, values: 1, unscored: 2, concept: 3, notes: 4, evidence: 5 };
   const CRITERIA = data.criteria;
@@ -24,7 +24,7 @@
   const unitOf = (t) => (t[F.unit] < 0 ? "" : data.units[t[F.unit]]);
   const isControl = (t) => armOf(t) === "control";
   const layerKey = (t) => (t[F.layer] === null ? "none" : String(t[F.layer]));
-  const doseKey = (t) => (isControl(t) ? "control" : `${number(t[F.magnitude])} ${unitOf(t) || "(unit not stated)"}`);
+  const doseKey = (t) => (t[F.dose] < 0 ? "control" : data.doses[t[F.dose]]);
   const verdictOf = (t, judge) => t[F.verdicts].find((v) => v[V.judge] === judge) || null;
   const name = (t) => {
     if (isControl(t)) return `control${conceptOf(t) ? ` · ${conceptOf(t)}` : ""} · no ${t[F.index]}`;
@@ -48,16 +48,21 @@
     for (const t of trials) { const k = read(t); counts.set(k, (counts.get(k) || 0) + 1); }
     return [...counts].sort((a, b) => byText(a[0], b[0])).map(([k, n]) => [k, `${k || "none"} (${n})`]);
   };
+  const inDoseOrder = (options) => {
+    const place = (o) => { const at = data.doses.indexOf(o[0]); return at < 0 ? Infinity : at; };
+    return options.sort((a, b) => (place(a) === place(b) ? 0 : place(a) - place(b)));
+  };
   const filters = {
     concept: plain("Concept", (t) => conceptOf(t) || "none"),
     layer: plain("Layer", layerKey),
-    dose: plain("Magnitude", doseKey),
+    dose: { ...plain("Magnitude", doseKey), options: () => inDoseOrder(counted(doseKey)) },
     arm: plain("Arm", armOf),
     scaffold: plain("Scaffold", (t) => data.scaffolds[t[F.scaffold]]),
     scored: {
       label: "Scoring",
       options: () => [["scored", "scored"], ["unscored", "unscored"], ["none", "not judged"]].concat(
         data.judges.length > 1 ? [["disagree", "judges disagree"]] : []),
+      verdict: true,
       pass: (t, value) => {
         if (value === "disagree") return disagree(t);
         const v = verdictOf(t, state.judge);
@@ -122,7 +127,7 @@
     } else {
       SHOWN.forEach((criterion, i) => {
         const value = v[V.values][i];
-        const mark = element("i", value === true ? "yes" : value === false ? "no" : "na", criterion[0].toUpperCase());
+        const mark = element("i", value === true ? "yes" : value === false ? "no" : "na", criterion.slice(0, 2).replace(/^./, (c) => c.toUpperCase()));
         mark.title = `${criterion}: ${word(value)}`;
         mark.setAttribute("aria-hidden", "true");
         box.append(mark);
@@ -311,7 +316,9 @@
     const ratio = t[F.ratio], positions = t[F.positions];
     fact(box, "‖delta‖/‖h‖", ratio ? `mean ${number(ratio[0])}, max ${number(ratio[1])}` : "no receipt");
     if (positions) fact(box, "Positions steered", `${positions[0]} in the prompt, ${positions[1]} generated`);
-    fact(box, "Reply", `${t[F.tokens]} tokens, ended by ${t[F.finish]}`);
+    const tokens = t[F.tokens] || !t[F.reply] ? `${t[F.tokens]} tokens` : "token count unknown";
+    const ends = { stop: "the model ended it", length: "cut off by the token limit" };
+    fact(box, "Reply", `${tokens}; ${ends[t[F.finish]] || "how it ended is unknown"}`);
     if (t[F.seed] !== null) fact(box, "Seed", t[F.seed]);
     fact(box, "Trial", t[F.id]);
     return box;

@@ -1,0 +1,179 @@
+"""Which figures a run gets: one place decides, for the HTML report and for the files beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pandas as pd
+
+from ..analysis.agreement import Agreement
+from ..analysis.rates import rates
+from ..analysis.results import JudgeName
+from .doses import Doses
+from .figures import against_controls, agreement_matrix, crossover, layer_panels, rate_map
+from .wording import is_missing, magnitude_axis, plural, unit_name
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_GROUP = ["scaffold", "arm", "concept", "layer", "magnitude", "unit"]
+#: Beyond this many lines a forest plot is a wall; then concepts are pooled.
+_MOST_LINES = 36
+
+
+@attrs.frozen
+class Plate:
+    """One figure of a run: a file stem, a caption with n, a text that replaces it, and a function of ``theme``."""
+
+    stem: str
+    caption: str
+    alt: str
+    draw: Callable[..., Figure]
+    wide: bool = False
+
+
+def gallery(
+    frame: pd.DataFrame,
+    doses: Doses | None = None,
+    comparisons: Sequence[tuple[JudgeName, JudgeName, Agreement]] = (),
+) -> list[Plate]:
+    """Return the figures of a run, in reading order; none where nothing is scored.
+
+    First, per scaffold, rates against controls; then, per concept, identifies and coherent against
+    magnitude (stacked by layer where there are several); then how judges agree (``comparisons``); then, where both
+    vary, maps of layer by magnitude.
+    """
+    if frame.empty or not frame["unscored"].isna().any():
+        return []
+    return [*_forests(frame), *_crossovers(frame, doses), *_agreements(comparisons), *_maps(frame)]
+
+
+def _forests(frame: pd.DataFrame) -> Iterator[Plate]:
+    for (scaffold,), part in frame.groupby(["scaffold"], sort=True):
+        by = list(_GROUP)
+        if part.groupby(by, dropna=False).ngroups > _MOST_LINES:
+            by.remove("concept")
+        if part.groupby(by, dropna=False).ngroups > _MOST_LINES:
+            continue  # the maps show it
+        table = rates(part, by)
+        if not (table["n"] > 0).any():
+            continue
+        pooled = "" if "concept" in by else " Concepts are pooled."
+        controls = int(part.loc[part["arm"] == "control", "unscored"].isna().sum())
+        shade = (
+            f" The shaded band is the interval of the {plural(controls, 'scored control')}."
+            if controls
+            else " There is no scored control to compare with."
+        )
+        yield Plate(
+            f"rates-{_slug(scaffold)}",
+            f"Rates under {scaffold} with exact 95 % intervals, {plural(len(part), 'trial')}.{pooled}{shade}",
+            f"Dots with intervals: four rates for each cell of {scaffold}; the table of cells has the numbers.",
+            partial(against_controls, table, title=str(scaffold)),
+            wide=True,
+        )
+
+
+@attrs.frozen
+class _Series:
+    """The scored trials of one scaffold, arm, concept and unit: what one dose-response figure shows."""
+
+    scaffold: str
+    concept: Any
+    unit: Any
+    random: bool
+    trials: pd.DataFrame
+
+    @property
+    def who(self) -> str:
+        name = "no concept" if is_missing(self.concept) else str(self.concept)
+        return name + (" (random vector)" if self.random else "")
+
+
+def _series(frame: pd.DataFrame) -> Iterator[_Series]:
+    scored = frame[(frame["arm"] != "control") & frame["unscored"].isna()]
+    by = ["scaffold", "arm", "concept", "unit"]
+    for (scaffold, arm, concept, unit), part in scored.groupby(by, sort=True, dropna=False):
+        yield _Series(str(scaffold), concept, unit, arm == "random", part)
+
+
+def _crossovers(frame: pd.DataFrame, doses: Doses | None) -> Iterator[Plate]:
+    for series in _series(frame):
+        part = series.trials
+        if part["magnitude"].nunique() < 2:
+            continue
+        table = rates(part, ["layer", "magnitude", "unit"], outcomes=["identifies", "coherent"])
+        layers = part["layer"].nunique(dropna=False)
+        where = f"layer {part['layer'].iloc[0]}" if layers == 1 and part["layer"].notna().all() else ""
+        title = ", ".join(filter(None, (series.who, series.scaffold, where)))
+        found = None if doses is None or series.random else doses.of(series.scaffold, series.concept, series.unit)
+        draw = _crossover(table, found, title) if layers == 1 else _panels(table, found, title)
+        yield Plate(
+            f"crossover-{_slug(series.who)}-{_slug(series.scaffold)}-{_slug(unit_name(series.unit))}",
+            f"{series.who} under {series.scaffold}, {where or plural(layers, 'layer')}: how often the concept is named "
+            f"(identifies) and how often the reply is coherent, against {magnitude_axis(series.unit)}. Exact 95 % "
+            f"intervals; {plural(len(part), 'scored trial')}. "
+            + ("Points are joined." if found is None else found.sentence),
+            f"Chart of identifies and coherent against magnitude for {series.who} under {series.scaffold}.",
+            draw,
+        )
+
+
+def _crossover(table: pd.DataFrame, doses: Doses | None, title: str) -> Callable[..., Figure]:
+    if doses is None:
+        return partial(crossover, table, title=title)
+    at = doses.crossings["interpolated"]
+    crossing = None if at.empty or is_missing(float(at.iloc[0])) else float(at.iloc[0])
+    curves = doses.curves(float(table["magnitude"].min()), float(table["magnitude"].max()))
+    return partial(crossover, table, curves=curves, crossing=crossing, title=title)
+
+
+def _panels(table: pd.DataFrame, doses: Doses | None, title: str) -> Callable[..., Figure]:
+    if doses is None:
+        return partial(layer_panels, table, title=title)
+    curves = doses.curves(float(table["magnitude"].min()), float(table["magnitude"].max()))
+    crossings = doses.crossings.rename(columns={"interpolated": "crossing"})[["layer", "crossing"]]
+    return partial(layer_panels, table, curves=curves, crossings=crossings, title=title)
+
+
+def _agreements(comparisons: Sequence[tuple[JudgeName, JudgeName, Agreement]]) -> Iterator[Plate]:
+    for number, (first, second, found) in enumerate(comparisons):
+        tables = {
+            f"{c.criterion}, κ = {'none' if math.isnan(c.kappa) else f'{c.kappa:.2f}'}": c.frame()
+            for c in found.criteria
+            if c.n
+        }
+        yield Plate(
+            f"agreement-{number + 1}",
+            f"How the answers of {first} (rows) and {second} (columns) fall together, "
+            f"{found.both_scored:,} replies scored by both. κ is Cohen's.",
+            f"Confusion matrices of {first} and {second}, one per criterion; the agreement table has the numbers.",
+            partial(agreement_matrix, tables, judges=(str(first), str(second))),
+            wide=True,
+        )
+
+
+def _maps(frame: pd.DataFrame) -> Iterator[Plate]:
+    for series in _series(frame):
+        part = series.trials
+        if part["layer"].nunique() < 2 or part["magnitude"].nunique() < 2:
+            continue
+        outcomes = ("identifies", "coherent", "affirmative")
+        table = rates(part, ["layer", "magnitude", "unit"], outcomes=outcomes)
+        for outcome in outcomes:
+            yield Plate(
+                f"map-{outcome}-{_slug(series.who)}-{_slug(series.scaffold)}-{_slug(unit_name(series.unit))}",
+                f"{series.who} under {series.scaffold}: {outcome} by layer and magnitude. Each cell gives count and "
+                f"scored trials; hatched cells have none. {plural(len(part), 'scored trial')}.",
+                f"Heat map of {outcome} over layer and magnitude for {series.who} under {series.scaffold}.",
+                partial(rate_map, table, outcome=outcome, title=f"{series.who}, {series.scaffold}"),
+            )
+
+
+def _slug(text: Hashable) -> str:
+    kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in str(text).lower())
+    return "-".join(part for part in kept.split("-") if part) or "unnamed"
