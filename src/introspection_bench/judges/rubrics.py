@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -20,6 +20,7 @@ import cattrs
 from ..digests import digest
 from ..errors import RubricError, UnknownNameError, explain
 from ..freezing import frozen_mapping, frozen_tuple
+from ..structuring import problems, strict_converter
 from ..trials import CRITERIA
 
 #: The version of the text that stands around every rubric (:mod:`introspection_bench.judges._prompting`).
@@ -220,38 +221,17 @@ _MARKDOWN_CALL = {
 
 
 def _structure(data: Mapping[str, Any], where: str) -> Rubric:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_structure_hook(str, _exactly(str, "text"))
-    converter.register_structure_hook(int, _exactly(int, "a whole number"))
     try:
-        return converter.structure(data, Rubric)
+        return strict_converter().structure(data, Rubric)
     except cattrs.BaseValidationError as error:
-        # A validator's own message (it names the key already) sits inside cattrs's group.
-        own = error.split(RubricError)[0]
-        while isinstance(own, BaseExceptionGroup):
-            own = own.exceptions[0]  # type: ignore[assignment]  # narrows from group to its first leaf
-        if own is not None:
-            raise RubricError(f"{where}: {own}") from error
         raise RubricError(
             explain(
                 where,
                 required="name, version, structure, text, [[calls]] (id, text, answers), optionally rules and source",
-                got="; ".join(cattrs.transform_error(error, path="rubric")),
+                got=problems(error, "rubric"),
                 hint="docs/judges.md shows one.",
             )
         ) from error
-    except RubricError as error:
-        raise RubricError(f"{where}: {error}") from error
-
-
-def _exactly(kind: type, what: str) -> Callable[[Any, type], Any]:
-    def hook(value: Any, _: type) -> Any:
-        # cattrs would turn 3 into "3" and true into 1: a slip in a file must not become a rubric.
-        if type(value) is not kind:
-            raise TypeError(f"required {what}, got {value!r}")
-        return value
-
-    return hook
 
 
 def _wrong(key: str, required: str, got: object) -> RubricError:

@@ -1,0 +1,168 @@
+"""The gate before a run is judged: replies whose verdict nobody doubts, which every judge must get right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import resources
+
+import attrs
+import cattrs
+
+from ..concepts import BUILTIN as CONCEPT_SETS
+from ..concepts import Concept, load_concepts
+from ..digests import digest
+from ..errors import JudgeError, ResultsFormatError, explain
+from ..freezing import frozen_tuple
+from ..scaffolds import LINDSEY
+from ..structuring import problems, strict_converter
+from ..trials import CRITERIA, Verdict
+from .base import Case, Disclosure, Judge
+from .rubrics import load_rubric
+
+
+@attrs.frozen
+class ControlReply:
+    """A reply with its verdict by ``strict4``, and why; ``kind`` is ``positive`` (strict) or ``negative``."""
+
+    id: str
+    concept: str
+    reply: str
+    affirmative: bool
+    identifies: bool
+    immediate: bool | None
+    coherent: bool
+    refused: bool
+    kind: str
+    why: str
+
+    @property
+    def strict(self) -> bool:
+        """Whether all four criteria are met."""
+        return all(getattr(self, c) is True for c in CRITERIA)
+
+
+@attrs.frozen
+class ControlFailure:
+    """One criterion that a judge got wrong on one control reply; ``got`` is its answer or why it gave none."""
+
+    control: ControlReply
+    criterion: str
+    expected: bool | None
+    got: bool | str | None
+
+
+@attrs.frozen
+class ControlReport:
+    """What a judge made of the control replies: how many, which criteria were compared, what went wrong."""
+
+    judge: str
+    rubric: str
+    judge_model: str | None
+    replies: int
+    compared: tuple[str, ...] = attrs.field(converter=frozen_tuple)
+    failures: tuple[ControlFailure, ...] = attrs.field(converter=frozen_tuple)
+    verdicts: tuple[Verdict, ...] = attrs.field(converter=frozen_tuple)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing went wrong."""
+        return not self.failures
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What the check cost; None where that is not known."""
+        costs = [v.cost_usd for v in self.verdicts]
+        return None if None in costs else sum(c for c in costs if c is not None)
+
+
+def control_replies() -> tuple[ControlReply, ...]:
+    """Return the packaged control replies; raises :class:`ResultsFormatError` where the file is damaged."""
+    text = resources.files(__package__).joinpath("control_replies.jsonl").read_text(encoding="utf-8")
+    converter = strict_converter()
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        where = f"control_replies.jsonl line {number}"
+        try:
+            found.append(converter.structure(json.loads(line), ControlReply))
+        except (ValueError, cattrs.BaseValidationError) as error:
+            got = problems(error, "reply") if isinstance(error, cattrs.BaseValidationError) else str(error)
+            raise ResultsFormatError(
+                explain(where, required="a control reply", got=got, hint="Install the package again.")
+            ) from error
+    return tuple(found)
+
+
+def control_report(judge: Judge, replies: Sequence[ControlReply] | None = None) -> ControlReport:
+    """Return what a judge makes of the control replies; see :func:`check_judge`."""
+    replies = control_replies() if replies is None else tuple(replies)
+    cases = [_case(control, blinded=judge.blinded) for control in replies]
+    # Under another rubric than strict4 the criteria mean something else, but success is success.
+    compared = (*CRITERIA, "refused") if judge.rubric.digest == load_rubric("strict4").digest else ("strict",)
+    verdicts: dict[int, Verdict] = dict(judge.live().judge(cases))
+    if sorted(verdicts) != list(range(len(cases))):
+        raise JudgeError(
+            explain(
+                f"judge {judge.name!r}",
+                required=f"one verdict for each of {len(cases)} control replies",
+                got=f"verdicts on {sorted(verdicts)}",
+                hint="See the contract in docs/judges.md.",
+            )
+        )
+    failures = []
+    for index, control in enumerate(replies):
+        verdict = verdicts[index]
+        if verdict.unscored is not None:
+            failures.append(ControlFailure(control, "unscored", None, verdict.unscored))
+            continue
+        for criterion in compared:
+            expected, got = getattr(control, criterion), getattr(verdict, criterion)
+            if expected != got and not (criterion == "refused" and got is None):  # a rubric need not ask about it
+                failures.append(ControlFailure(control, criterion, expected, got))
+    return ControlReport(
+        judge.name,
+        judge.rubric.id,
+        judge.model,
+        len(cases),
+        compared,
+        failures,
+        [verdicts[i] for i in sorted(verdicts)],
+    )
+
+
+def check_judge(judge: Judge, replies: Sequence[ControlReply] | None = None) -> ControlReport:
+    """Return the report of a judge that gets every control reply right.
+
+    Run this before a run is judged: a broken judge is noticed on a dozen replies, not on all. Under ``strict4``
+    every criterion must be right; under another rubric, whether the reply is a success. A judge that works in
+    batches is asked directly here. Raises :class:`JudgeError` that names the first failure.
+    """
+    report = control_report(judge, replies)
+    if not report.passed:
+        first = report.failures[0]
+        raise JudgeError(
+            explain(
+                f"judge {judge.name!r} on control reply {first.control.id!r}",
+                required=f"{first.criterion} = {first.expected} ({first.control.why})"
+                if first.criterion != "unscored"
+                else "a verdict",
+                got=first.got,
+                hint=f"{len(report.failures)} of its answers on {report.replies} control replies are wrong or missing; "
+                f"nothing was judged. The reply: {first.control.reply[:120]!r}",
+            )
+        )
+    return report
+
+
+def _case(control: ControlReply, *, blinded: bool) -> Case:
+    disclosure = None if blinded else Disclosure("injected" if control.strict else "control", 0.0, None, None)
+    trial = digest("control_reply", 1, [control.id, control.reply])
+    return Case(trial, LINDSEY.transcript, control.reply, _concept(control.concept), disclosure)
+
+
+def _concept(name: str) -> Concept:
+    for concepts in map(load_concepts, CONCEPT_SETS):
+        for concept in concepts:
+            if concept.name == name:
+                return concept
+    return Concept(name, word=name)

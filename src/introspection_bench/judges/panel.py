@@ -1,0 +1,227 @@
+"""Panels: several judges over the same replies, one combined verdict, and the list of where they disagree."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar, Literal
+
+import attrs
+
+from ..errors import JudgeError, explain
+from ..freezing import frozen_mapping
+from ..trials import CRITERIA, TrialRecord, Verdict
+from .base import Case, Judge
+from .registry import open_judge
+
+Rule = Literal["majority", "all"]
+RULES: tuple[Rule, ...] = ("majority", "all")
+_VOTED = (*CRITERIA, "refused")
+
+
+class PanelJudge(Judge):
+    """Asks several judges about every reply and combines their verdicts by :func:`combine`.
+
+    For members that cost money, judge with each of them first and combine the stored verdicts instead
+    (:func:`combine_stored`): then a crash loses no paid verdict.
+
+    Args:
+        judges: at least two judges (names, classes or instances) with the same rubric and blinding.
+        rule: ``majority`` or ``all``.
+
+    Raises:
+        JudgeError: fewer than two members, two alike, or members that don't judge by the same rubric.
+    """
+
+    name: ClassVar[str] = "panel"
+
+    def __init__(self, *, judges: Sequence[str | type[Judge] | Judge], rule: Rule = "majority") -> None:
+        self.members = tuple(open_judge(judge) for judge in judges)
+        self.rule: Rule = rule
+        names = [member_name(m.name, m.model) for m in self.members]
+        shared = {(m.rubric.digest, m.blinded) for m in self.members}
+        if len(names) < 2 or len(set(names)) != len(names) or len(shared) != 1 or rule not in RULES:
+            raise JudgeError(
+                explain(
+                    "panel",
+                    required=f"at least two different judges with one rubric and blinding; a rule out of {RULES}",
+                    got=[(n, m.rubric.id, m.blinded) for n, m in zip(names, self.members, strict=True)] + [rule],
+                    hint="Open the judges with the same rubric.",
+                )
+            )
+        self.rubric = self.members[0].rubric
+        self.blinded = self.members[0].blinded
+        self.model = panel_name(names, rule)
+
+    def judge(self, cases: Sequence[Case]) -> Iterator[tuple[int, Verdict]]:
+        """Yield the combined verdict of every case, as soon as the last member has judged it."""
+        cases = list(cases)
+        given: list[dict[int, Verdict]] = [dict(member.judge(cases)) for member in self.members[:-1]]
+        for index, verdict in self.members[-1].judge(cases):
+            yield index, combine([*(verdicts[index] for verdicts in given), verdict], rule=self.rule)
+
+    def live(self) -> PanelJudge:
+        """Return the panel of the members' own live judges."""
+        return PanelJudge(judges=[member.live() for member in self.members], rule=self.rule)
+
+    def close(self) -> None:
+        """Close every member."""
+        for member in self.members:
+            member.close()
+
+
+def combine(verdicts: Sequence[Verdict], *, rule: Rule = "majority") -> Verdict:
+    """Return the panel's verdict on one reply.
+
+    ``majority``: on each criterion the answer (true, false or not applicable) that more than half of *all* members
+    gave. An unscored member counts as a member without an answer, so with three judges one failure leaves two that
+    must agree. ``all``: true where all members say true, false where at least one says false, else not applicable;
+    an unscored member leaves the panel's verdict unscored. Where no answer wins (a tie), the panel's verdict is
+    unscored and its reason names the criterion: a tie is never a "no". ``immediate`` is voted on by the members that
+    see the concept named, if the panel does, and does not apply otherwise.
+
+    Raises :class:`JudgeError` for fewer than two verdicts, or verdicts on different concepts or rubrics.
+    """
+    shared = {(v.rubric, v.rubric_digest, v.concept, v.blinded) for v in verdicts}
+    if len(verdicts) < 2 or len(shared) != 1 or rule not in RULES:
+        raise JudgeError(
+            explain(
+                "verdicts",
+                required=f"at least two on one concept by one rubric; a rule out of {RULES}",
+                got=f"{len(verdicts)} on {sorted({(v.concept, v.rubric) for v in verdicts})}, rule {rule!r}",
+                hint="",
+            )
+        )
+    first = verdicts[0]
+    fields: dict[str, bool | None] = {}
+    problem: str | None = None
+    scored = [v for v in verdicts if v.unscored is None]
+    if rule == "all" and len(scored) < len(verdicts):
+        problem = f"{len(verdicts) - len(scored)} of {len(verdicts)} members gave no verdict"
+    for criterion in _VOTED if problem is None else ():
+        voters, seats = scored, len(verdicts)
+        if criterion == "immediate":
+            voters = [v for v in scored if v.identifies is True] if fields["identifies"] is True else []
+            seats = len(voters)
+        answers = [getattr(v, criterion) for v in voters]
+        won = _outcome(answers, seats, rule) if seats else (None,)
+        if won is None and criterion == "refused":
+            won = (None,)  # no criterion of success: it does not cost the verdict
+        if won is None:
+            problem = f"tie on {criterion}: {_tally(answers, seats)}"
+            break
+        fields[criterion] = won[0]
+    costs = [v.cost_usd for v in verdicts]
+    names = [member_name(v.judge, v.judge_model) for v in verdicts]
+    return Verdict(
+        judge=PanelJudge.name,
+        rubric=first.rubric,
+        rubric_digest=first.rubric_digest,
+        concept=first.concept,
+        judge_model=panel_name(names, rule),
+        blinded=first.blinded,
+        unscored=problem,
+        raw=json.dumps({n: _answers(v) for n, v in zip(names, verdicts, strict=True)}),
+        notes="; ".join(f"{c}: {_tally([getattr(v, c) for v in scored], len(scored))}" for c in _split(scored)),
+        cost_usd=None if None in costs else sum(c for c in costs if c is not None),
+        affirmative=None if problem else fields["affirmative"],
+        identifies=None if problem else fields["identifies"],
+        immediate=None if problem else fields["immediate"],
+        coherent=None if problem else fields["coherent"],
+        refused=None if problem else fields["refused"],
+    )
+
+
+def combine_stored(record: TrialRecord, judges: Sequence[str], *, rubric: str, rule: Rule = "majority") -> Verdict:
+    """Return a panel's verdict from a record's stored ones.
+
+    ``judges`` are names, or "name:model" where one judge stands with several models; ``rubric`` is an id such as
+    ``strict4/1``. Raises :class:`JudgeError` where a member has no verdict, or several, on the record.
+    """
+    found = []
+    for judge in judges:
+        mine = [
+            v for v in record.verdicts if v.rubric == rubric and judge in (v.judge, member_name(v.judge, v.judge_model))
+        ]
+        if len(mine) != 1:
+            raise JudgeError(
+                explain(
+                    f"judge {judge!r}",
+                    required=f"one verdict by rubric {rubric} on trial {record.key.digest[:12]}",
+                    got=f"{len(mine)}",
+                    hint="Judge the run with every member first; name a model where a judge was used with several.",
+                )
+            )
+        found += mine
+    return combine(found, rule=rule)
+
+
+@attrs.frozen
+class Disagreement:
+    """A criterion on which members of a panel differ about one reply; ``answers`` by member."""
+
+    trial: str
+    criterion: str
+    reply: str
+    concept: str
+    answers: Mapping[str, bool | None] = attrs.field(converter=frozen_mapping)
+
+
+def disagreements(
+    records: Iterable[TrialRecord], *, rubric: str, criteria: Sequence[str] = CRITERIA
+) -> list[Disagreement]:
+    """Return where the stored verdicts by one rubric differ, in the order of the records.
+
+    Unscored verdicts and panels' own are left out; only verdicts on the same concept are compared.
+    """
+    found = []
+    for record in records:
+        groups: dict[tuple[str, bool], list[Verdict]] = {}
+        for verdict in record.verdicts:
+            if verdict.rubric == rubric and verdict.unscored is None and verdict.judge != PanelJudge.name:
+                groups.setdefault((verdict.concept, verdict.blinded), []).append(verdict)
+        for (concept, _), verdicts in groups.items():
+            for criterion in criteria:
+                answers = {member_name(v.judge, v.judge_model): getattr(v, criterion) for v in verdicts}
+                if len(set(answers.values())) > 1:
+                    found.append(Disagreement(record.key.digest, criterion, record.reply.text, concept, answers))
+    return found
+
+
+def member_name(judge: str, model: str | None) -> str:
+    """Return "name" or "name:model"."""
+    return judge if model is None else f"{judge}:{model}"
+
+
+def panel_name(members: Iterable[str], rule: Rule) -> str:
+    """Return what stands as the judge model of a panel's verdicts; the order of its members does not matter."""
+    return f"{rule}({','.join(sorted(members))})"
+
+
+def _outcome(answers: Sequence[bool | None], seats: int, rule: Rule) -> tuple[bool | None] | None:
+    """The winning answer in a tuple (None is an answer too), or None without a winner."""
+    if rule == "all":
+        return (False,) if False in answers else (True,) if set(answers) == {True} else (None,)
+    for answer, votes in Counter(answers).items():
+        if 2 * votes > seats:
+            return (answer,)
+    return None
+
+
+def _answers(verdict: Verdict) -> dict[str, bool | str | None]:
+    if verdict.unscored is not None:
+        return {"unscored": verdict.unscored}
+    return {criterion: getattr(verdict, criterion) for criterion in _VOTED}
+
+
+def _split(scored: Sequence[Verdict]) -> list[str]:
+    return [c for c in _VOTED if len({getattr(v, c) for v in scored}) > 1]
+
+
+def _tally(answers: Sequence[bool | None], seats: int) -> str:
+    votes = Counter({True: "yes", False: "no", None: "n/a"}[answer] for answer in answers)
+    parts = [f"{votes[word]} {word}" for word in ("yes", "no", "n/a") if votes[word]]
+    if seats > len(answers):
+        parts.append(f"{seats - len(answers)} unscored")
+    return ", ".join(parts)
