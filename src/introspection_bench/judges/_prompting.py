@@ -82,7 +82,11 @@ def visible_json(payload: Any) -> str:
     Lone surrogates can't be sent as UTF-8; control, format and bidirectional characters could make a reply look
     like something else to a person who reads the stored prompt.
     """
-    text = json.dumps(payload, ensure_ascii=False)
+    return visible(json.dumps(payload, ensure_ascii=False))
+
+
+def visible(text: str) -> str:
+    """Return text in which characters that can't be seen stand as escapes, line breaks and tabs included."""
     return "".join(_escape(c) if unicodedata.category(c) in _UNSEEN else c for c in text)
 
 
