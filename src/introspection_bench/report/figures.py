@@ -172,7 +172,7 @@ def against_controls(
     )
     lines = [r["line"] for r in order]
     with drawing(theme):
-        figure = new_figure(1.9 + 1.75 * len(outcomes), max(1.9, 1.2 + 0.235 * len(lines)))
+        figure = new_figure(2.2 + 2.05 * len(outcomes), max(1.9, 1.2 + 0.235 * len(lines)))
         panels = figure.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
         for axes, outcome in zip(panels, outcomes, strict=True):
             forest(axes, table[table["outcome"] == outcome], lines, outcome, theme)

@@ -22,7 +22,7 @@ from ..errors import AnalysisError, explain
 from ..trials import TrialRecord
 from .doses import dose_section, find_doses
 from .gallery import Plate, gallery
-from .sections import control_section, judge_comparisons, judge_section, null_section
+from .sections import clustered, control_section, judge_comparisons, judge_section, null_section
 from .style import DARK, FORMATS, LIGHT, save_figure, svg_bytes
 from .summary import SHOWN, cell_tables, facts, flatten, headlines, place
 from .transcripts import script_json, transcripts_payload
@@ -172,6 +172,7 @@ def _page(results: Results, frame: pd.DataFrame, chosen: JudgeName | None, promp
         headlines=headlines(frame),
         nulls=null_section(frame),
         cells=cell_tables(frame),
+        clustered=clustered(frame),
         outcomes=SHOWN,
         controls=control_section(frame),
         dose=dose_section(frame, doses),
@@ -199,7 +200,7 @@ def _warnings(results: Results, frame: pd.DataFrame, chosen: JudgeName | None) -
             f"{len(results.judges)} judges gave verdicts; tables and figures use {chosen}. "
             "The section on judges compares them."
         )
-    if chosen is not None and not chosen.blinded:
+    if chosen is not None and not chosen.blinded and not any("blinded" in note for note in results.notes):
         said.append("The judge was not blinded: it was told the arm and the dose of each reply that it judged.")
     dosed = frame[frame["arm"] != "control"]
     if len(dosed) and dosed["unit"].isna().any():

@@ -50,11 +50,12 @@ def dots(
             markeredgecolor=theme.paper,
             markeredgewidth=0.7,
             linewidth=1.4,
-            label=outcome,
             zorder=3,
             clip_on=False,
             transform=aside,
         )
+        key = {"marker": stroke.marker, "linestyle": stroke.line, "markersize": 6, "linewidth": 1.4}
+        axes.plot([], [], color=colour, label=outcome, **key)  # the legend shows marker and line also of fits
         if fitted is not None and not fitted.empty:
             at = fitted["magnitude"].to_numpy(float)
             axes.plot(at, fitted["rate"].to_numpy(float), linestyle=stroke.line, color=colour, linewidth=1.4)

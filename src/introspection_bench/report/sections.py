@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..analysis.agreement import Agreement, agreement
 from ..analysis.clustering import bootstrap_rate
-from ..analysis.detection import default_guesses, detection
+from ..analysis.detection import OUTCOMES, default_guesses, detection
 from ..analysis.frame import controls, injected, scored
 from ..analysis.nulls import excludes, plan
 from ..analysis.rates import outcome_interval, rates
@@ -43,30 +43,45 @@ def null_section(frame: pd.DataFrame) -> Section | None:
     found = excludes(frame)
     clean = found.pooled.interval.k == 0
     best = found.best_cell
-    sentences = list(found.sentences)
+    sentences = []
     if best.interval.n:
         sentences.append(
-            f"{best.under(PUBLISHED_RATE).sentence} (In {best.scope}; {percent(PUBLISHED_RATE)} is about what Lindsey "
-            "2026 reports for the best setting of Claude Opus 4.1, so it compares with a single cell, not with the "
-            "pooled trials.)"
+            f"In the best cell: {best.under(PUBLISHED_RATE).sentence} {PUBLISHED_RATE:.0%} is about what Lindsey 2026 "
+            "reports for the best setting of Claude Opus 4.1, so it compares with a single cell, not with the pooled "
+            "trials."
         )
     sentences.append(plan(PUBLISHED_RATE).sentence)
-    sentences += [bootstrap_rate(frame, outcome).sentence for outcome in ("strict", "identifies")]
+    sentences.append(f"Trials of one concept are not independent. {bootstrap_rate(frame, 'strict').sentence}")
     rows = [
         (
             b.scope,
             f"{b.interval.k}/{b.interval.n}",
             percent(b.interval.rate) if b.interval.n else "–",
-            bounds(b.interval.low, b.interval.high),
-            f"{b.cells:,}" + (f" (at once over {b.simultaneous_over:,})" if b.simultaneous_over > 1 else ""),
+            f"above {percent(b.interval.high)}" + (f", below {percent(b.interval.low)}" if b.interval.low > 0 else ""),
+            f"{b.cells:,}" if b.simultaneous_over == 1 else f"any of {b.simultaneous_over:,}, all at once",
         )
         for b in found.bounds
     ]
     return Section(
         "What this null excludes" if clean else "What these counts exclude",
         sentences,
-        [Grid("All four criteria (strict), 95 % intervals", ("Trials", "k/n", "rate", "interval", "cells"), rows)],
+        [
+            Grid(
+                "All four criteria at once (strict): the rates that the trials exclude, at 95 % two-sided, exact",
+                ("Trials", "k/n", "rate", "excluded", "cells"),
+                rows,
+            )
+        ],
     )
+
+
+def clustered(frame: pd.DataFrame) -> list[str]:
+    """Return the pooled rates with intervals that take the concept, not the trial, as the unit."""
+    used = scored(injected(frame))
+    outcomes = [o for o in ("affirmative", "identifies") if used[o].notna().any()]
+    return ["Trials of one concept are not independent. Taking concepts as the unit of sampling:"] * bool(outcomes) + [
+        bootstrap_rate(frame, outcome).sentence for outcome in outcomes
+    ]
 
 
 def control_section(frame: pd.DataFrame) -> Section:
@@ -116,25 +131,21 @@ def _rate(row: Mapping[Any, Any]) -> str:
 
 
 def _detection(frame: pd.DataFrame) -> Grid:
-    rows = []
+    """One line per cell: both tasks side by side, never mixed."""
+    lines: dict[str, list[str]] = {}
     for row in detection(frame).to_dict("records"):
-        name = cell_name({**row, "arm": "injected"})
-        rows.append(
+        name = f"{cell_name({**row, 'arm': 'injected'})} · {row['scaffold']}"
+        interval = "" if is_missing(row["d_low"]) else f" ({_number(row['d_low'])} to {_number(row['d_high'])})"
+        lines.setdefault(name, []).extend(
             (
-                f"{name} · {row['scaffold']}",
-                row["task"],
                 f"{row['hits']}/{row['signals']}",
                 f"{row['false_alarms']}/{row['noises']}",
-                _number(row["d_prime"]),
-                f"{_number(row['d_low'])} to {_number(row['d_high'])}",
+                _number(row["d_prime"]) + interval,
                 _number(row["criterion"]),
             )
         )
-    return Grid(
-        "Signal detection by cell",
-        ("Cell", "task", "hits", "false alarms", "d′", "95 % interval", "criterion c"),
-        rows,
-    )
+    columns = [f"{task}: {what}" for task in OUTCOMES for what in ("hits", "false alarms", "d′ (95 %)", "c")]
+    return Grid("Signal detection by cell", ("Cell", *columns), [(name, *cells) for name, cells in lines.items()])
 
 
 def _guesses(table: pd.DataFrame) -> Grid:

@@ -147,11 +147,11 @@
     item.setAttribute("aria-posinset", String(position + 1));
     item.setAttribute("aria-selected", String(t[F.id] === state.trial));
     item.style.top = `${position * ROW}px`;
-    const top = element("div", "top");
-    top.append(element("span", "what", name(t)), marks(t));
+    const bottom = element("div", "bottom");
     const snippet = element("div", "snippet", t[F.reply].slice(0, 140).replace(/\s+/g, " ").trim() || "(empty reply)");
     snippet.dir = "auto";
-    item.append(top, snippet);
+    bottom.append(snippet, marks(t));
+    item.append(element("span", "what", name(t)), bottom);
     return item;
   };
   const paint = (fresh) => {
@@ -443,6 +443,7 @@
   const letter = (event) => ($("single-keys").checked ? letters[event.key] : undefined);
 
   recall();
+  if (matchMedia("(max-width: 40rem)").matches) $("more-filters").open = Object.values(selects).some((s) => s.value);
   ready = true;
   root.dataset.ready = "true";
 })();
