@@ -12,6 +12,7 @@ from ..concepts import Concept
 from ..errors import JudgeError, StoreError, explain
 from ..judges.base import Case, Disclosure, Judge
 from ..judges.blinding import asked_about
+from ..judges.check import check_judge
 from ..judges.registry import open_judge
 from ..trials import TrialRecord, Verdict, verdict_key
 from .store import Store
@@ -37,6 +38,7 @@ def judge_run(
     judge: str | Judge,
     *,
     retry_unscored: bool = False,
+    check: bool = True,
     on_verdict: OnVerdict | None = None,
 ) -> JudgingSummary:
     """Judge every recorded reply that this judge, rubric and judge model has no verdict on.
@@ -44,10 +46,13 @@ def judge_run(
     On controls, and on random vectors, the judge is asked about a decoy drawn from the run's own concepts by the
     trial's digest, so that a blinded judge can't tell the arms apart and the strict false-positive rate is
     measured. Each verdict is recorded in a transaction of its own. ``retry_unscored`` judges again what failed
-    before. Raises :class:`JudgeError` where the judge can't work at all.
+    before. ``check`` has the judge pass the control replies first, if there is anything to judge. Raises
+    :class:`JudgeError` where the judge fails them or can't work at all.
     """
     judge = open_judge(judge)
     pending, kept = pending_cases(store, judge, retry_unscored=retry_unscored)
+    if check and pending:
+        check_judge(judge)
     judged = unscored = 0
     cost = 0.0
     for index, verdict in judge.judge(pending) if pending else ():

@@ -1,0 +1,53 @@
+"""The command's root: global options, and errors as one clear line instead of a traceback."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ..errors import IntrospectionBenchError
+from . import console, judging, listing, results, running
+
+app = typer.Typer(
+    name="introspection-bench",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Can a language model notice a thought that was put into it? "
+    "The concept-injection protocol of Lindsey 2026 (arXiv 2601.01828) on any decoder-only model.",
+    epilog="Start with `introspection-bench demo`, then `introspection-bench run sweep.toml`.",
+)
+for module in (running, judging, results, listing):
+    module.register(app)
+
+
+def _print_version(*, value: bool) -> None:
+    if value:
+        from .. import __version__
+
+        console.out.print(f"introspection-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[  # the callback does the work, as typer has it
+        bool, typer.Option("--version", callback=lambda value: _print_version(value=value), is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command; an error of ours is one line on stderr and exit code 1, Ctrl-C is exit code 130."""
+    try:
+        app()
+    except IntrospectionBenchError as error:
+        console.err.print(f"[bold red]error[/]: {console.plain(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.err.print("\nInterrupted. What was finished is recorded; the same command goes on from there.")
+        sys.exit(130)

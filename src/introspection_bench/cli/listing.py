@@ -1,0 +1,88 @@
+"""Commands that say what there is: backends, concepts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, PackageNotFoundError, version
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import console
+
+if TYPE_CHECKING:
+    from ..plugins import Lazy
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(epilog="Example: `introspection-bench backends`")(backends)
+    app.command(epilog="Example: `introspection-bench concepts lindsey2026`")(concepts)
+
+
+def backends() -> None:
+    """List injectors and judges: version, where they come from, and why one isn't available."""
+    from ..injectors import registry as injectors
+    from ..judges import registry as judges
+    from ..plugins import registered
+
+    rows = []
+    for kind, group, builtin in (
+        ("injector", injectors.GROUP, injectors.BUILTIN),
+        ("judge", judges.GROUP, judges.BUILTIN),
+    ):
+        table: Mapping[str, Lazy] = builtin
+        for name, reference in table.items():
+            shown, why = _availability(name, reference)
+            rows.append([kind, name, shown, "built in", why])
+        for name, point in registered(group, builtin).items():
+            rows.append([kind, name, *_plugin(point)])
+    console.table("Backends and judges", ["kind", "name", "version", "from", "available"], rows)
+
+
+def _availability(name: str, reference: Lazy) -> tuple[str, str]:
+    from ..errors import BackendUnavailableError
+
+    try:
+        shown = version(reference.package) if reference.package else ""
+    except PackageNotFoundError:
+        shown = ""
+    try:
+        reference.load(name)
+    except BackendUnavailableError as error:
+        return shown, f"no: {error}"
+    return shown, "yes"
+
+
+def _plugin(point: EntryPoint) -> tuple[str, str, str]:
+    source = point.dist.name if point.dist else "unknown"
+    shown = point.dist.version if point.dist else ""
+    try:
+        point.load()
+    except Exception as error:  # a plugin may raise anything; the list must still be printed
+        return shown, source, f"no: {type(error).__name__}: {error}"
+    return shown, source, "yes"
+
+
+def concepts(
+    name: Annotated[str | None, typer.Argument(help="A set's name or TOML file; without it, the sets.")] = None,
+) -> None:
+    """List the concept sets, or the concepts of one."""
+    from ..concepts import BUILTIN, load_concepts
+    from ..plugins import registered
+
+    if name is None:
+        names = [*BUILTIN, *registered("introspection_bench.concepts", BUILTIN)]
+        sets = [load_concepts(n) for n in names]
+        console.table(
+            "Concept sets",
+            ["name", "concepts", "baseline words", "source"],
+            [[s.name, len(s), len(s.baseline), s.source] for s in sets],
+        )
+        return
+    found = load_concepts(name)
+    console.table(
+        f"{found.name}: {found.source}",
+        ["concept", "recipe", "aliases"],
+        [[c.name, "word" if c.word else f"{len(c.pairs)} pairs", ", ".join(c.aliases)] for c in found],
+    )

@@ -1,0 +1,79 @@
+"""Commands on finished trials: report, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import console
+
+if TYPE_CHECKING:
+    from ..analysis import Results
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(epilog="Example: `introspection-bench report runs/demo --figures`")(report)
+    app.command(epilog="Example: `introspection-bench export runs/demo --format parquet --to demo.parquet`")(export)
+
+
+def write_outputs(run: Path) -> Path:
+    """Write a run's report and figures into its directory, print where they are and the headline table."""
+    from ..interop import read_results
+    from ..report import write_figures, write_report
+
+    found = read_results(run)
+    written = write_report(found, run / "report.html")
+    figures = write_figures(found, run / "figures", formats=("png", "svg", "pdf"))
+    print_rates(found)
+    console.out.print(f"{len(figures)} figure files in {console.plain(str(run / 'figures'))}", highlight=False)
+    console.out.print(f"Report: {console.plain(str(written))}", highlight=False, soft_wrap=True)
+    return written
+
+
+def print_rates(found: Results, judge: str | None = None, rubric: str | None = None) -> None:
+    """Print counts per cell."""
+    from ..analysis import CELL_COLUMNS, rates
+
+    frame = rates(found.frame(judge, rubric), by=list(CELL_COLUMNS))
+    console.out.print(frame.to_string())
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN_OR_FILE", help="Run directory or results file.")],
+    *,
+    to: Annotated[Path | None, typer.Option(help="The HTML file; by default report.html in the run.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Whose verdicts to show.")] = None,
+    rubric: Annotated[str | None, typer.Option(help="Of which rubric.")] = None,
+    figures: Annotated[bool, typer.Option("--figures", help="Also write PNG, SVG and PDF figures beside it.")] = False,
+) -> None:
+    """Write the HTML report of a run, or of anybody's results file."""
+    from ..interop import read_results
+    from ..report import write_figures, write_report
+
+    found = read_results(run)
+    target = to or (run / "report.html" if run.is_dir() else Path(f"{run.stem}-report.html"))
+    written = write_report(found, target, judge=judge, rubric=rubric)
+    if figures:
+        write_figures(found, target.parent / "figures", judge=judge, rubric=rubric)
+    console.out.print(console.plain(str(written)), highlight=False, soft_wrap=True)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN_OR_FILE", help="Run directory or results file.")],
+    *,
+    to: Annotated[Path, typer.Option(help="The file to write.")],
+    format: Annotated[str, typer.Option(help="jsonl or parquet.")] = "jsonl",  # noqa: A002  # the word users type
+) -> None:
+    """Export trials with replies, receipts and verdicts."""
+    from ..errors import SpecError, explain
+    from ..interop import read_results, write_jsonl, write_parquet
+
+    writers = {"jsonl": write_jsonl, "parquet": write_parquet}
+    if format not in writers:
+        raise SpecError(explain("--format", required=f"one of {sorted(writers)}", got=format, hint=""))
+    found = read_results(run)
+    writers[format](found.records, to)
+    console.out.print(f"{len(found)} trials in {console.plain(str(to))}", highlight=False, soft_wrap=True)
