@@ -75,7 +75,17 @@ class VllmInjector(Injector):
         self._flying: set[str] = set()
         self._done: dict[str, Any] = {}
         self._updates: dict[int, tuple[str, bool]] = {}
-        engine.collective_rpc("install_hooks")
+        try:
+            engine.collective_rpc("install_hooks")
+        except Exception as error:  # what a worker raises arrives as a plain Exception where workers are processes
+            raise ModelError(
+                explain(
+                    "model",
+                    required="an architecture whose blocks vllm-lens can find",
+                    got=f"{type(error).__name__}: {error}",
+                    hint="Use the torch backend.",
+                )
+            ) from error
         self._check()
 
     @classmethod
@@ -128,6 +138,7 @@ class VllmInjector(Injector):
         try:
             engine = LLMEngine.from_engine_args(EngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
         except (TypeError, ValueError, OSError, RuntimeError, AssertionError, NotImplementedError) as error:
+            _clean_up()
             raise ModelError(
                 explain(
                     "model and engine arguments",
@@ -445,9 +456,13 @@ def _stop_ids(config: Any, tokenizer: Any) -> list[int]:
 
 
 def _shut_down(engine: Any) -> None:
+    engine.engine_core.shutdown()
+    _clean_up()
+
+
+def _clean_up() -> None:
+    """Free what an engine leaves in the process, so that the next one can start in it."""
     from vllm.distributed import cleanup_dist_env_and_memory
 
-    engine.engine_core.shutdown()
-    del engine
     gc.collect()
     cleanup_dist_env_and_memory()

@@ -190,7 +190,7 @@ class Steering:
             self.unit, self.magnitude, vector_norm=self.norm, residual_norm=norms, update_norm=update_norms
         )
         self.direction = self.direction.to(hidden.device)
-        lengths = torch.as_tensor(length, dtype=torch.float32, device=hidden.device).expand_as(norms)
+        lengths = length if isinstance(length, Tensor) else torch.full_like(norms, length)
         delta = (lengths[:, None] * self.direction).to(hidden.dtype)
         changed = hidden.clone()
         changed[lo:hi] = stream + delta
@@ -211,9 +211,41 @@ class SteeringExtension(HiddenStatesExtension):  # type: ignore[misc]  # vllm-le
         for layer, block in blocks.items():
             block.register_forward_hook(sites[layer].head, prepend=True)
         super().install_hooks()
+        self._hooked_layers: frozenset[int] = frozenset()
         for layer, block in blocks.items():
+            self._trim(layer, block)
             block.register_forward_hook(sites[layer].tail)
         _SITES[self.model_runner.model] = Sites(self.model_runner, sites)
+
+    def _trim(self, layer: int, block: nn.Module) -> None:
+        """Take off vllm-lens's pre-hook, and let its hook run only where a request in flight asks for the layer.
+
+        Each of the two compares all requests with all hooks, at every block and step; we have no pre-hooks, and
+        theirs fails on blocks that don't take the positions first (GPT-2).
+        """
+        block._forward_pre_hooks.clear()
+        for number, hook in list(block._forward_hooks.items()):
+            if getattr(hook, "__module__", None) == HiddenStatesExtension.__module__:
+                block._forward_hooks[number] = self._gated(layer, hook)
+
+    def _gated(self, layer: int, hook: Any) -> Any:
+        def run(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            return hook(module, args, output) if layer in self._hooked_layers else None
+
+        return run
+
+    def set_hook_data(self, key: str, pickled_data: bytes) -> None:
+        """Store a request's hook, as vllm-lens does."""
+        super().set_hook_data(key, pickled_data)
+        self._note_layers()
+
+    def clear_hook_data(self, key: str) -> None:
+        """Drop a request's hook, as vllm-lens does."""
+        super().clear_hook_data(key)
+        self._note_layers()
+
+    def _note_layers(self) -> None:
+        self._hooked_layers = frozenset(n for hooks in self._hook_data.values() for h in hooks for n in h.layer_indices)
 
     def introspection_sites(self) -> str:
         """Return, as JSON, this worker's blocks and whether each can carry the unit ``update``."""
