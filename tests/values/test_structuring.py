@@ -1,0 +1,72 @@
+"""Plain data into values: nothing is converted on the way, and each problem names its key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from introspection_bench.injection import Unit
+from introspection_bench.structuring import problems, strict_converter
+
+
+@attrs.frozen
+class Inner:
+    name: str
+    weight: float = 1.0
+
+
+@attrs.frozen
+class Outer:
+    inner: tuple[Inner, ...]
+    flag: bool = False
+    count: int = 0
+    note: str | None = None
+    unit: Unit = Unit.RAW
+
+
+def test_good_data_becomes_the_value() -> None:
+    data = {"inner": [{"name": "a", "weight": 2}], "flag": True, "count": 3, "note": "n", "unit": "update"}
+    made = strict_converter().structure(data, Outer)
+    assert made == Outer((Inner("a", 2.0),), flag=True, count=3, note="n", unit=Unit.UPDATE)
+    assert isinstance(made.inner[0].weight, float)
+    assert made.unit is Unit.UPDATE
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"inner": "ab"}, "required a list, got 'ab' @ file.inner"),
+        ({"inner": {"name": "a"}}, "required a list, got {'name': 'a'} @ file.inner"),
+        ({"inner": ["a"]}, "required a table, got 'a' @ file.inner[0]"),
+        ({"inner": [{"name": 3}]}, "required text, got 3 @ file.inner[0].name"),
+        ({"inner": [{"name": "a", "weight": "2"}]}, "required a number, got '2' @ file.inner[0].weight"),
+        ({"inner": [{"name": "a", "weight": True}]}, "required a number, got True @ file.inner[0].weight"),
+        ({"inner": [{"nom": "a"}]}, "missing @ file.inner[0].name; unknown key nom @ file.inner[0]"),
+        ({"inner": [], "flag": "no"}, "required true or false, got 'no' @ file.flag"),
+        ({"inner": [], "flag": 1}, "required true or false, got 1 @ file.flag"),
+        ({"inner": [], "count": 2.0}, "required a whole number, got 2.0 @ file.count"),
+        ({"inner": [], "count": True}, "required a whole number, got True @ file.count"),
+        ({"inner": [], "note": 3}, "required text, got 3 @ file.note"),
+        ({"inner": [], "unit": "watt"}, "'watt' is not a valid Unit @ file.unit"),
+        ({"inner": [], "colour": 1}, "unknown key colour @ file"),
+        ({}, "missing @ file.inner"),
+        ([], "required a table, got [] @ file"),
+    ],
+)
+def test_a_slip_is_named_with_its_key(data: Any, told: str) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # cattrs raises several kinds; problems() words them all
+        strict_converter().structure(data, Outer)
+    assert problems(caught.value, "file") == told
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # as above
+        strict_converter().structure({"inner": [{"name": 1}, {"name": 2}], "count": "x"}, Outer)
+    assert problems(caught.value, "file").count(" @ ") == 3
+
+
+def test_unknown_keys_pass_where_they_are_allowed() -> None:
+    converter = strict_converter(forbid_extra_keys=False)
+    assert converter.structure({"inner": [{"name": "a", "new": 1}], "newer": 2}, Outer).inner[0].name == "a"

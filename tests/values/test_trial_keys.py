@@ -1,0 +1,218 @@
+"""Keys of trials and verdicts, and the values that are stored under them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import introspection_bench as ib
+from introspection_bench.digests import canonical_json, digest, digest_bytes
+from introspection_bench.errors import SpecError
+from introspection_bench.trials import CRITERIA, verdict_key
+
+KEY = ib.TrialKey(
+    model="a" * 64,
+    backend="torch",
+    vector="b" * 64,
+    layer=19,
+    magnitude=2,
+    unit="residual",
+    span="from(trial)",
+    scaffold="c" * 64,
+    prompt="d" * 64,
+    sampling=ib.Sampling(temperature=1, top_p=1, top_k=0, max_new_tokens=100),
+    trial_index=7,
+)
+VERDICT = {"judge": "rules", "rubric": "strict4", "rubric_digest": "r" * 64, "concept": "love"}
+
+
+def test_the_key_of_a_trial_is_pinned() -> None:
+    # If this changes, no recorded run can be resumed: raise KEY_VERSION and say so in the changelog.
+    assert KEY.digest == "aff0cb67f8ee4e2e5403144b668e7e02f0ef75442171232b7e72cdb67c85f609"
+    written = (
+        '["trial",1,{"backend":"torch","layer":19,"magnitude":2.0,"model":"' + "a" * 64 + '","prompt":"' + "d" * 64
+        + '","sampling":{"max_new_tokens":100,"temperature":1.0,"top_k":0,"top_p":1.0},"scaffold":"' + "c" * 64
+        + '","span":"from(trial)","trial_index":7,"unit":"residual","vector":"' + "b" * 64 + '"}]'
+    )  # fmt: skip
+    assert hashlib.sha256(written.encode()).hexdigest() == KEY.digest
+
+
+OTHER: dict[str, Any] = {
+    "model": "x",
+    "backend": "vllm",
+    "vector": None,
+    "layer": 20,
+    "magnitude": 2.5,
+    "unit": "raw",
+    "span": "all",
+    "scaffold": "x",
+    "prompt": "x",
+    "sampling": ib.Sampling(temperature=0.5),
+    "trial_index": 8,
+}
+
+
+def test_every_field_of_a_key_is_in_its_digest() -> None:
+    assert set(OTHER) == {f.name for f in attrs.fields(ib.TrialKey)}
+    digests = {attrs.evolve(KEY, **{name: value}).digest for name, value in OTHER.items()}
+    assert len(digests | {KEY.digest}) == len(OTHER) + 1
+
+
+@pytest.mark.parametrize("change", [{"temperature": 0.9}, {"top_p": 0.9}, {"top_k": 20}, {"max_new_tokens": 99}])
+def test_every_setting_of_sampling_is_in_the_key(change: dict[str, Any]) -> None:
+    assert len(change) == 1
+    assert attrs.evolve(KEY, sampling=attrs.evolve(KEY.sampling, **change)).digest != KEY.digest
+
+
+@pytest.mark.parametrize("magnitude", [2, 2.0, np.float64(2), np.float32(2), np.int64(2)])
+def test_one_magnitude_has_one_key_however_it_is_typed(magnitude: Any) -> None:
+    assert attrs.evolve(KEY, magnitude=magnitude).digest == KEY.digest
+
+
+def test_a_negative_zero_is_a_zero() -> None:
+    assert attrs.evolve(KEY, magnitude=-0.0).digest == attrs.evolve(KEY, magnitude=0).digest
+    assert canonical_json(attrs.asdict(ib.Sampling(temperature=-0.0))) == canonical_json(
+        attrs.asdict(ib.Sampling(temperature=0))
+    )
+
+
+def test_seeds_are_spread_over_their_range_and_belong_to_the_trial() -> None:
+    seeds = [attrs.evolve(KEY, trial_index=n).seed for n in range(2000)]
+    assert len(set(seeds)) == 2000
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert np.mean(seeds) / 2**63 == pytest.approx(0.5, abs=0.03)
+    assert KEY.seed == int(KEY.digest[:16], 16) // 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"top_p": 0},
+        {"top_p": 1.1},
+        {"top_k": -1},
+        {"top_k": 2.5},
+        {"top_k": True},
+        {"max_new_tokens": 0},
+        {"max_new_tokens": 10.0},
+    ],
+)
+def test_sampling_that_means_nothing_is_an_error_that_names_the_setting(change: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match=rf"sampling\.{next(iter(change))}"):
+        ib.Sampling(**change)
+
+
+def test_the_key_of_a_verdict_is_pinned_and_holds_all_that_can_alter_it() -> None:
+    given = {"concept": "love", "blinded": True}
+    base = verdict_key("t" * 64, "rules", "r" * 64, None, **given)
+    assert base == "90ef34e13025ac61e32cfedb7e0825e8f2a8db7cedb743ea635602c9e1579a7f"
+    written = '["verdict",1,["' + "t" * 64 + '","rules","' + "r" * 64 + '",null,"love",true]]'
+    assert hashlib.sha256(written.encode()).hexdigest() == base
+    others = {
+        verdict_key("u" * 64, "rules", "r" * 64, None, **given),
+        verdict_key("t" * 64, "claude", "r" * 64, None, **given),
+        verdict_key("t" * 64, "rules", "s" * 64, None, **given),
+        verdict_key("t" * 64, "rules", "r" * 64, "model", **given),
+        verdict_key("t" * 64, "rules", "r" * 64, None, **(given | {"concept": "hate"})),
+        verdict_key("t" * 64, "rules", "r" * 64, None, **(given | {"blinded": False})),
+    }
+    assert len(others | {base}) == 7
+    assert ib.Verdict(**VERDICT).key("t" * 64) == base
+
+
+@given(st.fixed_dictionaries({c: st.sampled_from([True, False, None]) for c in CRITERIA}))
+def test_strict_is_all_four_and_nothing_less(criteria: dict[str, bool | None]) -> None:
+    verdict = ib.Verdict(**VERDICT, **criteria)
+    assert verdict.strict is all(value is True for value in criteria.values())
+
+
+def test_an_unscored_verdict_is_never_a_no() -> None:
+    verdict = ib.Verdict(**VERDICT, unscored="timeout")
+    assert verdict.strict is None
+    assert all(getattr(verdict, c) is None for c in CRITERIA)
+    with pytest.raises(SpecError, match="unscored verdict"):
+        ib.Verdict(**VERDICT, affirmative=False, unscored="timeout")
+
+
+@pytest.mark.parametrize("value", [1, 0, "false", "true", np.True_])
+def test_a_criterion_that_is_not_a_truth_value_is_refused(value: Any) -> None:
+    # strict asks "is True": NumPy's True would count as a failure, the text "false" as nothing at all.
+    with pytest.raises(SpecError, match=r"verdict\.coherent"):
+        ib.Verdict(**VERDICT, coherent=value)
+
+
+def test_an_unscored_verdict_without_a_reason_is_refused() -> None:
+    with pytest.raises(SpecError, match="a reason"):
+        ib.Verdict(**VERDICT, unscored="")
+
+
+def record(**changes: Any) -> ib.TrialRecord:
+    given = {
+        "key": KEY,
+        "arm": "injected",
+        "concept": "love",
+        "scaffold": "lindsey",
+        "model_name": "tiny",
+        "reply": ib.Reply("No.", [1, 2], "stop"),
+    }
+    return ib.TrialRecord(**(given | changes))
+
+
+def test_controls_of_one_scaffold_are_one_cell_whatever_they_stand_against() -> None:
+    control = attrs.evolve(KEY, vector=None, layer=None, magnitude=0, unit=None, span=None)
+    cells = {record(key=control, arm="control", concept=c).cell for c in ("love", "hate", None)}
+    assert cells == {("lindsey", "control", None, None, 0.0, None)}
+
+
+def test_asking_for_the_only_verdict_among_several_is_an_error_that_lists_them() -> None:
+    two = record(verdicts=[ib.Verdict(**VERDICT), ib.Verdict(**(VERDICT | {"judge": "claude"}))])
+    with pytest.raises(SpecError, match=r"claude/strict4.*rules/strict4"):
+        two.verdict()
+    found = two.verdict("claude")
+    assert found is not None
+    assert found.judge == "claude"
+    assert two.verdict("nobody") is None
+
+
+def test_token_ids_of_any_library_become_plain_integers() -> None:
+    reply = ib.Reply("x", np.array([1, 2], dtype=np.int64), "stop")
+    assert json.dumps(reply.token_ids) == "[1, 2]"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+
+
+@given(JSON, JSON)
+def test_canonical_json_is_one_text_per_value(a: Any, b: Any) -> None:
+    assert json.loads(canonical_json(a)) == a
+    assert canonical_json(a).isascii()
+    if canonical_json(a) == canonical_json(b):
+        assert a == b
+
+
+@given(st.dictionaries(st.text(), st.integers(), min_size=2))
+def test_the_order_of_keys_does_not_matter(mapping: dict[str, int]) -> None:
+    assert digest("x", 1, mapping) == digest("x", 1, dict(reversed(mapping.items())))
+
+
+def test_kind_and_version_separate_digests_of_equal_content() -> None:
+    assert len({digest("a", 1, 0), digest("b", 1, 0), digest("a", 2, 0)}) == 3
+    assert len({digest_bytes("a", 1, b""), digest_bytes("b", 1, b""), digest_bytes("a", 2, b"")}) == 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("-inf")]])
+def test_a_number_that_json_can_not_write_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        canonical_json(value)
