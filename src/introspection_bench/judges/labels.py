@@ -120,7 +120,7 @@ def read_labels(path: str | Path) -> list[Label]:
     converter = strict_converter()
     labels: list[Label] = []
     seen: set[tuple[str, str]] = set()
-    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
+    for number, line in enumerate(_whole(text).split("\n"), 1):
         if not line.strip():
             continue
         where = f"{path} line {number}"
@@ -150,12 +150,24 @@ def append_label(path: str | Path, label: Label) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
-        # What a crash cut short was never a label, and must not swallow this one.
         file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
+        whole = _whole(file.read().decode("utf-8", "replace"))
+        file.truncate(len(whole.encode()))
+        if whole and not whole.endswith("\n"):
+            file.write(b"\n")
         file.write(json.dumps(attrs.asdict(label)).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _whole(text: str) -> str:
+    """The text without a last line that a crash cut short: that was never a label, and must not swallow the next."""
+    end = text.rfind("\n") + 1
+    try:
+        json.loads(text[end:] or "null")
+    except ValueError:
+        return text[:end]
+    return text
 
 
 def comparable(
