@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import importlib
 from importlib.metadata import version as installed_version
 from typing import Any
 
@@ -47,6 +48,8 @@ _FOREIGN = (
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(_FOREIGN.split())})(\..*)?"),
     ("py:.*", "|".join([*dir(builtins), "[A-Z]"])),  # [A-Z]: type variables
+    ("py:class", r"introspection_bench\.(.*\.)?_.*"),  # private base classes
+    ("py:class", "Figure|Axes|Path"),  # imported for type checkers alone
 ]
 
 html_theme = "furo"
@@ -54,26 +57,55 @@ html_title = f"introspection_bench {version}"
 html_copy_source = False
 
 
-def _resolve_bare_name(app: Any, env: Any, node: Any, contnode: Any) -> Any:
-    """Link a name that a docstring gives without its module, where one object of the package alone is called so."""
+def _find(target: str, module: str | None, owner: str | None) -> Any:
+    """Return the object of ours that a reference means, seen from where it stands; None if there is none."""
+    homes = [f"{module}.{owner}", module, "introspection_bench", "introspection_bench.errors", ""]
+    for home in filter(None, homes) if not target.startswith("introspection_bench") else [""]:
+        path = f"{home}.{target}".strip(".").split(".")
+        for cut in range(len(path), 0, -1):
+            try:
+                found: Any = importlib.import_module(".".join(path[:cut]))
+                for name in path[cut:]:
+                    found = getattr(found, name)
+            except (ImportError, AttributeError):
+                continue
+            return found
+    return None
+
+
+def _resolve_own_name(app: Any, env: Any, node: Any, contnode: Any) -> Any:
+    """Resolve a name of ours that Sphinx can't: without its module, or by the package that re-exports it.
+
+    What exists but has no entry of its own in the reference (a field, a constant) is accepted without a link; what
+    does not exist stays a warning, and so fails the build.
+    """
     if node.get("refdomain") != "py":
         return None
     target = node.get("reftarget", "").removeprefix("ib.")
-    objects = env.domaindata["py"]["objects"]
-    found = [name for name in objects if name.endswith(f".{target}")]
-    if len(found) != 1:
-        return None
-    entry = objects[found[0]]
-    return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, found[0])
+    documented = env.domaindata["py"]["objects"]
+    found = _find(target, node.get("py:module"), node.get("py:class"))
+    names = [f"{getattr(found, '__module__', None)}.{getattr(found, '__qualname__', None)}"]
+    names += [name for name in documented if name.endswith(f".{target}")]
+    for name in names:
+        if name in documented:
+            entry = documented[name]
+            return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, name)
+    return contnode if found is not None else None
 
 
 _COLON = "\ue000"
 
 
 def _hide_colons(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    # Napoleon takes what stands before the first colon of an attribute's or property's docstring for its type.
-    if what in ("attribute", "data", "property"):
-        lines[:] = [line.replace(":", _COLON) for line in lines]
+    # Napoleon takes what stands before the first colon for a type: in the docstring of an attribute or property, and
+    # in a Returns section. Here both are prose; types are in the annotations.
+    prose = what in ("attribute", "data", "property")
+    returns = False
+    for number, line in enumerate(lines):
+        if line and not line[0].isspace():
+            returns = line.strip() in ("Returns:", "Yields:")
+        if prose or (returns and line[:1].isspace()):
+            lines[number] = line.replace(":", _COLON)
 
 
 def _show_colons(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -82,6 +114,6 @@ def _show_colons(app: Any, what: str, name: str, obj: Any, options: Any, lines: 
 
 def setup(app: Any) -> None:
     """Register the resolver, and the two steps around napoleon (which runs at priority 500)."""
-    app.connect("missing-reference", _resolve_bare_name)
+    app.connect("missing-reference", _resolve_own_name)
     app.connect("autodoc-process-docstring", _hide_colons, priority=400)
     app.connect("autodoc-process-docstring", _show_colons, priority=600)
