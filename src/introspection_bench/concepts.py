@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import attrs
 import cattrs
-from cattrs.cols import is_sequence, list_structure_factory
-from cattrs.gen import make_dict_structure_fn
 
 from .digests import digest
 from .errors import ConceptError, UnknownNameError, explain
 from .freezing import frozen_tuple
 from .plugins import load_value, registered
+from .structuring import problems, strict_converter
 
 _GROUP = "introspection_bench.concepts"
 
@@ -201,62 +200,16 @@ class ConceptSet:
 
 def _structure(data: Mapping[str, Any], where: str) -> ConceptSet:
     try:
-        return _converter().structure(data, ConceptSet)
+        return strict_converter().structure(data, ConceptSet)
     except cattrs.BaseValidationError as error:
         raise ConceptError(
             explain(
                 where,
                 required="name, [[concepts]] with name and word or pairs, optionally baseline and source",
-                got="; ".join(cattrs.transform_error(error, path="file", format_exception=_say)),
+                got=problems(error, "file"),
                 hint="See docs/concepts.md for an example.",
             )
         ) from error
-
-
-def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_structure_hook(str, _only_text)
-
-    @converter.register_structure_hook_factory(is_sequence)
-    def _lists(kind: Any) -> Callable[[Any, Any], tuple[Any, ...]]:
-        structure_list = list_structure_factory(kind, converter)
-
-        def only_list(value: Any, _: Any) -> tuple[Any, ...]:
-            # A text where a list belongs would be taken apart into its letters, a table into its keys.
-            if not isinstance(value, list):
-                raise TypeError(f"required a list, got {value!r}")
-            return tuple(structure_list(value, kind))
-
-        return only_list
-
-    for table in (Pair, Concept):  # the hook of Concept looks up that of Pair when it is made
-        converter.register_structure_hook(table, _only_table(make_dict_structure_fn(table, converter)))
-    return converter
-
-
-def _only_table(structure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    def only_table(value: Any, kind: Any) -> Any:
-        if not isinstance(value, dict):
-            raise TypeError(f"required a table, got {value!r}")
-        return structure(value, kind)
-
-    return only_table
-
-
-def _only_text(value: Any, _: Any) -> str:
-    # cattrs would turn 3 into "3": a typing slip in a file must not become a concept.
-    if not isinstance(value, str):
-        raise TypeError(f"required text, got {value!r}")
-    return value
-
-
-def _say(error: BaseException, _: Any) -> str:
-    # cattrs' own wording drops what the hooks above and the classes' validators say.
-    if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        return f"unknown key {', '.join(sorted(error.extra_fields))}"
-    if isinstance(error, KeyError):
-        return "missing"
-    return str(error)
 
 
 #: Built-in sets, each a TOML file of that name in the folder ``concepts/``.
