@@ -9,9 +9,19 @@ from ..errors import RubricError, explain
 from ..trials import Evidence, Verdict
 from .base import Case, Judge
 from .rubrics import Rubric, load_rubric
-from .rules_claims import Claim, asks_yes_or_no, denies_mind, echoes_of, find_claims, find_refusal
-from .rules_coherence import measure, shipped_model
-from .rules_naming import Mention, find_mentions
+from .rules_claims import (
+    Claim,
+    Context,
+    asks_yes_or_no,
+    denies_mind,
+    echoes_of,
+    find_claims,
+    find_refusal,
+    on_the_fence,
+    quotes_of,
+)
+from .rules_coherence import TWO_SCRIPTS, measure, shipped_model
+from .rules_naming import find_mentions
 from .rules_text import Word, read_sentences, read_words, unreadable
 
 #: The rubrics whose criteria are built into the rules.
@@ -60,19 +70,20 @@ class RulesJudge(Judge):
         if reason is not None:
             return self._answer(case, unscored=reason)
         sentences = read_sentences(text, words)
-        echoed = echoes_of(words, read_words(case.question))
+        echoed = echoes_of(words, case.question)
         evidence: list[Evidence] = []
 
         mentions = find_mentions(text, words, case.concept.names, echoed)
         evidence += [Evidence("identifies", m.start, m.stop, f"names it: {m.name}") for m in mentions[:_SHOWN]]
-        claims = find_claims(
-            sentences,
+        context = Context(
             yes_or_no=asks_yes_or_no(case.question),
-            echoed=frozenset(words[i] for i in echoed),
-            named=_words_at(words, mentions),
+            echoed=echoed,
+            named=frozenset(m.start for m in mentions),
+            quoted=quotes_of(text, words),
         )
+        claims = find_claims(sentences, context)
         coherent, probability, places = self._coherent(text, words)
-        affirmative, decisive = affirmed(claims, coherent=coherent)
+        affirmative, decisive = affirmed(claims, coherent=coherent, undecided=on_the_fence(text))
         if decisive is not None:
             evidence.append(Evidence("affirmative", decisive.start, decisive.stop, decisive.why))
         immediate: bool | None = None
@@ -95,7 +106,7 @@ class RulesJudge(Judge):
             identifies=bool(mentions),
             immediate=immediate,
             coherent=coherent,
-            refused=None if self.rubric.name == "paper2" else refusal is not None and not claims,
+            refused=None if self.rubric.name == "paper2" else refusal is not None and not affirmative,
             evidence=evidence,
             notes=f"P(coherent) = {probability:.2f}",
         )
@@ -106,7 +117,7 @@ class RulesJudge(Judge):
             return False, 0.0, [Evidence("coherent", 0, len(text), "no words")]
         measured = measure(text, words)
         probability = self._model.probability(measured.values)
-        coherent = probability >= 0.5
+        coherent = probability >= 0.5 and all(d.kind != TWO_SCRIPTS for d in measured.damage)
         if coherent:
             return True, probability, [Evidence("coherent", 0, len(text), "reads as prose throughout")]
         places = [Evidence("coherent", d.start, d.stop, d.kind) for d in measured.damage[:_SHOWN]]
@@ -142,17 +153,15 @@ class RulesJudge(Judge):
         )
 
 
-def _words_at(words: Sequence[Word], mentions: Sequence[Mention]) -> frozenset[Word]:
-    places = {m.start for m in mentions}
-    return frozenset(w for w in words if w.start in places)
-
-
-def affirmed(claims: Sequence[Claim], *, coherent: bool) -> tuple[bool, Claim | None]:
+def affirmed(claims: Sequence[Claim], *, coherent: bool, undecided: bool) -> tuple[bool, Claim | None]:
     """Return whether the reply affirms, and the statement that decided.
 
     A coherent reply stands by its last word: a claim that a denial takes back is none. In a reply that collapses the
     first statement decides, since a "detect" that turns up among the debris afterwards states and retracts nothing.
+    Where the reply says that it can't tell (``undecided``), statements under a might or a perhaps claim nothing.
     """
+    if undecided:
+        claims = [c for c in claims if not c.hedged]
     if not claims:
         return False, None
     deciding = claims[-1] if coherent else claims[0]

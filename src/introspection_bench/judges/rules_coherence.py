@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -18,27 +17,26 @@ from importlib import resources
 import attrs
 
 from ..freezing import frozen_tuple
-from .rules_text import FUNCTION_WORDS, Word, listed, read_words, scripts, stem
+from .rules_text import FUNCTION_WORDS, Word, listed, read_words, script, scripts, stem
 
 #: The properties, in the order of the coefficients. Changing one means fitting again.
 FEATURES = (
-    "repeated_trigrams",
+    "repeated_openings",
     "top_stem_excess",
     "echoes",
-    "compression",
     "lexical_poverty",
     "broken_junctions",
     "stray_capitals",
     "case_switches",
     "shouted_fragments",
     "function_word_lack",
-    "content_run",
     "debris",
-    "foreign_letters",
+    "script_breaks",
     "unfinished_quotes",
-    "size",
 )
 
+#: The one damage that decides by itself: no English word is written in two scripts.
+TWO_SCRIPTS = "two scripts in one word"
 _WINDOW = 40
 _DETERMINERS = listed("a an the my your our their its every")
 _NO_NOUN = listed("""
@@ -48,6 +46,14 @@ _NO_NOUN = listed("""
     such there there's here which who whom whose where why
     """)
 _AFTER_I = listed("a an the is are that what how this that's what's it's of my i'm you're and i so such")
+_CLAUSE_STARTS = listed("that's what's how's isn't aren't wasn't")
+_BEFORE_WHAT = listed("of and but or about on with to know see say is was in by for exactly just from like into")
+_TAKES_CLAUSE = listed(
+    """
+    think believ guess know see say mean tell hope feel understand wonder note notic sure say said sens suspect
+    realiz realis find add suppos thought sai idea reason thing way everyth word one all
+    """
+)
 _TWICE_FINE = listed("that had no ha very so really bye yes well now there do is many far long over")
 _FINITE = listed("am is are was were")
 _KNOWN_CAPITALS = listed(
@@ -56,6 +62,8 @@ _KNOWN_CAPITALS = listed(
 _GLUED = re.compile(
     r"[a-zà-ÿ][A-Z]|[A-Z]{2}[a-z]{2}|[^\W\d_]\d|\d[^\W\d_]|[^\W_]_+[^\W_]|[a-z][.;:!?][A-Za-z]|\\|[<>{}\[\]|=^~`@$]|�|\d{5}|[*+]{3}|/{2}"
 )
+#: Stray markup beside prose is no fault of the prose.
+_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,120}>")
 _FINE_GLUED = re.compile(
     r"\b(?:1st|2nd|3rd|\d+th|\d+s|\d+[xk%]|LaTeX|ChatGPT|OpenAI|LLMs|AIs|iPhone|YouTube|e\.g|i\.e|U\.S|a\.m|p\.m)\b"
 )
@@ -102,43 +110,48 @@ def shipped_model() -> CoherenceModel:
 
 def measure(text: str, words: list[Word] | None = None) -> Measured:
     """Return the properties of ``text``. ``words`` are its words where the caller has them already."""
-    words = read_words(text) if words is None else words
+    prose = _TAG.sub(lambda tag: " " * len(tag.group()), text)
+    words = read_words(prose) if words is None or prose != text else words
     n = max(len(words), 1)
     stems = [stem(w.lower) for w in words]
     content = [s for w, s in zip(words, stems, strict=True) if w.lower not in FUNCTION_WORDS]
     damage: list[Damage] = []
-    junctions = _broken_junctions(text, words)
+    junctions = _broken_junctions(prose, words)
     capitals, switches, shouted = _casing(words)
-    glued = [
-        Damage(m.start(), m.end(), "characters that prose does not join")
-        for m in _GLUED.finditer(text)
-        if not _FINE_GLUED.match(text, max(0, m.start() - 6), m.end() + 6)
-    ]
+    glued = _glued(prose) + [Damage(w.start, w.stop, "a word of no length") for w in words if len(w.text) > 28]
     echoes = _echoes(words)
     damage += junctions + capitals + shouted + glued + echoes
-    run, run_place = _content_run(words)
+    run_place = _content_run(words)
     if run_place is not None:
         damage.append(run_place)
-    letters = scripts(text)
-    foreign = letters.total() - (letters.most_common(1)[0][1] if letters else 0)
+    breaks = _script_breaks(prose, words)
+    damage += breaks
     values = {
-        "repeated_trigrams": _repeated(stems, 3),
+        "repeated_openings": _repeated_openings(words),
         "top_stem_excess": _top_excess(content, n),
         "echoes": _rate(len(echoes), n),
-        "compression": _compression(text),
         "lexical_poverty": _poverty(stems),
         "broken_junctions": _rate(len(junctions), n),
         "stray_capitals": _rate(len(capitals), n),
         "case_switches": _rate(switches, n),
         "shouted_fragments": _rate(len(shouted), n),
         "function_word_lack": _function_lack(words),
-        "content_run": run,
         "debris": _rate(len(glued), n),
-        "foreign_letters": math.log1p(foreign),
+        "script_breaks": _rate(len(breaks), n),
         "unfinished_quotes": float(text.count('"') % 2 + (text.count("“") != text.count("”"))),
-        "size": math.log1p(len(words)),
     }
     return Measured(tuple(values[name] for name in FEATURES), tuple(sorted(damage, key=lambda d: d.start)))
+
+
+def _glued(text: str) -> list[Damage]:
+    fine = [(m.start(), m.end()) for m in _FINE_GLUED.finditer(text)]
+    found, cursor = [], 0
+    for match in _GLUED.finditer(text):
+        while cursor < len(fine) and fine[cursor][1] <= match.start():
+            cursor += 1
+        if cursor == len(fine) or fine[cursor][0] > match.start():
+            found.append(Damage(match.start(), match.end(), "characters that prose does not join"))
+    return found
 
 
 def _rate(count: float, n: int) -> float:
@@ -146,9 +159,12 @@ def _rate(count: float, n: int) -> float:
     return math.sqrt(count / (n + 8))
 
 
-def _repeated(items: Sequence[str], order: int) -> float:
-    grams = [tuple(items[i : i + order]) for i in range(len(items) - order + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+def _repeated_openings(words: Sequence[Word]) -> float:
+    """The share of clauses that begin with two words with which an earlier clause began ("What a ... What a ...")."""
+    pairs = [
+        (words[i].lower, words[i + 1].lower) for i in range(len(words) - 1) if words[i].opens or words[i].after_mark
+    ]
+    return (len(pairs) - len(set(pairs))) / (len(pairs) + 4) if pairs else 0.0
 
 
 def _top_excess(content: Sequence[str], n: int) -> float:
@@ -167,10 +183,23 @@ def _echoes(words: Sequence[Word]) -> list[Damage]:
     return found
 
 
-def _compression(text: str) -> float:
-    # zlib's gain over short text is nil whatever the text is, so the ratio is taken from 200 characters on.
-    data = text.encode("utf-8", "replace")
-    return 0.0 if len(data) < 200 else max(0.0, 0.62 - len(zlib.compress(data, 6)) / len(data))
+def _script_breaks(prose: str, words: Sequence[Word]) -> list[Damage]:
+    counted = scripts(prose)
+    if len(counted) < 2:
+        return []
+    main = counted.most_common(1)[0][0]
+    found = []
+    for word in words:
+        if word.text.isascii():
+            continue
+        used = {
+            "CJK" if name in {"HIRAGANA", "KATAKANA"} else name for name in map(script, filter(str.isalpha, word.lower))
+        }
+        if len(used) > 1:
+            found.append(Damage(word.start, word.stop, TWO_SCRIPTS))
+        elif used != {main} and prose[max(0, word.start - 1) : word.start] not in {'"', "“", "(", "«", "'", "‘"}:
+            found.append(Damage(word.start, word.stop, "another script"))
+    return found
 
 
 def _poverty(stems: Sequence[str]) -> float:
@@ -209,6 +238,10 @@ def _broken_junctions(text: str, words: Sequence[Word]) -> list[Damage]:
                 broken = nxt.lower in _AFTER_I
             elif word.lower in _FINITE:
                 broken = nxt.lower in _FINITE
+            elif nxt.lower == "what" and i + 2 < len(words) and words[i + 2].lower in {"a", "an"}:
+                broken = word.lower not in _BEFORE_WHAT
+            elif nxt.lower in _CLAUSE_STARTS:
+                broken = word.lower not in FUNCTION_WORDS and stem(word.lower) not in _TAKES_CLAUSE
         if broken and nxt is not None:
             found.append(Damage(word.start, nxt.stop, "words that grammar does not join"))
     return found
@@ -246,8 +279,9 @@ def _function_lack(words: Sequence[Word]) -> float:
     return max(0.0, 0.4 - least / size)
 
 
-def _content_run(words: Sequence[Word]) -> tuple[float, Damage | None]:
-    longest, place, run_start, length = 0, None, 0, 0
+def _content_run(words: Sequence[Word]) -> Damage | None:
+    """Return the longest run of five or more words without grammar, to be shown; the regression needs it not."""
+    longest, place, run_start, length = 4, None, 0, 0
     for i, word in enumerate(words):
         if word.lower in FUNCTION_WORDS or word.after_mark:
             length = 0
@@ -257,6 +291,4 @@ def _content_run(words: Sequence[Word]) -> tuple[float, Damage | None]:
             length += 1
             if length > longest:
                 longest, place = length, (words[run_start].start, word.stop)
-    if longest < 5 or place is None:
-        return max(0.0, longest - 3) / 4, None
-    return math.log2(longest - 2), Damage(*place, "a run of content words without grammar")
+    return None if place is None else Damage(*place, "a run of content words without grammar")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
 import attrs
@@ -112,24 +112,34 @@ def _prepare(names: tuple[str, ...]) -> tuple[_Name, ...]:
     return tuple(prepared)
 
 
+@lru_cache(maxsize=4_000)
+def _by_start(names: tuple[str, ...]) -> Mapping[str, tuple[_Name, ...]]:
+    """Group the names by the two letters with which a form of them may begin."""
+    groups: dict[str, list[_Name]] = {}
+    for name in _prepare(names):
+        if name.latin:
+            first = name.parts[0]
+            forms = {first, _IRREGULAR.get(first, first), *(f for f, base in _IRREGULAR.items() if base == first)}
+            for start in {form[:2] for form in forms}:
+                groups.setdefault(start, []).append(name)
+    return {start: tuple(group) for start, group in groups.items()}
+
+
 def find_mentions(
     text: str, words: Sequence[Word], names: tuple[str, ...], echoed: Collection[int] = ()
 ) -> list[Mention]:
     """Return the places of ``text`` that name the concept, in order.
 
-    ``words`` are the words of ``text``; ``echoed`` the indices of words that only repeat the question, which name
+    ``words`` are the words of ``text``; ``echoed`` the starts of words that only repeat the question, which name
     nothing. A name of several words may be written with spaces, hyphens or as one word, and a name of one word as
     two ("upper case"). Names in scripts without word boundaries are found as substrings. Linear in the text.
     """
     found: list[Mention] = []
     prepared = _prepare(names)
-    spaced = [n for n in prepared if n.latin]
-    starts = {n.parts[0][:2] for n in spaced} | {k[:2] for k in _IRREGULAR}
+    by_start = _by_start(names)
     for i, word in enumerate(words):
-        if word.lower[:2] not in starts or i in echoed:
-            continue
-        for name in spaced:
-            stop = _ends_at(words, i, name)
+        for name in by_start.get(word.lower[:2], ()):
+            stop = None if word.start in echoed else _ends_at(words, i, name)
             if stop is not None:
                 found.append(Mention(word.start, words[stop].stop, name.text))
                 break

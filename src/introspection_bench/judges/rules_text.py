@@ -12,7 +12,12 @@ import attrs
 import snowballstemmer
 
 #: A word: letters with inner apostrophes. No nested quantifiers over one class, so no backtracking.
-_TOKEN = re.compile(r"(?P<word>[^\W\d_]+(?:['’`][^\W\d_]+)*)|(?P<number>\d+)|(?P<break>\n+)|(?P<mark>[^\w\s]|_)")
+#: Zero-width characters and soft hyphens are allowed inside a word: they don't hide it from a reader either.
+_UNSEEN = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
+_TOKEN = re.compile(
+    rf"(?P<word>[^\W\d_]+(?:['’`\u0300-\u036f{_UNSEEN}]+[^\W\d_]+)*)"
+    r"|(?P<number>\d+)|(?P<break>\n+)|(?P<mark>[^\w\s]|_)"
+)
 _SENTENCE_END = frozenset(".!?\n。！？")
 _CLOSERS = frozenset("\"'”’)]}*_»")
 
@@ -49,6 +54,11 @@ _FOREIGN_WORDS = listed("""
     och är jag inte att det som på en ett med för av
     """) - {"in", "as", "is", "do", "no", "me", "a", "i"}
 
+_PLAIN = {**dict.fromkeys(map(ord, _UNSEEN)), **dict.fromkeys(range(0x300, 0x370)), ord("’"): "'", ord("`"): "'"}
+_LOOK_ALIKES = str.maketrans(
+    "аеорсухіјѕһԁԛԝАВЕКМНОРСТУХІЈЅοανιρτυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "aeopcyxijshdqwABEKMHOPCTYXIJSoavipτυχABEZHIKMNOPTYX"
+)
+
 _STEMMER = snowballstemmer.stemmer("english")
 
 
@@ -61,7 +71,12 @@ class Word:
     text: str
     lower: str
     opens: bool  # first of a sentence, a line or a quotation
-    after_mark: bool  # punctuation or a break stands between it and the word before
+    mark: str  # the last punctuation or line break between it and the word before; empty where there is none
+
+    @property
+    def after_mark(self) -> bool:
+        """Whether punctuation or a break stands between it and the word before."""
+        return bool(self.mark)
 
 
 @attrs.frozen
@@ -81,10 +96,25 @@ def stem(word: str) -> str:
     return found
 
 
+@lru_cache(maxsize=100_000)
+def plain(word: str) -> str:
+    """Return a word in lower case with straight apostrophes, without invisible characters, in plain letters.
+
+    Full-width and decorated letters become what they look like, and letters of Cyrillic and Greek that pass for
+    Latin ones do so inside a word that holds Latin letters too.
+    """
+    if word.isascii():
+        return word.lower().replace("`", "'")
+    text = unicodedata.normalize("NFKC", word).translate(_PLAIN)
+    if {script(c) for c in text if c.isalpha()} > {"LATIN"}:
+        text = text.translate(_LOOK_ALIKES)
+    return text.lower()
+
+
 def read_words(text: str) -> list[Word]:
     """Return the words of ``text`` in order."""
     words: list[Word] = []
-    opens, after_mark = True, True
+    opens, mark = True, "\n"
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup
         if kind == "word":
@@ -94,18 +124,17 @@ def read_words(text: str) -> list[Word]:
                     match.start(),
                     match.end(),
                     found,
-                    found.lower().replace("’", "'").replace("`", "'"),
+                    plain(found),
                     opens,
-                    after_mark,
+                    mark,
                 )
             )
-            opens = after_mark = False
+            opens, mark = False, ""
         elif kind == "number":
-            after_mark = False
+            mark = ""
         else:
-            after_mark = True
-            mark = match.group()
-            if mark[0] in _SENTENCE_END or mark in {":", '"', "“", "‘", "*", "(", "«", "-", "–", "—", "…", "'"}:
+            mark = match.group()[0]
+            if mark in _SENTENCE_END or mark in {":", '"', "“", "‘", "*", "(", "«", "-", "–", "—", "…", "'"}:
                 opens = True
     return words
 
@@ -151,7 +180,8 @@ def _sentence_spans(text: str) -> Iterator[tuple[int, int]]:
 @lru_cache(maxsize=10_000)
 def script(letter: str) -> str:
     """Return the script of a letter by its Unicode name: LATIN, CJK, HANGUL, CYRILLIC, ..."""
-    return unicodedata.name(letter, "UNKNOWN").split(" ", 1)[0]
+    name = unicodedata.name(letter, "UNKNOWN").split(" ", 1)[0]
+    return "LATIN" if name in {"FULLWIDTH", "MATHEMATICAL", "FEMININE", "MASCULINE"} else name
 
 
 def scripts(text: str) -> Counter[str]:
