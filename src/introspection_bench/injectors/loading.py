@@ -144,7 +144,7 @@ def _from_pretrained(
                 hint="Check id, path and network.",
             )
         ) from error
-    except (ValueError, KeyError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # damaged files make the libraries raise anything, SafetensorError among it
         raise ModelError(
             explain(
                 "model",

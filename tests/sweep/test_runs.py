@@ -1,0 +1,200 @@
+"""Running, resuming and judging a sweep on a tiny real model."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import attrs
+import pytest
+
+from introspection_bench.errors import SilentInjectionError, StoreError, StoreMismatchError
+from introspection_bench.injection import Receipt
+from introspection_bench.sweep import Store, Sweep
+from introspection_bench.trials import CRITERIA
+
+SCRIPT = Path(__file__).parent / "run_tiny.py"
+
+
+def replies(results):
+    return {r.key.digest: (r.reply, r.receipt, r.seed) for r in results}
+
+
+@pytest.fixture(scope="module")
+def finished(grid, injector, tmp_path_factory):
+    sweep = Sweep(grid, injector, tmp_path_factory.mktemp("runs") / "finished")
+    sweep.run()
+    return sweep
+
+
+def test_a_run_records_exactly_the_planned_trials(finished):
+    assert [r.key.digest for r in finished.results()] == [t.key.digest for t in finished.planned]
+
+
+def test_the_same_spec_run_twice_gives_the_same_replies(finished, grid, injector, tmp_path):
+    again = Sweep(grid, injector, tmp_path / "again").run()
+    assert replies(again) == replies(finished.results())
+
+
+def test_a_finished_run_generates_nothing_when_it_is_run_again(finished):
+    seen = []
+    finished.run(seen.append)
+    assert seen == []
+
+
+def test_every_injected_trial_has_a_receipt_of_its_span_and_ratio(finished):
+    prompt = finished.planned[0].request.prompt
+    for record in finished.results():
+        if record.arm == "control":
+            assert record.receipt == Receipt.nothing()
+        else:
+            tokens = len(record.reply.token_ids)
+            assert record.receipt.prompt_positions == len(prompt.token_ids) - prompt.anchors["trial"]
+            assert record.receipt.generation_positions == tokens - 1
+            assert record.receipt.mean_ratio == pytest.approx(record.key.magnitude, rel=1e-4)
+
+
+def test_the_run_directory_can_be_made_again_from_the_store(finished, grid, injector):
+    directory = finished.directory
+    manifest = (directory / "manifest.json").read_bytes()
+    files = {p.name: p.read_bytes() for p in (directory / "vectors").iterdir()}
+    assert len(files) == len(grid.vectors)
+    shutil.rmtree(directory / "vectors")
+    (directory / "manifest.json").unlink()
+    Sweep(grid, injector, directory).run()
+    assert (directory / "manifest.json").read_bytes() == manifest
+    assert {p.name: p.read_bytes() for p in (directory / "vectors").iterdir()} == files
+    assert json.loads(manifest)["backend"] == "torch"
+
+
+def test_judging_gives_each_reply_one_verdict_and_generates_nothing(finished):
+    before = replies(finished.results())
+    first = finished.judge("rules")
+    assert (first.judged, first.kept) == (len(finished.planned), 0)
+    second = finished.judge("rules")
+    assert (second.judged, second.kept) == (0, len(finished.planned))
+    assert all(len(r.verdicts) == 1 for r in finished.results())
+    assert replies(finished.results()) == before
+
+
+def test_controls_are_judged_against_a_decoy_of_the_runs_own_concepts(finished):
+    finished.judge("rules")
+    asked = {r.verdicts[0].concept for r in finished.results() if r.arm == "control"}
+    assert asked <= {"Oceans", "Bread"}
+    assert {(r.concept, r.verdicts[0].concept) for r in finished.results() if r.arm == "injected"} == {
+        ("Oceans", "Oceans"),
+        ("Bread", "Bread"),
+    }
+    assert all(r.verdicts[0].blinded for r in finished.results())
+
+
+def test_a_directory_with_another_grid_is_an_error_and_stays_as_it_was(finished, grid, injector):
+    before = replies(finished.results())
+    other = Sweep(attrs.evolve(grid, magnitudes=[0.5, 3.0]), injector, finished.directory)
+    with pytest.raises(StoreMismatchError, match="magnitudes"):
+        other.run()
+    assert replies(finished.results()) == before
+
+
+def test_a_directory_of_another_model_is_an_error_that_names_both(finished, grid, injector, monkeypatch):
+    other = attrs.evolve(injector.model, name="other", fingerprint="f" * 64)
+    monkeypatch.setattr(injector, "_info", other)
+    with pytest.raises(StoreMismatchError, match=r"llama.*other"):
+        Sweep(grid, injector, finished.directory).run()
+
+
+def test_a_file_that_is_no_store_is_an_error(tmp_path):
+    (tmp_path / "store.sqlite").write_bytes(b"not a database" * 100)
+    with pytest.raises(StoreError, match="store"):
+        Store.open(tmp_path)
+    with pytest.raises(StoreError, match="run directory"):
+        Store.open(tmp_path / "nothing")
+
+
+def test_a_reply_without_proof_of_its_injection_is_not_recorded(grid, injector, tmp_path, monkeypatch):
+    honest = type(injector)._generate
+
+    def lying(self, requests):
+        for completion in honest(self, requests):
+            yield attrs.evolve(completion, receipt=Receipt.nothing())
+
+    monkeypatch.setattr(type(injector), "_generate", lying)
+    sweep = Sweep(grid, injector, tmp_path / "run")
+    with pytest.raises(SilentInjectionError, match="positions steered"):
+        sweep.run()
+    assert {r.arm for r in sweep.results()} <= {"control"}
+
+
+def test_the_runner_checks_receipts_even_of_an_injector_that_skips_the_ports_check(
+    grid, injector, tmp_path, monkeypatch
+):
+    def unchecked(self, requests):
+        for completion in self._generate(list(requests)):
+            yield attrs.evolve(completion, receipt=Receipt.nothing())
+
+    monkeypatch.setattr(type(injector), "generate", unchecked)
+    with pytest.raises(SilentInjectionError):
+        Sweep(grid, injector, tmp_path / "run").run()
+
+
+def test_an_interrupted_run_keeps_what_was_finished(grid, injector, tmp_path):
+    sweep = Sweep(grid, injector, tmp_path / "run")
+    seen = []
+
+    def stop_after_five(record):
+        seen.append(record.key.digest)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(stop_after_five)
+    assert [r.key.digest for r in sweep.results()] == seen
+    sweep.run()
+    assert len(sweep.results()) == len(sweep.planned)
+
+
+def start(tiny_folder: Path, directory: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(SCRIPT), str(tiny_folder), str(directory)]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+
+
+def recorded(directory: Path) -> int:
+    try:
+        with sqlite3.connect(f"file:{directory / 'store.sqlite'}?mode=ro", uri=True) as connection:
+            return int(connection.execute("SELECT count(*) FROM trials").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_at_several_points_ends_with_exactly_the_planned_trials(tiny_folder, tmp_path):
+    whole = tmp_path / "whole"
+    assert start(tiny_folder, whole).wait(120) == 0
+    directory = tmp_path / "killed"
+    for point in (1, 13, 30):
+        process = start(tiny_folder, directory)
+        deadline = time.monotonic() + 60
+        while recorded(directory) < point and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        assert point <= recorded(directory) < 50
+    assert start(tiny_folder, directory).wait(120) == 0
+    with Store.open(directory) as store, Store.open(whole) as other:
+        records = store.records()
+        assert [r.key.digest for r in records] == list(store.planned())
+        assert len({r.key.digest for r in records}) == 50
+        assert replies(records) == replies(other.records())
+
+
+def test_criteria_are_stored_as_the_judge_gave_them(finished):
+    finished.judge("rules")
+    records = finished.results()
+    assert {type(getattr(r.verdicts[0], c)) for r in records for c in CRITERIA} <= {bool, type(None)}
