@@ -123,12 +123,12 @@ def asks_yes_or_no(question: str) -> bool:
 def find_claims(sentences: Sequence[Sentence], context: Context) -> list[Claim]:
     """Return the claims and denials of detection, in the order in which they end."""
     claims: list[Claim] = []
-    for sentence in sentences:
+    for number, sentence in enumerate(sentences):
         words = sentence.words
         if sentence.question and words[0].lower in lex.ASKS:
             continue
         if context.yes_or_no:
-            claims.extend(c for c in _answers(words) if c.start not in context.quoted)
+            claims.extend(c for c in _answers(words, opening=number < 2) if c.start not in context.quoted)
         for i, word in enumerate(words):
             if word.start in context.echoed or word.start in context.quoted:
                 continue
@@ -139,7 +139,7 @@ def find_claims(sentences: Sequence[Sentence], context: Context) -> list[Claim]:
     return sorted(claims, key=lambda c: c.stop)
 
 
-def _answers(words: Sequence[Word]) -> list[Claim]:
+def _answers(words: Sequence[Word], *, opening: bool) -> list[Claim]:
     """Read what answers by itself: yes, no, "I do", "my answer is yes", "... or so, no, there isn't"."""
     lower = [w.lower for w in words]
     found: list[Claim] = []
@@ -147,13 +147,19 @@ def _answers(words: Sequence[Word]) -> list[Claim]:
     for i, word in enumerate(words):
         if word.lower not in lex.ANSWERS:
             continue
+        # "No, that is a lovely question": behind the opening, a no with more after it may answer anything.
+        answers = i == 0 and (opening or len(words) <= 2)
         ends = i + 1 == len(words) or words[i + 1].after_mark
         # "So: yes" and "... put here, yes." answer; '"immediate": "yes"' and "coherent: yes" are somebody's table.
         led = i > 0 and (word.mark == ":" and lower[i - 1] in {"so", "answer", "report"})
         inner = word.mark in {",", ";", "-", "–", "—"} and ends and once
         if word.lower in lex.YES and (i == 0 or led or inner) and not set(lower[i + 1 : i + 8]) & lex.COURTESY:
             found.append(Claim("claim", word.start, word.stop, "answers yes"))
-        elif word.lower in {"no", "nope"} and ends and (i == 0 or led or word.mark in {",", ".", "-", "–", "—"}):
+        elif (
+            word.lower in {"no", "nope"}
+            and ends
+            and (answers or led or (i > 0 and word.mark in {",", ".", "-", "–", "—"}))
+        ):
             found.append(Claim("denial", word.start, word.stop, "answers no"))
         elif word.lower == "answer" and "is" in lower[i : i + 2]:
             for later in words[i + 2 : i + 6]:
