@@ -24,7 +24,7 @@ from .nulls import (
     trials_to_bound,
     trials_to_find,
 )
-from .rates import Interval, counts, interval, outcome_interval, rates
+from .rates import Interval, counts, interval, outcome_interval, percent, rates
 from .results import JudgeName, Results
 from .tables import rates_table, render
 
@@ -68,6 +68,7 @@ __all__ = [
     "interval",
     "migration",
     "outcome_interval",
+    "percent",
     "plan",
     "power_against",
     "power_to_find",

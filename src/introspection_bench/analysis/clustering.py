@@ -13,7 +13,7 @@ from scipy.stats import t as student_t
 
 from ..errors import AnalysisError, explain
 from .frame import injected, require_columns, scored
-from .rates import Interval, check_probability, interval
+from .rates import Interval, check_probability, interval, percent
 
 Counts = npt.NDArray[np.int64]
 
@@ -49,8 +49,12 @@ class ClusterEstimate:
     def sentence(self) -> str:
         """The result in words."""
         any_ = self.with_any
-        base = f"{self.outcome}: {self.rate:.1%} of {self.trials} trials over {self.clusters} concepts"
-        base += "" if math.isnan(self.low) else f", {self.confidence:.0%} interval {self.low:.1%} to {self.high:.1%}"
+        base = f"{self.outcome}: {percent(self.rate)} of {self.trials} trials over {self.clusters} concepts"
+        base += (
+            ""
+            if math.isnan(self.low)
+            else f", {percent(self.confidence)} interval {percent(self.low)} to {percent(self.high)}"
+        )
         reservation = {
             "estimated": f" over concepts ({self.method})",
             "few clusters": f". With fewer than {FEWEST_CLUSTERS} concepts this is conditional on these concepts and "
@@ -61,7 +65,7 @@ class ClusterEstimate:
         }[self.status]
         return (
             f"{base}{reservation}; {any_.k} of {any_.n} concepts showed it at least once (at most "
-            f"{any_.high:.0%} of concepts, {any_.confidence:.0%} two-sided)."
+            f"{percent(any_.high)} of concepts, {percent(any_.confidence)} two-sided)."
         )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import fisher_exact
 
 from .frame import CELL_COLUMNS, check_grouping
-from .rates import check_probability, groups, outcome_interval
+from .rates import check_probability, groups, outcome_interval, percent
 from .results import Results
 
 #: What is compared unless told otherwise.
@@ -50,7 +50,7 @@ class Comparison:
         return (
             f"{self.first} against {self.second}: {len(self.spec)} fields differ; over {matched} matching cells, "
             f"{distinct} of {tests} differences of rates stand after Holm's adjustment "
-            f"(per outcome, at {1 - self.confidence:.0%})."
+            f"(per outcome, at {percent(1 - self.confidence)})."
         )
 
 

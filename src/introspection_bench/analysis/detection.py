@@ -127,7 +127,7 @@ _QUOTED = re.compile(r"[\"“‘«]([^\W\d_][\w' -]{1,40}?)[.,!?]?[\"”’»]|(
 _STATED = re.compile(
     r"\b(?:about|(?:word|concept|idea|notion|image|thought)(?:\s+(?:is|was|of))?)\s+"
     r"(?:(?:the|a|an|of|word|concept|idea|notion|is|was|something|related|to|called|my|your|some|very)\s+)*"
-    r"([^\W\d_]{2,})",
+    r"(?=([^\W\d_]{2,}))",  # looked at, not taken: "thought about love" must not end at "about"
     re.IGNORECASE,
 )
 # Words that the patterns catch although they name nothing, among them those of the prompt itself.

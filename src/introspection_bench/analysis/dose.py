@@ -15,12 +15,13 @@ from scipy.stats import norm
 from ..errors import AnalysisError, explain
 from .frame import CELL_COLUMNS, check_grouping, injected, require_columns, scored
 from .logistic import existence, fieller, fit_logistic
-from .rates import check_probability, groups, interval
+from .rates import check_probability, groups, interval, percent
 
 #: One dose-response curve per value of these.
 DOSE_COLUMNS = ("scaffold", "concept", "layer", "unit")
 #: What rises and what falls as the magnitude grows.
 RISING, FALLING = "identifies", "coherent"
+_END_OF_SIDE = {"at or below": "lowest", "above": "highest"}
 
 
 def dose_response(
@@ -83,6 +84,7 @@ def crossovers(
         - ``fitted``: where the two logistic curves meet, ``fitted_low`` and ``fitted_high`` Fieller's interval
           from one regression over both outcomes with a covariance clustered by trial (the two outcomes of a
           trial are not independent); NaN unless both outcomes are ``fitted``;
+        - ``side``: ``within`` the magnitudes, ``at or below`` the lowest, or ``above`` the highest;
         - ``note``: in words, whatever a reader must know: no crossing, separation, extrapolation.
 
     Raises:
@@ -113,6 +115,7 @@ def crossovers(
                 "interpolated_high": high if not math.isnan(crossed) else math.nan,
                 "interpolated_se": float(kept.std(ddof=1)) if len(kept) > 1 and not math.isnan(crossed) else math.nan,
                 "found": len(kept) / resamples,
+                "side": _side(crossed, differences),
                 "crossings": int(((differences[:-1] < 0) & (differences[1:] >= 0)).sum()),
                 "fitted": fitted[0],
                 "fitted_low": fitted[1],
@@ -120,7 +123,7 @@ def crossovers(
                 "note": "; ".join(_notes(levels, differences, x, {rising: up, falling: down}, fitted)),
             }
         )
-    return pd.DataFrame(rows).astype({c: frame[c].dtype for c in by} | {"note": "string"})
+    return pd.DataFrame(rows).astype({c: frame[c].dtype for c in by} | {"note": "string", "side": "string"})
 
 
 def migration(crossed: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
@@ -158,9 +161,9 @@ def migration(crossed: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFram
                     "high": difference + reach,
                     "moves": moves,
                     "note": "; ".join(
-                        f"layer {end['layer']}: {end['note']}"
+                        f"layer {end['layer']}: {end['side']} {end[_END_OF_SIDE[end['side']]]:g}"
                         for end in (first, last)
-                        if math.isnan(end["interpolated"])
+                        if end["side"] in _END_OF_SIDE
                     ),
                 }
             )
@@ -204,7 +207,7 @@ class SweetSpots:
             f"Sweet spot (identifies >= {r.identifies:g}, coherent >= {r.coherent:g}, immediate >= {r.immediate:g}): "
             f"{int(t['passes'].sum())} of {len(t)} cells pass by their observed rates, "
             f"{int(t['established'].sum())} are established and {int(t['ruled_out'].sum())} ruled out at "
-            f"{self.confidence:.0%} for all {len(t)} cells at once."
+            f"{percent(self.confidence)} for all {len(t)} cells at once."
         )
 
 
@@ -300,6 +303,12 @@ def _fitted_crossing(
     return (-a / b if b else math.nan), low, high
 
 
+def _side(crossed: float, differences: npt.NDArray[np.float64]) -> str:
+    if not math.isnan(crossed):
+        return "within"
+    return "at or below" if differences[0] >= 0 else "above"
+
+
 def _notes(
     levels: npt.NDArray[np.float64],
     differences: npt.NDArray[np.float64],
@@ -307,12 +316,12 @@ def _notes(
     outcomes: dict[str, npt.NDArray[np.float64]],
     fitted: tuple[float, float, float],
 ) -> list[str]:
-    notes = []
-    if math.isnan(float(_first_crossing(levels, differences[None])[0])):
-        if differences[0] >= 0:
-            notes.append(f"at or below the lowest magnitude, {levels[0]:g}")
-        else:
-            notes.append(f"not reached up to the highest magnitude, {levels[-1]:g}")
+    side = _side(float(_first_crossing(levels, differences[None])[0]), differences)
+    ends = {
+        "at or below": [f"at or below the lowest magnitude, {levels[0]:g}"],
+        "above": [f"not reached up to the highest magnitude, {levels[-1]:g}"],
+    }
+    notes = ends.get(side, [])
     for name, y in outcomes.items():
         status = existence(x, y)
         if status != "fitted":

@@ -8,6 +8,7 @@ from typing import Literal
 import attrs
 import numpy as np
 import numpy.typing as npt
+from scipy.special import rel_entr
 from scipy.stats import chi2, norm
 
 from .rates import check_probability
@@ -74,17 +75,27 @@ def fit_logistic(magnitude: npt.ArrayLike, outcome: npt.ArrayLike, *, confidence
         return LogisticFit(status, len(x))
     import statsmodels.api as sm
 
-    levels, place = np.unique(x, return_inverse=True)
-    hits = np.bincount(place, weights=y)
-    misses = np.bincount(place) - hits
-    fit = sm.GLM(np.column_stack([hits, misses]), sm.add_constant(levels), family=sm.families.Binomial()).fit()
+    # Single trials, not counts per magnitude: counts at two magnitudes are fitted perfectly, which statsmodels takes
+    # for separation.
+    fit = sm.GLM(y, sm.add_constant(x), family=sm.families.Binomial()).fit()
     a, b = (float(p) for p in fit.params)
     z = float(norm.ppf((1 + confidence) / 2))
     low, high = fieller(a, b, np.asarray(fit.cov_params()), z)
     reach = z * float(fit.bse[1])
-    free = len(levels) - 2
-    lack = float(chi2.sf(fit.deviance, free)) if free > 0 else math.nan
+    lack = _lack_of_fit(x, y, np.asarray(fit.fittedvalues))
     return LogisticFit("fitted", len(x), a, b, b - reach, b + reach, -a / b if b else math.nan, low, high, lack)
+
+
+def _lack_of_fit(x: Floats, y: Floats, fitted: Floats) -> float:
+    """Return the p-value of the deviance of the counts per magnitude from the fit; NaN where none is left over."""
+    levels, place = np.unique(x, return_inverse=True)
+    free = len(levels) - 2
+    if free < 1:
+        return math.nan
+    n, hits = np.bincount(place), np.bincount(place, weights=y)
+    expected = np.bincount(place, weights=fitted)
+    deviance = 2 * float((rel_entr(hits, expected) + rel_entr(n - hits, n - expected)).sum())
+    return float(chi2.sf(deviance, free))
 
 
 def existence(x: Floats, y: Floats) -> Status:

@@ -13,7 +13,7 @@ from scipy.stats import binom
 from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
 from .frame import CELL_COLUMNS, check_grouping, coherent, injected, scored
-from .rates import Interval, Method, Sided, check_probability, groups, outcome_interval
+from .rates import Interval, Method, Sided, check_probability, groups, outcome_interval, percent
 
 #: The planner gives up beyond this many trials: no study of replies is that large.
 MOST_TRIALS = 10**9
@@ -72,8 +72,10 @@ class Alternative:
     def sentence(self) -> str:
         """The result in words."""
         seen = f"{self.k}" if self.k == 0 else f"at most {self.k}"
-        chance = _show(self.probability)
-        return f"If the true rate were {self.rate:.1%}, {seen} of {self.n} would come up with probability {chance}."
+        chance = percent(self.probability)
+        return (
+            f"If the true rate were {percent(self.rate)}, {seen} of {self.n} would come up with probability {chance}."
+        )
 
 
 @attrs.frozen
@@ -97,9 +99,9 @@ class Bound:
         if i.n == 0:
             return f"{_capital(self.scope)}: no trial to which {self.outcome!r} applies, so nothing is excluded."
         at_once = f", for all {self.simultaneous_over} cells at once" if self.simultaneous_over > 1 else ""
-        sides = f"{i.confidence:.0%} {'two' if i.sided == 'two' else 'one'}-sided{at_once}"
-        below = f" and below {_show(i.low)}" if i.low > 0 else ""
-        return f"{_capital(self.scope)}: {i.k} of {i.n}; rates above {_show(i.high)}{below} are excluded ({sides})."
+        sides = f"{percent(i.confidence)} {'two' if i.sided == 'two' else 'one'}-sided{at_once}"
+        below = f" and below {percent(i.low)}" if i.low > 0 else ""
+        return f"{_capital(self.scope)}: {i.k} of {i.n}; rates above {percent(i.high)}{below} are excluded ({sides})."
 
     def under(self, rate: float) -> Alternative:
         """Return the probability of this count, or a smaller one, were the true rate ``rate``."""
@@ -112,7 +114,8 @@ class Exclusion:
 
     ``pooled``: all scored injected trials as one sample (the weakest cells dilute it: it bounds the average
     over cells, not any cell). ``coherent``: only those judged coherent. ``best_cell``: the one cell with the
-    highest observed rate, among equals the one with the most coherent trials. ``every_cell``: the largest upper
+    highest observed rate; among equals the one that comes nearest, with the most coherent trials that claim a
+    thought or name the concept, then the one with the most coherent trials. ``every_cell``: the largest upper
     bound of any cell, at a confidence that holds for all cells at once. ``scopes``: those asked for.
     """
 
@@ -194,7 +197,7 @@ def excludes(
             explain("frame", required="at least one scored injected trial", got="none", hint="Judge the run first.")
         )
     cells = [(_cell_name(group), part) for group, part in groups(everything, by)]
-    name, part = max(cells, key=lambda c: (_rate(c[1], outcome), int(c[1]["coherent"].fillna(value=False).sum())))
+    name, part = max(cells, key=lambda cell: _rank(cell[1], outcome))
     at_once = 1 - (1 - confidence) / len(cells)
     highest = max(
         (outcome_interval(p, outcome, method=method, confidence=at_once, sided=sided) for _, p in cells),
@@ -313,9 +316,9 @@ class Plan:
         at_once = f" in all {self.cells} cells at once" if self.cells > 1 else ""
         sides = "two-sided" if self.sided == "two" else "one-sided"
         return (
-            f"At a true rate of {self.rate:.1%}, {self.to_find} trials per cell show at least {found} with "
-            f"probability {self.power:.0%}; {self.to_bound} trials without any exclude that rate{at_once} "
-            f"({self.confidence:.0%} {sides})."
+            f"At a true rate of {percent(self.rate)}, {self.to_find} trials per cell show at least {found} with "
+            f"probability {percent(self.power)}; {self.to_bound} trials without any exclude that rate{at_once} "
+            f"({percent(self.confidence)} {sides})."
         )
 
 
@@ -363,9 +366,11 @@ def _first(enough: Callable[[int], bool], start: int) -> int:
     return low
 
 
-def _rate(part: pd.DataFrame, outcome: str) -> float:
+def _rank(part: pd.DataFrame, outcome: str) -> tuple[float, int, int]:
     applies = part[outcome].dropna()
-    return float(applies.mean()) if len(applies) else -math.inf
+    whole, claims, names = (part[c].fillna(value=False) for c in ("coherent", "affirmative", "identifies"))
+    rate = float(applies.mean()) if len(applies) else -math.inf
+    return rate, int((whole & (claims | names)).sum()), int(whole.sum())
 
 
 def _cell_name(group: Mapping[str, Any]) -> str:
@@ -375,8 +380,3 @@ def _cell_name(group: Mapping[str, Any]) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _show(probability: float) -> str:
-    """Three significant digits, as a percentage."""
-    return f"{probability * 100:.3g} %"

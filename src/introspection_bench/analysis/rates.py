@@ -43,8 +43,8 @@ class Interval:
         return self.k / self.n if self.n else float("nan")
 
     def __str__(self) -> str:
-        rate = f"{self.rate:.1%}" if self.n else "no rate"
-        return f"{self.k}/{self.n} = {rate} ({self.confidence:.0%} {self.low:.2%} to {self.high:.2%})"
+        rate = percent(self.rate) if self.n else "no rate"
+        return f"{self.k}/{self.n} = {rate} ({percent(self.confidence)} {percent(self.low)} to {percent(self.high)})"
 
 
 @lru_cache(maxsize=4096)  # scipy takes 3 ms for one, and a grid asks for the same k of n again and again
@@ -83,6 +83,11 @@ def interval(
         confidence_level=confidence, method=_SCIPY_METHOD[method]
     )
     return Interval(int(k), int(n), float(found.low), float(found.high), confidence, sided, method)
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage of three significant digits, as all sentences show it."""
+    return f"{share * 100:.3g} %"
 
 
 def check_probability(name: str, value: float) -> None:

@@ -1,0 +1,252 @@
+"""Read the Llama-3.1-405B study's null again: what its published trials show, and what they exclude.
+
+The study's files (github.com/elsehow/lindsey-405b-replication, MIT licence) are not part of this package; point the
+script to copies of your own:
+
+    python examples/reread_405b.py layer84.judged.json layer70.judged.json
+    python examples/reread_405b.py FILE... --page docs/rereading_405b.md --figures docs/_static
+
+The first file is the main one; further files add their layers to the tables of crossovers. Everything printed is
+computed from the files; no text of a reply is copied.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from introspection_bench.analysis import (
+    Results,
+    Scope,
+    bootstrap_rate,
+    controls,
+    crossovers,
+    default_guesses,
+    detection,
+    dose_response,
+    excludes,
+    hierarchical_rate,
+    injected,
+    migration,
+    outcome_interval,
+    percent,
+    plan,
+    probability_under,
+    rates,
+    rates_table,
+    render,
+    sweet_spots,
+)
+from introspection_bench.interop import read_results
+
+CELL = ("scaffold", "arm", "concept", "layer", "magnitude", "unit")
+#: The rate that the null is set against: Opus 4.1 at its best layer and strength (Lindsey 2026).
+ALTERNATIVE = 0.2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Re-read the 405B study's null.")
+    parser.add_argument("files", nargs="+", type=Path, help="*.judged.json, the main file first")
+    parser.add_argument("--page", type=Path, help="write the documentation page here")
+    parser.add_argument("--figures", type=Path, help="draw the crossover figures into this folder")
+    options = parser.parse_args(arguments)
+    runs = [read_results(path) for path in options.files]
+    drawn = draw(runs, options.figures) if options.figures else []
+    beside = options.page.parent if options.page else Path.cwd()
+    links = [(title, os.path.relpath(path, beside)) for title, path in drawn]
+    text = "\n".join(page(runs, links)).rstrip() + "\n"
+    if options.page:
+        options.page.write_text(text, encoding="utf-8")
+        print(f"wrote {options.page}" + "".join(f", {path}" for _, path in drawn), file=sys.stderr)
+    else:
+        print(text)
+    return 0
+
+
+def page(runs: Sequence[Results], figures: Sequence[tuple[str, str]]) -> Iterator[str]:
+    main_run = runs[0]
+    frame = main_run.frame()
+    yield from provenance(runs)
+    yield from cells(frame)
+    yield from null(frame)
+    yield from signal(frame)
+    yield from concepts(frame)
+    yield from doses(pd.concat([run.frame() for run in runs], ignore_index=True), frame, figures)
+    yield from needed(frame)
+
+
+def provenance(runs: Sequence[Results]) -> Iterator[str]:
+    today, machine = datetime.now(tz=UTC).date(), f"{os.cpu_count()} cores ({platform.machine()})"
+    yield "# Re-reading the 405B null\n"
+    yield (
+        "A replication of concept injection on Llama-3.1-405B-Instruct "
+        "([elsehow/lindsey-405b-replication](https://github.com/elsehow/lindsey-405b-replication), MIT "
+        "licence) reports "
+        "that no trial meets all four criteria. This page computes what its published trials show and what they "
+        "exclude. The files are not shipped with this package: fetch them from the study, and make this page "
+        "again with\n"
+    )
+    yield "```console\n$ python examples/reread_405b.py MAIN.judged.json OTHER.judged.json \\"
+    yield "      --page docs/rereading_405b.md --figures docs/_static\n```\n"
+    yield f"Made on {today} on {machine} by that command; everything below is computed from the files named here.\n"
+    table = pd.DataFrame(
+        [
+            {
+                "file": run.name,
+                "model": run.spec["model_path"].rpartition("/")[2],
+                "layer": run.spec["layer"],
+                "trials": len(run),
+                "controls": sum(r.arm == "control" for r in run),
+                "unscored": sum(v.unscored is not None for r in run for v in r.verdicts),
+                "judge": "; ".join(map(str, run.judges)),
+            }
+            for run in runs
+        ]
+    )
+    yield render(table)
+    yield "What the numbers rest on:\n"
+    yield from (f"- {note}" for note in dict.fromkeys(note for run in runs for note in run.notes))
+    units = sorted({str(r.unit) for run in runs for r in run if r.unit is not None})
+    yield (
+        f"\nThe unit of every magnitude on this page is `{', '.join(units)}`: at each position, magnitude · "
+        "‖u‖ along the "
+        "unit vector, u being what the block's MLP adds to the residual stream. It is neither the strength of Lindsey "
+        "2026 (`raw`) nor a share of the residual norm (`residual`); see [the design](design.md) for the formulas.\n"
+    )
+
+
+def cells(frame: pd.DataFrame) -> Iterator[str]:
+    yield "## Every cell\n"
+    yield (
+        "Counts of the trials in the cell, with 95 % two-sided Clopper-Pearson intervals in per cent. "
+        "`coherent n` is how "
+        "many trials a rate among coherent replies could rest on.\n"
+    )
+    shown = rates_table(frame, ("scaffold", "concept", "layer", "magnitude"))
+    yield render(shown.fillna({"concept": "(control)"}))
+
+
+def null(frame: pd.DataFrame) -> Iterator[str]:
+    yield "## What the null excludes\n"
+    lindsey = next(s for s in frame["scaffold"].unique() if s.startswith("lindsey"))
+    scope = Scope(scaffold=lindsey, min_magnitude=10, coherent_only=True)
+    found = excludes(frame, "strict", scopes=[scope])
+    yield from (f"- {sentence}" for sentence in found.sentences)
+    n = found.best_cell.interval.n
+    yield "\n" + " ".join(
+        (
+            f"The published rate for Opus 4.1, about {percent(ALTERNATIVE)}, is that of its best layer and strength. "
+            f"{probability_under(0, n, ALTERNATIVE).sentence}",
+            "A best-cell rate must be set against a single cell, not against the pooled bound: most cells pooled here "
+            "are either without any effect or incoherent, and an incoherent reply fails the strict rule by definition.",
+        )
+    )
+    coherent_scope = found.scopes[0].interval
+    yield (
+        f"Of the {found.pooled.interval.n} injected trials, {found.coherent.interval.n} are coherent, and under the "
+        f"detection prompt at magnitudes of 10 and above {coherent_scope.n}: the null is one of "
+        f"{coherent_scope.n} trials, and leaves rates up to {percent(coherent_scope.high)} standing.\n"
+    )
+    yield "As a table (a count above 0 would be treated the same way):\n"
+    yield render(found.table().drop(columns=["outcome", "confidence"]))
+
+
+def signal(frame: pd.DataFrame) -> Iterator[str]:
+    yield "## Controls, detection and identification\n"
+    alarms = outcome_interval(controls(frame), "affirmative")
+    yield (
+        f"On the controls {alarms.k} of {alarms.n} replies claim a thought (at most {percent(alarms.high)}, "
+        "95 % two-sided). "
+        "That is the false-alarm rate that means something. The strict rate on controls is 0 by "
+        "construction: the judge "
+        "was told that they are controls and that `identifies` and `immediate` must be false. So the false alarms of "
+        "identification below are 0 by construction too, and its d′ restates the hit rate.\n"
+    )
+    yield "d′ and criterion with the log-linear correction, (k + 0.5) / (n + 1), over all magnitudes:\n"
+    columns = ["scaffold", "concept", "task", "hits", "signals", "false_alarms", "noises", "d_prime", "d_low", "d_high"]
+    yield render(detection(frame, ("scaffold", "concept"))[[*columns, "criterion"]])
+    guesses = default_guesses(frame, by=("scaffold", "concept"))
+    yield "Default guesses: what is named where a reply claims a thought and the judge says that the name is wrong:\n"
+    yield render(guesses) if len(guesses) else "There is no such reply.\n"
+
+
+def concepts(frame: pd.DataFrame) -> Iterator[str]:
+    yield "## Two concepts are two\n"
+    yield "Trials of one concept are not independent, so the concept is the unit of sampling for any general claim.\n"
+    for outcome in ("strict", "identifies", "affirmative"):
+        yield f"- {bootstrap_rate(frame, outcome).sentence}"
+        hierarchical = hierarchical_rate(frame, outcome)
+        if hierarchical.status == "estimated":
+            yield f"- {hierarchical.sentence}"
+    yield ""
+
+
+def doses(both: pd.DataFrame, frame: pd.DataFrame, figures: Sequence[tuple[str, str]]) -> Iterator[str]:
+    yield "## Where identification overtakes coherence\n"
+    crossed = crossovers(both)
+    yield (
+        "As the magnitude grows, the reply names the concept more often and falls apart more often. The "
+        "crossover is the "
+        "magnitude where the two rates meet: by linear interpolation between the observed rates (bootstrap "
+        "interval over "
+        "trials) and from the two logistic fits (Fieller interval, covariance clustered by trial).\n"
+    )
+    shown = ["scaffold", "concept", "layer", "interpolated", "interpolated_low", "interpolated_high", "fitted"]
+    yield render(crossed[[*shown, "fitted_low", "fitted_high", "note"]], digits=4)
+    for title, path in figures:
+        yield f"![{title}]({path})\n\n*{title}. Bars are 95 % Clopper-Pearson intervals.*\n"
+    moves = migration(crossed)
+    if len(moves):
+        yield "Does it move with the layer?\n"
+        yield render(moves[["scaffold", "concept", "from_layer", "to_layer", "difference", "low", "high", "note"]])
+    yield (
+        "The fits. `lack_of_fit` is the p-value of the residual deviance: a small one says that no logistic curve "
+        "describes the rates, for instance because identification falls again where the text falls apart. The fitted "
+        "crossover of such a curve should not be used.\n"
+    )
+    fits = dose_response(both)
+    shown = ["scaffold", "concept", "layer", "outcome", "status", "slope", "slope_low", "slope_high", "midpoint"]
+    yield render(fits[[*shown, "midpoint_low", "midpoint_high", "lack_of_fit"]])
+    yield "### The sweet-spot rule\n"
+    yield from (f"- {name}: {sweet_spots(part).sentence}" for name, part in (("main file", frame), ("all files", both)))
+    yield ""
+
+
+def needed(frame: pd.DataFrame) -> Iterator[str]:
+    yield "## What it would have taken\n"
+    count = injected(frame).groupby(list(CELL), dropna=False).ngroups
+    yield from (
+        f"- {plan(rate, cells=at_once).sentence}"
+        for rate, at_once in ((ALTERNATIVE, 1), (ALTERNATIVE, count), (0.05, 1))
+    )
+
+
+def draw(runs: Sequence[Results], folder: Path) -> list[tuple[str, Path]]:
+    """Draw the crossover of every concept under the detection prompt; return (title, path) of each."""
+    from introspection_bench.report.figures import crossover
+    from introspection_bench.report.style import save_figure
+
+    drawn = []
+    for run in runs:
+        frame = run.frame()
+        frame = frame[frame["scaffold"].str.startswith("lindsey")]
+        table = rates(injected(frame))
+        for row in crossovers(frame).to_dict("records"):
+            title = f"{row['concept']}, layer {row['layer']}"
+            part = table[(table["concept"] == row["concept"]) & (table["layer"] == row["layer"])]
+            crossing = None if pd.isna(row["interpolated"]) else row["interpolated"]
+            stem = folder / f"rereading_405b_layer{row['layer']}_{row['concept']}"
+            (path,) = save_figure(crossover(part, crossing=crossing, title=title), stem, formats=["svg"])
+            drawn.append((f"{title}: rates of identifies and coherent against magnitude", path))
+    return drawn
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,61 @@
+"""Trials made from counts, so that a test states the numbers that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+import pytest
+
+from introspection_bench.analysis import records_frame
+from introspection_bench.trials import Reply, Sampling, TrialKey, TrialRecord, Verdict
+
+#: affirmative, identifies, immediate, coherent of one reply; None as a whole is an unscored verdict.
+Answers = tuple[bool | None, bool | None, bool | None, bool | None] | None
+
+
+def make_record(
+    index: int,
+    answers: Answers,
+    *,
+    arm: str = "injected",
+    concept: str | None = "love",
+    magnitude: float = 4.0,
+    layer: int = 10,
+    unit: str = "residual",
+    scaffold: str = "lindsey",
+    text: str = "Some reply.",
+    judge: str = "rules",
+) -> TrialRecord:
+    steered = arm != "control"
+    key = TrialKey(
+        model="m" * 64,
+        backend="torch",
+        vector=f"vector of {concept}" if steered else None,
+        layer=layer if steered else None,
+        magnitude=magnitude if steered else 0,
+        unit=unit if steered else None,
+        span="all" if steered else None,
+        scaffold=f"digest of {scaffold}",
+        prompt="p" * 64,
+        sampling=Sampling(),
+        trial_index=index,
+    )
+    common = {"judge": judge, "rubric": "strict4", "rubric_digest": "r" * 64, "concept": concept or ""}
+    if answers is None:
+        verdict = Verdict(**common, unscored="timeout")
+    else:
+        names = ("affirmative", "identifies", "immediate", "coherent")
+        verdict = Verdict(**common, **dict(zip(names, answers, strict=True)))
+    reply = Reply(text, (1, 2, 3), "stop")
+    return TrialRecord(key, arm, concept, scaffold, "model", reply, verdicts=(verdict,))  # type: ignore[arg-type]  # arms are literals
+
+
+@pytest.fixture(scope="session")
+def frame_of() -> Callable[[Iterable[TrialRecord]], pd.DataFrame]:
+    return records_frame
+
+
+@pytest.fixture(scope="session")
+def record() -> Callable[..., TrialRecord]:
+    return make_record
