@@ -105,8 +105,8 @@ def _quiet_libraries() -> None:
     # Progress bars of weight loading would tear our own display.
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped in transformers
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # untyped in transformers
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
 
 def status(run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]) -> None:

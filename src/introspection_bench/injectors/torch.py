@@ -237,7 +237,7 @@ class TorchInjector(Injector):
 
         own = self._model.generation_config
         stop = sorted(self._stop_ids)
-        self._model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # untyped in transformers
+        self._model.generation_config = GenerationConfig(
             eos_token_id=stop or None, pad_token_id=stop[0] if stop else 0, bos_token_id=own.bos_token_id
         )
         try:
