@@ -265,7 +265,7 @@ def restores_its_state_after_an_exception(subject: Subject) -> str:
 def additions_are_additive_and_antisymmetric(subject: Subject) -> str:
     """At layer L: -m undoes m, magnitudes add up, and so do raw vectors (for drawn magnitudes, units and spans)."""
     try:
-        from hypothesis import HealthCheck, given, settings
+        from hypothesis import HealthCheck, Phase, given, settings
         from hypothesis import strategies as st
     except ImportError:
         raise CheckSkipped("needs Hypothesis: pip install 'introspection-bench[dev]'") from None
@@ -284,7 +284,12 @@ def additions_are_additive_and_antisymmetric(subject: Subject) -> str:
         require(worst <= 2 * subject.error, f"{what}: off by {worst:.3g} of the residual")
 
     @settings(
-        max_examples=6, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+        max_examples=6,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],  # shrinking would run a large model hundreds of times
     )
     @given(
         m=st.floats(0.0625, 1.0),
@@ -476,7 +481,9 @@ def every_field_of_the_injection_arrives(subject: Subject) -> str:
     for name, injection in variants.items():
         _, h, added = subject.steered(subject.prompt, injection)
         subject.check_addition(subject.prompt, injection, h, added, f"changed: {name}")
-        lengths[name] = np.linalg.norm(added[: len(subject.prompt.token_ids)], axis=1)[subject.prompt.anchors["first"] :]
+        lengths[name] = np.linalg.norm(added[: len(subject.prompt.token_ids)], axis=1)[
+            subject.prompt.anchors["first"] :
+        ]
     # The port does not show ‖u‖; but the unit is proportional to m, and is none of the others.
     _, _, added = subject.steered(subject.prompt, attrs.evolve(base, unit=Unit.UPDATE, magnitude=1.0))
     twice = np.linalg.norm(added[: len(subject.prompt.token_ids)], axis=1)[subject.prompt.anchors["first"] :]
@@ -504,14 +511,10 @@ def agrees_with_the_reference(subject: Subject) -> str:
         for span in (Span.all(), Span.from_anchor("last")):
             injection = subject.injection(span, unit=unit)
             layers = [injection.layer, last]
-            mine, theirs = (
-                s.run(s.request(subject.prompt, injection, layers=layers))[0] for s in (subject, reference)
-            )
+            mine, theirs = (s.run(s.request(subject.prompt, injection, layers=layers))[0] for s in (subject, reference))
             what = f"unit {unit}, span {span}: against {subject.reference.name}"
             ratios = (mine.receipt.mean_ratio, theirs.receipt.mean_ratio)
-            require(
-                abs(ratios[0] - ratios[1]) <= 4 * subject.error * max(1.0, ratios[1]), f"{what}: receipts {ratios}"
-            )
+            require(abs(ratios[0] - ratios[1]) <= 4 * subject.error * max(1.0, ratios[1]), f"{what}: receipts {ratios}")
             if model.dtype == other.dtype == "float32":
                 require(mine.reply.token_ids == theirs.reply.token_ids, f"{what}: another greedy reply")
             n = len(subject.prompt.token_ids)
@@ -542,7 +545,9 @@ def seeds_decide_replies(subject: Subject) -> str:
             require(not wrong, f"the same seed {what} gave another reply for requests {wrong}")
         else:
             firsts = sum(a.token_ids[0] == b.token_ids[0] for a, b in zip(replies, alone, strict=True))
-            require(2 * firsts >= len(alone), f"the same seed {what} began {len(alone) - firsts} of 6 replies otherwise")
+            require(
+                2 * firsts >= len(alone), f"the same seed {what} began {len(alone) - firsts} of 6 replies otherwise"
+            )
     many = [subject.request(subject.prompt, None, temperature=1.5, seed=seed) for seed in range(6)]
     require(len({c.reply.token_ids for c in subject.run(*many)}) > 1, "six seeds at temperature 1.5 gave one reply")
     greedy = [attrs.evolve(r, sampling=attrs.evolve(r.sampling, temperature=0.0)) for r in many]

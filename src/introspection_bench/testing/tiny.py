@@ -16,7 +16,21 @@ from ..errors import UnknownNameError, explain
 #: Special tokens, in the order of their ids.
 _SPECIAL = ("<pad>", "<s>", "<end>", "<system>", "<user>", "<assistant>")
 #: Words that become single tokens, so that prompts are short and anchors fall on tokens of several characters.
-_WORDS = ("\n\n", "Trial", " thought", " injected", " the", " you", " about", "Ok", " pattern", " of", " an", " in", " to")
+_WORDS = (
+    "\n\n",
+    "Trial",
+    " thought",
+    " injected",
+    " the",
+    " you",
+    " about",
+    "Ok",
+    " pattern",
+    " of",
+    " an",
+    " in",
+    " to",
+)
 _CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ '<' + message['role'] + '>' + message['content'] + '<end>' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"
