@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..trials import CRITERIA
 from . import console
 
 if TYPE_CHECKING:
@@ -33,12 +34,17 @@ def write_outputs(run: Path) -> Path:
     return written
 
 
-def print_rates(found: Results, judge: str | None = None, rubric: str | None = None) -> None:
-    """Print counts per cell."""
-    from ..analysis import CELL_COLUMNS, rates
+def print_rates(found: Results) -> None:
+    """Print the table of cells; nothing is judged, nothing is printed."""
+    from ..analysis import CELL_COLUMNS
+    from .analysing import rates_table
 
-    frame = rates(found.frame(judge, rubric), by=list(CELL_COLUMNS))
-    console.out.print(frame.to_string())
+    if not found.judges:
+        return
+    first = found.judges[0]
+    columns = [*CELL_COLUMNS, "n_scored", *CRITERIA, "strict"]
+    shown = rates_table(found.frame(first.judge, first.rubric), by=list(CELL_COLUMNS))[columns]
+    console.table(f"Verdicts of {first}", columns, shown.itertuples(index=False))
 
 
 def report(
