@@ -118,10 +118,14 @@ def choose_judge(results: Results, judge: str | None = None, rubric: str | None 
 
 
 def verdict_frame(records: Iterable[TrialRecord], judge: JudgeName | None) -> pd.DataFrame:
-    """Return one row per trial with the verdict of exactly this judge, rubric, judge model and blinding."""
+    """Return one row per trial with the verdict of exactly this judge, rubric, judge model and blinding.
+
+    A lone surrogate in a reply (a result file may hold one) becomes a question mark: frames hold valid text only.
+    """
     kept = [
         attrs.evolve(
             record,
+            reply=attrs.evolve(record.reply, text=record.reply.text.encode("utf-8", "replace").decode()),
             verdicts=[v for v in record.verdicts if JudgeName(v.judge, v.rubric, v.judge_model, v.blinded) == judge],
         )
         for record in records

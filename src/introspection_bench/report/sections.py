@@ -51,7 +51,7 @@ def null_section(frame: pd.DataFrame) -> Section | None:
             "trials."
         )
     sentences.append(plan(PUBLISHED_RATE).sentence)
-    sentences.append(f"Trials of one concept are not independent. {bootstrap_rate(frame, 'strict').sentence}")
+    sentences += clustered(frame, ("strict",))
     rows = [
         (
             b.scope,
@@ -75,13 +75,11 @@ def null_section(frame: pd.DataFrame) -> Section | None:
     )
 
 
-def clustered(frame: pd.DataFrame) -> list[str]:
-    """Return the pooled rates with intervals that take the concept, not the trial, as the unit."""
-    used = scored(injected(frame))
-    outcomes = [o for o in ("affirmative", "identifies") if used[o].notna().any()]
-    return ["Trials of one concept are not independent. Taking concepts as the unit of sampling:"] * bool(outcomes) + [
-        bootstrap_rate(frame, outcome).sentence for outcome in outcomes
-    ]
+def clustered(frame: pd.DataFrame, outcomes: Sequence[str] = ("affirmative", "identifies")) -> list[str]:
+    """Return pooled rates with intervals that take the concept, not the trial, as the unit of sampling."""
+    used = scored(injected(frame)).dropna(subset=["concept"])
+    said = [bootstrap_rate(frame, outcome).sentence for outcome in outcomes if used[outcome].notna().any()]
+    return [f"Trials of one concept are not independent. With concepts as the unit of sampling: {s}" for s in said]
 
 
 def control_section(frame: pd.DataFrame) -> Section:

@@ -104,7 +104,6 @@ def _order(record: TrialRecord) -> tuple[Any, ...]:
         key.unit or "",
         key.magnitude,
         key.trial_index,
-        key.digest,
     )
 
 
@@ -121,6 +120,9 @@ def _verdict(verdict: Verdict, reply: str, judges: _Pool) -> list[Any]:
 
 
 def _utf16_offsets(text: str, offsets: Iterable[int]) -> dict[int, int]:
+    offsets = set(offsets)
+    if not offsets or text.isascii():
+        return {o: o for o in offsets}
     wide = [i for i, character in enumerate(text) if ord(character) > 0xFFFF]
     return {o: o + bisect_left(wide, o) for o in offsets}
 
