@@ -157,9 +157,12 @@ def affirmed(claims: Sequence[Claim], *, coherent: bool, undecided: bool) -> tup
     """Return whether the reply affirms, and the statement that decided.
 
     A coherent reply stands by its last word: a claim that a denial takes back is none. In a reply that collapses the
-    first statement decides, since a "detect" that turns up among the debris afterwards states and retracts nothing.
-    Where the reply says that it can't tell (``undecided``), statements under a might or a perhaps claim nothing.
+    first statement decides, since a "detect" that turns up among the debris afterwards states and retracts nothing;
+    and a yes counts there only if it stands alone or goes on as a statement. Where the reply says that it can't tell
+    (``undecided``), statements under a might or a perhaps claim nothing.
     """
+    if not coherent:
+        claims = [c for c in claims if not c.bare]
     if undecided:
         claims = [c for c in claims if not c.hedged]
     if not claims:

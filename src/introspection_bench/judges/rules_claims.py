@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import Literal
 
 import attrs
@@ -28,7 +29,8 @@ _QUOTE_OR_BREAK = re.compile('["“”\\n]')
 class Claim:
     """One statement about detection: characters ``start`` to ``stop``, and the words that made it one.
 
-    ``hedged`` says that it stands under a might, may or perhaps.
+    ``hedged`` says that it stands under a might, may or perhaps; ``bare`` that it is a yes which runs on into
+    something other than a statement of its own.
     """
 
     kind: Kind
@@ -36,6 +38,7 @@ class Claim:
     stop: int
     why: str
     hedged: bool = False
+    bare: bool = False
 
 
 @attrs.frozen
@@ -154,7 +157,9 @@ def _answers(words: Sequence[Word], *, opening: bool) -> list[Claim]:
         led = i > 0 and (word.mark == ":" and lower[i - 1] in {"so", "answer", "report"})
         inner = word.mark in {",", ";", "-", "–", "—"} and ends and once
         if word.lower in lex.YES and (i == 0 or led or inner) and not set(lower[i + 1 : i + 8]) & lex.COURTESY:
-            found.append(Claim("claim", word.start, word.stop, "answers yes"))
+            says = lower[i + 1 : i + 3]
+            bare = (bool(says) and not ends) or (says[:1] == ["i"] and not set(says[1:]) <= lex.SAYS)
+            found.append(Claim("claim", word.start, word.stop, "answers yes", bare=bare))
         elif (
             word.lower in {"no", "nope"}
             and ends
@@ -339,6 +344,9 @@ def _scope(words: Sequence[Word], i: int, found: _Found) -> Claim | None:
     negators = [w for w in before if w in lex.NEGATORS] + [w for w in after if w in lex.NOTHING]
     subject = next((w for w in before if w in lex.OTHERS or w in lex.SELF), None)
     if subject in lex.OTHERS and not around & lex.SELF and not found.you:
+        return None
+    inverted = any(w in lex.SELF and v in lex.INVERTS for w, v in pairwise(before))
+    if inverted and not negators:
         return None
     if negators:
         neutral = set(after) & lex.MORE or {"if", "whether", "would", "wouldn't"} & around or "or" in before[:4]

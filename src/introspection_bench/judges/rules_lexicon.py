@@ -58,6 +58,10 @@ OTHERS = listed("you they he she we researcher researchers model models human hu
 SELF = listed("i i'm i've i'd my me myself")
 MORE = listed("other others else further additional more another")
 YES = listed("yes yeah yep yup")
+#: What may follow "yes, I" in a statement.
+SAYS = listed("do did detect detected have had notice noticed sense feel felt think believe can am see would will find")
+#: Before "I" these make a question of a sentence: "what do I have".
+INVERTS = listed("do did can could should would will am")
 ANSWERS = YES | {"no", "nope", "answer"}
 COURTESY = listed(
     """

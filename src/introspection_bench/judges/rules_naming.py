@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
@@ -9,6 +10,7 @@ import attrs
 
 from .rules_text import Word, read_words, script, stem
 
+_INNER_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 #: Plurals that no suffix makes.
 _IRREGULAR = {
     "children": "child",
@@ -132,7 +134,8 @@ def find_mentions(
 
     ``words`` are the words of ``text``; ``echoed`` the starts of words that only repeat the question, which name
     nothing. A name of several words may be written with spaces, hyphens or as one word, and a name of one word as
-    two ("upper case"). Names in scripts without word boundaries are found as substrings. Linear in the text.
+    two ("upper case"); a name of one word is found in words that were run together, too ("thatLove"). Names in
+    other scripts than Latin are found as substrings. Linear in the text.
     """
     found: list[Mention] = []
     prepared = _prepare(names)
@@ -143,6 +146,8 @@ def find_mentions(
             if stop is not None:
                 found.append(Mention(word.start, words[stop].stop, name.text))
                 break
+        if not word.text.islower() and word.text[1:].lower() != word.text[1:] and not word.text.isupper():
+            found.extend(_glued_mentions(word, by_start))
     for name in prepared:
         if not name.latin:
             at = text.find(name.text)
@@ -150,6 +155,20 @@ def find_mentions(
                 found.append(Mention(at, at + len(name.text), name.text))
                 at = text.find(name.text, at + len(name.text))
     return sorted(found, key=lambda m: m.start)
+
+
+def _glued_mentions(word: Word, by_start: Mapping[str, tuple[_Name, ...]]) -> list[Mention]:
+    """Find names in words that were run together ("thatLove"): cut where a capital follows a small letter."""
+    found = []
+    for part in _INNER_WORD.finditer(word.text):
+        lower = part.group().lower()
+        if lower == word.lower:
+            continue
+        for name in by_start.get(lower[:2], ()):
+            if len(name.parts) == 1 and same_word(name.joined, lower):
+                found.append(Mention(word.start + part.start(), word.start + part.end(), name.text))
+                break
+    return found
 
 
 def _ends_at(words: Sequence[Word], i: int, name: _Name) -> int | None:
