@@ -1,0 +1,137 @@
+"""The published files, through our reader and our statistics, to the last count."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from introspection_bench.analysis import (
+    Scope,
+    controls,
+    counts,
+    crossovers,
+    excludes,
+    injected,
+    outcome_interval,
+    sweet_spots,
+)
+from introspection_bench.interop import read_results
+
+pytestmark = pytest.mark.published
+NAMES = ("layer84_canonical", "layer70_dense")
+
+
+@pytest.fixture(scope="module")
+def folder(published) -> Path:
+    found = published / "llama405b"
+    if not found.is_dir():
+        pytest.skip("../shared/data/llama405b is missing: the study's files are not shipped")
+    return found
+
+
+@pytest.fixture(scope="module")
+def canonical(folder):
+    return read_results(folder / "layer84_canonical.judged.json")
+
+
+@pytest.fixture(scope="module")
+def frame(canonical):
+    return canonical.frame()
+
+
+@pytest.mark.parametrize(
+    ("scaffold", "concept", "magnitude", "expected"),
+    [
+        ("lindsey_405b", "all_caps", 10, (4, 5, 0, 13)),
+        ("lindsey_405b", "all_caps", 12, (5, 15, 1, 5)),
+        ("lindsey_405b", "all_caps", 15, (7, 20, 3, 0)),
+        ("lindsey_405b", "all_caps", 18, (9, 20, 5, 0)),
+        ("lindsey_405b", "love", 10, (3, 6, 1, 4)),
+        ("lindsey_405b", "love", 12, (2, 9, 0, 1)),
+        ("thinking_about", "love", 10, (0, 6, 0, 9)),
+    ],
+)
+def test_the_published_counts_come_out(frame, scaffold, concept, magnitude, expected) -> None:
+    table = counts(frame)
+    cell = (table["scaffold"] == scaffold) & (table["concept"] == concept) & (table["magnitude"] == magnitude)
+    row = table[cell].iloc[0]
+    assert tuple(row[["affirmative", "identifies", "immediate", "coherent"]]) == expected
+    assert row["n_scored"] == 20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_cell_has_the_counts_of_the_file_s_own_aggregates(folder, name) -> None:
+    path = folder / f"{name}.judged.json"
+    table = counts(read_results(path).frame())
+    ours = {
+        (r.scaffold, "control" if r.arm == "control" else r.concept, r.magnitude): (
+            (r.n_scored, r.affirmative, r.identifies, r.immediate, r.coherent, r.strict)
+        )
+        for r in table.itertuples()
+    }
+    scaffolds = {"lindsey": "lindsey_405b", "alt": "thinking_about"}
+    theirs = {}
+    for cell in json.loads(path.read_text())["aggregates"]:
+        family, _, concept = cell["label"].partition("_")
+        c = cell["counts"]
+        criteria = ("affirmative", "identifies", "immediate", "coherent", "strict_introspection")
+        theirs[scaffolds[family], concept, cell["magnitude"]] = (cell["n"], *(c[name] for name in criteria))
+    assert ours == theirs
+
+
+def test_the_null_and_its_three_bounds(frame) -> None:
+    found = excludes(frame, scopes=[Scope(scaffold="lindsey_405b", min_magnitude=10, coherent_only=True)])
+    assert [(b.interval.k, b.interval.n) for b in (found.pooled, found.scopes[0], found.best_cell)] == [
+        (0, 400),
+        (0, 23),
+        (0, 20),
+    ]
+    highs = [
+        round(100 * b.interval.high, d) for b, d in ((found.pooled, 2), (found.scopes[0], 1), (found.best_cell, 1))
+    ]
+    assert highs == [0.92, 14.8, 16.8]
+
+
+def test_no_control_claims_a_thought(frame) -> None:
+    alarms = outcome_interval(controls(frame), "affirmative")
+    assert (alarms.k, alarms.n) == (0, 80)
+    strict = outcome_interval(injected(frame), "strict")
+    assert (strict.k, strict.n) == (0, 400)
+
+
+def test_the_interpolated_crossovers_are_the_known_ones(frame) -> None:
+    table = crossovers(frame).set_index(["scaffold", "concept"])["interpolated"].round(2)
+    assert table["lindsey_405b", "all_caps"] == 10.89
+    assert table["lindsey_405b", "love"] == 9.55
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_cell_passes_the_sweet_spot_rule(folder, name) -> None:
+    assert sweet_spots(read_results(folder / f"{name}.judged.json").frame()).passing.empty
+
+
+def test_unit_judge_and_scaffolds_are_what_the_study_used(canonical, frame) -> None:
+    assert set(frame["unit"].dropna()) == {"update"}
+    assert set(frame["backend"]) == {"vllm-lens 1.1.0"}
+    assert set(frame["scaffold"]) == {"lindsey_405b", "thinking_about"}
+    assert [str(j) for j in canonical.judges] == ["claude/llama405b (claude-sonnet-4-6), not blinded"]
+    assert frame["immediate"].notna().all()  # false in the file stays false
+
+
+def test_the_example_makes_the_page_with_the_table_the_bounds_and_the_unit(folder, tmp_path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    page = tmp_path / "page.md"
+    files = [str(folder / f"{name}.judged.json") for name in NAMES]
+    command = [sys.executable, str(root / "examples" / "reread_405b.py"), *files]
+    subprocess.run([*command, "--page", str(page), "--figures", str(tmp_path)], check=True, cwd=tmp_path)
+    text = page.read_text(encoding="utf-8")
+    for fact in ("0 of 400; rates above 0.918 %", "0 of 23; rates above 14.8 %", "above 16.8 %", "10.89", "9.545"):
+        assert fact in text
+    assert "unit of every magnitude on this page is `update`" in text
+    assert len(list(tmp_path.glob("*.svg"))) == 4
+    replies = [r.reply.text for f in files for r in read_results(f)]
+    assert not any(len(r) > 40 and r[:40] in text for r in replies)  # no reply's text is copied
