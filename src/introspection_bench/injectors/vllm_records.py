@@ -143,7 +143,7 @@ def merge_ranks(ranks: Sequence[Mapping[int, Mapping[str, Any]] | None], copies:
                 )
             )
         first = reports[0]
-        rows = next((r["rows"] for r in reports if r["rows"]), [])
+        rows: Sequence[tuple[int, FloatArray]] = next((r["rows"] for r in reports if r["rows"]), [])
         ratios = {at + n: float(x) for at, values in first["ratios"] for n, x in enumerate(values)}
         merged[layer] = LayerRecord(first["next"], first["restarts"], ratios, tuple(rows))
     return merged

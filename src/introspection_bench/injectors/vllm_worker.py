@@ -50,16 +50,16 @@ class Site:
         if child is not None:
             block.get_submodule(child).register_forward_hook(self._on_branch)
 
-    def _on_branch(self, _: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+    def _on_branch(self, _module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:
         self.branch = output
 
-    def head(self, _: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def head(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         """First hook of the block: keep its output."""
         self.raw = output
         self.fused = isinstance(output, tuple) and len(output) == 2 and output[1] is not None
         self.claims = []
 
-    def tail(self, _: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def tail(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         """Last hook of the block: make sure that what was claimed is in the output, and nothing else is.
 
         vllm-lens logs an exception at a block and goes on with the block's own output: then no claim holds. It also
@@ -148,7 +148,7 @@ class Steering:
             return None
         try:
             return self._run(ctx, log, hidden)
-        except Exception as error:  # noqa: BLE001  # see the class: reported through the log instead
+        except Exception as error:  # see the class: reported through the log instead
             log.error = f"{type(error).__name__}: {error}"
             return None
 
@@ -170,7 +170,9 @@ class Steering:
             lo = min(max(self.start - first, 0), count)
             hi = count if self.stop is None else min(max(self.stop - first, 0), count)
             if lo < hi:
-                changed = self._steer(log, sites.blocks[ctx.layer_idx], hidden, first, lo, hi)
+                # ``hidden`` is a slice of the whole pass's rows, so its offset says which rows these are.
+                claim = Claim(log, hidden.storage_offset() // hidden.stride(0), count, lo, hi)
+                changed = self._steer(claim, sites.blocks[ctx.layer_idx], hidden, first)
         if ctx.layer_idx in self.capture_layers and get_tensor_model_parallel_rank() == 0:
             skip = max(self.capture_from - first, 0)
             if skip < count:
@@ -178,14 +180,13 @@ class Steering:
                 log.captured(first + skip, rows[skip:].float().cpu())
         return changed
 
-    def _steer(self, log: LayerLog, site: Site, hidden: Tensor, first: int, lo: int, hi: int) -> Tensor:
-        # ``hidden`` is a slice of the whole pass's rows, so its offset says which rows these are.
-        row = hidden.storage_offset() // hidden.stride(0)
+    def _steer(self, claim: Claim, site: Site, hidden: Tensor, first: int) -> Tensor:
+        lo, hi = claim.lo, claim.hi
         stream = hidden[lo:hi]
         norms = stream.float().norm(dim=-1)
         update_norms = None
         if self.unit is Unit.UPDATE:
-            update_norms = site.update(slice(row + lo, row + hi)).float().norm(dim=-1)
+            update_norms = site.update(slice(claim.row + lo, claim.row + hi)).float().norm(dim=-1)
         length = delta_length(
             self.unit, self.magnitude, vector_norm=self.norm, residual_norm=norms, update_norm=update_norms
         )
@@ -194,8 +195,8 @@ class Steering:
         delta = (lengths[:, None] * self.direction).to(hidden.dtype)
         changed = hidden.clone()
         changed[lo:hi] = stream + delta
-        log.steered(first + lo, delta.float().norm(dim=-1) / norms)
-        site.claims.append(Claim(log, row, len(hidden), lo, hi))
+        claim.log.steered(first + lo, delta.float().norm(dim=-1) / norms)
+        site.claims.append(claim)
         return changed
 
 

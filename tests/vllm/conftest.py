@@ -1,0 +1,40 @@
+"""Settings of vLLM on a CPU, and tiny models on disk. Without vLLM these tests skip: scripts/test_vllm.sh runs them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import pytest
+
+# Read by vLLM when it is imported or started.
+os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+HAVE_VLLM = importlib.util.find_spec("vllm") is not None
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs vLLM where it is not installed (test_records.py needs only PyTorch)."""
+    skip = pytest.mark.skip(reason="vLLM is not installed here; scripts/test_vllm.sh runs this in a venv of its own")
+    for item in items:
+        if not HAVE_VLLM and item.path.parent.name == "vllm" and item.path.name != "test_records.py":
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """A function that returns the folder of a tiny random model of an architecture."""
+    from introspection_bench.testing import save_tiny_model
+
+    made = {}
+
+    def folder(architecture):
+        if architecture not in made:
+            made[architecture] = save_tiny_model(architecture, tmp_path_factory.mktemp(architecture))
+        return made[architecture]
+
+    return folder

@@ -1,0 +1,186 @@
+"""What only vLLM can get wrong: arguments, swallowed exceptions, preemption, abandoned and interleaved calls."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import pytest
+
+from introspection_bench import Injection, Sampling, Span, open_injector
+from introspection_bench.errors import ModelError, ModelNotFoundError, PluginError, SilentInjectionError, SpecError
+from introspection_bench.injectors.base import Request
+from introspection_bench.scaffolds import RenderedPrompt
+from introspection_bench.testing.subject import make_vector
+
+
+@pytest.fixture(scope="module")
+def injector(tiny_folder):
+    with open_injector("vllm", tiny_folder("llama"), dtype="float32", max_model_len=128, max_num_seqs=4) as opened:
+        yield opened
+
+
+def prompt(seed=0, length=12):
+    ids = np.random.default_rng(seed).integers(6, 250, length)
+    return RenderedPrompt([int(i) for i in ids], "", {"middle": length // 2})
+
+
+def steered(injector, seed=0, layer=1, **changes):
+    vector = make_vector(np.random.default_rng(seed).standard_normal(injector.model.hidden_size), layer, injector)
+    return attrs.evolve(Injection(vector, layer, 0.6, "residual", Span.all()), **changes)
+
+
+def request(injection=None, seed=0, tokens=6, **sampling):
+    return Request(prompt(seed), injection, Sampling(max_new_tokens=tokens, **({"temperature": 0} | sampling)), seed)
+
+
+@pytest.mark.parametrize(
+    ("engine_args", "says"),
+    [
+        ({"enable_prefix_caching": True}, "later control"),
+        ({"enforce_eager": False}, "skip the hooks"),
+        ({"speculative_config": {"method": "ngram"}}, "draft"),
+        ({"dtype": "float32"}, "Pass dtype="),
+        ({"no_such_argument": 1}, "no_such_argument"),
+    ],
+)
+def test_an_engine_argument_that_is_unknown_or_breaks_a_promise_is_refused_with_the_reason(
+    tiny_folder, engine_args, says
+):
+    with pytest.raises(ModelError, match=says):
+        open_injector("vllm", tiny_folder("llama"), engine_args=engine_args)
+
+
+def test_an_unknown_option_of_open_is_refused_by_its_explicit_signature(tiny_folder):
+    with pytest.raises(PluginError, match="temprature"):
+        open_injector("vllm", tiny_folder("llama"), temprature=1)
+
+
+def test_a_path_that_leads_nowhere_is_named(tmp_path):
+    with pytest.raises(ModelNotFoundError, match="nowhere"):
+        open_injector("vllm", tmp_path / "nowhere")
+
+
+def test_an_architecture_whose_blocks_vllm_lens_cannot_find_is_refused_on_opening(tiny_folder):
+    # vLLM runs OLMo 2 through its generic Transformers fallback.
+    with pytest.raises(ModelError, match="torch backend"):
+        open_injector("vllm", tiny_folder("olmo2"), dtype="float32", max_model_len=128)
+
+
+def test_a_reply_that_vllm_would_cut_short_is_refused_before_it_runs(injector):
+    with pytest.raises(ModelError, match="max_model_len"):
+        injector.generate([request(tokens=120)])
+
+
+def test_a_temperature_that_vllm_would_raise_is_refused(injector):
+    with pytest.raises(SpecError, match=r"0\.01"):
+        injector.generate([request(temperature=0.005)])
+
+
+def test_an_exception_inside_the_hook_stops_its_own_request_and_no_other(injector, monkeypatch):
+    from introspection_bench.injectors import vllm_worker
+
+    real = vllm_worker.Steering._steer
+
+    def failing(self, *args):
+        if self.magnitude == 0.7:
+            raise RuntimeError("out of memory, say")
+        return real(self, *args)
+
+    good = request(steered(injector))
+    expected = next(injector.generate([good]))
+    monkeypatch.setattr(vllm_worker.Steering, "_steer", failing)
+    bad = request(steered(injector, magnitude=0.7))
+    with pytest.raises(SilentInjectionError, match="out of memory, say"):
+        list(injector.generate([bad]))
+    done = []
+    with pytest.raises(SilentInjectionError):
+        done.extend(injector.generate([bad, good]))
+    monkeypatch.undo()
+    assert next(injector.generate([good])).reply == expected.reply
+
+
+def test_a_change_that_vllm_lens_drops_behind_the_hooks_back_leaves_no_receipt(injector, monkeypatch):
+    from vllm_lens import _worker_ext
+
+    def full(*args):
+        raise RuntimeError("no memory left for the clone")
+
+    monkeypatch.setattr(_worker_ext, "_replace_hook_output", full)
+    with pytest.raises(SilentInjectionError, match="dropped the change"):
+        list(injector.generate([request(steered(injector))]))
+
+
+def test_without_the_hook_the_reply_is_refused(injector, monkeypatch):
+    monkeypatch.setattr(injector, "_send_hook", lambda *args: None)
+    with pytest.raises(SilentInjectionError):
+        list(injector.generate([request(steered(injector))]))
+
+
+def test_calls_that_interleave_on_one_engine_get_their_own_replies(injector):
+    first = [request(steered(injector, n), n) for n in range(6)]
+    second = [request(None, n) for n in range(6)]
+    expected = (
+        {c.index: c.reply for c in injector.generate(first)},
+        {c.index: c.reply for c in injector.generate(second)},
+    )
+    one, two = injector.generate(first), injector.generate(second)
+    got = {}, {}
+    for _ in range(6):
+        for calls, found in zip((one, two), got, strict=True):
+            completion = next(calls)
+            found[completion.index] = completion.reply
+        injector.capture([prompt(9)], [0])
+    assert got == expected
+
+
+def test_a_call_that_is_given_up_leaves_nothing_running_and_nothing_behind(injector):
+    calls = injector.generate([request(steered(injector, n), n, tokens=40) for n in range(10)])
+    next(calls)
+    calls.close()
+    control = request(None, 3)
+    reply = next(injector.generate([control])).reply
+    assert not injector._flying
+    assert not injector._done
+    worker = injector._engine.model_executor.driver_worker.worker
+    assert not worker._hook_data
+    assert not worker._hook_contexts
+    assert reply == next(injector.generate([control])).reply
+
+
+def test_sampled_tokens_hold_the_end_token_and_the_text_does_not(injector):
+    end = injector.tokenizer.eos_token_id
+    asked = [request(None, n, tokens=60, temperature=3.0) for n in range(24)]
+    stopped = [c.reply for c in injector.generate(asked) if c.reply.finish_reason == "stop"]
+    assert stopped
+    for reply in stopped:
+        assert reply.token_ids.count(end) == 1
+        assert reply.token_ids[-1] == end
+        assert "<end>" not in reply.text
+
+
+def test_preempted_requests_are_steered_and_read_as_if_they_had_not_been(tiny_folder, injector, monkeypatch):
+    from introspection_bench.injectors import vllm
+
+    roomy = [Request(prompt(n, 60), steered(injector, n), Sampling(0, max_new_tokens=50), n, (1, 3)) for n in range(6)]
+    expected = {c.index: c for c in injector.generate(roomy)}
+    injector.close()
+    restarts = []
+    merge = vllm.merge_ranks
+
+    def spy(ranks, copies):
+        records = merge(ranks, copies)
+        restarts.append(records[1].restarts)
+        return records
+
+    monkeypatch.setattr(vllm, "merge_ranks", spy)
+    tight = {"block_size": 32, "num_gpu_blocks_override": 9, "max_num_batched_tokens": 24}
+    with open_injector(
+        "vllm", tiny_folder("llama"), dtype="float32", max_model_len=128, max_num_seqs=4, engine_args=tight
+    ) as small:
+        found = {c.index: c for c in small.generate(roomy)}
+    assert sum(restarts) > 0, "nothing was preempted: make the cache smaller"
+    for index, completion in found.items():
+        assert completion.reply == expected[index].reply
+        assert completion.receipt.generation_positions == expected[index].receipt.generation_positions
+        assert completion.receipt.mean_ratio == pytest.approx(expected[index].receipt.mean_ratio, rel=1e-5)
+        np.testing.assert_allclose(completion.residuals, expected[index].residuals, rtol=0, atol=1e-3)
