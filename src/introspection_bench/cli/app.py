@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import IntrospectionBenchError
-from . import analysing, console, judging, listing, results, running
+from . import analysing, checking, console, judging, listing, results, running
 
 app = typer.Typer(
     name="introspection-bench",
@@ -19,7 +19,7 @@ app = typer.Typer(
     "The concept-injection protocol of Lindsey 2026 (arXiv 2601.01828) on any decoder-only model.",
     epilog="Start with `introspection-bench demo`, then `introspection-bench run sweep.toml`.",
 )
-for module in (running, judging, results, analysing, listing):
+for module in (running, judging, results, analysing, checking, listing):
     module.register(app)
 
 

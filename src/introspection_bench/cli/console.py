@@ -41,6 +41,15 @@ def working(what: str) -> Iterator[None]:
     err.print(f"{plain(what)}: {time.monotonic() - started:.0f} s", highlight=False)
 
 
+def quiet_libraries() -> None:
+    """Switch off what transformers prints while it loads."""
+    # Progress bars of weight loading would tear our own display.
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
 class RunView:
     """The live view of a run: cells, trials, tokens per second, time left, and rates so far.
 

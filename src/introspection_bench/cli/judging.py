@@ -1,18 +1,27 @@
-"""Commands that judge: judge."""
+"""Commands that judge, and that find out how well: judge, judge-check, label."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import console
 
+if TYPE_CHECKING:
+    from ..analysis import Results
+    from ..judges.base import Judge
+    from ..trials import Verdict
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(epilog="Example: `introspection-bench judge runs/demo --judge claude --batch --max-cost 2`")(judge)
+    app.command(
+        "judge-check", epilog="Example: `introspection-bench judge-check rules --run runs/demo --against labels.jsonl`"
+    )(judge_check)
+    app.command(epilog="Example: `introspection-bench label runs/demo --n 50 --labeller ada`")(label)
 
 
 def judge(
@@ -54,3 +63,132 @@ def judge(
     )
     if summary.unscored:
         console.out.print("Judge the unscored ones again with --retry-unscored.", highlight=False)
+
+
+def judge_check(
+    name: Annotated[str, typer.Argument(metavar="JUDGE", help="Judge: rules, claude, chat, or a plugin's.")],
+    *,
+    run: Annotated[Path | None, typer.Option(metavar="RUN_OR_FILE", help="Whose replies are judged.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="A labels file; without it, the verdicts that came with the replies.")
+    ] = None,
+    rubric: Annotated[str, typer.Option(help="Rubric by name, or path of a file.")] = "strict4",
+    model: Annotated[str | None, typer.Option(help="The judge's model.")] = None,
+    labeller: Annotated[str | None, typer.Option(help="Whose labels, where the file holds several persons'.")] = None,
+    concepts: Annotated[str, typer.Option(help="Concept set to ask about, for results files.")] = "pairs",
+) -> None:
+    """Show what a judge makes of replies whose verdict is known.
+
+    Always: the packaged control replies, which every judge must get right. With --run: agreement per criterion with
+    that run's labels (--against), or with the verdicts that its file came with; and rates corrected for the judge's
+    error (Rogan and Gladen 1978).
+    """
+    from ..judges.check import control_report
+    from ..judges.registry import open_judge
+
+    options = {"rubric": rubric} | ({} if model is None else {"model": model})
+    opened = open_judge(name, **options)
+    report = control_report(opened)
+    console.out.print(
+        f"Control replies: {report.replies} judged, {len(report.failures)} answers wrong", highlight=False
+    )
+    if report.failures:
+        console.table(
+            "Wrong on control replies",
+            ["reply", "criterion", "expected", "got", "why"],
+            [[f.control.id, f.criterion, f.expected, f.got, f.control.why] for f in report.failures],
+        )
+    if run is not None:
+        _print_agreement(opened, run, against, labeller, concepts)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _print_agreement(judge: Judge, run: Path, against: Path | None, labeller: str | None, concepts: str) -> None:
+    from ..analysis import agreement, verdicts_of
+    from ..analysis.calibration import JudgeError, corrected_rate
+    from ..errors import AnalysisError
+    from ..interop import read_results
+    from ..judges.labels import comparable, read_labels
+    from ..trials import CRITERIA
+
+    found = read_results(run)
+    judged = _judged(judge, run, found, concepts)
+    if against is not None:
+        judged, known = comparable(judged, read_labels(against), labeller=labeller)
+    else:
+        first = found.judges[0] if found.judges else None
+        known = verdicts_of(found.records, first.judge, first.rubric) if first else {}
+    agreed = agreement(judged, known)
+    columns = ["criterion", "n", "agreement", "kappa", "both true", "judge alone", "known alone", "both false"]
+    rows = [
+        [
+            c.criterion,
+            c.n,
+            f"{c.agreement.rate:.1%} [{c.agreement.low:.1%}, {c.agreement.high:.1%}]",
+            f"{c.kappa:.2f} [{c.low:.2f}, {c.high:.2f}]",
+            *(n for line in c.table for n in line),
+        ]
+        for c in agreed.criteria
+    ]
+    console.table(f"{judge.name} against what is known", columns, rows)
+    rows = []
+    for criterion in (*CRITERIA, "strict"):
+        (tp, fp), (fn, tn) = agreed[criterion].table
+        scored = [getattr(v, criterion) is True for v in judged.values() if v.unscored is None]
+        try:
+            corrected = corrected_rate(sum(scored), len(scored), JudgeError(tp, tp + fn, tn, tn + fp))
+        except AnalysisError as error:
+            console.err.print(f"{criterion}: no correction. {console.plain(str(error))}", highlight=False)
+            continue
+        interval = f"{corrected.rate:.1%} [{corrected.low:.1%}, {corrected.high:.1%}]"
+        rows.append([criterion, f"{sum(scored)}/{len(scored)}", interval])
+    console.table("Rates corrected for this judge's error", ["criterion", "as judged", "corrected"], rows)
+
+
+def _judged(judge: Judge, run: Path, found: Results, concepts: str) -> dict[str, Verdict]:
+    """Judge every reply, without recording anything."""
+    from ..concepts import load_concepts
+    from ..judges.base import Case
+    from ..judges.blinding import asked_about
+    from ..scaffolds import BUILTIN
+    from ..sweep import Store
+    from ..sweep.importing import UNKNOWN_QUESTION
+    from ..sweep.judging import run_concepts, run_questions
+
+    if run.is_dir():
+        with Store.open(run) as store:
+            asked, questions = list(run_concepts(store)), run_questions(store)
+    else:
+        known = load_concepts(concepts)
+        asked = [known[name] for name in found.concepts]
+        questions = {name: scaffold.transcript for name, scaffold in BUILTIN.items()}
+    cases = [
+        Case(r.key.digest, questions.get(r.scaffold, UNKNOWN_QUESTION), r.reply.text, asked_about(r, asked))
+        for r in found.records
+    ]
+    return {cases[index].trial: verdict for index, verdict in judge.judge(cases)}
+
+
+def label(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    *,
+    labeller: Annotated[str, typer.Option(help="Who labels; kept with every label.")],
+    n: Annotated[int, typer.Option(help="Replies in the sample.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    to: Annotated[Path | None, typer.Option(help="The labels file; by default labels.jsonl in the run.")] = None,
+) -> None:
+    """Label a random, blinded sample of replies in the terminal. Stop at any time; the same command goes on."""
+    from ..judges.labels import draw_sample, label_in_terminal
+    from ..sweep import Store
+    from ..sweep.judging import run_concepts, run_questions
+
+    with Store.open(run) as store:
+        sample = draw_sample(
+            store.records(), n=n, seed=seed, concepts=run_concepts(store), questions=run_questions(store)
+        )
+    target = to or run / "labels.jsonl"
+    done = label_in_terminal(sample, target, console.out, labeller=labeller)
+    console.out.print(
+        f"{done.labelled} of {done.sample} labelled, in {console.plain(str(target))}", highlight=False, soft_wrap=True
+    )

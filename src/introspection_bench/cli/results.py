@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(epilog="Example: `introspection-bench report runs/demo --figures`")(report)
+    app.command("import", epilog="Example: `introspection-bench import layer84.judged.json --to runs/405b`")(import_)
     app.command(epilog="Example: `introspection-bench export runs/demo --format parquet --to demo.parquet`")(export)
 
 
@@ -83,3 +84,19 @@ def export(
     found = read_results(run)
     writers[format](found.records, to)
     console.out.print(f"{len(found)} trials in {console.plain(str(to))}", highlight=False, soft_wrap=True)
+
+
+def import_(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results files that ib.read_results reads.")],
+    *,
+    to: Annotated[Path, typer.Option(metavar="RUN", help="Run directory to make.")],
+    concepts: Annotated[str, typer.Option(help="Concept set, by name or TOML file, that judges ask about.")] = "pairs",
+) -> None:
+    """Make a run of other people's results, to judge, label and report it like one of ours."""
+    from ..concepts import load_concepts
+    from ..interop import read_results
+    from ..sweep import import_results
+
+    with import_results([read_results(f) for f in files], to, load_concepts(concepts)) as store:
+        found = len(store.recorded())
+    console.out.print(f"{found} trials in {console.plain(str(to))}", highlight=False, soft_wrap=True)

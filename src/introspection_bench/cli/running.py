@@ -68,7 +68,7 @@ def _run(spec_path: Path, *, directory: Path | None, backend: str | None, with_j
     concepts = spec.concept_set(spec_path.parent)
     # Opened before the model: a judge that can't work should not cost a GPU hour first.
     judge = open_judge(spec.judge.name, **spec.judge.options) if with_judge else None
-    _quiet_libraries()
+    console.quiet_libraries()
     with console.working(f"Opening {spec.model.name}"):
         injector = spec.open_injector(backend)
     with injector:
@@ -99,14 +99,6 @@ def _run(spec_path: Path, *, directory: Path | None, backend: str | None, with_j
 def _cell_of(trial: PlannedTrial) -> tuple[object, ...]:
     key = trial.key
     return (trial.scaffold, trial.arm, trial.concept, key.layer, key.magnitude, key.unit)
-
-
-def _quiet_libraries() -> None:
-    # Progress bars of weight loading would tear our own display.
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
 
 
 def status(run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]) -> None:

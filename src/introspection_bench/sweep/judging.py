@@ -77,7 +77,7 @@ def judge_run(
 
 def pending_cases(store: Store, judge: Judge, *, retry_unscored: bool = False) -> tuple[list[Case], int]:
     """Return the cases that the judge still has to judge, and how many verdicts it has already given."""
-    concepts, questions = _concepts(store), _questions(store)
+    concepts, questions = run_concepts(store), run_questions(store)
     there = store.verdict_keys(scored_only=retry_unscored)
     pending, kept = [], 0
     for record in store.records():
@@ -103,7 +103,8 @@ def _case(record: TrialRecord, concept: Concept, question: str, *, blinded: bool
     return Case(key.digest, question, record.reply.text, concept, disclosure)
 
 
-def _concepts(store: Store) -> Sequence[Concept]:
+def run_concepts(store: Store) -> Sequence[Concept]:
+    """Return the concepts that a run's judges are asked about."""
     try:
         found: list[Concept] = cattrs.structure(_grid(store)["concepts"], list[Concept])
     except (cattrs.BaseValidationError, KeyError, TypeError, ValueError) as error:
@@ -113,7 +114,8 @@ def _concepts(store: Store) -> Sequence[Concept]:
     return found
 
 
-def _questions(store: Store) -> dict[str, str]:
+def run_questions(store: Store) -> dict[str, str]:
+    """Return the transcript of each of a run's scaffolds, as judges are shown it."""
     return {s["name"]: s["transcript"] for s in _grid(store)["scaffolds"]}
 
 

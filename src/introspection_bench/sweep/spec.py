@@ -15,14 +15,12 @@ from ..extraction import extract, random_controls
 from ..injection import Span, Unit
 from ..injectors.base import Injector
 from ..injectors.registry import open_injector
+from ..models import resolve_name
 from ..scaffolds import load_scaffold
 from ..structuring import problems, strict_converter
 from ..trials import Sampling
 from ..vectors import ConceptVector
 from .grid import Grid
-
-#: A model name that stands for the demo's own model, wherever it is cached.
-DEMO_MODEL = "demo"
 
 
 @attrs.frozen
@@ -116,11 +114,7 @@ class SweepSpec:
     def open_injector(self, backend: str | None = None) -> Injector:
         """Open the model, on another backend than the file's if one is given."""
         backend = backend or self.model.backend
-        name = self.model.name
-        if name == DEMO_MODEL:
-            from ..models import smollm2_path
-
-            name = str(smollm2_path())
+        name = resolve_name(self.model.name)
         return open_injector(backend, name, **self.model.options.get(backend, {}))
 
     def build_grid(self, injector: Injector, concepts: ConceptSet, beside: Path = Path()) -> Grid:

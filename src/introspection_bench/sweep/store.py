@@ -76,8 +76,42 @@ class Store:
                 store.close()
                 raise
             return store
+        return cls._begin(path, spec, planned, vectors)
+
+    @classmethod
+    def create_from_records(
+        cls, directory: str | Path, spec: Mapping[str, Any], records: Sequence[TrialRecord]
+    ) -> Self:
+        """Start a run that is finished already: somebody else's trials, with their verdicts, to judge and report.
+
+        ``spec`` is as of :meth:`spec`. Raises :class:`StoreError` where the directory holds a run.
+        """
+        path = Path(directory) / FILE_NAME
+        if path.exists():
+            raise StoreError(
+                explain("directory", required="one without a run", got=str(directory), hint="Choose another name.")
+            )
+        store = cls._begin(path, spec, records, ())
+        with _transaction(store._connection) as connection:
+            connection.executemany(
+                "INSERT INTO trials VALUES (?, ?, ?)",
+                [(r.key.digest, to_json(attrs.evolve(r, verdicts=())), _now()) for r in records],
+            )
+        for record in records:
+            for verdict in record.verdicts:
+                store.add_verdict(record.key.digest, verdict)
+        return store
+
+    @classmethod
+    def _begin(
+        cls,
+        path: Path,
+        spec: Mapping[str, Any],
+        trials: Sequence[PlannedTrial | TrialRecord],
+        vectors: Iterable[ConceptVector],
+    ) -> Self:
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [(t.key.digest, n, canonical_json(_cell(t))) for n, t in enumerate(planned)]
+        rows = [(t.key.digest, n, canonical_json(_cell(t))) for n, t in enumerate(trials)]
         connection = _connect(path)
         # One transaction with the schema: a process killed here leaves no half-made store.
         with _transaction(connection):
@@ -239,7 +273,7 @@ class Store:
             )
 
 
-def _cell(trial: PlannedTrial) -> dict[str, Any]:
+def _cell(trial: PlannedTrial | TrialRecord) -> dict[str, Any]:
     key = trial.key
     return {
         "arm": trial.arm,

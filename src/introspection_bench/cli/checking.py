@@ -1,0 +1,62 @@
+"""The command that checks a backend before a long run: check."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import console
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command(epilog="Example: `introspection-bench check vllm --model meta-llama/Llama-3.1-8B-Instruct`")(check)
+
+
+def check(
+    backend: Annotated[str, typer.Argument(help="Injector by name: torch, nnsight, vllm, or a plugin's.")],
+    *,
+    model: Annotated[str, typer.Option(help='Hub id, folder, GGUF file, or "demo".')],
+    dtype: Annotated[str | None, typer.Option(help="The dtype to run in; by default the checkpoint's.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="A trusted injector to compare with on the same model, usually torch.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Name of a check; repeat it. By default all.")] = None,
+    expect_failure: Annotated[
+        list[str] | None, typer.Option(metavar="CHECK=REASON", help="A check that is known to fail, and why.")
+    ] = None,
+) -> None:
+    """Check that a backend steers a real model as the Injector contract says."""
+    from contextlib import ExitStack
+
+    from ..injectors import open_injector
+    from ..models import resolve_name
+    from ..testing import CheckResult, run_conformance
+
+    expected = dict(_named_reason(item) for item in expect_failure or ())
+    options = {} if dtype is None else {"dtype": dtype}
+
+    def tell(result: CheckResult) -> None:
+        typer.echo(f"{result.number:>3}  {result.outcome:<16} {result.seconds:6.1f} s  {result.name.replace('_', ' ')}")
+
+    console.quiet_libraries()
+    with ExitStack() as stack:
+        name = resolve_name(model)
+        injector = stack.enter_context(open_injector(backend, name, **options))
+        trusted = stack.enter_context(open_injector(reference, name, **options)) if reference else None
+        report = run_conformance(
+            injector, reference=trusted, expected_failures=expected, only=only or (), on_result=tell
+        )
+    typer.echo(str(report))
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _named_reason(item: str) -> tuple[str, str]:
+    from ..errors import SpecError, explain
+
+    name, _, reason = item.partition("=")
+    if not reason.strip():
+        raise SpecError(explain("--expect-failure", required="CHECK=REASON", got=item, hint="Say why it fails."))
+    return name.strip(), reason.strip()
