@@ -1,0 +1,70 @@
+"""Other people's results as a run of ours, so that they can be judged, labelled and reported like our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import attrs
+
+from ..analysis.results import Results
+from ..concepts import Concept, ConceptSet
+from ..errors import ResultsFormatError, explain
+from ..scaffolds import BUILTIN
+from ..trials import TrialRecord
+from .store import Store
+
+#: What a judge is shown as the question where a source does not quote its prompts.
+UNKNOWN_QUESTION = "(The source of these results does not quote the prompt.)"
+
+
+def import_results(sources: Sequence[Results], directory: str | Path, concepts: ConceptSet) -> Store:
+    """Return a new run that holds the trials of several results files, with the verdicts that came with them.
+
+    ``concepts`` must hold every concept named in the files: judges are asked about them. Scaffolds whose names are
+    built in get their transcript; of others the prompt is not known, and judges are told so. Raises
+    :class:`ResultsFormatError` for an unknown concept, or a trial that two files hold, and
+    :class:`~introspection_bench.errors.StoreError` where the directory holds a run.
+    """
+    records = [attrs.evolve(r, source=r.source or s.source) for s in sources for r in s.records]
+    _check_once(records)
+    used = _used(records, concepts)
+    spec = {
+        "backend": sorted({r.key.backend for r in records}),
+        "model": {"name": ", ".join(sorted({r.model_name for r in records})), "fingerprint": "imported"},
+        "imported": [{"name": s.name, "source": s.source, "notes": list(s.notes), **s.spec} for s in sources],
+        "grid": {
+            "concepts": [attrs.asdict(c) for c in used],
+            "scaffolds": [
+                {"name": name, "transcript": BUILTIN[name].transcript if name in BUILTIN else UNKNOWN_QUESTION}
+                for name in dict.fromkeys(r.scaffold for r in records)
+            ],
+        },
+    }
+    return Store.create_from_records(directory, spec, records)
+
+
+def _check_once(records: Iterable[TrialRecord]) -> None:
+    seen: dict[str, str] = {}
+    for record in records:
+        other = seen.setdefault(record.key.digest, record.source)
+        if other is not record.source and other != record.source:
+            raise ResultsFormatError(
+                explain("FILE", required="each trial in one file", got=f"{other} and {record.source}", hint="Drop one.")
+            )
+
+
+def _used(records: Iterable[TrialRecord], concepts: ConceptSet) -> list[Concept]:
+    names = list(dict.fromkeys(r.concept for r in records if r.concept is not None))
+    known = {c.name for c in concepts}
+    missing = [n for n in names if n not in known]
+    if missing or not names:
+        raise ResultsFormatError(
+            explain(
+                "--concepts",
+                required=f"a concept set with {names or 'the concepts of these results'}",
+                got=f"{concepts.name}, without {missing}",
+                hint="Name the set, or a TOML file with these concepts (docs/concepts.md).",
+            )
+        )
+    return [concepts[n] for n in names]
