@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import cloudpickle
 import numpy as np
 import numpy.typing as npt
 from vllm import EngineArgs, LLMEngine, SamplingParams
@@ -310,7 +309,7 @@ class VllmInjector(Injector):
     ) -> None:
         steering = Steering(key, injection, positions, capture_layers, capture_from)
         hooks = [Hook(fn=steering, layer_indices=steering.layers)]
-        self._engine.collective_rpc("set_hook_data", args=(key, cloudpickle.dumps(hooks)))
+        self._engine.collective_rpc("set_hook_data", args=(key, pickle.dumps(hooks)))
 
     def _finished(self, mine: Mapping[str, int]) -> list[tuple[str, Any]]:
         """Run one step of the engine unless some of ``mine`` are done already; return those that are."""
