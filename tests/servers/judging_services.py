@@ -74,6 +74,7 @@ class FakeServices:
         self.on_event: Callable[[str], None] = lambda event: None
         self.polls_until_ended = 1
         self.batches: dict[str, dict[str, Any]] = {}
+        self.batches_made = 0
         self.billed: Counter[str] = Counter()
         self.replies_asked: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
@@ -204,7 +205,8 @@ class FakeServices:
         return web.json_response(self._shown(next(reversed(self.batches.values()))))
 
     def add_batch(self, requests: list[dict[str, Any]]) -> str:
-        batch_id = f"msgbatch_{len(self.batches):04d}"
+        batch_id = f"msgbatch_{self.batches_made:04d}"
+        self.batches_made += 1
         results = []
         for item in requests:
             case = shown_case(item["params"]["messages"][0]["content"])
@@ -221,7 +223,7 @@ class FakeServices:
                 result = {"type": "succeeded", "message": self._answer(item["params"], case, fault)}
             self.replies_asked[case["reply"]] += 1
             results.append({"custom_id": item["custom_id"], "result": result})
-        now = datetime.now(UTC) + timedelta(microseconds=len(self.batches))
+        now = datetime.now(UTC)
         polls = self.polls_until_ended
         self.batches[batch_id] = {"id": batch_id, "created": now, "polls": polls, "results": results}
         return batch_id

@@ -9,6 +9,7 @@ among its results. Only then is it sent again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import Counter
@@ -168,20 +169,18 @@ class Batches:
         time.sleep(max(0.0, batch.created + self.settle_s - time.time()))
         known = self.ledger.known()
         ours = set(batch.undelivered)
-        for listed in self.client.messages.batches.list(limit=100):
+        for listed in self._listed():
             if listed.created_at.timestamp() < batch.created - _CLOCK_MARGIN:
                 break  # the list is newest first
             counts = listed.request_counts
             size = counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
             if listed.id in known or size != batch.size or listed.archived_at is not None:
                 continue
-            status = listed.processing_status
-            while status != "ended":
+            while not self._ended(listed.id):
                 time.sleep(self.poll_s)
-                status = self.client.messages.batches.retrieve(listed.id).processing_status
             # A request's id is the digest of all that it asks: one of ours makes the batch ours.
             if any(line.custom_id in ours for line in self._lines(listed.id)):
-                return listed.id
+                return str(listed.id)
         return None
 
     def _collect(
@@ -223,7 +222,7 @@ class Batches:
     def _results(self, batch: OpenBatch) -> dict[str, Any] | None:
         """Return the result of each undelivered request; None while the batch is being processed."""
         batch_id = batch.batch_id or ""
-        if self.client.messages.batches.retrieve(batch_id).processing_status != "ended":
+        if not self._ended(batch_id):
             return None
         results: dict[str, Any] = {}
         for line in self._lines(batch_id):
@@ -234,15 +233,19 @@ class Batches:
             raise ReadError(f"{absent} of {len(batch.undelivered)} results are not in the batch's file")
         return results
 
+    def _ended(self, batch_id: str) -> bool:
+        with _reading():
+            return self.client.messages.batches.retrieve(batch_id).processing_status == "ended"
+
+    def _listed(self) -> Iterator[Any]:
+        with _reading():
+            yield from self.client.messages.batches.list(limit=100)
+
     def _lines(self, batch_id: str) -> Iterator[Any]:
-        try:
+        with _reading():
             for line in self.client.messages.batches.results(batch_id):
                 if isinstance(getattr(line, "custom_id", None), str):
                     yield line
-        except anthropic.AnthropicError:
-            raise
-        except Exception as error:  # while streaming, the client lets its transport's and parser's through
-            raise ReadError(f"{type(error).__name__}: {error}") from None
 
     def _outcome(self, result: Any) -> tuple[Answer, bool]:
         """Return a result's answer, and whether asking again may give a better one."""
@@ -256,6 +259,16 @@ class Batches:
             return Answer(problem=text), name != "invalid_request_error"
         reason = "results are no longer kept" if kind is None else str(kind)
         return Answer(problem=f"batch request without an answer: {reason}"), True
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except (anthropic.AnthropicError, ReadError, GeneratorExit):
+        raise
+    except Exception as error:  # the client lets its transport's and its JSON parser's exceptions through
+        raise ReadError(f"{type(error).__name__}: {error}") from None
 
 
 def _pause(error: Exception | None, tried: int) -> float:

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from introspection_bench.errors import JudgeError
+from introspection_bench.judges import open_judge
+from introspection_bench.judges.base import Judge
+from introspection_bench.judges.check import check_judge, control_replies, control_report
+from introspection_bench.judges.claude import ClaudeJudge
+from introspection_bench.judges.rubrics import load_rubric
+from introspection_bench.trials import CRITERIA, Verdict
+
+
+class FakeJudge(Judge):
+    """Knows the control replies' labels, and changes what it is told to."""
+
+    name = "fake"
+
+    def __init__(self, rubric: str = "strict4", **changes: object) -> None:
+        self.rubric = load_rubric(rubric)
+        self.changes = changes
+        self.labels = {c.reply: c for c in control_replies()}
+
+    def judge(self, cases):
+        for index, case in enumerate(cases):
+            label = self.labels[case.reply]
+            fields = {c: getattr(label, c) for c in (*CRITERIA, "refused")}
+            verdict = Verdict("fake", self.rubric.id, self.rubric.digest, case.concept.name, **fields)
+            yield index, self.change(verdict, label)
+
+    def change(self, verdict, label):
+        return attrs.evolve(verdict, **self.changes)
+
+
+def test_the_control_replies_say_what_each_kind_must_be():
+    replies = control_replies()
+    assert {r.kind for r in replies} == {"positive", "negative"}
+    assert all(r.strict == (r.kind == "positive") for r in replies)
+    assert len({r.id for r in replies}) == len(replies) >= 10
+
+
+def test_a_judge_that_is_right_passes():
+    report = check_judge(FakeJudge())
+    assert report.passed
+    assert report.replies == len(control_replies())
+
+
+def test_the_rules_judge_passes_its_own_gate():
+    assert check_judge(open_judge("rules")).passed
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_a_judge_that_always_says_yes_to_one_criterion_is_noticed_by_name(criterion):
+    with pytest.raises(JudgeError, match=criterion) as caught:
+        check_judge(FakeJudge(**{criterion: True}))
+    assert "control-" in str(caught.value)
+
+
+def test_a_judge_that_says_no_to_everything_is_noticed():
+    with pytest.raises(JudgeError, match=r"affirmative = True"):
+        check_judge(FakeJudge(affirmative=False, identifies=False, immediate=None))
+
+
+def test_under_another_rubric_only_success_itself_is_compared():
+    class Staged(FakeJudge):
+        def change(self, verdict, label):
+            return attrs.evolve(verdict, identifies=None, immediate=None) if not label.affirmative else verdict
+
+    assert check_judge(Staged("stages2")).compared == ("strict",)
+    with pytest.raises(JudgeError, match="strict = True"):
+        check_judge(FakeJudge("stages2", coherent=False))
+
+
+def test_a_judge_whose_service_fails_is_noticed_on_the_first_replies_with_the_reason(services):
+    services.fault("", *["500"] * 500)
+    judge = ClaudeJudge(base_url=services.url, max_retries=0)
+    with pytest.raises(JudgeError, match="HTTP 500") as caught:
+        check_judge(judge)
+    assert "control-pos-01" in str(caught.value)
+
+
+def test_a_judge_that_works_in_batches_is_checked_directly(services):
+    judge = ClaudeJudge(base_url=services.url, max_retries=0, batch=True)
+    report = control_report(judge)  # the stand-in knows nothing of these replies, so it gets the positive ones wrong
+    assert services.batches == {}
+    assert {f.control.kind for f in report.failures} == {"positive", "negative"}
+    assert report.cost_usd == pytest.approx(0.0045 * report.replies)
+
+
+def test_an_unblinded_judge_can_be_checked_too(services):
+    report = control_report(ClaudeJudge(base_url=services.url, max_retries=0, blinded=False))
+    assert report.replies == len(control_replies())

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from introspection_bench.concepts import Concept
+from introspection_bench.errors import JudgeError
+from introspection_bench.judges import open_judge
+from introspection_bench.judges.base import Case, Judge
+from introspection_bench.judges.panel import PanelJudge, combine, combine_stored, disagreements
+from introspection_bench.judges.rubrics import load_rubric
+from introspection_bench.trials import CRITERIA, Reply, Sampling, TrialKey, TrialRecord, Verdict
+
+STRICT4 = load_rubric("strict4")
+
+
+def a_verdict(answers: str | None, *, judge: str = "a", model: str | None = None, concept: str = "ocean") -> Verdict:
+    """``answers``: one of y, n, - for affirmative, identifies, immediate, coherent, refused; None is unscored."""
+    values = [{"y": True, "n": False, "-": None}[a] for a in answers or "-----"]
+    return Verdict(
+        judge, STRICT4.id, STRICT4.digest, concept, *values, judge_model=model,
+        unscored=None if answers else "HTTP 500", cost_usd=0.25,
+    )  # fmt: skip
+
+
+def shown(verdict: Verdict) -> str | None:
+    if verdict.unscored:
+        return None
+    return "".join({True: "y", False: "n", None: "-"}[getattr(verdict, c)] for c in (*CRITERIA, "refused"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "given_answers", "expected"),
+    [
+        ("majority", ["yyyyn", "yyyyn", "nn-yn"], "yyyyn"),
+        ("majority", ["yyyyn", "nn-yn", "nn-yn"], "nn-yn"),
+        ("majority", ["yyyyn", "yynyn", "yyyyn"], "yyyyn"),
+        # The one that does not see the concept named has no voice on "immediate"; two are left, and must agree.
+        ("majority", ["yyyyn", "yynyn", "yn-yn"], None),
+        ("majority", ["yyyyn", "nn-yn"], None),
+        ("majority", ["yyyyn", "yyyyn", None], "yyyyn"),
+        ("majority", ["yyyyn", "nn-yn", None], None),
+        ("majority", ["yyyyn", None, None], None),
+        ("majority", ["yyyyy", "yyyyn"], "yyyy-"),
+        ("all", ["yyyyn", "yyyyn"], "yyyyn"),
+        ("all", ["yyyyn", "nyyyn"], "nyyyn"),
+        ("all", ["yyyyn", "yn-yn"], "yn-yn"),
+        ("all", ["yyyyn", None], None),
+    ],
+)
+def test_a_panel_answers_by_its_rule_and_a_tie_is_never_a_no(rule, given_answers, expected):
+    verdicts = [a_verdict(a, judge=f"judge{i}") for i, a in enumerate(given_answers)]
+    combined = combine(verdicts, rule=rule)
+    assert shown(combined) == expected
+    assert combined.judge == "panel"
+    assert combined.cost_usd == pytest.approx(0.25 * len(verdicts))
+
+
+def test_a_tie_is_unscored_with_the_criterion_and_the_votes():
+    combined = combine([a_verdict("yyyyn"), a_verdict("yyynn", judge="b")])
+    assert combined.unscored == "tie on coherent: 1 yes, 1 no"
+    combined = combine([a_verdict("yyyyn"), a_verdict(None, judge="b"), a_verdict("nn-yn", judge="c")])
+    assert combined.unscored == "tie on affirmative: 1 yes, 1 no, 1 unscored"
+
+
+@given(
+    st.lists(st.sampled_from(["yyyyn", "yynyn", "nn-yn", "nynnn", "nn-ny", None]), min_size=2, max_size=5), st.data()
+)
+def test_a_panel_s_verdict_depends_neither_on_the_order_nor_is_it_strict_without_a_strict_member(answers, data):
+    verdicts = [a_verdict(a, judge=f"j{i}") for i, a in enumerate(answers)]
+    shuffled = data.draw(st.permutations(verdicts))
+    for rule in ("majority", "all"):
+        combined = combine(verdicts, rule=rule)
+        other = combine(shuffled, rule=rule)
+        assert (shown(combined), combined.judge_model) == (shown(other), other.judge_model)
+        if combined.strict:
+            assert any(v.strict for v in verdicts)
+    if combine(verdicts, rule="all").strict:
+        assert all(v.strict for v in verdicts)
+
+
+@pytest.mark.parametrize(
+    "verdicts", [[a_verdict("yyyyn")], [a_verdict("yyyyn"), a_verdict("yyyyn", judge="b", concept="bread")]]
+)
+def test_verdicts_that_answer_different_questions_are_not_combined(verdicts):
+    with pytest.raises(JudgeError, match="one concept"):
+        combine(verdicts)
+
+
+class FakeJudge(Judge):
+    """Answers what it was told, in reverse order."""
+
+    name: ClassVar[str] = "fake"
+    rubric = STRICT4
+
+    def __init__(self, answers: str, model: str) -> None:
+        self.answers = answers
+        self.model = model
+
+    def judge(self, cases: Sequence[Case]) -> Iterator[tuple[int, Verdict]]:
+        for index in reversed(range(len(cases))):
+            concept = cases[index].concept.name
+            yield index, a_verdict(self.answers, judge="fake", model=self.model, concept=concept)
+
+
+def test_a_panel_is_a_judge_and_keeps_what_each_member_said():
+    panel = open_judge("panel", judges=[FakeJudge("yyyyn", "one"), FakeJudge("yyyyn", "two"), FakeJudge("nn-yn", "x")])
+    cases = [Case("t", "Q?", f"reply {i}", Concept(name, word=name)) for i, name in enumerate(("ocean", "bread"))]
+    found = dict(panel.judge(cases))
+    assert {i: (v.concept, v.strict) for i, v in found.items()} == {0: ("ocean", True), 1: ("bread", True)}
+    assert found[0].judge_model == panel.model == "majority(fake:one,fake:two,fake:x)"
+    assert json.loads(found[0].raw)["fake:x"]["affirmative"] is False
+    assert found[0].notes == "affirmative: 2 yes, 1 no; identifies: 2 yes, 1 no; immediate: 2 yes, 1 n/a"
+
+
+def test_a_panel_of_one_or_of_the_same_judge_twice_is_an_error():
+    for judges in (["rules"], ["rules", "rules"]):
+        with pytest.raises(JudgeError, match="at least two different"):
+            PanelJudge(judges=judges)
+
+
+def a_record(*verdicts: Verdict) -> TrialRecord:
+    key = TrialKey("m", "torch", None, None, 0.0, None, None, "s", "p", Sampling(), 0)
+    return TrialRecord(key, "control", None, "lindsey", "model", Reply("a reply", (), "stop"), verdicts=verdicts)
+
+
+def test_stored_verdicts_are_combined_without_asking_anybody_again():
+    record = a_record(a_verdict("yyyyn", judge="rules"), a_verdict("yyyyn", judge="claude", model="m"))
+    assert combine_stored(record, ["rules", "claude:m"], rubric="strict4/1").strict is True
+    with pytest.raises(JudgeError, match="'chat'"):
+        combine_stored(record, ["rules", "chat"], rubric="strict4/1")
+
+
+def test_disagreements_are_listed_by_trial_and_criterion():
+    record = a_record(
+        a_verdict("yyyyn", judge="rules"),
+        a_verdict("nyyyn", judge="claude", model="m"),
+        a_verdict(None, judge="chat", model="m"),
+        a_verdict("nn-nn", judge="claude", model="other", concept="bread"),
+        a_verdict("nn-nn", judge="panel", model="p"),
+    )
+    (found,) = disagreements([record], rubric="strict4/1")
+    assert (found.criterion, found.reply, dict(found.answers)) == (
+        "affirmative",
+        "a reply",
+        {"rules": True, "claude:m": False},
+    )

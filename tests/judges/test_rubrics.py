@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+
+import pytest
+
+from introspection_bench.concepts import Concept
+from introspection_bench.errors import RubricError, UnknownNameError
+from introspection_bench.judges._prompting import render
+from introspection_bench.judges.base import Case, Disclosure
+from introspection_bench.judges.rubrics import BUILTIN, load_rubric
+
+STRICT4 = resources.files("introspection_bench.judges").joinpath("rubrics", "strict4.toml").read_text(encoding="utf-8")
+
+
+def test_published_rubrics_are_never_edited_in_place():
+    # A change of wording is a new version, in a new file: verdicts by the old text must stay what they are.
+    assert {name: load_rubric(name).digest for name in BUILTIN} == {
+        "strict4": "b94d267bec84ffedc066813a95c21274a12c3347fbba1b8ebcd9e28f5fb82d67",
+        "paper2": "22ad5e6e284fdab5084bce6479845c0c3fac5503e6e7ef820426edf7ecd3bc7d",
+        "stages2": "f7ea60e835acc668dac7096e5fb44817704e68ffc88da5cf5547fa4784ae2adb",
+    }
+
+
+def test_what_stands_around_a_rubric_is_never_edited_without_a_new_frame_version():
+    told = Disclosure("injected", 2.0, "raw", 20)
+    shown = []
+    for disclosure in (None, told):
+        case = Case(
+            "t", "Question?", "Reply\u0000 \ud800 \u202e", Concept("ocean", aliases=("sea",), word="o"), disclosure
+        )
+        for name in BUILTIN:
+            rubric = load_rubric(name)
+            for call in rubric.calls:
+                prompt = render(rubric, call, case)
+                shown += [prompt.system, prompt.user, str(prompt.schema)]
+    assert (
+        hashlib.sha256("\n".join(shown).encode()).hexdigest()
+        == "d963d6847a65dd4c6bb00b3b52692e7f381f51f10b6d50d38aab0d823bab673f"
+    )
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_a_built_in_rubric_is_found_by_name_and_by_name_and_version(name):
+    rubric = load_rubric(name)
+    assert load_rubric(rubric.id) == rubric
+    assert load_rubric(rubric) is rubric
+    with pytest.raises(UnknownNameError, match="strict4"):
+        load_rubric(f"{name}/99")
+
+
+def test_a_rubric_of_ones_own_from_toml_is_another_rubric_by_its_digest(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(STRICT4.replace("coherent. Is the reply", "coherent. Is really the reply"))
+    mine = load_rubric(str(path))
+    assert mine.id == "strict4/1"
+    assert mine.digest != load_rubric("strict4").digest
+
+
+def test_a_rubric_from_markdown_asks_the_standard_questions(tmp_path):
+    path = tmp_path / "mine.md"
+    path.write_text('+++\nname = "mine"\nversion = 3\n+++\n# Criteria\n\nAffirmative: ...\n')
+    mine = load_rubric(path)
+    assert (mine.id, mine.structure, mine.text) == ("mine/3", "single", "# Criteria\n\nAffirmative: ...")
+    assert set(mine.calls[0].answers) == {"affirmative", "identifies", "immediate", "coherent", "refused"}
+
+
+SLIPS = {
+    "version": ("version = 1", 'version = "1"'),
+    "calls[0].id": ('id = "verdict"', "id = 7"),
+    "unknown key notes": ('structure = "single"', 'structure = "single"\nnotes = "x"'),
+    "structure": ('structure = "single"', 'structure = "several"'),
+    "calls[0].answers.immediate": ('immediate = ["yes", "no", "n/a"]', 'immediate = ["perhaps", "no"]'),
+    "coherent": ('coherent = ["yes", "no"]\n', ""),
+    "rules": ('immediate = "identifies"', 'immediate = "identified"'),
+    "name": ('name = "strict4"', 'name = "Strict 4"'),
+    "missing @ rubric.version": ("version = 1\n", ""),
+    "TOML": ("[[calls]]", "[[calls]"),
+    "answers.reason": ('refused = ["yes", "no"]', 'reason = ["yes", "no"]'),
+    "exactly one call": ('structure = "single"', 'structure = "staged"'),
+}
+
+
+@pytest.mark.parametrize("said", SLIPS)
+def test_a_slip_in_a_rubric_is_an_error_that_names_the_key(tmp_path, said):
+    before, after = SLIPS[said]
+    assert before in STRICT4
+    path = tmp_path / "mine.toml"
+    path.write_text(STRICT4.replace(before, after))
+    with pytest.raises(RubricError) as caught:
+        load_rubric(path)
+    assert said in str(caught.value) or said == "exactly one call"
+    assert "mine.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["no header", '+++\nname = "a"\n', '+++\nname = "a"\nversion = 1\ncalls = []\n+++\ntext', '+++\n"\n+++\nx']
+)
+def test_a_markdown_rubric_without_a_good_header_is_an_error(tmp_path, text):
+    path = tmp_path / "mine.md"
+    path.write_text(text)
+    with pytest.raises(RubricError, match=r"mine\.md"):
+        load_rubric(path)
+
+
+def test_a_missing_rubric_file_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(RubricError, match=r"absent\.toml"):
+        load_rubric(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("when", ['{ affirmative = "perhaps" }', '{ immediate = "yes" }', '{ nothing = "yes" }'])
+def test_a_call_can_only_wait_for_an_answer_that_an_earlier_call_can_give(tmp_path, when):
+    stages = resources.files("introspection_bench.judges").joinpath("rubrics", "stages2.toml").read_text()
+    path = tmp_path / "mine.toml"
+    path.write_text(stages.replace('when = { affirmative = "yes" }', f"when = {when}"))
+    with pytest.raises(RubricError, match=r"calls\[1\]\.when"):
+        load_rubric(path)
