@@ -24,7 +24,7 @@ ROOMS = {
     "foundations": r"digests|freezing|structuring|plugins",
     # interop.records is a trial's one lossless JSON layout, which the store and the exports share.
     "values": r"concepts|vectors|injection|scaffolds|trials|interop\.records",
-    "ports": r"injectors|injectors\.(base|registry)|judges|judges\.(base|registry|rubrics|blinding)",
+    "ports": r"injectors|injectors\.(base|registry)|judges|judges\.(base|registry|rubrics|blinding|check)",
     "adapters": r"injectors\..*|judges\..*|models",
     "services": r"extraction|sweep(\..*)?",
     "analysis": r"analysis(\..*)?",

@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # Each name again for type checkers and editors; tests/test_package.py compares both lists.
+    from .analysis import Results, compare, rates
     from .concepts import Concept, ConceptSet, Pair, load_concepts
     from .errors import IntrospectionBenchError
+    from .extraction import extract, random_controls
     from .injection import Injection, Receipt, Span, Unit
     from .injectors import Completion, Injector, ModelInfo, Request, open_injector
+    from .interop import read_results
     from .judges import Judge, Rubric, load_rubric, open_judge
+    from .report import write_report
     from .scaffolds import (
         LINDSEY,
         LINDSEY_405B,
@@ -29,17 +33,22 @@ if TYPE_CHECKING:
         Turn,
         load_scaffold,
     )
+    from .sweep import Grid, Store, Sweep, judge_run
     from .trials import Reply, Sampling, TrialKey, TrialRecord, Verdict
     from .vectors import ConceptVector, Provenance
 
     __version__: str
 
 _HOMES = {
+    "analysis": ("Results", "compare", "rates"),
     "concepts": ("Concept", "ConceptSet", "Pair", "load_concepts"),
     "errors": ("IntrospectionBenchError",),
+    "extraction": ("extract", "random_controls"),
     "injection": ("Injection", "Receipt", "Span", "Unit"),
     "injectors": ("Completion", "Injector", "ModelInfo", "Request", "open_injector"),
+    "interop": ("read_results",),
     "judges": ("Judge", "Rubric", "load_rubric", "open_judge"),
+    "report": ("write_report",),
     "scaffolds": (
         "LINDSEY",
         "LINDSEY_405B",
@@ -50,6 +59,7 @@ _HOMES = {
         "Turn",
         "load_scaffold",
     ),
+    "sweep": ("Grid", "Store", "Sweep", "judge_run"),
     "trials": ("Reply", "Sampling", "TrialKey", "TrialRecord", "Verdict"),
     "vectors": ("ConceptVector", "Provenance"),
 }
