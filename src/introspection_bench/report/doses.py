@@ -33,14 +33,17 @@ class Doses:
         wanted = {"scaffold": scaffold, "concept": concept, "unit": unit}
         return Doses(_rows(self.fits, wanted), _rows(self.crossings, wanted))
 
-    def drawn(self) -> pd.DataFrame:
-        """Return the fits that are drawn: those that exist and that the data do not contradict."""
-        fits = self.fits[self.fits["status"] == "fitted"]
-        return fits[~(fits["lack_of_fit"] < LEAST_FIT)]
+    def fitted_layers(self) -> list[Any]:
+        """Return the layers (None where unstated) whose fits are drawn: all exist, and the data contradict none."""
+        return [
+            _plain(layer)
+            for layer, fits in self.fits.groupby("layer", dropna=False)
+            if (fits["status"] == "fitted").all() and not (fits["lack_of_fit"] < LEAST_FIT).any()
+        ]
 
     def curves(self, lowest: float, highest: float) -> pd.DataFrame:
         """Return the drawn fits as points: columns ``layer outcome magnitude rate``."""
-        at = np.linspace(lowest, highest, _POINTS)
+        at, drawn = np.linspace(lowest, highest, _POINTS), self.fitted_layers()
         parts = [
             pd.DataFrame(
                 {
@@ -50,21 +53,32 @@ class Doses:
                     "rate": 1 / (1 + np.exp(-(row["intercept"] + row["slope"] * at))),
                 }
             )
-            for row in self.drawn().to_dict("records")
+            for row in self.fits.to_dict("records")
+            if _plain(row["layer"]) in drawn
         ]
         return pd.concat(parts) if parts else pd.DataFrame(columns=["layer", "outcome", "magnitude", "rate"])
+
+    def marks(self) -> pd.DataFrame:
+        """Return where the drawn lines cross: columns ``layer crossing kind``, fitted where fits are drawn."""
+        drawn = self.fitted_layers()
+        rows = []
+        for row in self.crossings.to_dict("records"):
+            kind = "fitted" if _plain(row["layer"]) in drawn else "interpolated"
+            inside = not is_missing(row[kind]) and row["lowest"] <= row[kind] <= row["highest"]
+            rows.append({"layer": row["layer"], "crossing": row[kind] if inside else math.nan, "kind": kind})
+        return pd.DataFrame(rows, columns=["layer", "crossing", "kind"])
 
     @property
     def sentence(self) -> str:
         """How the lines of a figure came about."""
-        drawn, count = len(self.drawn()), len(self.fits)
-        poor = int((self.fits["lack_of_fit"] < LEAST_FIT).sum())
+        drawn, count = len(self.fitted_layers()), self.fits["layer"].nunique(dropna=False)
         if drawn == count:
             return "Lines are logistic fits."
-        why = f" ({poor} contradicted by the data, lack of fit p < {LEAST_FIT:g})" if poor else ""
-        if not drawn:
-            return f"Points are joined: no logistic fit exists or holds{why}."
-        return f"Lines are logistic fits where one exists and holds, else points are joined{why}."
+        poor = (self.fits["lack_of_fit"] < LEAST_FIT).any()
+        why = (
+            f"a logistic curve does not describe the data (lack of fit p < {LEAST_FIT:g})" if poor else "no fit exists"
+        )
+        return f"Points are joined: {why}." if not drawn else f"Lines are logistic fits; points are joined where {why}."
 
 
 def find_doses(frame: pd.DataFrame) -> Doses | None:
@@ -96,21 +110,25 @@ def dose_section(frame: pd.DataFrame, doses: Doses | None) -> Section | None:
     grid = Grid(
         "Where naming the concept (identifies) overtakes coherence: magnitude, with 95 % interval", columns, rows
     )
-    return Section("Dose and response", (sweet_spots(frame).sentence, *_moves(doses.crossings)), (grid,))
+    grids = [grid, *_moves(doses.crossings)]
+    return Section("Dose and response", [sweet_spots(frame).sentence], grids)
 
 
-def _moves(crossings: pd.DataFrame) -> list[str]:
-    said = []
-    for row in migration(crossings).to_dict("records"):
-        if is_missing(row["moves"]):
-            continue
-        verb = "moves" if row["moves"] else "does not move discernibly"
-        said.append(
-            f"{row['concept']} under {row['scaffold']}: from layer {row['from_layer']} to {row['to_layer']} the "
-            f"crossover {verb} ({_signed(row['difference'])} {unit_name(row['unit'])}; 95 % interval "
-            f"{_signed(row['low'])} to {_signed(row['high'])})."
+def _moves(crossings: pd.DataFrame) -> list[Grid]:
+    rows = [
+        (
+            "no concept" if is_missing(row["concept"]) else str(row["concept"]),
+            str(row["scaffold"]),
+            f"{row['from_layer']} to {row['to_layer']}",
+            f"{_signed(row['difference'])} {unit_name(row['unit'])}",
+            f"{_signed(row['low'])} to {_signed(row['high'])}",
+            "yes" if row["moves"] else "not discernibly",
         )
-    return said
+        for row in migration(crossings).to_dict("records")
+        if not is_missing(row["moves"])
+    ]
+    columns = ("Concept", "scaffold", "layers", "difference", "95 % interval", "moves")
+    return [Grid("Whether the interpolated crossover moves with layer", columns, rows)] if rows else []
 
 
 def _with_interval(row: Mapping[Any, Any], name: str) -> str:
@@ -120,6 +138,10 @@ def _with_interval(row: Mapping[Any, Any], name: str) -> str:
     if is_missing(low):
         return f"{row[name]:.2f}"
     return f"{row[name]:.2f} ({_end(low)} to {_end(high)})"
+
+
+def _plain(value: Any) -> Any:
+    return None if is_missing(value) else value
 
 
 def _end(value: float) -> str:

@@ -30,6 +30,7 @@ def crossover(
     outcomes: Sequence[str] = ("identifies", "coherent"),
     curves: pd.DataFrame | None = None,
     crossing: float | None = None,
+    kind: str = "",
     title: str = "",
     theme: Theme = LIGHT,
 ) -> Figure:
@@ -42,6 +43,7 @@ def crossover(
         curves: fitted rates to draw as lines: columns ``outcome magnitude rate``, optionally ``low high`` (drawn
             as a band). Without it the points are joined.
         crossing: the magnitude where the first two outcomes cross, marked with its value.
+        kind: how the crossing was found, written beside it (``fitted``, ``interpolated``).
         title: what is shown; the number of trials is added.
         theme: the colours.
 
@@ -55,7 +57,7 @@ def crossover(
     with drawing(theme):
         figure = new_figure(_WIDTH, 3.9)
         axes = figure.subplots()
-        dots(axes, table, outcomes, theme, curves=curves, crossing=crossing)
+        dots(axes, table, outcomes, theme, curves=curves, crossing=crossing, kind=kind)
         magnitude_ticks(axes, _sorted(table["magnitude"]))
         rate_axis(axes)
         axes.set_xlabel(magnitude_axis(_one_unit(table)))
@@ -79,7 +81,7 @@ def layer_panels(
         table: as for :func:`crossover`, grouped by ``layer`` too.
         outcomes: which outcomes.
         curves: as for :func:`crossover`, with a column ``layer``.
-        crossings: columns ``layer`` and ``crossing``: where the first two outcomes cross.
+        crossings: columns ``layer``, ``crossing`` and optionally ``kind``, as for :func:`crossover`.
         title: what is shown; the number of trials is added.
         theme: the colours.
 
@@ -97,7 +99,8 @@ def layer_panels(
             lines = None if curves is None else _where(curves, layer=layer)
             at = None if crossings is None else _where(crossings, layer=layer)
             crossing = None if at is None or at.empty or is_missing(at["crossing"].iloc[0]) else at["crossing"].iloc[0]
-            dots(axes, rows, outcomes, theme, curves=lines, crossing=crossing)
+            kind = "" if at is None or at.empty or "kind" not in at else str(at["kind"].iloc[0])
+            dots(axes, rows, outcomes, theme, curves=lines, crossing=crossing, kind=kind)
             rate_axis(axes, "")
             axes.set_title(f"layer {_label(layer)}", fontsize=8.5, color=theme.muted, pad=3)
         figure.supylabel("rate (% of scored trials)", fontsize=9)

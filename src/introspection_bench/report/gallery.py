@@ -126,18 +126,17 @@ def _crossovers(frame: pd.DataFrame, doses: Doses | None) -> Iterator[Plate]:
 def _crossover(table: pd.DataFrame, doses: Doses | None, title: str) -> Callable[..., Figure]:
     if doses is None:
         return partial(crossover, table, title=title)
-    at = doses.crossings["interpolated"]
-    crossing = None if at.empty or is_missing(float(at.iloc[0])) else float(at.iloc[0])
     curves = doses.curves(float(table["magnitude"].min()), float(table["magnitude"].max()))
-    return partial(crossover, table, curves=curves, crossing=crossing, title=title)
+    mark = doses.marks().iloc[0]
+    crossing = None if is_missing(float(mark["crossing"])) else float(mark["crossing"])
+    return partial(crossover, table, curves=curves, crossing=crossing, kind=str(mark["kind"]), title=title)
 
 
 def _panels(table: pd.DataFrame, doses: Doses | None, title: str) -> Callable[..., Figure]:
     if doses is None:
         return partial(layer_panels, table, title=title)
     curves = doses.curves(float(table["magnitude"].min()), float(table["magnitude"].max()))
-    crossings = doses.crossings.rename(columns={"interpolated": "crossing"})[["layer", "crossing"]]
-    return partial(layer_panels, table, curves=curves, crossings=crossings, title=title)
+    return partial(layer_panels, table, curves=curves, crossings=doses.marks(), title=title)
 
 
 def _agreements(comparisons: Sequence[tuple[JudgeName, JudgeName, Agreement]]) -> Iterator[Plate]:
@@ -147,12 +146,15 @@ def _agreements(comparisons: Sequence[tuple[JudgeName, JudgeName, Agreement]]) -
             for c in found.criteria
             if c.n
         }
+        names = [f"{j.judge}/{j.rubric}" for j in (first, second)]
+        if names[0] == names[1]:
+            names = [str(first), str(second)]
         yield Plate(
             f"agreement-{number + 1}",
             f"How the answers of {first} (rows) and {second} (columns) fall together, "
             f"{found.both_scored:,} replies scored by both. κ is Cohen's.",
             f"Confusion matrices of {first} and {second}, one per criterion; the agreement table has the numbers.",
-            partial(agreement_matrix, tables, judges=(str(first), str(second))),
+            partial(agreement_matrix, tables, judges=(names[0], names[1])),
             wide=True,
         )
 

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from ..analysis.frame import records_frame
 from ..analysis.results import JudgeName, Results
 from ..errors import AnalysisError, explain
+from ..scaffolds import BUILTIN
 from ..trials import TrialRecord
 from .doses import dose_section, find_doses
 from .gallery import Plate, gallery
@@ -57,7 +58,7 @@ def write_report(
         judge: whose verdicts the tables and figures use; None takes the judge with the most verdicts and says so.
         rubric: the same for the rubric.
         prompts: each scaffold's name with its conversation as text (``Scaffold.transcript``), shown beside the
-            replies.
+            replies; None takes them from the spec and from the built-in scaffolds, by the digest in each trial.
         notes: what a reader of the numbers must know.
 
     Returns:
@@ -70,7 +71,7 @@ def write_report(
     results = _as_results(records, title, spec, notes)
     chosen = choose_judge(results, judge, rubric)
     frame = verdict_frame(results.records, chosen)
-    page = _page(results, frame, chosen, prompts)
+    page = _page(results, frame, chosen, known_prompts(results) if prompts is None else prompts)
     return _replace(Path(path), page.encode("utf-8", "xmlcharrefreplace"))
 
 
@@ -133,6 +134,16 @@ def verdict_frame(records: Iterable[TrialRecord], judge: JudgeName | None) -> pd
     return records_frame(kept)
 
 
+def known_prompts(results: Results) -> dict[str, str]:
+    """Return the conversation of every scaffold whose wording is known: by digest, so never another one's."""
+    known = {s.digest: s.transcript for s in BUILTIN.values()}
+    grid = results.spec.get("grid")
+    for scaffold in grid.get("scaffolds", ()) if isinstance(grid, Mapping) else ():
+        if isinstance(scaffold, Mapping) and "digest" in scaffold and "transcript" in scaffold:
+            known[str(scaffold["digest"])] = str(scaffold["transcript"])
+    return {r.scaffold: known[r.key.scaffold] for r in results if r.key.scaffold in known}
+
+
 def _as_results(
     records: Results | Iterable[TrialRecord],
     title: str | None,
@@ -144,7 +155,7 @@ def _as_results(
     return attrs.evolve(given, **{name: value for name, value in changes.items() if value is not None})
 
 
-def _page(results: Results, frame: pd.DataFrame, chosen: JudgeName | None, prompts: Mapping[str, str] | None) -> str:
+def _page(results: Results, frame: pd.DataFrame, chosen: JudgeName | None, prompts: Mapping[str, str]) -> str:
     style, script = _asset("report.css"), _asset("report.js")
     comparisons = judge_comparisons(results, chosen)
     doses = find_doses(frame)
@@ -155,6 +166,7 @@ def _page(results: Results, frame: pd.DataFrame, chosen: JudgeName | None, promp
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
+        finalize=lambda value: value.replace(" %", "\u00a0%") if type(value) is str else value,  # "95 %" stays whole
     )
     environment.filters["percent"] = percent
     environment.globals |= {"bounds": bounds, "place": place}

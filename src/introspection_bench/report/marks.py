@@ -24,6 +24,7 @@ def dots(
     *,
     curves: pd.DataFrame | None,
     crossing: float | None,
+    kind: str,
 ) -> None:
     """Draw each outcome's rates against magnitude with their intervals, and its curve or joining line."""
     from matplotlib.transforms import ScaledTranslation
@@ -63,7 +64,7 @@ def dots(
                 band = (fitted["low"].to_numpy(float), fitted["high"].to_numpy(float))
                 axes.fill_between(at, *band, color=colour, alpha=0.13, linewidth=0)
     if crossing is not None:
-        _mark_crossing(axes, crossing, theme)
+        _mark_crossing(axes, f"crossing at {crossing:.2f}{f' ({kind})' if kind else ''}", crossing, theme)
     if len(magnitudes) == 1:
         axes.set_xlim(magnitudes[0] - 1, magnitudes[0] + 1)
 
@@ -75,10 +76,10 @@ def magnitude_ticks(axes: Axes, magnitudes: Sequence[float]) -> None:
         axes.set_xticks(magnitudes, [f"{m:g}" for m in magnitudes])
 
 
-def _mark_crossing(axes: Axes, crossing: float, theme: Theme) -> None:
+def _mark_crossing(axes: Axes, text: str, crossing: float, theme: Theme) -> None:
     axes.axvline(crossing, color=theme.muted, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
     axes.annotate(
-        f"crossing at {crossing:.4g}",
+        text,
         (crossing, 1.0),
         xycoords=("data", "axes fraction"),
         xytext=(4, -2),

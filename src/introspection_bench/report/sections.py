@@ -46,9 +46,9 @@ def null_section(frame: pd.DataFrame) -> Section | None:
     sentences = []
     if best.interval.n:
         sentences.append(
-            f"In the best cell: {best.under(PUBLISHED_RATE).sentence} {PUBLISHED_RATE:.0%} is about what Lindsey 2026 "
-            "reports for the best setting of Claude Opus 4.1, so it compares with a single cell, not with the pooled "
-            "trials."
+            f"In the best cell: {best.under(PUBLISHED_RATE).sentence} {100 * PUBLISHED_RATE:.0f} % is about what "
+            "Lindsey 2026 reports for the best setting of Claude Opus 4.1, so it compares with a single cell, not with "
+            "the pooled trials."
         )
     sentences.append(plan(PUBLISHED_RATE).sentence)
     sentences += clustered(frame, ("strict",))
@@ -131,8 +131,9 @@ def _rate(row: Mapping[Any, Any]) -> str:
 def _detection(frame: pd.DataFrame) -> Grid:
     """One line per cell: both tasks side by side, never mixed."""
     lines: dict[str, list[str]] = {}
+    several = frame["scaffold"].nunique() > 1
     for row in detection(frame).to_dict("records"):
-        name = f"{cell_name({**row, 'arm': 'injected'})} · {row['scaffold']}"
+        name = cell_name({**row, "arm": "injected"}) + (f" · {row['scaffold']}" if several else "")
         interval = "" if is_missing(row["d_low"]) else f" ({_number(row['d_low'])} to {_number(row['d_high'])})"
         lines.setdefault(name, []).extend(
             (
@@ -142,8 +143,13 @@ def _detection(frame: pd.DataFrame) -> Grid:
                 _number(row["criterion"]),
             )
         )
-    columns = [f"{task}: {what}" for task in OUTCOMES for what in ("hits", "false alarms", "d′ (95 %)", "c")]
-    return Grid("Signal detection by cell", ("Cell", *columns), [(name, *cells) for name, cells in lines.items()])
+    each = ("hits", "false alarms", "d′ (95 % interval)", "c")
+    return Grid(
+        "Signal detection by cell",
+        ("Cell", *each * len(OUTCOMES)),
+        [(name, *cells) for name, cells in lines.items()],
+        [("", 1), *((f"{task} ({outcome})", len(each)) for task, outcome in OUTCOMES.items())],
+    )
 
 
 def _guesses(table: pd.DataFrame) -> Grid:

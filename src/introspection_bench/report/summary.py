@@ -24,11 +24,16 @@ _SECRET = re.compile(r"(^|[._-])(api[_-]?key|access[_-]?key|token|secret|passwor
 
 @attrs.frozen
 class Grid:
-    """A plain table: a caption, column names, and rows of text."""
+    """A plain table: a caption, column names, and rows of text.
+
+    ``over`` are headings above the columns' names, each with the number of columns that it spans; a section of
+    ``""`` stays empty.
+    """
 
     caption: str
     columns: tuple[str, ...] = attrs.field(converter=frozen_tuple)
     rows: tuple[tuple[str, ...], ...] = attrs.field(converter=frozen_tuple)
+    over: tuple[tuple[str, int], ...] = attrs.field(converter=frozen_tuple, default=())
 
 
 @attrs.frozen

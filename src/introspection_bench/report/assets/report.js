@@ -267,40 +267,22 @@
     }
     return block;
   };
-  const verdictTable = (t) => {
-    const table = element("table"), head = element("tr"), body = element("tbody"), thead = element("thead");
-    for (const text of ["Judge", "asked about", ...CRITERIA]) {
-      const th = element("th", "", text);
-      th.scope = "col";
-      head.append(th);
+  const verdictBlock = (v) => {
+    const box = element("div", "verdict"), who = element("p");
+    who.append(element("b", "", data.judges[v[V.judge]]), v[V.concept] ? ` asked about ${v[V.concept]}` : "");
+    box.append(who);
+    if (v[V.unscored] !== null) box.append(element("p", "note", `Unscored: ${v[V.unscored]}`));
+    else {
+      const answers = element("dl");
+      CRITERIA.forEach((criterion, i) => {
+        const pair = element("div"), value = v[V.values][i];
+        pair.append(element("dt", "", criterion), element("dd", value === true ? "yes-word" : "no-word", word(value)));
+        answers.append(pair);
+      });
+      box.append(answers);
     }
-    thead.append(head);
-    for (const v of t[F.verdicts]) {
-      const line = element("tr"), judge = element("th", "", data.judges[v[V.judge]]);
-      judge.scope = "row";
-      line.append(judge, element("td", "", v[V.concept] || "–"));
-      if (v[V.unscored] !== null) {
-        const cell = element("td", "", `unscored: ${v[V.unscored]}`);
-        cell.colSpan = CRITERIA.length;
-        line.append(cell);
-      } else {
-        for (const value of v[V.values]) line.append(element("td", value === true ? "yes-word" : "no-word", word(value)));
-      }
-      body.append(line);
-      if (v[V.notes]) {
-        const notes = element("tr"), cell = element("td", "note", v[V.notes]);
-        cell.colSpan = CRITERIA.length + 2;
-        notes.append(cell);
-        body.append(notes);
-      }
-    }
-    table.append(thead, body);
-    const frame = element("div", "scroll");
-    frame.tabIndex = 0;
-    frame.setAttribute("role", "region");
-    frame.setAttribute("aria-label", "Verdicts");
-    frame.append(table);
-    return frame;
+    if (v[V.notes]) box.append(element("p", "note", v[V.notes]));
+    return box;
   };
   const fact = (box, term, text) => {
     const pair = element("div");
@@ -357,7 +339,8 @@
       detail.append(ul);
     }
     detail.append(element("h4", "", t[F.verdicts].length === 1 ? "Verdict" : "Verdicts"));
-    detail.append(t[F.verdicts].length ? verdictTable(t) : element("p", "empty", "Not judged."));
+    if (!t[F.verdicts].length) detail.append(element("p", "empty", "Not judged."));
+    for (const each of t[F.verdicts]) detail.append(verdictBlock(each));
     const prompt = data.prompts[data.scaffolds[t[F.scaffold]]];
     if (prompt) {
       const fold = element("details");
