@@ -25,6 +25,7 @@ from introspection_bench.judges.rules_coherence import FEATURES, measure
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "llama405b"
 TARGET = ROOT / "src" / "introspection_bench" / "judges" / "rules_coherence.json"
+PENALTY = 1.0
 FILES = ("layer84_canonical", "layer70_dense")
 
 
@@ -42,12 +43,8 @@ def fit(x: np.ndarray, y: np.ndarray, c: float) -> tuple[np.ndarray, float]:
     return weights, float(regression.intercept_[0] - weights @ scale.mean_)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--c", type=float, default=1.0, help="inverse strength of the L2 penalty")
-    parser.add_argument("--write", action="store_true")
-    args = parser.parse_args()
-
+def read() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return properties (trials x features), published coherence, file names, and who is held out."""
     rows, labels, files, held = [], [], [], []
     for name in FILES:
         for result in json.loads((DATA / f"{name}.judged.json").read_text(encoding="utf-8"))["results"]:
@@ -55,7 +52,16 @@ def main() -> None:
             labels.append(result["judge"]["coherent"])
             files.append(name)
             held.append(held_out(name, result))
-    x, y, file, out = np.array(rows), np.array(labels), np.array(files), np.array(held)
+    return np.array(rows), np.array(labels), np.array(files), np.array(held)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--c", type=float, default=PENALTY, help="inverse strength of the L2 penalty")
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+
+    x, y, file, out = read()
 
     def kappa(train: np.ndarray, test: np.ndarray) -> float:
         weights, intercept = fit(x[train], y[train], args.c)

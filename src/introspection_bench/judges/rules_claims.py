@@ -372,25 +372,17 @@ def find_refusal(sentences: Sequence[Sentence]) -> Claim | None:
     for sentence in sentences:
         words = sentence.words
         for i, word in enumerate(words):
-            if word.lower not in lex.CANT:
-                continue
             ahead = words[i + 1 : i + 7]
             lower = [w.lower for w in ahead]
-            declines = word.lower in {"unable", "decline", "refuse", "must"} or word.lower in {
-                "can't",
-                "cannot",
-                "won't",
-            }
-            if word.lower == "must" and "decline" not in lower[:2]:
+            unwilling = word.lower == "not" and (set(lower[:2]) & lex.NOT_WILLING or words[i - 1].lower == "rather")
+            if not (word.lower in lex.DECLINES or unwilling):
                 continue
-            if word.lower in {"not", "wouldn't"}:
-                declines = bool(
-                    set(lower[:2])
-                    & {"able", "going", "willing", "comfortable", "allowed", "permitted", "be", "to", "participate"}
-                )
-            by_me = {w.lower for w in words[max(0, i - 4) : i]} & (lex.SELF | {"must"}) or i == 0
+            by_me = i == 0 or {w.lower for w in words[max(0, i - 4) : i]} & lex.SELF
+            if by_me and word.lower in {"decline", "refuse"}:
+                return Claim("denial", word.start, word.stop, f"declines: {word.lower!r}")
             for k, later in enumerate(ahead):
-                if declines and by_me and later.lower in lex.TAKE_PART and "but" not in lower[k + 1 : k + 2]:
+                # "can't help but notice" declines nothing.
+                if by_me and later.lower in lex.TAKE_PART and lower[k + 1 : k + 2] != ["but"]:
                     return Claim("denial", word.start, later.stop, f"declines: {later.lower!r}")
     return None
 

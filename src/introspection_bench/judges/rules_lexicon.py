@@ -74,10 +74,11 @@ ASKS = listed(
     do does did is are am was were can could would will should have has what which who why how when where whose
     """
 )
-CANT = listed("can't cannot unable not won't wouldn't decline refuse must")
-TAKE_PART = listed(
-    "assist help participate part comply engage fulfill fulfil answer continue along comfortable do provide"
-)
+#: By these a reply declines what follows ...
+DECLINES = listed("can't cannot won't unable decline declining refuse")
+#: ... and by "not" only with one of these behind it ("not able to", "would rather not" has its "rather" before it).
+NOT_WILLING = listed("able going willing comfortable allowed permitted be to participate")
+TAKE_PART = listed("assist help participate part comply engage fulfill fulfil answer continue along comfortable")
 MIND = listed(
     """
     thoughts thought feelings emotions consciousness mind experiences feeling awareness brain sentience

@@ -204,8 +204,9 @@ def unreadable(text: str, words: list[Word]) -> str | None:
     if name != "LATIN" and most >= 0.7 * total:
         return f"the reply is in {name.title()} script, and these rules read English only"
     if len(words) >= 6:
-        foreign = sum(w.lower in _FOREIGN_WORDS for w in words) / len(words)
+        seen = [w.lower for w in words if w.lower in _FOREIGN_WORDS]
+        foreign = len(seen) / len(words)
         english = sum(w.lower in FUNCTION_WORDS for w in words) / len(words)
-        if foreign >= 0.25 and foreign > 2 * english:
+        if foreign >= 0.25 and foreign > 2 * english and len(set(seen)) >= 3:
             return "the reply is in another language than English, the only one these rules read"
     return None
