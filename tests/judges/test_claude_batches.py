@@ -174,12 +174,17 @@ def test_what_was_unscored_and_recorded_is_asked_anew_when_judged_again(services
     assert_right(judged(a_judge(services, ledger), REPLIES[:1]))
 
 
-def test_results_that_the_service_no_longer_keeps_are_asked_anew(services, tmp_path):
+@pytest.mark.parametrize("how", ["deleted", "archived"])
+def test_results_that_the_service_no_longer_keeps_are_asked_anew(services, tmp_path, how):
     ledger = SqliteBatchLedger(tmp_path / "run.sqlite")
     running = a_judge(services, ledger).judge(cases_of(REPLIES[:3]))
     next(running)
     running.close()
-    services.batches.clear()
+    if how == "deleted":
+        services.batches.clear()
+    else:
+        for batch in services.batches.values():
+            batch["archived"] = True
     assert_right(judged(a_judge(services, ledger), REPLIES[:3]))
 
 

@@ -117,12 +117,15 @@ class FakeServices:
 
     # -- what every endpoint needs
 
-    def _error(self, status: int, request: web.Request) -> web.Response:
+    def _error(self, status: int, request: web.Request, padding: int = 0) -> web.Response:
         key = request.headers.get("x-api-key", "") + request.headers.get("authorization", "")
         body = {
             "type": "error",
             # Some proxies echo what they were sent: the key must not reach a verdict.
-            "error": {"type": ERROR_TYPES.get(status, "api_error"), "message": f"scripted {status}; you sent {key}"},
+            "error": {
+                "type": ERROR_TYPES.get(status, "api_error"),
+                "message": f"scripted {status}; you sent {'.' * padding}{key}",
+            },
         }
         return web.json_response(body, status=status, headers={"retry-after-ms": "1"})
 
@@ -130,6 +133,8 @@ class FakeServices:
         """The faults that are the same everywhere; they always end the request."""
         if name.isdigit():
             return self._error(int(name), request)
+        if name.startswith("padded:"):
+            return self._error(500, request, padding=int(name.removeprefix("padded:")))
         if name == "slow":
             await asyncio.sleep(3)
         if name == "not-json":
@@ -235,14 +240,16 @@ class FakeServices:
         return {
             "id": batch["id"],
             "type": "message_batch",
-            "archived_at": None,
+            "archived_at": batch["created"].isoformat() if batch.get("archived") else None,
             "cancel_initiated_at": None,
             "created_at": batch["created"].isoformat(),
             "ended_at": batch["created"].isoformat() if ended else None,
             "expires_at": (batch["created"] + timedelta(days=1)).isoformat(),
             "processing_status": "ended" if ended else "in_progress",
             "request_counts": {**counts, "processing": 0 if ended else len(batch["results"])},
-            "results_url": f"{self.url}/v1/messages/batches/{batch['id']}/results" if ended else None,
+            "results_url": None
+            if batch.get("archived") or not ended
+            else f"{self.url}/v1/messages/batches/{batch['id']}/results",
         }
 
     async def _list(self, request: web.Request) -> web.Response:

@@ -14,7 +14,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import anthropic
 import attrs
@@ -32,10 +32,6 @@ _CLOCK_MARGIN = 600.0
 _MOST_BYTES = 100_000_000
 
 
-#: Statuses of a batch whose answers are gone for good.
-_GONE = frozenset({404, 410})
-
-
 _UNSURE = "a batch may have been sent and can't be looked up now; judging again looks first"
 
 
@@ -47,8 +43,8 @@ class ReadError(RuntimeError):
 class Batches:
     """Asks requests in batches.
 
-    ``read`` turns a message into an answer; ``strike`` takes the key out of a text. ``poll_s``: seconds between
-    looks at a batch. ``settle_s``: how long a batch may take to show in the service's list. ``attempts``: in how
+    ``read`` turns a message into an answer; ``secret`` is the key, to be kept out of reasons. ``poll_s``: seconds
+    between looks at a batch. ``settle_s``: how long a batch may take to show in the service's list. ``attempts``: in how
     many batches a request may be that errored, expired or was cancelled. ``patience``: failed looks in a row after
     which a batch is left for the next run.
     """
@@ -56,7 +52,7 @@ class Batches:
     client: anthropic.Anthropic
     ledger: BatchLedger
     read: Callable[[Any], Answer]
-    strike: Callable[[str], str]
+    secret: str = attrs.field(repr=False)
     poll_s: float
     settle_s: float
     attempts: int
@@ -102,7 +98,7 @@ class Batches:
                 try:
                     batch_id = self._look_for(batch)
                 except (anthropic.AnthropicError, ReadError) as error:
-                    problem = f"{_UNSURE}: {self.strike(describe(error))}"
+                    problem = f"{_UNSURE}: {describe(error, self.secret)}"
                     lost.update(dict.fromkeys(mine, problem))
                     free -= set(mine)
                     continue
@@ -136,7 +132,7 @@ class Batches:
         while True:
             batch_id, error = self._send(body)
             if batch_id is None:
-                problem = self.strike(describe(error)) if error else "no id came back"
+                problem = describe(error, self.secret) if error else "no id came back"
                 status = status_of(error) if error else None
                 if status in FATAL:
                     self.ledger.withdraw(intent)
@@ -169,18 +165,21 @@ class Batches:
         time.sleep(max(0.0, batch.created + self.settle_s - time.time()))
         known = self.ledger.known()
         ours = set(batch.undelivered)
+        candidates = []
         for listed in self._listed():
             if listed.created_at.timestamp() < batch.created - _CLOCK_MARGIN:
                 break  # the list is newest first
             counts = listed.request_counts
             size = counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
-            if listed.id in known or size != batch.size or listed.archived_at is not None:
-                continue
-            while not self._ended(listed.id):
+            if listed.id not in known and size == batch.size:
+                candidates.append((listed.processing_status != "ended", str(listed.id)))
+        # Those that have ended first: somebody else's may take a day.
+        for _, batch_id in sorted(candidates):
+            while (state := self._state(batch_id)) == "running":
                 time.sleep(self.poll_s)
             # A request's id is the digest of all that it asks: one of ours makes the batch ours.
-            if any(line.custom_id in ours for line in self._lines(listed.id)):
-                return str(listed.id)
+            if state == "ended" and any(line.custom_id in ours for line in self._lines(batch_id)):
+                return batch_id
         return None
 
     def _collect(
@@ -195,16 +194,12 @@ class Batches:
                     results = self._results(batch)
                 except (anthropic.AnthropicError, ReadError) as error:
                     failures[batch.intent] += 1
-                    problem = self.strike(describe(error))
-                    if status_of(error) in _GONE:
-                        results = dict.fromkeys(batch.undelivered)
-                    elif failures[batch.intent] < self.patience:
-                        continue
-                    else:
+                    if failures[batch.intent] >= self.patience:
+                        problem = describe(error, self.secret)
                         reason = f"batch {batch.batch_id} can't be read now; judging again fetches it: {problem}"
                         lost.update(dict.fromkeys(batch.undelivered, reason))
                         waiting.remove(batch)
-                        continue
+                    continue
                 if results is None:
                     failures[batch.intent] = 0
                     continue
@@ -220,11 +215,14 @@ class Batches:
                 time.sleep(self.poll_s)
 
     def _results(self, batch: OpenBatch) -> dict[str, Any] | None:
-        """Return the result of each undelivered request; None while the batch is being processed."""
+        """Return the result of each undelivered request, None for those that are gone; None while it is processed."""
         batch_id = batch.batch_id or ""
-        if not self._ended(batch_id):
+        state = self._state(batch_id)
+        if state == "running":
             return None
         results: dict[str, Any] = {}
+        if state == "gone":
+            return dict.fromkeys(batch.undelivered)
         for line in self._lines(batch_id):
             results.setdefault(line.custom_id, line.result)
         absent = sum(c not in results for c in batch.undelivered)
@@ -233,9 +231,16 @@ class Batches:
             raise ReadError(f"{absent} of {len(batch.undelivered)} results are not in the batch's file")
         return results
 
-    def _ended(self, batch_id: str) -> bool:
-        with _reading():
-            return self.client.messages.batches.retrieve(batch_id).processing_status == "ended"
+    def _state(self, batch_id: str) -> Literal["running", "ended", "gone"]:
+        try:
+            with _reading():
+                batch = self.client.messages.batches.retrieve(batch_id)
+                archived, status = batch.archived_at, batch.processing_status
+        except anthropic.NotFoundError:
+            return "gone"
+        if archived is not None:
+            return "gone"
+        return "ended" if status == "ended" else "running"
 
     def _listed(self) -> Iterator[Any]:
         with _reading():
@@ -255,8 +260,7 @@ class Batches:
         if kind == "errored":
             error = getattr(getattr(result, "error", None), "error", None)
             name, message = getattr(error, "type", "unknown"), getattr(error, "message", "")
-            text = self.strike(f"batch request errored: {name}: {message}"[:300])
-            return Answer(problem=text), name != "invalid_request_error"
+            return Answer(problem=f"batch request errored: {name}: {message}"), name != "invalid_request_error"
         reason = "results are no longer kept" if kind is None else str(kind)
         return Answer(problem=f"batch request without an answer: {reason}"), True
 

@@ -49,7 +49,7 @@ def parse(call: Call, text: str) -> tuple[dict[str, str], str]:
         raise OutOfRubricError(f"malformed answer: required the keys {sorted(expected)}, got {sorted(data)}")
     for question, words in call.answers.items():
         if data[question] not in words:
-            raise OutOfRubricError(f"out of rubric: {question} must be one of {words}, got {data[question]!r:.60}")
+            raise OutOfRubricError(f"out of rubric: {question} must be one of {words}, got {data[question]!r}")
     return {question: data[question] for question in call.answers}, str(data[REASON])
 
 
@@ -155,7 +155,7 @@ class Interview:
             concept=concept.name,
             judge_model=model,
             blinded=blinded,
-            unscored=None if problem is None else redact(problem, secret),
+            unscored=None if problem is None else redact(problem, secret)[:500],
             notes=redact(" ".join(self.reasons), secret),
             raw=redact(raw, secret),
             cost_usd=cost_usd,

@@ -214,7 +214,7 @@ class ModelJudge(Judge, abc.ABC):
 
     def _failure(self, error: Exception) -> Answer:
         """Return why a call gave nothing; raises :class:`FatalAnswerError` for statuses that no call survives."""
-        reason = redact(describe(error), self._secret)
+        reason = describe(error, self._secret)
         if status_of(error) in FATAL:
             raise FatalAnswerError(reason) from None
         return Answer(problem=reason)
@@ -226,13 +226,14 @@ def status_of(error: Exception) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def describe(error: Exception) -> str:
-    """Return one line about a client's exception: status or kind, then its message, cut to 300 characters."""
+def describe(error: Exception, secret: str) -> str:
+    """Return one line about a client's exception, without the key: status or kind, then its message."""
     status = status_of(error)
     name = type(error).__name__
     message = " ".join(str(error).split())
     kind = f"HTTP {status}" if status is not None else name
-    return f"{kind}: {message}"[:300]
+    # Cut only after the key is out: half a key would not be recognised.
+    return redact(f"{kind}: {message}", secret)[:300]
 
 
 def key_from_environment(name: str, *, required: bool, environment: Mapping[str, str]) -> str:

@@ -115,7 +115,7 @@ def read_completion(completion: Any) -> Answer:
     text = content if isinstance(content, str) else ""
     reason = getattr(choices[0], "finish_reason", None)
     if refusal:
-        return Answer(text=text, problem=f"the judge refused: {refusal!s:.200}", usage=usage)
+        return Answer(text=text, problem=f"the judge refused: {refusal}", usage=usage)
     if reason != "stop":
         return Answer(text=text, problem=f"the answer was cut off: finish_reason {reason}", usage=usage)
     return Answer(text=text, problem=None if text else "malformed answer: empty", usage=usage)

@@ -17,7 +17,7 @@ from ..trials import Verdict
 from . import _costs
 from ._batches import Batches
 from ._costs import Price, Usage
-from ._interview import Answer, redact
+from ._interview import Answer
 from ._model import FatalAnswerError, ModelJudge, Unit, key_from_environment
 from ._prompting import Prompt, render
 from .ledger import BatchLedger, in_memory_ledger
@@ -106,7 +106,7 @@ class ClaudeJudge(ModelJudge):
             client=self._client,
             ledger=self._ledger,
             read=lambda message: read_message(message, share=_costs.batch_share()),
-            strike=lambda text: redact(text, key),
+            secret=key,
             poll_s=poll_s,
             settle_s=settle_s,
             attempts=batch_attempts,
