@@ -4,6 +4,8 @@ Each names in ``caught_by`` the check that is there for its bug. Where the port'
 already catch the bug, the fake's receipt lies, as a receipt does that is computed from what was asked for.
 """
 
+# ruff: noqa: D102  # a fake replaces documented steps of LoopInjector; its class says what is wrong with it
+
 from __future__ import annotations
 
 import copy

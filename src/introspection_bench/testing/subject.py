@@ -229,7 +229,7 @@ class Subject:
             )
 
 
-def require(fine: bool, message: str) -> None:  # noqa: FBT001  # reads as a sentence: require(that, or else)
+def require(fine: bool, message: str) -> None:
     """Raise :class:`ConformanceError` with the message unless ``fine``."""
     if not fine:
         raise ConformanceError(message)

@@ -1,0 +1,510 @@
+"""nnsight: the same steering as the torch injector, in nnsight's own idiom, on local models and on NDIF's.
+
+One trace per batch: inside ``generate`` one ``invoke`` carries the batch, ``tracer.iter[:]`` visits every forward
+pass (without it the prefill alone would be steered), and the body adds to the block's ``.output``. The body uses
+torch and nnsight alone, so that the very same source runs here and on a server that has never heard of us.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import attrs
+import nnsight
+import numpy as np
+import numpy.typing as npt
+import torch
+from nnsight import TransformersModel
+from torch import Tensor
+
+from ..digests import digest
+from ..errors import CaptureError, ModelError, explain
+from ..injection import Positions, Receipt, delta_length
+from ..scaffolds import RenderedPrompt, Tokenizer
+from ..trials import Reply, Sampling
+from .base import Completion, Injector, ModelInfo, Request
+from .blocks import find_blocks, find_update_module
+from .fingerprint import fingerprint_module, fingerprint_tokenizer
+from .loading import load
+from .ndif import Jobs, Saved, backend_for, check_remote, load_tokenizer
+from .sampling import processors
+
+#: int64's largest value stands for "to the end of the reply".
+_NO_STOP = 2**63 - 1
+
+
+@attrs.frozen(eq=False)
+class _Batch:
+    """Requests of one call that share prompt length, sampling and captured layers."""
+
+    indices: tuple[int, ...]
+    requests: tuple[Request, ...]
+    sampling: Sampling
+    layers: tuple[int, ...]
+    length: int
+
+
+class NnsightInjector(Injector):
+    """Steers in nnsight traces, locally or on NDIF.
+
+    A batch holds prompts of one length, so there is no padding; sampling is the torch injector's own, so that in
+    float32 the same seed gives the same reply on both, but for ties within rounding. Prefill is not shared between
+    requests, which makes it slower than the torch injector.
+    """
+
+    name: ClassVar[str] = "nnsight"
+
+    def __init__(
+        self,
+        model: TransformersModel,
+        tokenizer: Any,
+        *,
+        name: str,
+        fingerprint: str,
+        remote: bool | str = False,
+        blocks: str | None = None,
+        update_module: str | None = None,
+        batch_size: int = 32,
+        jobs: Jobs | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ModelError(explain("batch_size", required="at least 1", got=batch_size, hint=""))
+        self._nn = model
+        self._tokenizer = tokenizer
+        self._remote = remote
+        self._jobs = jobs or Jobs(None)
+        self._update_module = update_module
+        self._batch_size = batch_size
+        modules = find_blocks(model._module, blocks).modules
+        self._envoys = {id(envoy._module): envoy for envoy in model.modules()}
+        self._blocks = [self._envoys[id(module)] for module in modules]
+        self._modules = modules
+        self._checked_updates: dict[int, Any] = {}
+        width, dtype = self._probe_blocks()
+        self._info = ModelInfo(name, fingerprint, len(modules), width, dtype)
+
+    @classmethod
+    def open(
+        cls,
+        model: Any,
+        *,
+        tokenizer: Any = None,
+        dtype: str = "auto",
+        device: str | None = None,
+        device_map: Any = None,
+        revision: str | None = None,
+        remote: bool | str = False,
+        jobs: str | Path | None = None,
+        poll_seconds: float = 2.0,
+        blocks: str | None = None,
+        update_module: str | None = None,
+        batch_size: int = 32,
+    ) -> Self:
+        """Open a model here, or one that NDIF serves, and check it with one tiny trace.
+
+        Args:
+            model: a Hugging Face hub id, local folder, ``.gguf`` file, or ``PreTrainedModel`` in eval mode; with
+                ``remote`` a hub id (only its configuration and tokenizer are loaded here).
+            tokenizer: the tokenizer; needed beside a model object.
+            dtype: "auto" or a torch name; on NDIF the server decides.
+            device: "cpu", "cuda", "cuda:1"; by default CUDA where there is one.
+            device_map: passed to Hugging Face for several GPUs ("auto").
+            revision: a hub revision.
+            remote: True for NDIF (key from the environment variable ``NDIF_API_KEY``), a URL for another server
+                of its kind, or "local" for nnsight's simulation of it, which serialises every trace.
+            jobs: a JSON file in which unfinished NDIF jobs are kept, so that a run that was killed collects them
+                instead of submitting them again.
+            poll_seconds: pause between two looks at the NDIF jobs that are still running.
+            blocks: path of the ModuleList of decoder blocks, for architectures that are not known.
+            update_module: name, within a block, of the branch that the block adds last (unit ``update``).
+            batch_size: most rows of one trace, and of one NDIF job.
+
+        Raises:
+            ModelNotFoundError: the name leads nowhere.
+            ModelError: it loads but can't be steered, or an option is wrong.
+            BackendUnavailableError: ``remote`` without a key.
+        """
+        kept = Jobs(None if jobs is None else Path(jobs), poll_seconds)
+        if not remote:
+            loaded = load(
+                model, tokenizer=tokenizer, dtype=dtype, device=device, device_map=device_map, revision=revision
+            )
+            wrapped = TransformersModel(loaded.model, tokenizer=loaded.tokenizer, task="text-generation")
+            fingerprint, name, tokenizer = (
+                fingerprint_module(loaded.model, loaded.tokenizer),
+                loaded.name,
+                loaded.tokenizer,
+            )
+        else:
+            check_remote(remote, model, {"dtype": dtype != "auto", "device": device, "device_map": device_map})
+            tokenizer = load_tokenizer(str(model), revision) if tokenizer is None else tokenizer
+            # Configuration alone: the weights stay on the server.
+            wrapped = TransformersModel(str(model), task="text-generation", tokenizer=tokenizer, revision=revision)
+            name = str(model)
+            # The weights are on the server; what can be known of them here is the name and the revision.
+            config = wrapped._module.config.to_dict()
+            stated = {k: v for k, v in config.items() if isinstance(v, int | float | str | bool | None)}
+            fingerprint = digest("ndif", 1, [name, revision, stated, fingerprint_tokenizer(tokenizer)])
+        return cls(
+            wrapped,
+            tokenizer,
+            name=name,
+            fingerprint=fingerprint,
+            remote=remote,
+            blocks=blocks,
+            update_module=update_module,
+            batch_size=batch_size,
+            jobs=kept,
+        )
+
+    @property
+    def model(self) -> ModelInfo:
+        """What was opened; on NDIF the fingerprint covers name, revision, configuration and tokenizer alone."""
+        return self._info
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer."""
+        tokenizer: Tokenizer = self._tokenizer
+        return tokenizer
+
+    # Generation
+
+    def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
+        for request in requests:
+            if request.injection is not None and request.injection.unit == "update":
+                self._update(request.injection.layer)  # a model that can't carry the unit fails before the first reply
+        waiting = []
+        for batch in self._batches(requests):
+            keys = [self._request_key(r) for r in batch.requests]
+            known = self._jobs.known(keys, lambda: backend_for(self._nn, self._remote)) if self._is_ndif else None
+            saved = known or self._submit(batch, keys)
+            if saved.values is None:
+                waiting.append((batch, saved))
+            else:
+                yield from self._completions(batch, saved.values)
+        for (batch, _), values in self._jobs.wait(waiting):
+            yield from self._completions(batch, values)
+
+    @property
+    def _is_ndif(self) -> bool:
+        return self._remote not in (False, "local")
+
+    def _batches(self, requests: Sequence[Request]) -> Iterator[_Batch]:
+        groups: dict[tuple[Sampling, tuple[int, ...], int], list[int]] = {}
+        for index, request in enumerate(requests):
+            key = (request.sampling, request.capture_layers, len(request.prompt.token_ids))
+            groups.setdefault(key, []).append(index)
+        for (sampling, layers, length), indices in groups.items():
+            for start in range(0, len(indices), self._batch_size):
+                some = indices[start : start + self._batch_size]
+                yield _Batch(tuple(some), tuple(requests[i] for i in some), sampling, layers, length)
+
+    def _submit(self, batch: _Batch, keys: Sequence[str]) -> Saved:
+        """Trace one batch; on NDIF this returns as soon as the job is accepted."""
+        stations = self._stations(batch)
+        encoding = _encoding([r.prompt.token_ids for r in batch.requests])
+        options = {
+            "generation_config": self._generation_config(batch.sampling.max_new_tokens),
+            "logits_processor": processors(batch.sampling, [r.seed for r in batch.requests], batch.length),
+        }
+        with self._neutral_defaults():
+            return self._trace(stations, encoding, options, keys)
+
+    def _trace(self, stations: Sequence[Any], encoding: Any, options: dict[str, Any], keys: Sequence[str]) -> Saved:
+        """Run, or submit, the trace that steers.
+
+        ``stations`` are (block, MLP branch or None, plan or None, captured) in the order of the forward pass, a
+        plan the tensors of :func:`_plan`. Everything that the body touches is an envoy or of torch.
+        """
+        model = self._nn
+        backend = backend_for(model, self._remote)
+        # Without anything to do the loop below would never ask for a pass, and so never end.
+        passes = None if stations else 0
+        ratios: Any = None
+        streams: Any = None
+        tokens: Any = None
+        with _quiet_open_loop(), model.generate(backend=backend, **options) as tracer:
+            with tracer.invoke(encoding):
+                ratios = nnsight.save([])
+                streams = nnsight.save([])
+                seen = 0
+                for _ in tracer.iter[:passes]:
+                    touched: list[Any] = []
+                    kept: list[Any] = []
+                    count = 0
+                    for block, branch, plan, captured in stations:
+                        update = None if branch is None else branch.output
+                        output = block.output
+                        hidden = output[0] if isinstance(output, tuple) else output
+                        count = hidden.shape[1]
+                        if plan is not None:
+                            rows, directions, lengths, starts, stops = plan
+                            rows, directions = rows.to(hidden.device), directions.to(hidden.device)
+                            lengths = lengths.to(hidden.device)
+                            starts, stops = starts.to(hidden.device), stops.to(hidden.device)
+                            stream = hidden[rows]
+                            norms = stream.float().norm(dim=-1)
+                            length = lengths[:, 0:1] + lengths[:, 1:2] * norms
+                            if update is not None:
+                                update = update[0] if isinstance(update, tuple) else update
+                                length = length + lengths[:, 2:3] * update[rows].float().norm(dim=-1)
+                            delta = (length[..., None] * directions[:, None, :]).to(hidden.dtype)
+                            at = torch.arange(seen, seen + count, device=hidden.device)
+                            steered = (starts <= at) & (at < stops)
+                            hidden = hidden.clone()
+                            hidden[rows] = torch.where(steered[..., None], stream + delta, stream)
+                            block.output = (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+                            ratio = delta.float().norm(dim=-1) / norms
+                            touched.append(torch.where(steered, ratio, torch.nan).cpu())
+                        if captured:
+                            kept.append(hidden.float().cpu())
+                    seen += count
+                    ratios.append(touched)
+                    streams.append(kept)
+            with tracer.invoke():
+                tokens = nnsight.save(tracer.result.cpu())
+        if self._is_ndif:
+            return self._jobs.add(backend, keys)
+        return Saved({"ratios": ratios, "streams": streams, "tokens": tokens})
+
+    def _stations(self, batch: _Batch) -> list[Any]:
+        """Return what is to be done at which block: see :meth:`_trace`."""
+        steered: dict[int, list[int]] = {}
+        for row, request in enumerate(batch.requests):
+            # Magnitude 0 is a control: nothing is added, hence the same bits.
+            if request.injection is not None and request.injection.magnitude != 0:
+                steered.setdefault(request.injection.layer, []).append(row)
+        stations = []
+        for layer in sorted({*steered, *batch.layers}):
+            rows = steered.get(layer, [])
+            plan = _plan(batch, rows) if rows else None
+            units = {injection.unit for r in rows if (injection := batch.requests[r].injection) is not None}
+            branch = self._update(layer) if "update" in units else None
+            stations.append((self._blocks[layer], branch, plan, layer in batch.layers))
+        return stations
+
+    def _completions(self, batch: _Batch, saved: dict[str, Any]) -> Iterator[Completion]:
+        """Turn what a trace saved into completions."""
+        sampled = saved["tokens"][:, batch.length :].tolist()
+        positions = batch.length + len(sampled[0]) - 1
+        ratios = np.full((len(batch.requests), positions), np.nan)
+        plans = [plan for _, _, plan, _ in self._stations(batch) if plan is not None]
+        for number, (rows, *_) in enumerate(plans):
+            ratios[rows.numpy()] = _joined([p[number] for p in saved["ratios"]], positions, "ratios").numpy()
+        captured = sorted(set(batch.layers))
+        streams = [_joined([p[n] for p in saved["streams"]], positions, "residuals") for n in range(len(captured))]
+        for row, index in enumerate(batch.indices):
+            reply = self._reply(sampled[row], batch.sampling.max_new_tokens)
+            end = batch.length + len(reply.token_ids) - 1
+            residuals = None
+            if batch.layers:
+                residuals = np.stack([streams[captured.index(layer)][row, :end].numpy() for layer in batch.layers])
+            yield Completion(index, reply, _receipt(ratios[row, :end], batch.length), residuals)
+
+    def _reply(self, tokens: Sequence[int], limit: int) -> Reply:
+        """Cut a row behind its end-of-turn token; what follows it is padding."""
+        stop = next((n for n, token in enumerate(tokens) if token in self._stop_ids), None)
+        kept = tokens[:limit] if stop is None else tokens[: stop + 1]
+        text = self._tokenizer.decode(kept, skip_special_tokens=True)
+        return Reply(text, tuple(kept), "length" if stop is None else "stop")
+
+    @property
+    def _stop_ids(self) -> tuple[int, ...]:
+        """The model's end tokens, and the tokenizer's."""
+        own: list[int] = []
+        for source in (self._nn._module.generation_config, self._nn._module.config, self._tokenizer):
+            stated = getattr(source, "eos_token_id", None)
+            own += stated if isinstance(stated, list) else [stated] if stated is not None else []
+        return tuple(sorted(set(own)))
+
+    def _generation_config(self, max_new_tokens: int | None = None) -> Any:
+        """Settings under which only our sampler decides, whatever a checkpoint ships beside its weights."""
+        from transformers import GenerationConfig
+
+        stop = list(self._stop_ids)
+        # Stated one by one: what is left open, a server fills in from the checkpoint's own file.
+        return GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            repetition_penalty=1.0,
+            no_repeat_ngram_size=0,
+            use_cache=True,
+            eos_token_id=stop or None,
+            pad_token_id=stop[0] if stop else 0,
+        )
+
+    @contextmanager
+    def _neutral_defaults(self) -> Iterator[None]:
+        """Replace the checkpoint's own generation defaults of a local model while we sample."""
+        module = self._nn._module
+        own = module.generation_config
+        module.generation_config = self._generation_config()
+        try:
+            yield
+        finally:
+            module.generation_config = own
+
+    def _request_key(self, request: Request) -> str:
+        """Everything that decides a request's answer: under this an NDIF job's row is found again."""
+        injection, steered = request.injection, None
+        if injection is not None:
+            where = injection.span.resolve(request.prompt)
+            steered = [injection.vector.digest, injection.layer, injection.magnitude, injection.unit.value]
+            steered += [where.start, where.stop]
+        sampling = attrs.asdict(request.sampling)
+        asked = [list(request.prompt.token_ids), steered, sampling, request.seed, list(request.capture_layers)]
+        return digest("ndif_request", 1, [self._info.fingerprint, str(self._remote), asked])
+
+    # Capture and checks
+
+    def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> npt.NDArray[np.float32]:
+        found = np.empty((len(prompts), len(layers), self._info.hidden_size), dtype=np.float32)
+        requests = [Request(p, None, Sampling(0.0, max_new_tokens=1), 0, layers) for p in prompts]
+        for completion in self._generate(requests):
+            if completion.residuals is None:
+                raise CaptureError(explain("capture", required="residuals", got=None, hint="The trace saved nothing."))
+            found[completion.index] = completion.residuals[:, -1]
+        return found
+
+    def _probe_blocks(self) -> tuple[int, str]:
+        """Check in a trace that each block's output is the next one's input; return width and dtype.
+
+        Raises :class:`ModelError` where it is not: then the blocks are not those of the residual stream.
+        """
+        model, blocks, encoding = self._nn, self._blocks, _encoding([(0, 1, 2)])
+        backend = backend_for(model, self._remote)
+        seen: Any = None
+        with model.trace(encoding, backend=backend):
+            seen = nnsight.save([])
+            for number in range(len(blocks)):
+                output = blocks[number].output
+                hidden = output[0] if isinstance(output, tuple) else output
+                same = True
+                if number + 1 < len(blocks):
+                    same = bool(torch.equal(blocks[number + 1].input.cpu(), hidden.cpu()))
+                seen.append((same, int(hidden.shape[-1]), str(hidden.dtype)))
+        if self._is_ndif:
+            seen = self._jobs.result(backend)["seen"]
+        wrong = [n for n, (same, _, _) in enumerate(seen) if not same]
+        if wrong or len(seen) != len(blocks):
+            raise ModelError(
+                explain(
+                    "blocks",
+                    required="blocks whose outputs are the next one's input (the residual stream)",
+                    got=f"another tensor behind {wrong}, {len(seen)} of {len(blocks)} ran",
+                    hint="Pass the right path: open_injector('nnsight', model, blocks='path.to.layers').",
+                )
+            )
+        _, width, dtype = seen[0]
+        return width, dtype.removeprefix("torch.")
+
+    def _update(self, layer: int) -> Any:
+        """Return the envoy of the block's MLP branch, checked once to be what the block adds last."""
+        if layer in self._checked_updates:
+            return self._checked_updates[layer]
+        branch = self._envoys[id(find_update_module(self._modules[layer], self._update_module))]
+        model, block, encoding = self._nn, self._blocks[layer], _encoding([(0, 1, 2)])
+        outcomes: list[Any] = []
+        for silence in (False, True):
+            backend = backend_for(model, self._remote)
+            found: Any = None
+            with model.trace(encoding, backend=backend):
+                update = branch.output
+                update = update[0] if isinstance(update, tuple) else update
+                if silence:
+                    branch.output = torch.zeros_like(update)
+                output = block.output
+                hidden = output[0] if isinstance(output, tuple) else output
+                found = nnsight.save([update.detach().float().cpu(), hidden.detach().float().cpu()])
+            outcomes.append(self._jobs.result(backend)["found"] if self._is_ndif else found)
+        (update, whole), (_, without) = outcomes
+        error = float((whole - without - update).norm() / whole.norm().clamp_min(1e-9))
+        tolerance = 16 * torch.finfo(getattr(torch, self._info.dtype)).eps
+        if not error <= tolerance:
+            raise ModelError(
+                explain(
+                    "unit 'update'",
+                    required="a branch whose output is added to the residual stream as it is",
+                    got=f"{branch.path}, off by {error:.2g} of the stream",
+                    hint="Name the right module by update_module=…, or use the unit 'residual'.",
+                )
+            )
+        self._checked_updates[layer] = branch
+        return branch
+
+
+def _encoding(prompts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+    ids = torch.tensor([list(p) for p in prompts])
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def _plan(batch: _Batch, rows: Sequence[int]) -> tuple[Tensor, ...]:
+    """What is added to these rows at one layer: (rows, directions, lengths, starts, stops), one line per row.
+
+    ``lengths`` has three columns: ‖delta‖ = constant + per ‖h‖ · ‖h‖ + per ‖u‖ · ‖u‖. They come from
+    :func:`delta_length` itself, which is linear in both norms, so that a server needs no code of ours.
+    """
+    directions, lengths, starts, stops = [], [], [], []
+    for row in rows:
+        request = batch.requests[row]
+        injection = request.injection
+        if injection is None:
+            continue
+        norm = injection.vector.norm
+
+        def length(h: float, u: float, i: Any = injection, v: float = norm) -> float:
+            return float(delta_length(i.unit, i.magnitude, vector_norm=v, residual_norm=h, update_norm=u))
+
+        constant = length(0.0, 0.0)
+        lengths.append([constant, length(1.0, 0.0) - constant, length(0.0, 1.0) - constant])
+        directions.append(torch.from_numpy(injection.vector.values.astype("float64") / norm).float())
+        where: Positions = injection.span.resolve(request.prompt)
+        starts.append([where.start])
+        stops.append([_NO_STOP if where.stop is None else where.stop])
+    return (
+        torch.tensor(list(rows)),
+        torch.stack(directions),
+        torch.tensor(lengths, dtype=torch.float32),
+        torch.tensor(starts),
+        torch.tensor(stops),
+    )
+
+
+def _joined(parts: Sequence[Tensor], positions: int, what: str) -> Tensor:
+    """Join the passes' tensors along positions; there must be exactly as many as were processed."""
+    joined = torch.cat(list(parts), dim=1) if parts else torch.empty(0, 0)
+    if joined.shape[1] != positions:
+        raise CaptureError(
+            explain(
+                f"{what} of the trace",
+                required=f"{positions} positions",
+                got=joined.shape[1],
+                hint="The trace did not visit every pass; nothing was recorded.",
+            )
+        )
+    return joined
+
+
+def _receipt(ratios: npt.NDArray[np.float64], prompt_length: int) -> Receipt:
+    touched = ~np.isnan(ratios)
+    if not touched.any():
+        return Receipt.nothing()
+    values = ratios[touched]
+    counts = int(touched[:prompt_length].sum()), int(touched[prompt_length:].sum())
+    return Receipt(*counts, float(values.mean()), float(values.max()))
+
+
+@contextmanager
+def _quiet_open_loop() -> Iterator[None]:
+    """Silence nnsight's remark that an open ``tracer.iter[:]`` ends with the generation: it is meant to."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=".*was never reached: the loop asked for a step", category=UserWarning
+        )
+        yield
