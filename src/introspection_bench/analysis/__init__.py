@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .agreement import Agreement, Confusion, agreement, verdicts_of
-from .calibration import CorrectedRate, JudgeError, corrected_rate
+from .calibration import CorrectedRate, JudgeAccuracy, corrected_rate
 from .clustering import ClusterEstimate, bootstrap_rate, hierarchical_rate
 from .compare import Comparison, compare, spec_differences
 from .detection import Sensitivity, default_guesses, detection, guessed_word, sensitivity
@@ -40,7 +40,7 @@ __all__ = [
     "CorrectedRate",
     "Exclusion",
     "Interval",
-    "JudgeError",
+    "JudgeAccuracy",
     "JudgeName",
     "LogisticFit",
     "Plan",

@@ -12,7 +12,7 @@ from .rates import Interval, check_probability, interval
 
 
 @attrs.frozen
-class JudgeError:
+class JudgeAccuracy:
     """How a judge did against labels: of ``positives`` true cases it found ``true_positives``, and so on.
 
     Counts are of replies in a labelled sample that was drawn without regard to the judge's verdicts.
@@ -54,7 +54,7 @@ class CorrectedRate:
 
 
 def corrected_rate(
-    k: int, n: int, error: JudgeError, *, confidence: float = 0.95, draws: int = 100_000, seed: int = 0
+    k: int, n: int, error: JudgeAccuracy, *, confidence: float = 0.95, draws: int = 100_000, seed: int = 0
 ) -> CorrectedRate:
     """Return the Rogan-Gladen estimate of the true rate with an interval.
 
