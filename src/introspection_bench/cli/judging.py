@@ -106,7 +106,7 @@ def judge_check(
 
 def _print_agreement(judge: Judge, run: Path, against: Path | None, labeller: str | None, concepts: str) -> None:
     from ..analysis import agreement, verdicts_of
-    from ..analysis.calibration import JudgeError, corrected_rate
+    from ..analysis.calibration import JudgeAccuracy, corrected_rate
     from ..errors import AnalysisError
     from ..interop import read_results
     from ..judges.labels import comparable, read_labels
@@ -137,7 +137,7 @@ def _print_agreement(judge: Judge, run: Path, against: Path | None, labeller: st
         (tp, fp), (fn, tn) = agreed[criterion].table
         scored = [getattr(v, criterion) is True for v in judged.values() if v.unscored is None]
         try:
-            corrected = corrected_rate(sum(scored), len(scored), JudgeError(tp, tp + fn, tn, tn + fp))
+            corrected = corrected_rate(sum(scored), len(scored), JudgeAccuracy(tp, tp + fn, tn, tn + fp))
         except AnalysisError as error:
             console.err.print(f"{criterion}: no correction. {console.plain(str(error))}", highlight=False)
             continue
