@@ -115,7 +115,8 @@ def test_the_import_reader_sees_relative_imports_inside_functions() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_stays_readable_in_length(module: str) -> None:
-    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= 400
+    lines = MODULES[module].read_text(encoding="utf-8").count("\n")
+    assert lines <= 400, f"{module} has {lines} lines: split it"
 
 
 def test_no_module_is_a_drawer_for_everything() -> None:
@@ -153,7 +154,8 @@ PICKLES = {"src/introspection_bench/injectors/vllm.py": "vllm-lens passes hooks 
 def test_nothing_loads_a_pickle() -> None:
     wrong = []
     for path in source_files():
-        if path.relative_to(ROOT).as_posix() in PICKLES:
+        # Tests may pickle: they write hostile files, and stand in for other people's servers.
+        if path.relative_to(ROOT).as_posix() in PICKLES or path.is_relative_to(ROOT / "tests"):
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
