@@ -137,6 +137,15 @@ def test_a_lost_batch_is_found_again_among_foreign_ones(services):
     assert len(services.batches) == 4
 
 
+def test_a_lost_batch_is_not_taken_for_an_earlier_one_with_the_same_requests(services):
+    for reply in REPLIES[:3]:
+        services.fault(reply, "expired")
+    services.endpoint_faults["create"].extend(["", "created:cut"])
+    assert_right(judged(a_judge(services), REPLIES[:3]))
+    assert len(services.batches) == 2
+    assert set(services.billed.values()) == {1}
+
+
 @pytest.mark.parametrize("status", ["401", "403", "404"])
 def test_a_rejected_key_is_an_error_before_the_first_verdict(services, status):
     services.endpoint_faults["create"].append(status)
@@ -212,7 +221,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 def fork_server():
     """A process that has imported everything, so that a child starts in milliseconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
         CONTEXT.set_forkserver_preload(["batch_child", "pytest"])
         forkserver.ensure_running()
 

@@ -44,9 +44,9 @@ class Batches:
     """Asks requests in batches.
 
     ``read`` turns a message into an answer; ``secret`` is the key, to be kept out of reasons. ``poll_s``: seconds
-    between looks at a batch. ``settle_s``: how long a batch may take to show in the service's list. ``attempts``: in how
-    many batches a request may be that errored, expired or was cancelled. ``patience``: failed looks in a row after
-    which a batch is left for the next run.
+    between looks at a batch. ``settle_s``: how long a batch may take to show in the service's list. ``attempts``: in
+    how many batches a request may be that errored, expired or was cancelled. ``patience``: failed looks in a row
+    after which a batch is left for the next run.
     """
 
     client: anthropic.Anthropic
