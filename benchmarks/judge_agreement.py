@@ -3,6 +3,7 @@
     python benchmarks/judge_agreement.py                      # the rules judge, every data set that is there
     python benchmarks/judge_agreement.py --judge claude       # any judge by name (needs what the judge needs)
     python benchmarks/judge_agreement.py --speed 10000        # besides, the time for so many replies on one core
+    python benchmarks/judge_agreement.py --disagreements 50   # besides, disagreements to read
 
 Data sets: the published verdicts of the Llama-3.1-405B study (``../shared/data/llama405b``, not shipped; skipped
 where missing) and our labelled replies. "Held out" is the fifth of the published trials that
@@ -13,6 +14,7 @@ controls the published judge was told that they must be false.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -139,6 +141,7 @@ def main() -> None:
     parser.add_argument("--rubric", default="strict4")
     parser.add_argument("--resamples", type=int, default=2_000)
     parser.add_argument("--only", default="", help="only data sets whose name contains this")
+    parser.add_argument("--disagreements", type=int, default=0, metavar="N", help="show N published replies to read")
     parser.add_argument("--speed", type=int, default=0, metavar="N", help="time N replies, too")
     args = parser.parse_args()
 
@@ -148,15 +151,34 @@ def main() -> None:
     judged = {known[i].case.trial: v for i, v in judge.judge([k.case for k in known])}
     names = sorted({s for k in known for s in k.sets if args.only in s})
     print(f"Judge: {args.judge}; rubric: {judge.rubric.id}; {len(known)} replies.\n")
-    print(
-        "| data set | criterion | n | kappa | 95 % interval | agreement | both true | known only | judge only | unscored |"
-    )
-    print("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|")
+    heads = ["data set", "criterion", "n", "kappa", "95 % interval", "agreement"]
+    heads += ["both true", "known only", "judge only", "unscored"]
+    print(f"| {' | '.join(heads)} |")
+    print("|---|---|" + "--:|" * (len(heads) - 2))
     for name in names:
         print("\n".join(compare(known, judged, name, args.resamples)))
+    for line in disagreements(known, judged)[: args.disagreements]:
+        print(line)
     if args.speed:
         print("\n" + speed(judge, known, args.speed))
     judge.close()
+
+
+def disagreements(known: list[Known], judged: Mapping[str, Verdict]) -> list[str]:
+    """Return the disagreements with the published verdicts, in the order of a hash: the first N are a random sample."""
+    found = []
+    for k in known:
+        verdict = judged[k.case.trial]
+        for criterion in ("coherent", "identifies", "affirmative"):
+            said, says = getattr(k.verdict, criterion), getattr(verdict, criterion)
+            skipped = verdict.unscored is not None or (k.control and criterion in CONTROL_BLIND)
+            if "published, both files" in k.sets and not skipped and said != says:
+                file, _, number = k.case.trial.partition("/")
+                order = hashlib.sha256(f"{file.partition('_')[0]}/{number}/{criterion}".encode()).hexdigest()
+                why = [e.why for e in verdict.evidence if e.criterion == criterion][:3]
+                text = f"{k.case.trial} ({k.case.concept.name}) {criterion}: known {said}, judge {says}; {why}"
+                found.append((order, f"{text}\n    {k.case.reply[:400]!r}"))
+    return [text for _, text in sorted(found)]
 
 
 def speed(judge: Judge, known: list[Known], count: int) -> str:
