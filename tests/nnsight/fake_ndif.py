@@ -21,12 +21,12 @@ from pathlib import Path
 # What a server does not have: any import of ours fails there.
 sys.modules["introspection_bench"] = None  # type: ignore[assignment]  # None makes the import fail
 
-import torch
-import zstandard
-from nnsight import TransformersModel
-from nnsight.schema.request import RequestModel
-from nnsight.tracing import tracer as tracing
-from transformers import AutoTokenizer
+import torch  # noqa: E402  # behind the ban above, on purpose
+import zstandard  # noqa: E402  # behind the ban above, on purpose
+from nnsight import TransformersModel  # noqa: E402  # behind the ban above, on purpose
+from nnsight.schema.request import RequestModel  # noqa: E402  # behind the ban above, on purpose
+from nnsight.tracing import tracer as tracing  # noqa: E402  # behind the ban above, on purpose
+from transformers import AutoTokenizer  # noqa: E402  # behind the ban above, on purpose
 
 FOLDER, STATE = sys.argv[1], Path(sys.argv[2])
 MODEL = TransformersModel(

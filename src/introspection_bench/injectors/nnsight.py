@@ -1,20 +1,16 @@
 """nnsight: the same steering as the torch injector, in nnsight's own idiom, on local models and on NDIF's.
 
-One trace per batch: inside ``generate`` one ``invoke`` carries the batch, ``tracer.iter[:]`` visits every forward
-pass (without it the prefill alone would be steered), and the body adds to the block's ``.output``. The body uses
-torch and nnsight alone, so that the very same source runs here and on a server that has never heard of us.
+One trace per batch; the traces themselves are in :mod:`~introspection_bench.injectors.nnsight_traces`.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import attrs
-import nnsight
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -26,6 +22,7 @@ from ..errors import CaptureError, ModelError, explain
 from ..injection import Positions, Receipt, delta_length
 from ..scaffolds import RenderedPrompt, Tokenizer
 from ..trials import Reply, Sampling
+from . import nnsight_traces as traces
 from .base import Completion, Injector, ModelInfo, Request
 from .blocks import find_blocks, find_update_module
 from .fingerprint import fingerprint_module, fingerprint_tokenizer
@@ -83,8 +80,8 @@ class NnsightInjector(Injector):
         self._envoys = {id(envoy._module): envoy for envoy in model.modules()}
         self._blocks = [self._envoys[id(module)] for module in modules]
         self._modules = modules
-        self._checked_updates: dict[int, Any] = {}
-        width, dtype = self._probe_blocks()
+        self._updates: dict[int, Any] = {}
+        width, dtype = self._check_blocks()
         self._info = ModelInfo(name, fingerprint, len(modules), width, dtype)
 
     @classmethod
@@ -207,73 +204,18 @@ class NnsightInjector(Injector):
     def _submit(self, batch: _Batch, keys: Sequence[str]) -> Saved:
         """Trace one batch; on NDIF this returns as soon as the job is accepted."""
         stations = self._stations(batch)
-        encoding = _encoding([r.prompt.token_ids for r in batch.requests])
+        encoding = traces.encode([r.prompt.token_ids for r in batch.requests])
+        backend = backend_for(self._nn, self._remote)
         options = {
             "generation_config": self._generation_config(batch.sampling.max_new_tokens),
             "logits_processor": processors(batch.sampling, [r.seed for r in batch.requests], batch.length),
         }
         with self._neutral_defaults():
-            return self._trace(stations, encoding, options, keys)
-
-    def _trace(self, stations: Sequence[Any], encoding: Any, options: dict[str, Any], keys: Sequence[str]) -> Saved:
-        """Run, or submit, the trace that steers.
-
-        ``stations`` are (block, MLP branch or None, plan or None, captured) in the order of the forward pass, a
-        plan the tensors of :func:`_plan`. Everything that the body touches is an envoy or of torch.
-        """
-        model = self._nn
-        backend = backend_for(model, self._remote)
-        # Without anything to do the loop below would never ask for a pass, and so never end.
-        passes = None if stations else 0
-        ratios: Any = None
-        streams: Any = None
-        tokens: Any = None
-        with _quiet_open_loop(), model.generate(backend=backend, **options) as tracer:
-            with tracer.invoke(encoding):
-                ratios = nnsight.save([])
-                streams = nnsight.save([])
-                seen = 0
-                for _ in tracer.iter[:passes]:
-                    touched: list[Any] = []
-                    kept: list[Any] = []
-                    count = 0
-                    for block, branch, plan, captured in stations:
-                        update = None if branch is None else branch.output
-                        output = block.output
-                        hidden = output[0] if isinstance(output, tuple) else output
-                        count = hidden.shape[1]
-                        if plan is not None:
-                            rows, directions, lengths, starts, stops = plan
-                            rows, directions = rows.to(hidden.device), directions.to(hidden.device)
-                            lengths = lengths.to(hidden.device)
-                            starts, stops = starts.to(hidden.device), stops.to(hidden.device)
-                            stream = hidden[rows]
-                            norms = stream.float().norm(dim=-1)
-                            length = lengths[:, 0:1] + lengths[:, 1:2] * norms
-                            if update is not None:
-                                update = update[0] if isinstance(update, tuple) else update
-                                length = length + lengths[:, 2:3] * update[rows].float().norm(dim=-1)
-                            delta = (length[..., None] * directions[:, None, :]).to(hidden.dtype)
-                            at = torch.arange(seen, seen + count, device=hidden.device)
-                            steered = (starts <= at) & (at < stops)
-                            hidden = hidden.clone()
-                            hidden[rows] = torch.where(steered[..., None], stream + delta, stream)
-                            block.output = (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-                            ratio = delta.float().norm(dim=-1) / norms
-                            touched.append(torch.where(steered, ratio, torch.nan).cpu())
-                        if captured:
-                            kept.append(hidden.float().cpu())
-                    seen += count
-                    ratios.append(touched)
-                    streams.append(kept)
-            with tracer.invoke():
-                tokens = nnsight.save(tracer.result.cpu())
-        if self._is_ndif:
-            return self._jobs.add(backend, keys)
-        return Saved({"ratios": ratios, "streams": streams, "tokens": tokens})
+            values = traces.steer(self._nn, backend, stations, encoding, options)
+        return self._jobs.add(backend, keys) if self._is_ndif else Saved(values)
 
     def _stations(self, batch: _Batch) -> list[Any]:
-        """Return what is to be done at which block: see :meth:`_trace`."""
+        """Return what is to be done at which block: see :func:`.nnsight_traces.steer`."""
         steered: dict[int, list[int]] = {}
         for row, request in enumerate(batch.requests):
             # Magnitude 0 is a control: nothing is added, hence the same bits.
@@ -372,76 +314,50 @@ class NnsightInjector(Injector):
             found[completion.index] = completion.residuals[:, -1]
         return found
 
-    def _probe_blocks(self) -> tuple[int, str]:
+    def _update(self, layer: int) -> Any:
+        """Return the envoy of the block's MLP branch, checked once to be what the block adds last."""
+        if layer not in self._updates:
+            branch = self._envoys[id(find_update_module(self._modules[layer], self._update_module))]
+            update, whole = self._result(traces.read_branch, branch, self._blocks[layer], silence=False)
+            _, without = self._result(traces.read_branch, branch, self._blocks[layer], silence=True)
+            error = float((whole - without - update).norm() / whole.norm().clamp_min(1e-9))
+            tolerance = 16 * torch.finfo(getattr(torch, self._info.dtype)).eps
+            if not error <= tolerance:
+                raise ModelError(
+                    explain(
+                        "unit 'update'",
+                        required="a branch whose output is added to the residual stream as it is",
+                        got=f"{branch.path}, off by {error:.2g} of the stream",
+                        hint="Name the right module by update_module=…, or use the unit 'residual'.",
+                    )
+                )
+            self._updates[layer] = branch
+        return self._updates[layer]
+
+    def _check_blocks(self) -> tuple[int, str]:
         """Check in a trace that each block's output is the next one's input; return width and dtype.
 
         Raises :class:`ModelError` where it is not: then the blocks are not those of the residual stream.
         """
-        model, blocks, encoding = self._nn, self._blocks, _encoding([(0, 1, 2)])
-        backend = backend_for(model, self._remote)
-        seen: Any = None
-        with model.trace(encoding, backend=backend):
-            seen = nnsight.save([])
-            for number in range(len(blocks)):
-                output = blocks[number].output
-                hidden = output[0] if isinstance(output, tuple) else output
-                same = True
-                if number + 1 < len(blocks):
-                    same = bool(torch.equal(blocks[number + 1].input.cpu(), hidden.cpu()))
-                seen.append((same, int(hidden.shape[-1]), str(hidden.dtype)))
-        if self._is_ndif:
-            seen = self._jobs.result(backend)["seen"]
+        seen = self._result(traces.read_blocks, self._blocks)
         wrong = [n for n, (same, _, _) in enumerate(seen) if not same]
-        if wrong or len(seen) != len(blocks):
+        if wrong or len(seen) != len(self._blocks):
             raise ModelError(
                 explain(
                     "blocks",
                     required="blocks whose outputs are the next one's input (the residual stream)",
-                    got=f"another tensor behind {wrong}, {len(seen)} of {len(blocks)} ran",
+                    got=f"another tensor behind {wrong}, {len(seen)} of {len(self._blocks)} ran",
                     hint="Pass the right path: open_injector('nnsight', model, blocks='path.to.layers').",
                 )
             )
         _, width, dtype = seen[0]
         return width, dtype.removeprefix("torch.")
 
-    def _update(self, layer: int) -> Any:
-        """Return the envoy of the block's MLP branch, checked once to be what the block adds last."""
-        if layer in self._checked_updates:
-            return self._checked_updates[layer]
-        branch = self._envoys[id(find_update_module(self._modules[layer], self._update_module))]
-        model, block, encoding = self._nn, self._blocks[layer], _encoding([(0, 1, 2)])
-        outcomes: list[Any] = []
-        for silence in (False, True):
-            backend = backend_for(model, self._remote)
-            found: Any = None
-            with model.trace(encoding, backend=backend):
-                update = branch.output
-                update = update[0] if isinstance(update, tuple) else update
-                if silence:
-                    branch.output = torch.zeros_like(update)
-                output = block.output
-                hidden = output[0] if isinstance(output, tuple) else output
-                found = nnsight.save([update.detach().float().cpu(), hidden.detach().float().cpu()])
-            outcomes.append(self._jobs.result(backend)["found"] if self._is_ndif else found)
-        (update, whole), (_, without) = outcomes
-        error = float((whole - without - update).norm() / whole.norm().clamp_min(1e-9))
-        tolerance = 16 * torch.finfo(getattr(torch, self._info.dtype)).eps
-        if not error <= tolerance:
-            raise ModelError(
-                explain(
-                    "unit 'update'",
-                    required="a branch whose output is added to the residual stream as it is",
-                    got=f"{branch.path}, off by {error:.2g} of the stream",
-                    hint="Name the right module by update_module=…, or use the unit 'residual'.",
-                )
-            )
-        self._checked_updates[layer] = branch
-        return branch
-
-
-def _encoding(prompts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-    ids = torch.tensor([list(p) for p in prompts])
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    def _result(self, trace: Any, *subjects: Any, **options: Any) -> Any:
+        """Run a small trace that saves one value called ``found``, and wait for it wherever it runs."""
+        backend = backend_for(self._nn, self._remote)
+        found = trace(self._nn, backend, *subjects, **options)
+        return self._jobs.result(backend)["found"] if self._is_ndif else found
 
 
 def _plan(batch: _Batch, rows: Sequence[int]) -> tuple[Tensor, ...]:
@@ -498,13 +414,3 @@ def _receipt(ratios: npt.NDArray[np.float64], prompt_length: int) -> Receipt:
     values = ratios[touched]
     counts = int(touched[:prompt_length].sum()), int(touched[prompt_length:].sum())
     return Receipt(*counts, float(values.mean()), float(values.max()))
-
-
-@contextmanager
-def _quiet_open_loop() -> Iterator[None]:
-    """Silence nnsight's remark that an open ``tracer.iter[:]`` ends with the generation: it is meant to."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message=".*was never reached: the loop asked for a step", category=UserWarning
-        )
-        yield

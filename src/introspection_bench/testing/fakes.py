@@ -74,7 +74,8 @@ class FakeRenormalises(FakeBroken):
 
     def add(self, row: LoopRow, layer: int, hidden: Tensor, where: Tensor) -> Tensor:
         steered = super().add(row, layer, hidden, where)
-        return steered * (hidden.norm(dim=-1, keepdim=True) / steered.norm(dim=-1, keepdim=True))
+        scaled: Tensor = steered * (hidden.norm(dim=-1, keepdim=True) / steered.norm(dim=-1, keepdim=True))
+        return scaled
 
 
 class FakeWritesNothing(FakeBroken):
@@ -209,7 +210,8 @@ class FakeClips(FakeBroken):
     def delta(self, injection: Injection, h: Tensor, update: Tensor) -> Tensor:
         delta = super().delta(injection, h, update)
         most = 0.5 * h.float().norm(dim=-1, keepdim=True)
-        return delta * (most / delta.norm(dim=-1, keepdim=True)).clamp(max=1)
+        clipped: Tensor = delta * (most / delta.norm(dim=-1, keepdim=True)).clamp(max=1)
+        return clipped
 
 
 class FakeCountsPadding(_Lying):
@@ -228,6 +230,7 @@ class FakeCleanCache(FakeBroken):
     caught_by = "cached_steps_equal_one_pass"
 
     def prefilled(self, ids: Tensor, mask: Tensor, cache: Any) -> Any:
+        del cache
         rows, self.rows = self.rows, [attrs.evolve(r, injection=None) for r in self.rows]
         for row in self.rows:
             row.captured = {}  # of the copies: the second pass is not to be captured
@@ -260,7 +263,7 @@ class FakeAcceptsAnything(FakeBroken):
     caught_by = "refuses_bad_requests_before_any_forward"
 
     def check_layer(self, layer: int) -> None:
-        return None
+        del layer
 
     def layer(self, injection: Injection) -> int:
         return min(injection.layer, self.model.n_layers - 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import attrs
 import numpy as np
@@ -117,7 +117,8 @@ class LoopInjector(Injector):
             residual_norm=h.float().norm(dim=-1, keepdim=True),
             update_norm=update.float().norm(dim=-1, keepdim=True),
         )
-        return length * (vector / vector.norm()).expand(len(h), -1)
+        delta: Tensor = length * (vector / vector.norm()).expand(len(h), -1)
+        return delta
 
     def add(self, row: LoopRow, layer: int, hidden: Tensor, where: Tensor) -> Tensor:
         """The row's residuals with the addition: hidden is (columns, hidden_size), where marks the steered ones."""
@@ -153,7 +154,10 @@ class LoopInjector(Injector):
     def choose(self, sampling: Sampling, rows: Sequence[LoopRow], ids: Tensor, logits: Tensor, width: int) -> list[int]:
         """The next token of each row."""
         seeds = [r.request.seed for r in rows]
-        return list(processors(sampling, seeds, width)(ids, logits.float()).argmax(dim=-1).tolist())
+        scores = processors(sampling, seeds, width)(
+            cast(torch.LongTensor, ids), cast(torch.FloatTensor, logits.float())
+        )
+        return list(scores.argmax(dim=-1).tolist())
 
     def prefilled(self, ids: Tensor, mask: Tensor, cache: Any) -> Any:
         """The cache with which decoding goes on after the prompt."""

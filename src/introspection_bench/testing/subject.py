@@ -210,6 +210,15 @@ class Subject:
         require(bool((along > 0).all()), f"{what}: a position of the span was not steered along the vector")
         self._within(across, np.maximum(scale[inside], along), f"{what}: across the vector", np.flatnonzero(inside))
 
+    def check_row(self, prompt: RenderedPrompt, injection: Injection | None, completion: Completion, what: str) -> None:
+        """As :meth:`check_addition`, for a completion of any batch; a control must have got nothing."""
+        layer = self.layer if injection is None else injection.layer
+        h = self.clean(prompt, completion.reply.token_ids, [layer])[0]
+        if injection is None:
+            self.same(residuals(completion)[0], h, f"{what}, a control")
+        else:
+            self.check_addition(prompt, injection, h, residuals(completion)[0] - h, f"{what}, {injection.span}")
+
     def same(self, one: FloatArray, other: FloatArray, what: str) -> None:
         """Require equal residuals (…, hidden_size) within the tolerance."""
         require(one.shape == other.shape, f"{what}: shapes {one.shape} and {other.shape}")

@@ -9,13 +9,16 @@ from typing import ClassVar
 import pytest
 
 from ..injectors.base import Injector
-from .checks import CHECKS, Check, CheckSkipped
+from .check import Check, CheckSkipped
+from .checks import CHECKS
 from .conformance import validate_expected_failures
 from .subject import Subject
 
 
 class InjectorConformance:
-    """Subclass it under a name that begins with ``Test`` and give it the fixture ``injector``::
+    """One test for each conformance check.
+
+    Subclass it under a name that begins with ``Test`` and give it the fixture ``injector``::
 
         class TestMyInjector(InjectorConformance):
             @pytest.fixture(scope="class")
@@ -25,7 +28,7 @@ class InjectorConformance:
                 with open_injector("mine", model, tokenizer=tokenizer) as opened:
                     yield opened
 
-    One test per check appears. The fixtures ``reference`` and ``half`` (see
+    The fixtures ``reference`` and ``half`` (see
     :class:`~introspection_bench.testing.subject.Subject`) are optional; without them checks 16 and 12 are skipped.
 
     Attributes:

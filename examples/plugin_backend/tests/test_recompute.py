@@ -1,0 +1,33 @@
+"""The whole conformance suite, for the price of a fixture."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from introspection_bench import open_injector
+from introspection_bench.testing import InjectorConformance, tiny_model
+
+
+class TestRecompute(InjectorConformance):
+    # No cache and one request at a time: long prompts and many requests cost most here, so fewer of them.
+    concurrency = 4
+    long_prompt = 96
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def injector(cls):
+        model, tokenizer = tiny_model("llama")
+        with open_injector("recompute", model, tokenizer=tokenizer) as opened:
+            yield opened
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def half(cls):
+        model, tokenizer = tiny_model("llama")
+        return open_injector("recompute", model.to(torch.bfloat16), tokenizer=tokenizer)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def reference(cls):
+        model, tokenizer = tiny_model("llama")
+        return open_injector("torch", model, tokenizer=tokenizer)

@@ -1,0 +1,124 @@
+"""The nnsight traces: what runs inside the model, here or on a server.
+
+A trace's body is source text to nnsight: it is parsed, and for a server shipped as it stands with the values that
+it names. So the bodies use torch, nnsight, tensors and envoys alone: the same lines run on a server that has never
+heard of this package.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import nnsight
+import torch
+
+
+def encode(prompts: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+    """Return prompts of one length as a model input without padding: two tensors (prompts, tokens)."""
+    ids = torch.tensor([list(p) for p in prompts])
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def steer(model: Any, backend: Any, stations: Sequence[Any], encoding: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Generate and steer; return what was saved (values of None where the trace was only submitted).
+
+    ``stations`` are (block, MLP branch or None, plan or None, captured) in the order of the forward pass; a plan is
+    (rows, directions, lengths, starts, stops) with one line per steered row, as the injector makes it. ``options``
+    go to Hugging Face's ``generate``.
+
+    Saved are, for each forward pass, ``ratios``: one tensor (steered rows, positions) of ‖delta‖/‖h‖ per plan, NaN
+    where a position was not steered; ``streams``: one tensor (rows, positions, hidden_size) per captured block; and
+    ``tokens`` (rows, prompt and sampled tokens).
+    """
+    # Without anything to do the loop below would never ask for a pass, and so never end.
+    passes = None if stations else 0
+    ratios: Any = None
+    streams: Any = None
+    tokens: Any = None
+    with _quiet_open_loop(), model.generate(backend=backend, **options) as tracer:
+        with tracer.invoke(encoding):
+            ratios = nnsight.save([])
+            streams = nnsight.save([])
+            seen = 0
+            # Without iter the prefill alone would be steered.
+            for _ in tracer.iter[:passes]:
+                touched: list[Any] = []
+                kept: list[Any] = []
+                count = 0
+                for block, branch, plan, captured in stations:
+                    update = None if branch is None else branch.output
+                    output = block.output
+                    hidden = output[0] if isinstance(output, tuple) else output
+                    count = hidden.shape[1]
+                    if plan is not None:
+                        rows, directions, lengths, starts, stops = plan
+                        rows, directions = rows.to(hidden.device), directions.to(hidden.device)
+                        lengths = lengths.to(hidden.device)
+                        starts, stops = starts.to(hidden.device), stops.to(hidden.device)
+                        stream = hidden[rows]
+                        norms = stream.float().norm(dim=-1)
+                        length = lengths[:, 0:1] + lengths[:, 1:2] * norms
+                        if update is not None:
+                            update = update[0] if isinstance(update, tuple) else update
+                            length = length + lengths[:, 2:3] * update[rows].float().norm(dim=-1)
+                        delta = (length[..., None] * directions[:, None, :]).to(hidden.dtype)
+                        at = torch.arange(seen, seen + count, device=hidden.device)
+                        steered = (starts <= at) & (at < stops)
+                        hidden = hidden.clone()
+                        # where, not "+ 0": an unsteered position keeps its bits, signed zeros included.
+                        hidden[rows] = torch.where(steered[..., None], stream + delta, stream)
+                        block.output = (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+                        ratio = delta.float().norm(dim=-1) / norms
+                        touched.append(torch.where(steered, ratio, torch.nan).cpu())
+                    if captured:
+                        kept.append(hidden.float().cpu())
+                seen += count
+                ratios.append(touched)
+                streams.append(kept)
+        with tracer.invoke():
+            tokens = nnsight.save(tracer.result.cpu())
+    return {"ratios": ratios, "streams": streams, "tokens": tokens}
+
+
+def read_blocks(model: Any, backend: Any, blocks: Sequence[Any]) -> Any:
+    """Return for each block: whether its output is the next one's input, the width, the dtype's name."""
+    encoding = encode([(0, 1, 2)])
+    found: Any = None
+    with model.trace(encoding, backend=backend):
+        found = nnsight.save([])
+        for number in range(len(blocks)):
+            output = blocks[number].output
+            hidden = output[0] if isinstance(output, tuple) else output
+            same = True
+            if number + 1 < len(blocks):
+                same = bool(torch.equal(blocks[number + 1].input.cpu(), hidden.cpu()))
+            found.append((same, int(hidden.shape[-1]), str(hidden.dtype)))
+    return found
+
+
+def read_branch(model: Any, backend: Any, branch: Any, block: Any, *, silence: bool) -> Any:
+    """Return a branch's output and its block's (1, 3, hidden_size), float32; with ``silence`` the branch adds 0."""
+    encoding = encode([(0, 1, 2)])
+    found: Any = None
+    with model.trace(encoding, backend=backend):
+        update = branch.output
+        update = update[0] if isinstance(update, tuple) else update
+        if silence:
+            branch.output = torch.zeros_like(update)
+        output = block.output
+        hidden = output[0] if isinstance(output, tuple) else output
+        found = nnsight.save([update.detach().float().cpu(), hidden.detach().float().cpu()])
+    return found  # noqa: RET504  # nnsight fills this variable from the trace
+
+
+@contextmanager
+def _quiet_open_loop() -> Iterator[None]:
+    """Silence nnsight's remark that an open ``tracer.iter[:]`` ends with the generation: it is meant to."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=".*was never reached: the loop asked for a step", category=UserWarning
+        )
+        yield
