@@ -173,11 +173,15 @@ class ConceptVector:
         Raises :class:`VectorFileError` for a missing, truncated or foreign file, and for one whose vector is not
         usable (NaN, wrong shape); the message names the file.
         """
-        if not Path(path).is_file():
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
             raise VectorFileError(
-                explain("path", required="a .safetensors file", got=str(path), hint="Check the path.")
-            )
-        return cls.from_bytes(Path(path).read_bytes(), str(path))
+                explain(
+                    "path", required="a readable .safetensors file", got=f"{path}: {error.strerror}", hint="Check it."
+                )
+            ) from error
+        return cls.from_bytes(data, str(path))
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> ConceptVector:
