@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anthropic
 
+from introspection_bench.cli import app
 from introspection_bench.concepts import Concept
 from introspection_bench.judges.base import Case
 from introspection_bench.judges.claude import ClaudeJudge
@@ -17,6 +18,14 @@ from introspection_bench.judges.ledger import SqliteBatchLedger
 OCEAN = Concept("ocean", word="ocean")
 # The client imports most of itself on first use; the fork server does that once for all children.
 _ = anthropic.Anthropic(api_key="unused").messages.batches.create
+
+
+def run_command(arguments: list[str]) -> None:
+    """Run the command line as a user does, but without waiting half a minute between looks at a batch."""
+    os.environ["ANTHROPIC_API_KEY"] = "sk-ant-secret-0123456789"
+    defaults = ClaudeJudge.__init__.__kwdefaults__
+    defaults.update(poll_s=0.05, settle_s=0.0)
+    app(arguments, standalone_mode=False)
 
 
 class KillingLedger(SqliteBatchLedger):

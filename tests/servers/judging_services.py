@@ -73,6 +73,7 @@ class FakeServices:
         self.endpoint_faults: dict[str, deque[str]] = {n: deque() for n in ("create", "list", "retrieve", "results")}
         self.on_event: Callable[[str], None] = lambda event: None
         self.polls_until_ended = 1
+        self.grade: Callable[[dict[str, Any], dict[str, Any]], str] = grade
         self.batches: dict[str, dict[str, Any]] = {}
         self.batches_made = 0
         self.billed: Counter[str] = Counter()
@@ -173,7 +174,7 @@ class FakeServices:
 
     def _answer(self, body: dict[str, Any], case: dict[str, Any], fault: str | None) -> dict[str, Any]:
         schema = body["output_config"]["format"]["schema"]
-        text, stop = grade(case, schema), "end_turn"
+        text, stop = self.grade(case, schema), "end_turn"
         if fault == "says:refusal":
             text, stop = "", "refusal"
         elif fault == "says:max_tokens":
@@ -318,7 +319,7 @@ class FakeServices:
             return await self._misbehave(fault, request)
         self.replies_asked[case["reply"]] += 1
         schema = body["response_format"]["json_schema"]["schema"]
-        message: dict[str, Any] = {"role": "assistant", "content": grade(case, schema), "refusal": None}
+        message: dict[str, Any] = {"role": "assistant", "content": self.grade(case, schema), "refusal": None}
         finish = "stop"
         if fault == "says:refusal":
             message.update(content=None, refusal="I will not.")
