@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from introspection_bench import Injection, Sampling, Span, open_injector
-from introspection_bench.errors import ModelError, ModelNotFoundError, PluginError, SilentInjectionError, SpecError
+from introspection_bench.errors import ModelError, ModelNotFoundError, PluginError, SilentInjectionError
 from introspection_bench.injectors.base import Request
 from introspection_bench.scaffolds import RenderedPrompt
 from introspection_bench.testing.subject import make_vector
@@ -39,6 +39,7 @@ def request(injection=None, seed=0, tokens=6, **sampling):
         ({"enable_prefix_caching": True}, "later control"),
         ({"enforce_eager": False}, "skip the hooks"),
         ({"speculative_config": {"method": "ngram"}}, "draft"),
+        ({"logits_processors": ["some.module:Penalty"]}, "alter replies"),
         ({"dtype": "float32"}, "Pass dtype="),
         ({"no_such_argument": 1}, "no_such_argument"),
     ],
@@ -71,9 +72,24 @@ def test_a_reply_that_vllm_would_cut_short_is_refused_before_it_runs(injector):
         injector.generate([request(tokens=120)])
 
 
-def test_a_temperature_that_vllm_would_raise_is_refused(injector):
-    with pytest.raises(SpecError, match=r"0\.01"):
-        injector.generate([request(temperature=0.005)])
+def test_sampled_replies_are_those_of_the_torch_injector_also_in_chunks_and_at_odd_temperatures(tiny_folder, injector):
+    asked = [
+        attrs.evolve(request(steered(injector, n) if n % 2 else None, n, 20), sampling=sampling)
+        for n, sampling in enumerate(
+            [
+                Sampling(1.0, max_new_tokens=20),
+                Sampling(0.005, max_new_tokens=20),
+                Sampling(3.0, top_k=40, max_new_tokens=7),
+                Sampling(1.3, top_p=0.7, max_new_tokens=20),
+                Sampling(0.0, max_new_tokens=20),
+                Sampling(1.0, top_p=0.9, top_k=5, max_new_tokens=20),
+            ]
+            * 3
+        )
+    ]
+    with open_injector("torch", str(tiny_folder("llama")), dtype="float32") as torch_injector:
+        expected = {c.index: c.reply for c in torch_injector.generate(asked)}
+    assert {c.index: c.reply for c in injector.generate(asked)} == expected
 
 
 def test_an_exception_inside_the_hook_stops_its_own_request_and_no_other(injector, monkeypatch):

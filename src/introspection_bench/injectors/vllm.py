@@ -18,16 +18,18 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.usage.usage_lib import UsageContext
 from vllm_lens import Hook
 
-from ..errors import CaptureError, ModelError, ModelNotFoundError, SpecError, explain
+from ..errors import CaptureError, ModelError, ModelNotFoundError, explain
 from ..injection import Injection, Positions, Receipt, Unit
 from ..scaffolds import RenderedPrompt, Tokenizer
 from ..trials import Reply, Sampling
 from .base import Completion, Injector, ModelInfo, Request
 from .fingerprint import fingerprint_checkpoint
 from .vllm_records import LayerRecord, merge_ranks
+from .vllm_sampling import as_extra_args
 from .vllm_worker import Steering
 
 _EXTENSION = "introspection_bench.injectors.vllm_worker.SteeringExtension"
+_SAMPLER = "introspection_bench.injectors.vllm_sampling:SeededSampling"
 #: Engine arguments that would break a promise, with the only values that keep it and the reason.
 _FIXED: Mapping[str, tuple[Any, str]] = {
     "enable_prefix_caching": (
@@ -38,11 +40,10 @@ _FIXED: Mapping[str, tuple[Any, str]] = {
     "enforce_eager": (True, "Compiled graphs skip the hooks."),
     "speculative_config": (None, "Rejected draft tokens are run through the blocks and would be counted."),
     "worker_extension_cls": (_EXTENSION, "The injector needs its own worker extension."),
+    "logits_processors": ([_SAMPLER], "The injector samples by one of its own; another one would alter replies."),
     "data_parallel_size": (1, "Start one injector per replica instead."),
     "skip_tokenizer_init": (True, "The engine works on token ids alone; pass tokenizer= to choose a tokenizer."),
 }
-#: vLLM raises lower temperatures to this one.
-_LOWEST_TEMPERATURE = 0.01
 #: Fills the engine, while vllm-lens's work per step, which grows with the square of it, stays small.
 _DEFAULT_SEQUENCES = 64
 
@@ -193,15 +194,6 @@ class VllmInjector(Injector):
                     hint="vLLM would end the reply early; open with a larger max_model_len or ask for fewer tokens.",
                 )
             )
-        if 0 < request.sampling.temperature < _LOWEST_TEMPERATURE:
-            raise SpecError(
-                explain(
-                    "sampling.temperature",
-                    required=f"0 (greedy) or at least {_LOWEST_TEMPERATURE}",
-                    got=request.sampling.temperature,
-                    hint="vLLM raises lower temperatures to that.",
-                )
-            )
         injection = request.injection
         if injection is not None and injection.unit is Unit.UPDATE:
             block, able = self._updates[injection.layer]
@@ -222,15 +214,18 @@ class VllmInjector(Injector):
         probe = Request(RenderedPrompt((0,), ""), None, Sampling(0.0, max_new_tokens=1), capture_layers=layers)
         (completion,) = self._generate([probe])
         shape = None if completion.residuals is None else completion.residuals.shape
+        sampled = True
         for answer in self._engine.collective_rpc("introspection_sites"):
-            self._updates.update({layer: (block, able) for layer, block, able in json.loads(answer)})
+            found = json.loads(answer)
+            self._updates.update({layer: (block, able) for layer, block, able in found["blocks"]})
+            sampled = sampled and found["sampler"]
         expected = (len(layers), 1, self._info.hidden_size)
-        if shape != expected:
+        if shape != expected or not sampled:
             raise ModelError(
                 explain(
                     "model",
-                    required=f"blocks whose outputs are the residual stream: {expected}",
-                    got=shape,
+                    required=f"blocks whose outputs are the residual stream, {expected}, and our own sampler",
+                    got=f"{shape}, sampler installed: {sampled}",
                     hint="vllm-lens can't hook this architecture; use the torch backend.",
                 )
             )
@@ -287,14 +282,12 @@ class VllmInjector(Injector):
             # New parameters for every request: vllm-lens and vLLM both write into them.
             SamplingParams(
                 n=1,
-                temperature=request.sampling.temperature,
-                top_p=request.sampling.top_p,
-                top_k=request.sampling.top_k,
+                temperature=0,  # greedy over what SeededSampling leaves
                 max_tokens=request.sampling.max_new_tokens,
-                seed=request.seed,
                 stop_token_ids=self._stop_ids,
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
+                extra_args=as_extra_args(request.sampling, request.seed),
             ),
         )
         return key

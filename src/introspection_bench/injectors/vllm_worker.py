@@ -20,6 +20,7 @@ from vllm_lens._worker_ext import HiddenStatesExtension, _discover_layer_modules
 from ..errors import ModelError, SilentInjectionError, explain
 from ..injection import Injection, Positions, Unit, delta_length
 from .vllm_records import LayerLog, unit_direction
+from .vllm_sampling import SeededSampling
 
 #: Blocks that return one tensor, and the child whose output they add last. Blocks that return (hidden_states,
 #: residual) need no entry: their first half is that output.
@@ -249,9 +250,11 @@ class SteeringExtension(HiddenStatesExtension):  # type: ignore[misc]  # vllm-le
         self._hooked_layers = frozenset(n for hooks in self._hook_data.values() for h in hooks for n in h.layer_indices)
 
     def introspection_sites(self) -> str:
-        """Return, as JSON, this worker's blocks and whether each can carry the unit ``update``."""
+        """Return, as JSON, this worker's blocks, whether each can carry the unit ``update``, and who samples."""
         sites = _SITES[self.model_runner.model].blocks
-        return json.dumps([[n, s.block, bool(s.fused) or s.block in UPDATE_CHILD] for n, s in sites.items()])
+        able = [[n, s.block, bool(s.fused) or s.block in UPDATE_CHILD] for n, s in sites.items()]
+        processors = self.model_runner.input_batch.logitsprocs.non_argmax_invariant
+        return json.dumps({"blocks": able, "sampler": any(isinstance(p, SeededSampling) for p in processors)})
 
     def introspection_take(self, key: str) -> bytes | None:
         """Return what the request's hook wrote down (vllm-lens's pickled ``ctx.saved``), and forget the request."""

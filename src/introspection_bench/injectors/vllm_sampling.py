@@ -1,0 +1,89 @@
+"""Sampling inside vLLM by the same random numbers as in the torch injector: a custom logits processor.
+
+vLLM's own seeded sampling draws from a generator that chunked prefill and preemption advance; on a CPU it fails
+there (vLLM 0.30.0: "CPU Generator does not use offset"). Here the k-th token of a reply depends on its logits, its
+seed and k alone. vLLM itself is told to be greedy, and takes the token that was chosen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor
+from vllm.v1.sample.logits_processor import LogitsProcessor, MoveDirectionality
+
+from ..trials import Sampling
+from .sampling import cut, filters
+
+#: The key of ``SamplingParams.extra_args`` under which :func:`as_extra_args` travels.
+_KEY = "introspection_bench"
+
+
+def as_extra_args(sampling: Sampling, seed: int) -> dict[str, Any]:
+    """Return the ``extra_args`` of one request; empty for temperature 0, which vLLM does itself."""
+    return {_KEY: {**attrs.asdict(sampling), "seed": seed}} if sampling.temperature else {}
+
+
+@attrs.define(eq=False)
+class _Row:
+    """One sampled request of the batch; ``tokens`` is vLLM's own list of what was sampled so far."""
+
+    sampling: Sampling
+    points: Any
+    tokens: list[int]
+
+    @property
+    def point(self) -> float:
+        # An engine that schedules ahead may ask for one token beyond the limit, and drops it.
+        return float(self.points[min(len(self.tokens), len(self.points) - 1)])
+
+
+class SeededSampling(LogitsProcessor):  # type: ignore[misc]  # vLLM ships no types that mypy reads here
+    """Leaves each sampled row only its chosen token; other rows stay as they are."""
+
+    def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:  # noqa: ARG002  # vLLM's own signature
+        self._rows: dict[int, _Row] = {}
+
+    def is_argmax_invariant(self) -> bool:
+        """No: it decides which token is the greatest, so vLLM must run it before greedy sampling."""
+        return False
+
+    def update_state(self, batch_update: Any) -> None:
+        """Follow vLLM's bookkeeping of rows: removed, then added, then moved ones."""
+        if batch_update is None:
+            return
+        for index in batch_update.removed:
+            self._rows.pop(index, None)
+        for index, params, _, tokens in batch_update.added:
+            asked = (params.extra_args or {}).get(_KEY)
+            self._rows.pop(index, None)
+            if asked is not None:
+                settings = {name: asked[name] for name in attrs.fields_dict(Sampling)}
+                sampling = Sampling(**settings)
+                points = np.random.default_rng(asked["seed"]).random(sampling.max_new_tokens)
+                self._rows[index] = _Row(sampling, points, tokens)
+        for source, target, direction in batch_update.moved:
+            row, other = self._rows.pop(source, None), self._rows.pop(target, None)
+            if row is not None:
+                self._rows[target] = row
+            if other is not None and direction == MoveDirectionality.SWAP:
+                self._rows[source] = other
+
+    def apply(self, logits: Tensor) -> Tensor:
+        """Return ``logits`` (rows, vocabulary) with only the chosen token possible in each sampled row."""
+        groups: dict[Sampling, list[int]] = {}
+        for index, row in self._rows.items():
+            groups.setdefault(attrs.evolve(row.sampling, max_new_tokens=1), []).append(index)
+        for sampling, indices in groups.items():
+            whole = indices == list(range(len(logits)))
+            scores = logits if whole else logits[indices]
+            points = torch.tensor([[self._rows[i].point] for i in indices], dtype=torch.float64, device=logits.device)
+            # No filter of ours reads the tokens so far.
+            warped = filters(sampling)(None, scores.float())  # type: ignore[arg-type]  # as above
+            chosen = cut(torch.softmax(warped, dim=-1), points)
+            choice = torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+            logits[indices] = choice
+        return logits
