@@ -79,7 +79,8 @@ def clustered(frame: pd.DataFrame, outcomes: Sequence[str] = ("affirmative", "id
     """Return pooled rates with intervals that take the concept, not the trial, as the unit of sampling."""
     used = scored(injected(frame)).dropna(subset=["concept"])
     said = [bootstrap_rate(frame, outcome).sentence for outcome in outcomes if used[outcome].notna().any()]
-    return [f"Trials of one concept are not independent. With concepts as the unit of sampling: {s}" for s in said]
+    opening = "Trials of one concept are not independent. With concepts as the unit of sampling:"
+    return [" ".join([opening, *said])] if said else []
 
 
 def control_section(frame: pd.DataFrame) -> Section:
@@ -124,7 +125,7 @@ def _false_positives(noise: pd.DataFrame) -> Grid:
 
 def _rate(row: Mapping[Any, Any]) -> str:
     if not row["n"]:
-        return "none scored"
+        return "not applicable" if row["n_scored"] else "none scored"
     return f"{row['k']}/{row['n']} · {percent(row['rate'])} ({bounds(row['low'], row['high'])})"
 
 
