@@ -42,12 +42,9 @@ def _root(
 
 
 def main() -> None:
-    """Run the command; an error of ours is one line on stderr and exit code 1, Ctrl-C is exit code 130."""
+    """Run the command; an error of ours is one line on stderr and exit code 1."""
     try:
         app()
     except IntrospectionBenchError as error:
         console.err.print(f"[bold red]error[/]: {console.plain(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        console.err.print("\nInterrupted. What was finished is recorded; the same command goes on from there.")
-        sys.exit(130)

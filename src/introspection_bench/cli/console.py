@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -39,6 +40,16 @@ def working(what: str) -> Iterator[None]:
     with err.status(plain(what)):
         yield
     err.print(f"{plain(what)}: {time.monotonic() - started:.0f} s", highlight=False)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Say at Ctrl-C that nothing finished is lost, and end with exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("Interrupted. What was finished is recorded; the same command goes on from there.")
+        raise typer.Exit(130) from None
 
 
 def quiet_libraries() -> None:

@@ -52,7 +52,7 @@ def judge(
             from ..judges.ledger import SqliteBatchLedger
 
             options["ledger"] = SqliteBatchLedger(store.path)
-        with console.working(f"Judging with {name}"):
+        with console.working(f"Judging with {name}"), console.interruptible():
             opened = open_judge(name, **options)
             summary = judge_run(store, opened, retry_unscored=retry_unscored, check=check)
     cost = f", {summary.cost_usd:.4f} USD" if summary.cost_usd else ""

@@ -37,7 +37,7 @@ def demo(
     Extracts concept vectors, injects them, samples replies, judges them by rules, and writes tables, figures and an
     HTML report. Interrupt it at any time: the same command goes on from there.
     """
-    with resources.as_file(resources.files("introspection_bench") / DEMO_SPEC) as spec:
+    with resources.as_file(resources.files("introspection_bench") / DEMO_SPEC) as spec, console.interruptible():
         report = _run(spec, directory=directory, backend=None)
     # Nobody is looking in CI or on a machine without a display.
     display = os.name != "posix" or os.uname().sysname == "Darwin" or os.environ.get("DISPLAY")
@@ -53,7 +53,8 @@ def run(
     judge: Annotated[bool, typer.Option(help="Judge the replies when all are there.")] = True,
 ) -> None:
     """Run a sweep, judge it, and write its report. Run it again to go on after an interruption."""
-    _run(spec, directory=directory, backend=backend, with_judge=judge)
+    with console.interruptible():
+        _run(spec, directory=directory, backend=backend, with_judge=judge)
 
 
 def _run(spec_path: Path, *, directory: Path | None, backend: str | None, with_judge: bool = True) -> Path:

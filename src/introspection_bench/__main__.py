@@ -1,0 +1,5 @@
+"""``python -m introspection_bench`` is the command ``introspection-bench``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,234 @@
+"""The command line on a tiny real model."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import attrs
+import pandas as pd
+import pytest
+
+from introspection_bench.cli import main
+from introspection_bench.testing import save_tiny_model
+
+CONCEPTS = """
+name = "tiny"
+baseline = ["Desks", "Jackets"]
+[[concepts]]
+name = "Oceans"
+word = "Oceans"
+aliases = ["the sea"]
+[[concepts]]
+name = "Bread"
+word = "Bread"
+"""
+SWEEP = """
+directory = "run"
+[model]
+name = "{model}"
+[model.options.torch]
+device = "cpu"
+batch_size = 4
+[concepts]
+set = "concepts.toml"
+layers = [1]
+random = 1
+[grid]
+unit = "residual"
+magnitudes = [0.5]
+trials = {trials}
+controls = 4
+[sampling]
+max_new_tokens = 8
+"""
+
+
+@attrs.frozen
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def command(*words, cwd, check=True, stdin=""):
+    """Run the command in this process: a new one takes seconds to import torch, for each of fifty calls."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(cwd)
+        patch.setenv("COLUMNS", "200")
+        patch.setattr(sys, "argv", ["introspection-bench", *map(str, words)])
+        patch.setattr(sys, "stdin", io.StringIO(stdin))
+        try:
+            main()
+            code = 0
+        except SystemExit as stopped:
+            code = stopped.code if isinstance(stopped.code, int) else int(bool(stopped.code))
+    done = Done(code, out.getvalue(), err.getvalue())
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+def write_sweep(folder: Path, trials: int = 4) -> Path:
+    model = save_tiny_model("llama", folder / "model")
+    (folder / "concepts.toml").write_text(CONCEPTS)
+    (folder / "sweep.toml").write_text(SWEEP.format(model=model, trials=trials))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder in which a sweep was run, judged and reported by one command."""
+    folder = write_sweep(tmp_path_factory.mktemp("cli"))
+    command("run", "sweep.toml", cwd=folder)
+    return folder
+
+
+def test_run_leaves_a_judged_run_with_report_figures_vectors_and_manifest(place):
+    run = place / "run"
+    assert {"store.sqlite", "manifest.json", "report.html", "figures", "vectors"} <= {p.name for p in run.iterdir()}
+    assert "<html" in (run / "report.html").read_text()
+    assert {p.suffix for p in (run / "figures").iterdir()} == {".png", ".svg", ".pdf"}
+    assert len(list((run / "vectors").iterdir())) == 4
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["versions"]["introspection-bench"]
+
+
+def test_running_again_generates_nothing_and_says_so(place):
+    again = command("run", "sweep.toml", cwd=place)
+    assert "20 trials planned, 20 recorded" in again.stderr
+    assert "0 judged, 0 unscored, 20 kept" in again.stderr
+
+
+def test_status_counts_planned_and_recorded_trials_of_each_cell(place):
+    shown = command("status", "run", cwd=place).stdout
+    assert "20 of 20 trials" in shown
+    assert "rules/strict4/1: 20 of 20 scored" in shown
+    assert shown.count("random") == 2
+
+
+def test_exports_hold_every_trial_and_read_back(place):
+    command("export", "run", "--to", "trials.jsonl", cwd=place)
+    command("export", "run", "--to", "trials.parquet", "--format", "parquet", cwd=place)
+    assert len((place / "trials.jsonl").read_text().splitlines()) == 20
+    assert len(pd.read_parquet(place / "trials.parquet")) == 20
+    tables = [
+        command("table", f, "--format", "csv", cwd=place).stdout for f in ("run", "trials.jsonl", "trials.parquet")
+    ]
+    assert tables[0] == tables[1] == tables[2]
+
+
+@pytest.mark.parametrize(("form", "mark"), [("markdown", "| --- |"), ("latex", r"\begin{tabular}"), ("text", "strict")])
+def test_a_table_comes_in_the_form_that_is_asked_for(place, form, mark):
+    assert mark in command("table", "run", "--by", "arm", "--format", form, cwd=place).stdout
+
+
+def test_comparing_a_run_with_itself_finds_no_difference(place):
+    shown = command("compare", "run", "run", cwd=place).stdout
+    assert "0 fields differ" in shown
+    assert "What differs in the specification" not in shown
+
+
+def test_power_answers_with_the_exact_numbers():
+    assert "11 trials per cell" in command("power", "--rate", "0.2", "--power", "0.9", cwd=Path.cwd()).stdout
+
+
+def test_an_imported_export_can_be_judged_and_reported_like_a_run(place):
+    command("export", "run", "--to", "other.jsonl", cwd=place)
+    command("import", "other.jsonl", "--to", "imported", "--concepts", "concepts.toml", cwd=place)
+    assert "20 there already" in command("judge", "imported", cwd=place).stdout
+    command("report", "imported", cwd=place)
+    assert (place / "imported" / "report.html").is_file()
+
+
+def test_importing_without_the_concepts_that_judges_need_is_an_error(place):
+    command("export", "run", "--to", "third.jsonl", cwd=place)
+    failed = command("import", "third.jsonl", "--to", "nowhere", "--concepts", "pairs", cwd=place, check=False)
+    assert failed.returncode == 1
+    assert "Oceans" in failed.stderr
+    assert not (place / "nowhere").exists()
+
+
+def test_labels_made_in_the_terminal_measure_a_judge(place):
+    answers = "\n".join(["n", "n", "n", "y", "n"] * 20 + ["q"])
+    command("label", "run", "--labeller", "ada", "--n", "5", cwd=place, stdin=answers)
+    labels = [json.loads(line) for line in (place / "run" / "labels.jsonl").read_text().splitlines()]
+    assert 1 <= len(labels) <= 5
+    checked = command("judge-check", "rules", "--run", "run", "--against", "run/labels.jsonl", cwd=place)
+    assert "agreement" in checked.stdout
+
+
+def test_backends_say_what_is_there_and_what_to_install(place):
+    shown = command("backends", cwd=place).stdout
+    assert "torch" in shown
+    assert "rules" in shown
+
+
+def test_concepts_lists_the_sets_and_their_concepts(place):
+    assert "lindsey2026" in command("concepts", cwd=place).stdout
+    assert "Dirigibles" in command("concepts", "lindsey2026", cwd=place).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("run", "missing.toml"), "missing.toml"),
+        (("status", "nowhere"), "Run the sweep first"),
+        (("judge", "run", "--judge", "nobody"), "one of"),
+        (("export", "run", "--to", "x", "--format", "xml"), "--format"),
+        (("table", "run", "--by", "colour"), "colour"),
+        (("table", "run", "--format", "pdf"), "--format"),
+        (("concepts", "nothing"), "lindsey2026"),
+        (("check", "torch", "--model", "demo", "--expect-failure", "x"), "CHECK=REASON"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do_and_exit_code_1(place, words, told):
+    failed = command(*words, cwd=place, check=False)
+    assert failed.returncode == 1
+    assert told in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_every_command_shows_an_example_in_its_help():
+    root = command("--help", cwd=Path.cwd()).stdout
+    names = ["demo", "run", "status", "judge", "judge-check", "label", "report", "export", "import", "table", "compare"]
+    for name in [*names, "power", "check", "backends", "concepts"]:
+        assert name in root
+        assert f"introspection-bench {name}" in command(name, "--help", cwd=Path.cwd()).stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_was_finished_and_exits_130(tmp_path):
+    folder = write_sweep(tmp_path, trials=60)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "introspection_bench", "run", "sweep.toml"],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    store = folder / "run" / "store.sqlite"
+    deadline = time.monotonic() + 90
+    recorded = 0
+    while recorded < 5 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.005)
+        try:
+            with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as connection:
+                recorded = connection.execute("SELECT count(*) FROM trials").fetchone()[0]
+        except sqlite3.OperationalError:
+            continue
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "goes on from there" in told
+    finished = command("run", "sweep.toml", cwd=folder)
+    assert "244 trials planned" in finished.stderr
