@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
+from random_vectors import vector
 
 from introspection_bench import Injection, Request, Sampling, Scaffold, Span, Turn
 from introspection_bench.injectors.torch import TorchInjector
 from introspection_bench.testing import tiny_model
-from introspection_bench.vectors import ConceptVector, Provenance
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +27,6 @@ def injector(llama) -> TorchInjector:
 @pytest.fixture
 def prompt(injector):
     return Scaffold("short", [Turn("user", "Is there a thought?")], Span.all()).render(injector.tokenizer)
-
-
-def vector(width: int, seed: int = 0, scale: float = 1.0) -> ConceptVector:
-    values = np.random.default_rng(seed).standard_normal(width) * scale
-    return ConceptVector(values, f"v{seed}", 1, Provenance("test", "tiny", "", "", 1, -1, 1.0, None))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import vector
+from random_vectors import vector
 from transformers import GenerationConfig
 
 from introspection_bench import Injection, RenderedPrompt, Request, Sampling, Span
