@@ -9,9 +9,9 @@ from ..errors import RubricError, explain
 from ..trials import Evidence, Verdict
 from .base import Case, Judge
 from .rubrics import Rubric, load_rubric
+from .rules_candidates import Context
 from .rules_claims import (
     Claim,
-    Context,
     asks_yes_or_no,
     denies_mind,
     echoes_of,

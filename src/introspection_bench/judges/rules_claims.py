@@ -8,20 +8,19 @@ where they belong. Every look-around is bounded, so a reading is linear in the r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache, lru_cache
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
 import attrs
 
 from . import rules_lexicon as lex
+from .rules_candidates import Context, Found, ahead_of, behind_of, candidate
 from .rules_text import Sentence, Word, read_words
 
 Kind = Literal["claim", "denial"]
 
-#: So many words before and after a verb belong to its clause at most.
-_BEHIND, _AHEAD = 16, 12
 _QUOTE_OR_BREAK = re.compile('["“”\\n]')
 
 
@@ -39,33 +38,6 @@ class Claim:
     why: str
     hedged: bool = False
     bare: bool = False
-
-
-@attrs.frozen
-class Context:
-    """What the reading of a reply has to know: places are given by the character where a word starts.
-
-    ``yes_or_no``: the question asked for a detection, so that "yes" or "I think it is ..." answers it. ``echoed``:
-    words that only repeat the question; ``named``: words that name the concept; ``quoted``: words that the reply
-    quotes.
-    """
-
-    yes_or_no: bool = False
-    echoed: Collection[int] = frozenset()
-    named: Collection[int] = frozenset()
-    quoted: Collection[int] = frozenset()
-
-
-@attrs.frozen
-class _Found:
-    """A word that may make a claim: where the statement begins, and whether it needs no "I" as its subject."""
-
-    start: int
-    alone: bool = False
-    you: bool = False
-
-
-Reader = Callable[[Sequence[Word], int, Context], "_Found | None"]
 
 
 def echoes_of(words: Sequence[Word], question: str) -> frozenset[int]:
@@ -135,7 +107,7 @@ def find_claims(sentences: Sequence[Sentence], context: Context) -> list[Claim]:
         for i, word in enumerate(words):
             if word.start in context.echoed or word.start in context.quoted:
                 continue
-            found = _candidate(words, i, context)
+            found = candidate(words, i, context)
             claim = None if found is None else _scope(words, i, found)
             if claim is not None:
                 claims.append(claim)
@@ -181,154 +153,11 @@ def _answers(words: Sequence[Word], *, opening: bool) -> list[Claim]:
     return found
 
 
-def _candidate(words: Sequence[Word], i: int, context: Context) -> _Found | None:
-    """Return how word ``i`` may make a statement about detection, or None where it does not."""
-    for read in _readers().get(words[i].lower, ()):
-        found = read(words, i, context)
-        if found is not None:
-            return found
-    return None
-
-
-@cache
-def _readers() -> Mapping[str, tuple[Reader, ...]]:
-    table: dict[str, tuple[Reader, ...]] = {}
-    for read, among in (
-        (_detects, lex.DETECT),
-        (_perceives, lex.PERCEIVE),
-        (_has, lex.HAVE),
-        (_is_there, lex.THERE),
-        (_placed, lex.PLACED),
-        (_presupposes, lex.THOUGHT),
-        (_elliptic, lex.IT),
-        (_disowns, lex.OWN),
-    ):
-        for word in among:
-            table[word] = (*table.get(word, ()), read)
-    return table
-
-
-def _detects(words: Sequence[Word], i: int, _: Context) -> _Found:
-    near = {w.lower for w in (*_ahead(words, i), *words[max(0, i - 6) : i])}
-    return _Found(i, alone=bool(near & lex.INJECTED))
-
-
-def _perceives(words: Sequence[Word], i: int, context: Context) -> _Found | None:
-    verb = words[i].lower
-    ahead = _ahead(words, i)
-    near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:5]}
-    anomaly = verb not in lex.LOOK and near & lex.ANOMALY
-    object_named = context.yes_or_no and verb in lex.SENSE and any(w.start in context.named for w in ahead[:6])
-    thought = verb in lex.SENSE and close & lex.THOUGHT
-    return _Found(i) if near & lex.INJECTED or anomaly or object_named or thought else None
-
-
-def _has(words: Sequence[Word], i: int, context: Context) -> _Found | None:
-    ahead = _ahead(words, i)
-    near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:5]}
-    thought = "thought" in close and ahead[0].lower not in {"thought", "been"}
-    impression = close & lex.IMPRESSION and near & (lex.THOUGHT | lex.INJECTED | {"something"})
-    answer = close & (lex.IMPRESSION | {"sentiment", "answer"}) and any(w.start in context.named for w in ahead)
-    return _Found(i) if near & lex.INJECTED or thought or impression or (answer and context.yes_or_no) else None
-
-
-def _is_there(words: Sequence[Word], i: int, _: Context) -> _Found | None:
-    ahead = _ahead(words, i)
-    near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:6]}
-    exists = words[i].lower == "there's" or near & lex.IS
-    return (
-        _Found(i, alone=True)
-        if exists and close & lex.THOUGHT and (near & lex.INJECTED or "thought" in close)
-        else None
-    )
-
-
-def _placed(words: Sequence[Word], i: int, _: Context) -> _Found | None:
-    """Read "a thought has been injected", "something was put here", "you injected the word"."""
-    before = [w.lower for w in words[max(0, i - 5) : i]][::-1]
-    what = {"thought", "concept", "something", "idea", "word", "nothing", "one"}
-    if before[:1] and before[0] in lex.PASSIVE and set(before) & what:
-        strange = words[i].lower in lex.INJECTED or {"something", "nothing"} & set(before)
-        return _Found(i, alone=True) if strange and "being" not in before[:1] else None
-    if (
-        before[:1]
-        and before[0] in {"you", "you've", "have"}
-        and words[i].lower in lex.INJECTED
-        and before[:2] != ["have", "i"]
-    ):
-        return _Found(i, alone=True, you=True) if {w.lower for w in _ahead(words, i)[:4]} & lex.THOUGHT else None
-    return None
-
-
-def _presupposes(words: Sequence[Word], i: int, _: Context) -> _Found | None:
-    """Read "the injected thought is ..." and "this shows an injected thought": both take detection for granted."""
-    following = [w.lower for w in words[i + 1 : i + 6]]
-    before = [w.lower for w in words[max(0, i - 5) : i]][::-1]
-    injected = bool(before) and before[0] in lex.INJECTED
-    if injected and following[:1] and following[0] in lex.COPULA:
-        return _Found(i - 1, alone=True)
-    if following[:1] and following[0] in {"injected", "you", "you've", "that", "being"}:
-        done = [k for k, w in enumerate(following[:4]) if w in lex.INJECTED]
-        if done and set(following[done[-1] + 1 : done[-1] + 2]) & lex.COPULA:
-            return _Found(i, alone=True)
-    if injected and set(before[1:]) & lex.SIGNIFIES:
-        return _Found(i - 1, alone=True)
-    return None
-
-
-def _elliptic(words: Sequence[Word], i: int, context: Context) -> _Found | None:
-    """Read "I think it is 'X'" and "I'd say it's about X": short for "I detect it, and it is X"."""
-    if not context.yes_or_no:
-        return None
-    behind = {w.lower for w in words[max(0, i - 3) : i] if not w.after_mark or w.lower == "i"}
-    ahead = words[i + 1 : i + 5]
-    is_so = words[i].lower != "it" or (ahead and ahead[0].lower in lex.COPULA)
-    object_named = any(w.start in context.named or w.lower in {"about", "word", "concept"} for w in ahead)
-    return _Found(i) if behind & lex.BELIEVE and is_so and object_named else None
-
-
-def _disowns(words: Sequence[Word], i: int, _: Context) -> _Found | None:
-    """Read "something that isn't mine" and "it doesn't belong here": the negation is part of the claim."""
-    negated = [k for k in range(max(0, i - 4), i) if words[k].lower in lex.NEGATORS]
-    before = {w.lower for w in words[max(0, i - _BEHIND) : negated[0]]} if negated else set()
-    about = before & {"something", "it", "that", "which", "thought", "one", "feeling", "word", "idea"}
-    return _Found(negated[0], alone=True) if about and not before & {"i", "anything", "any"} else None
-
-
-def _ahead(words: Sequence[Word], i: int) -> list[Word]:
-    found = []
-    for word in words[i + 1 : i + 1 + _AHEAD]:
-        if _contrasts(word):
-            break
-        found.append(word)
-    return found
-
-
-def _contrasts(word: Word) -> bool:
-    return word.lower in lex.CONTRAST or (word.lower in lex.MILD_CONTRAST and word.after_mark)
-
-
-def _behind(words: Sequence[Word], i: int) -> list[Word]:
-    """Return the words of the clause before word ``i``, nearest first."""
-    found: list[Word] = []
-    subject = False
-    for j in range(i - 1, max(-1, i - 1 - _BEHIND), -1):
-        word = words[j]
-        if _contrasts(word):
-            break
-        found.append(word)
-        subject = subject or word.lower in lex.SELF or word.lower in lex.THERE
-        # A comma ends the clause only where the clause has its subject: "I do not, however, detect ...".
-        if word.after_mark and subject:
-            break
-    return found
-
-
-def _scope(words: Sequence[Word], i: int, found: _Found) -> Claim | None:
+def _scope(words: Sequence[Word], i: int, found: Found) -> Claim | None:
     """Decide what a statement around word ``i`` amounts to: a claim, a denial, or neither."""
-    behind = _behind(words, found.start)
+    behind = behind_of(words, found.start)
     before = [w.lower for w in behind]
-    ahead = _ahead(words, i)
+    ahead = ahead_of(words, i)
     after = [w.lower for w in ahead[:1]]
     for word in ahead[1:5]:
         if word.after_mark and after[-1] not in lex.NOTHING:

@@ -1,0 +1,187 @@
+"""Words of a reply that may make a statement about detection, and the clause that they stand in.
+
+One small reader per construction ("detect", "there is a thought", "a thought has been injected", ...); what such a
+statement then amounts to, under negation and conditions, is decided in :mod:`.rules_claims`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
+
+import attrs
+
+from . import rules_lexicon as lex
+from .rules_text import Word
+
+#: So many words before and after a verb belong to its clause at most.
+_BEHIND, _AHEAD = 16, 12
+
+
+@attrs.frozen
+class Context:
+    """What the reading of a reply has to know: places are given by the character where a word starts.
+
+    ``yes_or_no``: the question asked for a detection, so that "yes" or "I think it is ..." answers it. ``echoed``:
+    words that only repeat the question; ``named``: words that name the concept; ``quoted``: words that the reply
+    quotes.
+    """
+
+    yes_or_no: bool = False
+    echoed: Collection[int] = frozenset()
+    named: Collection[int] = frozenset()
+    quoted: Collection[int] = frozenset()
+
+
+@attrs.frozen
+class Found:
+    """A word that may make a claim: where the statement begins, and whether it needs no "I" as its subject."""
+
+    start: int
+    alone: bool = False
+    you: bool = False
+
+
+Reader = Callable[[Sequence[Word], int, Context], "Found | None"]
+
+
+def candidate(words: Sequence[Word], i: int, context: Context) -> Found | None:
+    """Return how word ``i`` may make a statement about detection, or None where it does not."""
+    for read in _readers().get(words[i].lower, ()):
+        found = read(words, i, context)
+        if found is not None:
+            return found
+    return None
+
+
+@cache
+def _readers() -> Mapping[str, tuple[Reader, ...]]:
+    table: dict[str, tuple[Reader, ...]] = {}
+    for read, among in (
+        (_detects, lex.DETECT),
+        (_perceives, lex.PERCEIVE),
+        (_has, lex.HAVE),
+        (_is_there, lex.THERE),
+        (_placed, lex.PLACED),
+        (_presupposes, lex.THOUGHT),
+        (_elliptic, lex.IT),
+        (_disowns, lex.OWN),
+    ):
+        for word in among:
+            table[word] = (*table.get(word, ()), read)
+    return table
+
+
+def _detects(words: Sequence[Word], i: int, _: Context) -> Found:
+    near = {w.lower for w in (*ahead_of(words, i), *words[max(0, i - 6) : i])}
+    return Found(i, alone=bool(near & lex.INJECTED))
+
+
+def _perceives(words: Sequence[Word], i: int, context: Context) -> Found | None:
+    verb = words[i].lower
+    ahead = ahead_of(words, i)
+    near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:5]}
+    anomaly = verb not in lex.LOOK and near & lex.ANOMALY
+    object_named = context.yes_or_no and verb in lex.SENSE and any(w.start in context.named for w in ahead[:6])
+    thought = verb in lex.SENSE and close & lex.THOUGHT
+    return Found(i) if near & lex.INJECTED or anomaly or object_named or thought else None
+
+
+def _has(words: Sequence[Word], i: int, context: Context) -> Found | None:
+    ahead = ahead_of(words, i)
+    near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:5]}
+    thought = "thought" in close and ahead[0].lower not in {"thought", "been"}
+    impression = close & lex.IMPRESSION and near & (lex.THOUGHT | lex.INJECTED | {"something"})
+    answer = close & (lex.IMPRESSION | {"sentiment", "answer"}) and any(w.start in context.named for w in ahead)
+    return Found(i) if near & lex.INJECTED or thought or impression or (answer and context.yes_or_no) else None
+
+
+def _is_there(words: Sequence[Word], i: int, _: Context) -> Found | None:
+    ahead = ahead_of(words, i)
+    near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:6]}
+    exists = words[i].lower == "there's" or near & lex.IS
+    return (
+        Found(i, alone=True) if exists and close & lex.THOUGHT and (near & lex.INJECTED or "thought" in close) else None
+    )
+
+
+def _placed(words: Sequence[Word], i: int, _: Context) -> Found | None:
+    """Read "a thought has been injected", "something was put here", "you injected the word"."""
+    before = [w.lower for w in words[max(0, i - 5) : i]][::-1]
+    what = {"thought", "concept", "something", "idea", "word", "nothing", "one"}
+    if before[:1] and before[0] in lex.PASSIVE and set(before) & what:
+        strange = words[i].lower in lex.INJECTED or {"something", "nothing"} & set(before)
+        return Found(i, alone=True) if strange and "being" not in before[:1] else None
+    if (
+        before[:1]
+        and before[0] in {"you", "you've", "have"}
+        and words[i].lower in lex.INJECTED
+        and before[:2] != ["have", "i"]
+    ):
+        return Found(i, alone=True, you=True) if {w.lower for w in ahead_of(words, i)[:4]} & lex.THOUGHT else None
+    return None
+
+
+def _presupposes(words: Sequence[Word], i: int, _: Context) -> Found | None:
+    """Read "the injected thought is ..." and "this shows an injected thought": both take detection for granted."""
+    following = [w.lower for w in words[i + 1 : i + 6]]
+    before = [w.lower for w in words[max(0, i - 5) : i]][::-1]
+    injected = bool(before) and before[0] in lex.INJECTED
+    if injected and following[:1] and following[0] in lex.COPULA:
+        return Found(i - 1, alone=True)
+    if following[:1] and following[0] in {"injected", "you", "you've", "that", "being"}:
+        done = [k for k, w in enumerate(following[:4]) if w in lex.INJECTED]
+        if done and set(following[done[-1] + 1 : done[-1] + 2]) & lex.COPULA:
+            return Found(i, alone=True)
+    if injected and set(before[1:]) & lex.SIGNIFIES:
+        return Found(i - 1, alone=True)
+    return None
+
+
+def _elliptic(words: Sequence[Word], i: int, context: Context) -> Found | None:
+    """Read "I think it is 'X'" and "I'd say it's about X": short for "I detect it, and it is X"."""
+    if not context.yes_or_no:
+        return None
+    behind = {w.lower for w in words[max(0, i - 3) : i] if not w.after_mark or w.lower == "i"}
+    ahead = words[i + 1 : i + 5]
+    is_so = words[i].lower != "it" or (ahead and ahead[0].lower in lex.COPULA)
+    object_named = any(w.start in context.named or w.lower in {"about", "word", "concept"} for w in ahead)
+    return Found(i) if behind & lex.BELIEVE and is_so and object_named else None
+
+
+def _disowns(words: Sequence[Word], i: int, _: Context) -> Found | None:
+    """Read "something that isn't mine" and "it doesn't belong here": the negation is part of the claim."""
+    negated = [k for k in range(max(0, i - 4), i) if words[k].lower in lex.NEGATORS]
+    before = {w.lower for w in words[max(0, i - _BEHIND) : negated[0]]} if negated else set()
+    about = before & {"something", "it", "that", "which", "thought", "one", "feeling", "word", "idea"}
+    return Found(negated[0], alone=True) if about and not before & {"i", "anything", "any"} else None
+
+
+def ahead_of(words: Sequence[Word], i: int) -> list[Word]:
+    """Return the words of the clause behind word ``i``, as far as the next "but"."""
+    found = []
+    for word in words[i + 1 : i + 1 + _AHEAD]:
+        if _contrasts(word):
+            break
+        found.append(word)
+    return found
+
+
+def _contrasts(word: Word) -> bool:
+    return word.lower in lex.CONTRAST or (word.lower in lex.MILD_CONTRAST and word.after_mark)
+
+
+def behind_of(words: Sequence[Word], i: int) -> list[Word]:
+    """Return the words of the clause before word ``i``, nearest first."""
+    found: list[Word] = []
+    subject = False
+    for j in range(i - 1, max(-1, i - 1 - _BEHIND), -1):
+        word = words[j]
+        if _contrasts(word):
+            break
+        found.append(word)
+        subject = subject or word.lower in lex.SELF or word.lower in lex.THERE
+        # A comma ends the clause only where the clause has its subject: "I do not, however, detect ...".
+        if word.after_mark and subject:
+            break
+    return found
