@@ -35,7 +35,11 @@ class Context:
 
 @attrs.frozen
 class Found:
-    """A word that may make a claim: where the statement begins, and whether it needs no "I" as its subject."""
+    """A word that may make a claim.
+
+    ``start`` is the index of the word at which the statement begins; ``alone`` says that it needs no "I" as its
+    subject, ``you`` that its subject is the experimenter ("you injected the word ...").
+    """
 
     start: int
     alone: bool = False
