@@ -152,7 +152,7 @@ def test_credentials_in_a_spec_are_not_written(tmp_path: Path) -> None:
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
-    records = make_run(3, layers=(14,))
+    records = make_run(2, concepts=("love",), layers=(14,), magnitudes=(0.2, 0.8))
     first = write_report(records, tmp_path / "a.html").read_bytes()
     assert write_report(records, tmp_path / "b.html").read_bytes() == first
 
@@ -172,7 +172,7 @@ def test_a_report_that_fails_leaves_the_older_file_as_it_was(tmp_path: Path, mon
 
 
 def test_the_file_asks_for_nothing_from_elsewhere(tmp_path: Path) -> None:
-    page = write_report(make_run(2), tmp_path / "r.html").read_text()
+    page = write_report(make_run(2, concepts=("love",), layers=(14,)), tmp_path / "r.html").read_text()
     assert "default-src 'none'" in page
     assert not re.search(r"""(?:src|href|srcset)=["'](?!data:|#)""", page)
     assert "unsafe-inline" not in page
@@ -218,3 +218,27 @@ def test_the_published_run_is_reported_with_its_unit_and_bounds(published: Path,
     text = report_text(read_results(published / "llama405b" / "layer84_canonical.judged.json"), tmp_path)
     for said in ("0 of 400", "above 0.92 %", "above 16.8 %", "0 of 80 scored controls", "10.89", "9.55", "10 update"):
         assert said in text, said
+
+
+def test_a_run_of_many_concepts_shows_them_pooled_before_each_of_them_and_says_what_it_left_out(tmp_path: Path) -> None:
+    concepts = tuple(f"concept{i}" for i in range(30))
+    records = make_run(1, concepts=concepts, layers=(14,), magnitudes=(0.2, 0.8), controls=0)
+    path = write_report(records, tmp_path / "many.html")
+    assert "The first 24 of 32 figures" in page_text(path)
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", path.read_text(), flags=re.S)
+    assert captions[1].startswith("30 concepts pooled under lindsey, layer 14")
+    assert "treat trials of one concept as independent" in captions[1]
+
+
+def test_the_wording_of_a_scaffold_is_shown_only_where_the_digest_proves_it(tmp_path: Path) -> None:
+    from introspection_bench.report.html import known_prompts
+    from introspection_bench.scaffolds import LINDSEY
+
+    def record(scaffold: str) -> TrialRecord:
+        plain = make_record()
+        return attrs.evolve(plain, key=attrs.evolve(plain.key, scaffold=scaffold))
+
+    assert known_prompts(Results("r", [record(LINDSEY.digest)])) == {"lindsey": LINDSEY.transcript}
+    assert known_prompts(Results("r", [record("0" * 64)])) == {}
+    spec = {"grid": {"scaffolds": [{"digest": "0" * 64, "transcript": "[user]\nMine"}]}}
+    assert known_prompts(Results("r", [record("0" * 64)], spec)) == {"lindsey": "[user]\nMine"}

@@ -41,16 +41,18 @@ class Doses:
             if (fits["status"] == "fitted").all() and not (fits["lack_of_fit"] < LEAST_FIT).any()
         ]
 
-    def curves(self, lowest: float, highest: float) -> pd.DataFrame:
-        """Return the drawn fits as points: columns ``layer outcome magnitude rate``."""
-        at, drawn = np.linspace(lowest, highest, _POINTS), self.fitted_layers()
+    def curves(self) -> pd.DataFrame:
+        """Return the drawn fits, each over its layer's own magnitudes: columns ``layer outcome magnitude rate``."""
+        drawn = self.fitted_layers()
+        ranges = {_plain(c["layer"]): (c["lowest"], c["highest"]) for c in self.crossings.to_dict("records")}
+        spans = {layer: np.linspace(*ranges[layer], _POINTS) for layer in drawn}
         parts = [
             pd.DataFrame(
                 {
                     "layer": row["layer"],
                     "outcome": row["outcome"],
-                    "magnitude": at,
-                    "rate": 1 / (1 + np.exp(-(row["intercept"] + row["slope"] * at))),
+                    "magnitude": spans[_plain(row["layer"])],
+                    "rate": 1 / (1 + np.exp(-(row["intercept"] + row["slope"] * spans[_plain(row["layer"])]))),
                 }
             )
             for row in self.fits.to_dict("records")

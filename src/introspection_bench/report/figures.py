@@ -59,7 +59,7 @@ def crossover(
         axes = figure.subplots()
         dots(axes, table, outcomes, theme, curves=curves, crossing=crossing, kind=kind)
         magnitude_ticks(axes, _sorted(table["magnitude"]))
-        rate_axis(axes)
+        rate_axis(axes, headroom=_headroom(crossing is not None))
         axes.set_xlabel(magnitude_axis(_one_unit(table)))
         axes.set_title(_titled(title, table))
         legend(figure, axes)
@@ -101,7 +101,7 @@ def layer_panels(
             crossing = None if at is None or at.empty or is_missing(at["crossing"].iloc[0]) else at["crossing"].iloc[0]
             kind = "" if at is None or at.empty or "kind" not in at else str(at["kind"].iloc[0])
             dots(axes, rows, outcomes, theme, curves=lines, crossing=crossing, kind=kind)
-            rate_axis(axes, "")
+            rate_axis(axes, "", headroom=_headroom(crossings is not None))
             axes.set_title(f"layer {_label(layer)}", fontsize=8.5, color=theme.muted, pad=3)
         figure.supylabel("rate (% of scored trials)", fontsize=9)
         magnitude_ticks(panels[-1], _sorted(table["magnitude"]))
@@ -276,6 +276,11 @@ def _checked(
                 )
             )
     return table
+
+
+def _headroom(crossing: bool) -> float:
+    """Return the room above 100 %: the crossing's text stands there, clear of the points."""
+    return 0.16 if crossing else 0.03
 
 
 def _one_unit(table: pd.DataFrame) -> Any:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _GROUP = ["scaffold", "arm", "concept", "layer", "magnitude", "unit"]
 #: Beyond this many lines a forest plot is a wall; then concepts are pooled.
 _MOST_LINES = 36
+#: Beyond this many concepts a figure of all of them together comes first.
+_MANY_CONCEPTS = 6
 
 
 @attrs.frozen
@@ -80,16 +82,22 @@ def _forests(frame: pd.DataFrame) -> Iterator[Plate]:
 
 @attrs.frozen
 class _Series:
-    """The scored trials of one scaffold, arm, concept and unit: what one dose-response figure shows."""
+    """The scored trials of one scaffold, arm, concept and unit: what one dose-response figure shows.
+
+    ``pooled`` is how many concepts are taken together, 0 where it is one concept's own series.
+    """
 
     scaffold: str
     concept: Any
     unit: Any
     random: bool
     trials: pd.DataFrame
+    pooled: int = 0
 
     @property
     def who(self) -> str:
+        if self.pooled:
+            return f"{self.pooled} concepts pooled" + (" (random vectors)" if self.random else "")
         name = "no concept" if is_missing(self.concept) else str(self.concept)
         return name + (" (random vector)" if self.random else "")
 
@@ -97,6 +105,10 @@ class _Series:
 def _series(frame: pd.DataFrame) -> Iterator[_Series]:
     scored = frame[(frame["arm"] != "control") & frame["unscored"].isna()]
     by = ["scaffold", "arm", "concept", "unit"]
+    for (scaffold, arm, unit), part in scored.groupby(["scaffold", "arm", "unit"], sort=True, dropna=False):
+        concepts = part["concept"].nunique(dropna=False)
+        if concepts > _MANY_CONCEPTS:
+            yield _Series(str(scaffold), None, unit, arm == "random", part, concepts)
     for (scaffold, arm, concept, unit), part in scored.groupby(by, sort=True, dropna=False):
         yield _Series(str(scaffold), concept, unit, arm == "random", part)
 
@@ -110,14 +122,19 @@ def _crossovers(frame: pd.DataFrame, doses: Doses | None) -> Iterator[Plate]:
         layers = part["layer"].nunique(dropna=False)
         where = f"layer {part['layer'].iloc[0]}" if layers == 1 and part["layer"].notna().all() else ""
         title = ", ".join(filter(None, (series.who, series.scaffold, where)))
-        found = None if doses is None or series.random else doses.of(series.scaffold, series.concept, series.unit)
+        found = (
+            None
+            if doses is None or series.random or series.pooled
+            else doses.of(series.scaffold, series.concept, series.unit)
+        )
         draw = _crossover(table, found, title) if layers == 1 else _panels(table, found, title)
         yield Plate(
             f"crossover-{_slug(series.who)}-{_slug(series.scaffold)}-{_slug(unit_name(series.unit))}",
             f"{series.who} under {series.scaffold}, {where or plural(layers, 'layer')}: how often the concept is named "
             f"(identifies) and how often the reply is coherent, against {magnitude_axis(series.unit)}. Exact 95 % "
             f"intervals; {plural(len(part), 'scored trial')}. "
-            + ("Points are joined." if found is None else found.sentence),
+            + ("Points are joined." if found is None else found.sentence)
+            + (" The intervals treat trials of one concept as independent." if series.pooled else ""),
             f"Chart of identifies and coherent against magnitude for {series.who} under {series.scaffold}.",
             draw,
         )
@@ -126,17 +143,15 @@ def _crossovers(frame: pd.DataFrame, doses: Doses | None) -> Iterator[Plate]:
 def _crossover(table: pd.DataFrame, doses: Doses | None, title: str) -> Callable[..., Figure]:
     if doses is None:
         return partial(crossover, table, title=title)
-    curves = doses.curves(float(table["magnitude"].min()), float(table["magnitude"].max()))
     mark = doses.marks().iloc[0]
     crossing = None if is_missing(float(mark["crossing"])) else float(mark["crossing"])
-    return partial(crossover, table, curves=curves, crossing=crossing, kind=str(mark["kind"]), title=title)
+    return partial(crossover, table, curves=doses.curves(), crossing=crossing, kind=str(mark["kind"]), title=title)
 
 
 def _panels(table: pd.DataFrame, doses: Doses | None, title: str) -> Callable[..., Figure]:
     if doses is None:
         return partial(layer_panels, table, title=title)
-    curves = doses.curves(float(table["magnitude"].min()), float(table["magnitude"].max()))
-    return partial(layer_panels, table, curves=curves, crossings=doses.marks(), title=title)
+    return partial(layer_panels, table, curves=doses.curves(), crossings=doses.marks(), title=title)
 
 
 def _agreements(comparisons: Sequence[tuple[JudgeName, JudgeName, Agreement]]) -> Iterator[Plate]:

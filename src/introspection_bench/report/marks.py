@@ -29,7 +29,6 @@ def dots(
     """Draw each outcome's rates against magnitude with their intervals, and its curve or joining line."""
     from matplotlib.transforms import ScaledTranslation
 
-    magnitudes = np.unique(table["magnitude"].to_numpy(float))
     for number, outcome in enumerate(outcomes):
         rows = table[(table["outcome"] == outcome) & (table["n"] > 0)].sort_values("magnitude")
         stroke, colour = STROKES[outcome], theme.outcomes[outcome]
@@ -65,12 +64,13 @@ def dots(
                 axes.fill_between(at, *band, color=colour, alpha=0.13, linewidth=0)
     if crossing is not None:
         _mark_crossing(axes, f"crossing at {crossing:.2f}{f' ({kind})' if kind else ''}", crossing, theme)
-    if len(magnitudes) == 1:
-        axes.set_xlim(magnitudes[0] - 1, magnitudes[0] + 1)
 
 
 def magnitude_ticks(axes: Axes, magnitudes: Sequence[float]) -> None:
-    """Put a tick at every magnitude that was run, where they are few and far enough apart to be read."""
+    """Set the limits of a magnitude axis, and a tick at every magnitude where they are few and far enough apart."""
+    # matplotlib's own limits leave no room for the points that stand aside.
+    room = 0.045 * (magnitudes[-1] - magnitudes[0]) or 1.0
+    axes.set_xlim(magnitudes[0] - room, magnitudes[-1] + room)
     steps = np.diff(magnitudes)
     if len(magnitudes) == 1 or (len(magnitudes) <= 12 and steps.min() > 0.045 * (magnitudes[-1] - magnitudes[0])):
         axes.set_xticks(magnitudes, [f"{m:g}" for m in magnitudes])

@@ -78,6 +78,8 @@ def null_section(frame: pd.DataFrame) -> Section | None:
 def clustered(frame: pd.DataFrame, outcomes: Sequence[str] = ("affirmative", "identifies")) -> list[str]:
     """Return pooled rates with intervals that take the concept, not the trial, as the unit of sampling."""
     used = scored(injected(frame)).dropna(subset=["concept"])
+    if used["concept"].nunique() == 1:
+        return ["All injected trials are of one concept: these rates say nothing of others."]
     said = [bootstrap_rate(frame, outcome).sentence for outcome in outcomes if used[outcome].notna().any()]
     opening = "Trials of one concept are not independent. With concepts as the unit of sampling:"
     return [" ".join([opening, *said])] if said else []

@@ -148,11 +148,11 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def rate_axis(axes: Axes, label: str = "rate (% of scored trials)") -> None:
-    """Make the vertical axis one of rates, 0 to 100 %, with light horizontal rules."""
+def rate_axis(axes: Axes, label: str = "rate (% of scored trials)", *, headroom: float = 0.03) -> None:
+    """Make the vertical axis one of rates, 0 to 100 % and some room above, with light horizontal rules."""
     from matplotlib.ticker import PercentFormatter
 
-    axes.set_ylim(-0.03, 1.03)
+    axes.set_ylim(-0.03, 1 + headroom)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_ylabel(label)
