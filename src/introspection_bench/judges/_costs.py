@@ -91,7 +91,7 @@ def priced() -> str:
 
 def estimate_tokens(text: str) -> int:
     """Return a rough count of tokens: 3.5 ASCII characters, or one other character, to a token."""
-    ascii_only = sum(c.isascii() for c in text)
+    ascii_only = len(text.encode("ascii", "ignore"))
     return round(ascii_only / 3.5 + (len(text) - ascii_only))
 
 

@@ -87,6 +87,8 @@ def visible_json(payload: Any) -> str:
 
 def visible(text: str) -> str:
     """Return text in which characters that can't be seen stand as escapes, line breaks and tabs included."""
+    if text.isprintable():  # most texts, at a hundredth of the cost
+        return text
     return "".join(_escape(c) if unicodedata.category(c) in _UNSEEN else c for c in text)
 
 
