@@ -27,6 +27,7 @@ from introspection_bench.analysis import (
     Scope,
     bootstrap_rate,
     controls,
+    counts,
     crossovers,
     default_guesses,
     detection,
@@ -34,19 +35,20 @@ from introspection_bench.analysis import (
     excludes,
     hierarchical_rate,
     injected,
+    interval,
     migration,
     outcome_interval,
     percent,
     plan,
     probability_under,
     rates,
-    rates_table,
     render,
     sweet_spots,
 )
 from introspection_bench.interop import read_results
 
 CELL = ("scaffold", "arm", "concept", "layer", "magnitude", "unit")
+OUTCOMES = ["affirmative", "identifies", "immediate", "coherent", "strict"]
 #: The rate that the null is set against: Opus 4.1 at its best layer and strength (Lindsey 2026).
 ALTERNATIVE = 0.2
 
@@ -74,8 +76,8 @@ def page(runs: Sequence[Results], figures: Sequence[tuple[str, str]]) -> Iterato
     main_run = runs[0]
     frame = main_run.frame()
     yield from provenance(runs)
-    yield from cells(frame)
     yield from null(frame)
+    yield from cells(frame)
     yield from signal(frame)
     yield from concepts(frame)
     yield from doses(pd.concat([run.frame() for run in runs], ignore_index=True), frame, figures)
@@ -124,21 +126,39 @@ def provenance(runs: Sequence[Results]) -> Iterator[str]:
 
 def cells(frame: pd.DataFrame) -> Iterator[str]:
     yield "## Every cell\n"
-    yield (
-        "Counts of the trials in the cell, with 95 % two-sided Clopper-Pearson intervals in per cent. "
-        "`coherent n` is how "
-        "many trials a rate among coherent replies could rest on.\n"
+    yield "Counts of trials. `strict` is all four criteria at once; magnitude 0 is the control.\n"
+    shown = [
+        "scaffold",
+        "concept",
+        "layer",
+        "magnitude",
+        "n_scored",
+        "affirmative",
+        "identifies",
+        "immediate",
+        "coherent",
+    ]
+    table = counts(frame)
+    yield render(table.fillna({"concept": "(control)"})[[*shown, "strict"]])
+    yield "What such a count says of the rate behind it (95 %, two-sided, Clopper-Pearson):\n"
+    seen = sorted(
+        {(n, k) for n in table["n_scored"] for k in table.loc[table["n_scored"] == n, OUTCOMES].to_numpy().flat}
     )
-    shown = rates_table(frame, ("scaffold", "concept", "layer", "magnitude"))
-    yield render(shown.fillna({"concept": "(control)"}))
+    lines = [
+        {"count": f"{k} of {n}", "low %": 100 * i.low, "high %": 100 * i.high} for n, k in seen if (i := interval(k, n))
+    ]
+    yield render(pd.DataFrame(lines))
 
 
 def null(frame: pd.DataFrame) -> Iterator[str]:
     yield "## What the null excludes\n"
-    lindsey = next(s for s in frame["scaffold"].unique() if s.startswith("lindsey"))
+    lindsey = next((s for s in frame["scaffold"].unique() if s.startswith("lindsey")), None)
     scope = Scope(scaffold=lindsey, min_magnitude=10, coherent_only=True)
     found = excludes(frame, "strict", scopes=[scope])
     yield from (f"- {sentence}" for sentence in found.sentences)
+    if found.pooled.interval.k:
+        yield "\nThe strict rate is not 0 in this file: the bounds above hold, and there is no null to re-read.\n"
+        return
     n = found.best_cell.interval.n
     yield "\n" + " ".join(
         (

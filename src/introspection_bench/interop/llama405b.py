@@ -33,7 +33,8 @@ _NOTES = (
     "On controls the judge was told that identifies and immediate must be false, so strict on controls is 0 by "
     "construction; affirmative on controls is the false-alarm rate.",
     "immediate is false, not 'not applicable', where no concept is named: its denominator is every scored trial.",
-    "Token ids, seeds, finish reasons, vector digests and receipts are not in the file.",
+    "Token ids, seeds, finish reasons, vector digests, receipts and the weights' fingerprint are not in the file: each "
+    "load of the model (timestamp) counts as a model of its own.",
 )
 
 
