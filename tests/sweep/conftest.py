@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from introspection_bench.concepts import ConceptSet, Concept
+from introspection_bench.concepts import Concept, ConceptSet
 from introspection_bench.extraction import extract
 from introspection_bench.injectors.torch import TorchInjector
 from introspection_bench.sweep import Grid

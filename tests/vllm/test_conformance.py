@@ -6,10 +6,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+import attrs
+import numpy as np
 import pytest
 
-from introspection_bench import open_injector
+from introspection_bench import Injection, Sampling, Span, Unit, open_injector
+from introspection_bench.injectors.base import Request
+from introspection_bench.scaffolds import RenderedPrompt
 from introspection_bench.testing import InjectorConformance
+from introspection_bench.testing.subject import make_vector
 
 
 class VllmConformance(InjectorConformance):
@@ -43,13 +48,19 @@ class TestVllmOnLlamaWithChunksAndPreemption(VllmConformance):
     architecture = "llama"
     engine_args = MappingProxyType({"max_num_batched_tokens": 48, "block_size": 32, "num_gpu_blocks_override": 24})
 
+    def test_preempted_requests_are_steered_and_read_as_if_they_had_not_been(self, injector, reference, monkeypatch):
+        restarts = []
+        merge = vllm_module().merge_ranks
 
-class TestVllmOnQwen3(VllmConformance):
-    architecture = "qwen3"
+        def spy(ranks, copies):
+            records = merge(ranks, copies)
+            restarts.extend(r.restarts for r in records.values())
+            return records
 
-
-class TestVllmOnGemma2(VllmConformance):
-    architecture = "gemma2"
+        monkeypatch.setattr(vllm_module(), "merge_ranks", spy)
+        asked = mixed_batch(injector, lengths=[150] * 8, tokens=40)
+        same(list(injector.generate(asked)), list(reference.generate(asked)))
+        assert sum(restarts) > 0, "nothing was preempted: make the cache smaller"
 
 
 class TestVllmOnGpt2(VllmConformance):
@@ -61,3 +72,49 @@ class TestVllmOnGpt2(VllmConformance):
 class TestVllmOnLlamaInBfloat16(VllmConformance):
     architecture = "llama"
     dtype = "bfloat16"
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "gemma2"])
+def test_a_mixed_batch_has_the_replies_receipts_and_residuals_of_the_torch_injector(tiny_folder, architecture):
+    folder = str(tiny_folder(architecture))
+    with open_injector("vllm", folder, dtype="float32", max_model_len=512, max_num_seqs=8) as injector:
+        asked = mixed_batch(injector, lengths=[1, 2, 9, 40, 12, 30, 5, 60, 33, 21, 7, 80], tokens=16)
+        found = list(injector.generate(asked))
+    with open_injector("torch", folder, dtype="float32") as reference:
+        same(found, list(reference.generate(asked)))
+
+
+def vllm_module():
+    from introspection_bench.injectors import vllm
+
+    return vllm
+
+
+def mixed_batch(injector, lengths, tokens):
+    """Requests with all units, several layers and spans, controls, greedy and sampled."""
+    spans = (Span.all(), Span.from_anchor("a"), Span.generation(), Span.between("a", "b"), Span.prompt())
+    asked = []
+    for n, length in enumerate(lengths):
+        random = np.random.default_rng(n)
+        ids = [int(i) for i in random.integers(6, 250, length)]
+        prompt = RenderedPrompt(ids, "", {"a": length // 3, "b": length // 3 + 1})
+        layer, unit = n % injector.model.n_layers, list(Unit)[n // 2 % 4]
+        vector = make_vector(random.standard_normal(injector.model.hidden_size), layer, injector)
+        magnitude = 3.0 if unit is Unit.ABSOLUTE else 0.7
+        injection = None if n % 5 == 4 else Injection(vector, layer, magnitude, unit, spans[n % len(spans)])
+        sampling = Sampling(float(n % 2), max_new_tokens=tokens)
+        asked.append(Request(prompt, injection, sampling, seed=n, capture_layers=(0, 1, 2, 3)))
+    return asked
+
+
+def same(found, expected):
+    expected = {c.index: c for c in expected}
+    assert sorted(c.index for c in found) == sorted(expected)
+    for completion in found:
+        other = expected[completion.index]
+        assert completion.reply == other.reply
+        assert attrs.astuple(completion.receipt)[:2] == attrs.astuple(other.receipt)[:2]
+        assert completion.receipt.mean_ratio == pytest.approx(other.receipt.mean_ratio, rel=1e-5)
+        assert completion.receipt.max_ratio == pytest.approx(other.receipt.max_ratio, rel=1e-5)
+        scale = np.abs(other.residuals).max()
+        assert np.abs(completion.residuals - other.residuals).max() <= 1e-5 * scale

@@ -172,31 +172,3 @@ def test_sampled_tokens_hold_the_end_token_and_the_text_does_not(injector):
         assert reply.token_ids.count(end) == 1
         assert reply.token_ids[-1] == end
         assert "<end>" not in reply.text
-
-
-def test_preempted_requests_are_steered_and_read_as_if_they_had_not_been(tiny_folder, injector, monkeypatch):
-    from introspection_bench.injectors import vllm
-
-    roomy = [Request(prompt(n, 60), steered(injector, n), Sampling(0, max_new_tokens=50), n, (1, 3)) for n in range(6)]
-    expected = {c.index: c for c in injector.generate(roomy)}
-    injector.close()
-    restarts = []
-    merge = vllm.merge_ranks
-
-    def spy(ranks, copies):
-        records = merge(ranks, copies)
-        restarts.append(records[1].restarts)
-        return records
-
-    monkeypatch.setattr(vllm, "merge_ranks", spy)
-    tight = {"block_size": 32, "num_gpu_blocks_override": 9, "max_num_batched_tokens": 24}
-    with open_injector(
-        "vllm", tiny_folder("llama"), dtype="float32", max_model_len=128, max_num_seqs=4, engine_args=tight
-    ) as small:
-        found = {c.index: c for c in small.generate(roomy)}
-    assert sum(restarts) > 0, "nothing was preempted: make the cache smaller"
-    for index, completion in found.items():
-        assert completion.reply == expected[index].reply
-        assert completion.receipt.generation_positions == expected[index].receipt.generation_positions
-        assert completion.receipt.mean_ratio == pytest.approx(expected[index].receipt.mean_ratio, rel=1e-5)
-        np.testing.assert_allclose(completion.residuals, expected[index].residuals, rtol=0, atol=1e-3)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from introspection_bench import open_injector
 from introspection_bench.testing import InjectorConformance, tiny_model
 
 
 class TestRecompute(InjectorConformance):
+    """The suite on a tiny Llama."""
+
     # No cache and one request at a time: long prompts and many requests cost most here, so fewer of them.
     concurrency = 4
     long_prompt = 96
@@ -16,6 +19,7 @@ class TestRecompute(InjectorConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def injector(cls):
+        """The backend, found by its registered name."""
         model, tokenizer = tiny_model("llama")
         with open_injector("recompute", model, tokenizer=tokenizer) as opened:
             yield opened
@@ -23,11 +27,13 @@ class TestRecompute(InjectorConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def half(cls):
+        """The same in bfloat16."""
         model, tokenizer = tiny_model("llama")
         return open_injector("recompute", model.to(torch.bfloat16), tokenizer=tokenizer)
 
     @pytest.fixture(scope="class")
     @classmethod
     def reference(cls):
+        """A backend that is trusted, on the same model."""
         model, tokenizer = tiny_model("llama")
         return open_injector("torch", model, tokenizer=tokenizer)

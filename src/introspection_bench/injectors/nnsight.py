@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..digests import digest
 from ..errors import CaptureError, ModelError, explain
-from ..injection import Positions, Receipt, delta_length
+from ..injection import Receipt
 from ..scaffolds import RenderedPrompt, Tokenizer
 from ..trials import Reply, Sampling
 from . import nnsight_traces as traces
@@ -29,9 +29,6 @@ from .fingerprint import fingerprint_module, fingerprint_tokenizer
 from .loading import load
 from .ndif import Jobs, Saved, backend_for, check_remote, load_tokenizer
 from .sampling import processors
-
-#: int64's largest value stands for "to the end of the reply".
-_NO_STOP = 2**63 - 1
 
 
 @attrs.frozen(eq=False)
@@ -224,7 +221,7 @@ class NnsightInjector(Injector):
         stations = []
         for layer in sorted({*steered, *batch.layers}):
             rows = steered.get(layer, [])
-            plan = _plan(batch, rows) if rows else None
+            plan = traces.make_plan({r: batch.requests[r] for r in rows}) if rows else None
             units = {injection.unit for r in rows if (injection := batch.requests[r].injection) is not None}
             branch = self._update(layer) if "update" in units else None
             stations.append((self._blocks[layer], branch, plan, layer in batch.layers))
@@ -358,38 +355,6 @@ class NnsightInjector(Injector):
         backend = backend_for(self._nn, self._remote)
         found = trace(self._nn, backend, *subjects, **options)
         return self._jobs.result(backend)["found"] if self._is_ndif else found
-
-
-def _plan(batch: _Batch, rows: Sequence[int]) -> tuple[Tensor, ...]:
-    """What is added to these rows at one layer: (rows, directions, lengths, starts, stops), one line per row.
-
-    ``lengths`` has three columns: ‖delta‖ = constant + per ‖h‖ · ‖h‖ + per ‖u‖ · ‖u‖. They come from
-    :func:`delta_length` itself, which is linear in both norms, so that a server needs no code of ours.
-    """
-    directions, lengths, starts, stops = [], [], [], []
-    for row in rows:
-        request = batch.requests[row]
-        injection = request.injection
-        if injection is None:
-            continue
-        norm = injection.vector.norm
-
-        def length(h: float, u: float, i: Any = injection, v: float = norm) -> float:
-            return float(delta_length(i.unit, i.magnitude, vector_norm=v, residual_norm=h, update_norm=u))
-
-        constant = length(0.0, 0.0)
-        lengths.append([constant, length(1.0, 0.0) - constant, length(0.0, 1.0) - constant])
-        directions.append(torch.from_numpy(injection.vector.values.astype("float64") / norm).float())
-        where: Positions = injection.span.resolve(request.prompt)
-        starts.append([where.start])
-        stops.append([_NO_STOP if where.stop is None else where.stop])
-    return (
-        torch.tensor(list(rows)),
-        torch.stack(directions),
-        torch.tensor(lengths, dtype=torch.float32),
-        torch.tensor(starts),
-        torch.tensor(stops),
-    )
 
 
 def _joined(parts: Sequence[Tensor], positions: int, what: str) -> Tensor:

@@ -8,12 +8,18 @@ heard of this package.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import nnsight
 import torch
+
+from ..injection import delta_length
+from .base import Request
+
+#: int64's largest value stands for "to the end of the reply".
+_NO_STOP = 2**63 - 1
 
 
 def encode(prompts: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
@@ -22,12 +28,42 @@ def encode(prompts: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
+def make_plan(requests: Mapping[int, Request]) -> tuple[torch.Tensor, ...]:
+    """Return what is added to these rows at one layer: (rows, directions, lengths, starts, stops), one line per row.
+
+    ``lengths`` has three columns: ‖delta‖ = constant + per ‖h‖ · ‖h‖ + per ‖u‖ · ‖u‖. They come from
+    :func:`~introspection_bench.injection.delta_length`, which is linear in both norms, so that a server needs no
+    code of ours.
+    """
+    directions, lengths, starts, stops = [], [], [], []
+    for request in requests.values():
+        injection = request.injection
+        assert injection is not None  # noqa: S101  # for the type checker; only steered rows come here
+        norm = injection.vector.norm
+        # At (‖h‖, ‖u‖) = (0, 0), (1, 0) and (0, 1).
+        none, per_residual, per_update = (
+            float(delta_length(injection.unit, injection.magnitude, vector_norm=norm, residual_norm=h, update_norm=u))
+            for h, u in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
+        )
+        lengths.append([none, per_residual - none, per_update - none])
+        directions.append(torch.from_numpy(injection.vector.values.astype("float64") / norm).float())
+        where = injection.span.resolve(request.prompt)
+        starts.append([where.start])
+        stops.append([_NO_STOP if where.stop is None else where.stop])
+    return (
+        torch.tensor(list(requests)),
+        torch.stack(directions),
+        torch.tensor(lengths, dtype=torch.float32),
+        torch.tensor(starts),
+        torch.tensor(stops),
+    )
+
+
 def steer(model: Any, backend: Any, stations: Sequence[Any], encoding: Any, options: dict[str, Any]) -> dict[str, Any]:
     """Generate and steer; return what was saved (values of None where the trace was only submitted).
 
-    ``stations`` are (block, MLP branch or None, plan or None, captured) in the order of the forward pass; a plan is
-    (rows, directions, lengths, starts, stops) with one line per steered row, as the injector makes it. ``options``
-    go to Hugging Face's ``generate``.
+    ``stations`` are (block, MLP branch or None, plan or None, captured) in the order of the forward pass; plans come
+    from :func:`make_plan`. ``options`` go to Hugging Face's ``generate``.
 
     Saved are, for each forward pass, ``ratios``: one tensor (steered rows, positions) of ‖delta‖/‖h‖ per plan, NaN
     where a position was not steered; ``streams``: one tensor (rows, positions, hidden_size) per captured block; and

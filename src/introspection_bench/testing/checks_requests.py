@@ -146,28 +146,32 @@ def refuses_bad_requests_before_any_forward(subject: Subject) -> str:
 @check(14)
 def receipts_equal_what_was_done(subject: Subject) -> str:
     """The receipt's counts and ratios are those measured on the stream, and the stated ratio is the real one."""
-    for unit in Unit:
-        for span in (Span.all(), Span.from_anchor("last"), Span.generation()):
-            injection = subject.injection(span, unit=unit)
-            prompt, completion, h, added = subject.with_reply(lambda _, i=injection: i)  # type: ignore[misc]  # as above
-            what = f"unit {unit}, span {span}"
-            inside = span_mask(prompt, span, len(h))
-            ratios = (np.linalg.norm(added, axis=1) / np.linalg.norm(h, axis=1))[inside]
-            receipt = completion.receipt
-            n = len(prompt.token_ids)
-            counts = (int(inside[:n].sum()), int(inside[n:].sum()))
-            told = (receipt.prompt_positions, receipt.generation_positions)
-            require(told == counts, f"{what}: the receipt counts {told}, the span has {counts}")
-            allowed = 4 * subject.error * max(1.0, float(ratios.max()))
-            require(
-                abs(receipt.mean_ratio - float(ratios.mean())) <= allowed
-                and abs(receipt.max_ratio - float(ratios.max())) <= allowed,
-                f"{what}: the receipt says mean {receipt.mean_ratio:.4g}, max {receipt.max_ratio:.4g}; "
-                f"measured {ratios.mean():.4g} and {ratios.max():.4g}",
-            )
-            if unit is Unit.RESIDUAL:
-                worst = float(np.abs(ratios - injection.magnitude).max())
-                require(worst <= allowed, f"{what}: ‖h'-h‖/‖h‖ is off the stated {injection.magnitude} by {worst:.3g}")
+    spans = (Span.all(), Span.from_anchor("last"), Span.generation())
+    # Every unit, and every span in the unit whose ratio is known beforehand.
+    for unit, span in [
+        *((Unit.RESIDUAL, s) for s in spans),
+        *zip((Unit.RAW, Unit.ABSOLUTE, Unit.UPDATE), spans, strict=True),
+    ]:
+        injection = subject.injection(span, unit=unit)
+        prompt, completion, h, added = subject.with_reply(lambda _, i=injection: i)  # type: ignore[misc]  # as above
+        what = f"unit {unit}, span {span}"
+        inside = span_mask(prompt, span, len(h))
+        ratios = (np.linalg.norm(added, axis=1) / np.linalg.norm(h, axis=1))[inside]
+        receipt = completion.receipt
+        n = len(prompt.token_ids)
+        counts = (int(inside[:n].sum()), int(inside[n:].sum()))
+        told = (receipt.prompt_positions, receipt.generation_positions)
+        require(told == counts, f"{what}: the receipt counts {told}, the span has {counts}")
+        allowed = 4 * subject.error * max(1.0, float(ratios.max()))
+        require(
+            abs(receipt.mean_ratio - float(ratios.mean())) <= allowed
+            and abs(receipt.max_ratio - float(ratios.max())) <= allowed,
+            f"{what}: the receipt says mean {receipt.mean_ratio:.4g}, max {receipt.max_ratio:.4g}; "
+            f"measured {ratios.mean():.4g} and {ratios.max():.4g}",
+        )
+        if unit is Unit.RESIDUAL:
+            worst = float(np.abs(ratios - injection.magnitude).max())
+            require(worst <= allowed, f"{what}: ‖h'-h‖/‖h‖ is off the stated {injection.magnitude} by {worst:.3g}")
     return ""
 
 

@@ -227,9 +227,9 @@ class LoopInjector(Injector):
         self.rows = rows
         handles = []
         for layer, block in enumerate(self._blocks):
-            keep = lambda _m, _a, output, layer=layer: self.updates.__setitem__(layer, hidden_of(output))  # noqa: E731
+            keep = lambda _m, _a, output, layer=layer: self.updates.__setitem__(layer, hidden_of(output))  # noqa: E731  # binds the loop's layer
             handles.append(find_update_module(block).register_forward_hook(keep))
-            hook = lambda _m, _a, output, layer=layer: self._on_block(layer, output)  # noqa: E731
+            hook = lambda _m, _a, output, layer=layer: self._on_block(layer, output)  # noqa: E731  # binds the loop's layer
             handles.append(block.register_forward_hook(hook))
         return handles
 
