@@ -97,7 +97,7 @@ def mixed_batch(injector, lengths, tokens):
     for n, length in enumerate(lengths):
         random = np.random.default_rng(n)
         ids = [int(i) for i in random.integers(6, 250, length)]
-        prompt = RenderedPrompt(ids, "", {"a": length // 3, "b": length // 3 + 1})
+        prompt = RenderedPrompt(ids, "", {"a": length // 3, "b": min(length // 3 + 1, length - 1)})
         layer, unit = n % injector.model.n_layers, list(Unit)[n // 2 % 4]
         vector = make_vector(random.standard_normal(injector.model.hidden_size), layer, injector)
         magnitude = 3.0 if unit is Unit.ABSOLUTE else 0.7

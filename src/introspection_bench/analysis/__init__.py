@@ -26,7 +26,7 @@ from .nulls import (
 )
 from .rates import Interval, counts, interval, outcome_interval, percent, rates
 from .results import JudgeName, Results
-from .tables import rates_table, render
+from .tables import narrow_table, rates_table, render
 
 __all__ = [
     "CELL_COLUMNS",
@@ -74,6 +74,7 @@ __all__ = [
     "power_to_find",
     "probability_under",
     "rates",
+    "narrow_table",
     "rates_table",
     "records_frame",
     "render",

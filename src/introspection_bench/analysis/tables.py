@@ -1,4 +1,4 @@
-"""Tables for people: counts with their denominators, as Markdown, LaTeX or CSV text."""
+"""Tables for people: counts with their denominators, as plain, Markdown, LaTeX or CSV text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import AnalysisError, explain
 from .frame import CELL_COLUMNS
 from .rates import Method, Sided, rates
 
-Format = Literal["markdown", "latex", "csv"]
+Format = Literal["text", "markdown", "latex", "csv"]
 #: What the table shows unless told otherwise.
 SHOWN = ("affirmative", "identifies", "immediate", "coherent", "strict")
 
@@ -47,14 +47,40 @@ def rates_table(
     return table.drop(columns=[name for name in by if len(table) and table[name].isna().all()])
 
 
+def narrow_table(frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """Return the cells of a run for a terminal: what all cells share, and a table of the rest.
+
+    Each outcome reads "k/n low–high": exact two-sided 95 % Clopper-Pearson bounds in whole percent. Controls stand
+    under the concept "control". Errors as :func:`introspection_bench.analysis.rates.rates`.
+    """
+    tidy = rates(frame, CELL_COLUMNS, outcomes=SHOWN)
+    shared, varying = [], []
+    for name in CELL_COLUMNS:
+        values = list(tidy[name].dropna().unique())
+        if name == "arm" or not values:
+            continue
+        if len(values) == 1 and name not in {"concept", "magnitude"}:
+            shared.append(str(values[0]) if name in {"scaffold", "model", "backend"} else f"{name} {values[0]}")
+        else:
+            varying.append(name)
+    rows = []
+    for start in range(0, len(tidy), len(SHOWN)):
+        part = tidy.iloc[start : start + len(SHOWN)]
+        row = {name: _short(part.iloc[0][name], 6) for name in varying}
+        if part.iloc[0]["arm"] == "control":
+            row["concept"] = "control"
+        rows.append(row | {str(r["outcome"]): _narrow_cell(r) for _, r in part.iterrows()})
+    return ", ".join(shared), pd.DataFrame(rows, columns=[*varying, *SHOWN])
+
+
 def render(table: pd.DataFrame, format: Format = "markdown", *, digits: int = 3) -> str:  # noqa: A002  # the option's name
     """Return any table as text.
 
     Args:
         table: its index is not shown.
-        format: ``markdown`` (a pipe table; ``|`` escaped), ``latex`` (a ``tabular`` of booktabs, special
-            characters escaped) or ``csv`` (RFC 4180, numbers in full).
-        digits: significant digits of floats in Markdown and LaTeX.
+        format: ``text`` (aligned columns), ``markdown`` (a pipe table; ``|`` escaped), ``latex`` (a ``tabular`` of
+            booktabs, special characters escaped) or ``csv`` (RFC 4180, numbers in full).
+        digits: significant digits of floats, except in CSV.
 
     Raises:
         AnalysisError: another format.
@@ -73,6 +99,10 @@ def _cell(row: Any) -> str:
     return f"{row['k']}/{row['n']} ({row['low'] * 100:.3g}–{row['high'] * 100:.3g} %)"
 
 
+def _narrow_cell(row: Any) -> str:
+    return f"{row['k']}/{row['n']} {row['low']:.0%}–{row['high']:.0%}".replace("%", "") if row["n"] else "0/0"
+
+
 def _plain(value: Any) -> str:
     return "" if pd.isna(value) else str(value)
 
@@ -83,6 +113,14 @@ def _short(value: Any, digits: int) -> str:
     if isinstance(value, float):
         return f"{value:.{digits}g}" if math.isfinite(value) else ("∞" if value > 0 else "−∞")
     return str(value)
+
+
+def _text(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    # What comes from files must not move the reader's cursor.
+    rows = [["".join(c if c.isprintable() else " " for c in cell) for cell in row] for row in [header, *body]]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "".join(line.rstrip() + "\n" for line in lines)
 
 
 def _markdown(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
@@ -117,6 +155,7 @@ def _csv(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 
 _FORMATS: dict[str, Callable[[Sequence[str], Iterable[Sequence[str]]], str]] = {
+    "text": _text,
     "markdown": _markdown,
     "latex": _latex,
     "csv": _csv,

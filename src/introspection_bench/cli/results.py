@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..trials import CRITERIA
 from . import console
 
 if TYPE_CHECKING:
@@ -37,15 +36,14 @@ def write_outputs(run: Path) -> Path:
 
 def print_rates(found: Results) -> None:
     """Print the table of cells; nothing is judged, nothing is printed."""
-    from ..analysis import CELL_COLUMNS
-    from .analysing import rates_table
+    from ..analysis import narrow_table
 
     if not found.judges:
         return
     first = found.judges[0]
-    columns = [*CELL_COLUMNS, "n_scored", *CRITERIA, "strict"]
-    shown = rates_table(found.frame(first.judge, first.rubric), by=list(CELL_COLUMNS))[columns]
-    console.table(f"Verdicts of {first}", columns, shown.itertuples(index=False))
+    shared, shown = narrow_table(found.frame(first.judge, first.rubric))
+    title = f"{first}; {shared}; k/n and exact 95 % interval in %"
+    console.table(title, list(shown.columns), shown.itertuples(index=False))
 
 
 def report(
