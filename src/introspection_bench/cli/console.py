@@ -27,7 +27,9 @@ def plain(text: str) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; every cell as plain text."""
-    shown = Table(*columns, title=plain(title), title_justify="left", header_style="bold", box=None, padding=(0, 1, 0, 0))
+    shown = Table(
+        *columns, title=plain(title), title_justify="left", header_style="bold", box=None, padding=(0, 1, 0, 0)
+    )
     for row in rows:
         shown.add_row(*(plain(str(cell)) for cell in row))
     out.print(shown)

@@ -2,50 +2,28 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import json
 import pickle
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from vllm import EngineArgs, LLMEngine, SamplingParams
+from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
-from vllm.usage.usage_lib import UsageContext
 from vllm_lens import Hook
 
-from ..errors import CaptureError, ModelError, ModelNotFoundError, explain
+from ..errors import CaptureError, ModelError, explain
 from ..injection import Injection, Positions, Receipt, Unit
 from ..scaffolds import RenderedPrompt, Tokenizer
 from ..trials import Reply, Sampling
+from . import vllm_engine
 from .base import Completion, Injector, ModelInfo, Request
-from .fingerprint import fingerprint_checkpoint
 from .vllm_records import LayerRecord, merge_ranks
 from .vllm_sampling import as_extra_args
 from .vllm_worker import Steering
-
-_EXTENSION = "introspection_bench.injectors.vllm_worker.SteeringExtension"
-_SAMPLER = "introspection_bench.injectors.vllm_sampling:SeededSampling"
-#: Engine arguments that would break a promise, with the only values that keep it and the reason.
-_FIXED: Mapping[str, tuple[Any, str]] = {
-    "enable_prefix_caching": (
-        False,
-        "Steered requests write their keys and values to the prefix cache under the plain token hashes, and a later "
-        "control with the same prompt would read them.",
-    ),
-    "enforce_eager": (True, "Compiled graphs skip the hooks."),
-    "speculative_config": (None, "Rejected draft tokens are run through the blocks and would be counted."),
-    "worker_extension_cls": (_EXTENSION, "The injector needs its own worker extension."),
-    "logits_processors": ([_SAMPLER], "The injector samples by one of its own; another one would alter replies."),
-    "data_parallel_size": (1, "Start one injector per replica instead."),
-    "skip_tokenizer_init": (True, "The engine works on token ids alone; pass tokenizer= to choose a tokenizer."),
-}
-#: Fills the engine, while vllm-lens's work per step, which grows with the square of it, stays small.
-_DEFAULT_SEQUENCES = 64
 
 
 class VllmInjector(Injector):
@@ -70,7 +48,7 @@ class VllmInjector(Injector):
         config = engine.vllm_config
         self._window = int(config.scheduler_config.max_num_seqs)
         self._longest = int(config.model_config.max_model_len)
-        self._stop_ids = _stop_ids(config.model_config, tokenizer)
+        self._stop_ids = vllm_engine.stop_ids(config.model_config, tokenizer)
         self._keys = itertools.count()
         self._flying: set[str] = set()
         self._done: dict[str, Any] = {}
@@ -130,38 +108,18 @@ class VllmInjector(Injector):
             "dtype": dtype,
             "quantization": quantization,
             "max_model_len": max_model_len,
-            "max_num_seqs": max_num_seqs or _DEFAULT_SEQUENCES,
+            "max_num_seqs": max_num_seqs or vllm_engine.DEFAULT_SEQUENCES,
             "gpu_memory_utilization": gpu_memory_utilization,
             "revision": revision,
         }
-        arguments = _engine_arguments(model, chosen, engine_args or {})
-        try:
-            engine = LLMEngine.from_engine_args(EngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
-        except (TypeError, ValueError, OSError, RuntimeError, AssertionError, NotImplementedError) as error:
-            _clean_up()
-            raise ModelError(
-                explain(
-                    "model and engine arguments",
-                    required="a model and arguments that vLLM accepts",
-                    got=f"{type(error).__name__}: {error}",
-                    hint=f"Given: {arguments}.",
-                )
-            ) from error
+        engine = vllm_engine.start(model, chosen, engine_args or {})
         try:
             config = engine.vllm_config.model_config
-            tokenizer = _load_tokenizer(config) if tokenizer is None else tokenizer
-            info = ModelInfo(
-                name=Path(str(model)).name or str(model),
-                fingerprint=fingerprint_checkpoint(
-                    _folder(config), _numerics(config, quantization, engine_args or {}), tokenizer
-                ),
-                n_layers=int(config.get_total_num_hidden_layers()),
-                hidden_size=int(config.get_hidden_size()),
-                dtype=str(config.dtype).removeprefix("torch."),
-            )
+            tokenizer = vllm_engine.load_tokenizer(config) if tokenizer is None else tokenizer
+            info = vllm_engine.describe(model, config, tokenizer, quantization, engine_args or {})
             return cls(engine, info, tokenizer, tensor_parallel_size)
         except BaseException:
-            _shut_down(engine)
+            vllm_engine.shut_down(engine)
             raise
 
     @property
@@ -179,7 +137,7 @@ class VllmInjector(Injector):
         """Stop the engine and free its memory; the injector can't be used afterwards."""
         engine, self._engine = self._engine, None
         if engine is not None:
-            _shut_down(engine)
+            vllm_engine.shut_down(engine)
 
     def validate(self, request: Request) -> None:
         """Raise what is wrong with a request, vLLM's own limits included, before anything runs."""
@@ -366,95 +324,3 @@ def _effective(injection: Injection | None) -> Injection | None:
 def _at(records: Mapping[int, LayerRecord], layer: int) -> LayerRecord:
     """The record of a layer, or an empty one where no hook reported: its receipt then proves nothing."""
     return records.get(layer, LayerRecord(0, 0, {}, ()))
-
-
-def _engine_arguments(model: Any, chosen: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what vLLM is given; raises :class:`ModelError` for arguments that clash with ours."""
-    if not isinstance(model, str | Path):
-        raise ModelError(
-            explain("model", required="a folder or a hub id", got=type(model).__name__, hint="vLLM loads from disk.")
-        )
-    path = Path(model).expanduser()
-    local = path.is_absolute() or str(model).startswith((".", "~"))
-    if (local or path.is_dir()) and not (path / "config.json").is_file():
-        raise ModelNotFoundError(
-            explain("model", required="a folder with a config.json", got=str(model), hint="Check the path.")
-        )
-    for name, value in others.items():
-        if name in chosen or name == "model":
-            raise ModelError(
-                explain(
-                    f"engine_args[{name!r}]",
-                    required="arguments that open() does not have itself",
-                    got=value,
-                    hint=f"Pass {name}= to open().",
-                )
-            )
-        if name in _FIXED and value != _FIXED[name][0]:
-            raise ModelError(
-                explain(f"engine_args[{name!r}]", required=repr(_FIXED[name][0]), got=value, hint=_FIXED[name][1])
-            )
-    fixed = {name: value for name, (value, _) in _FIXED.items() if value is not None}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    return {
-        "disable_log_stats": True,
-        **others,
-        **given,
-        **fixed,
-        "model": str(path) if path.is_dir() else str(model),
-    }
-
-
-def _numerics(config: Any, quantization: str | None, others: Mapping[str, Any]) -> str:
-    """Return dtype and those arguments that make another model of the same files."""
-    altering = ("hf_overrides", "kv_cache_dtype", "load_format", "quantization_config", "seed")
-    chosen = {"quantization": quantization, **{name: others.get(name) for name in altering}}
-    parts = [f"{name}={value!r}" for name, value in sorted(chosen.items()) if value is not None]
-    return " ".join([str(config.dtype).removeprefix("torch."), *parts])
-
-
-def _folder(config: Any) -> Path:
-    """Return the checkpoint's folder; a hub id's is in the local cache once the engine has loaded it."""
-    if Path(config.model).is_dir():
-        return Path(config.model)
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(config.model, revision=config.revision, local_files_only=True))
-
-
-def _load_tokenizer(config: Any) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(config.tokenizer, revision=config.tokenizer_revision)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            explain(
-                "tokenizer",
-                required="a tokenizer that Transformers can load, or tokenizer=",
-                got=f"{config.tokenizer}: {error}",
-                hint="Pass a tokenizer object.",
-            )
-        ) from error
-
-
-def _stop_ids(config: Any, tokenizer: Any) -> list[int]:
-    """The checkpoint's end tokens, and the tokenizer's: as in the torch injector."""
-    generation = config.try_get_generation_config()
-    stated = generation.get("eos_token_id", getattr(config.hf_text_config, "eos_token_id", None))
-    own = getattr(tokenizer, "eos_token_id", None)
-    ids = [*(stated if isinstance(stated, list) else [stated]), own]
-    return sorted({int(i) for i in ids if i is not None})
-
-
-def _shut_down(engine: Any) -> None:
-    engine.engine_core.shutdown()
-    _clean_up()
-
-
-def _clean_up() -> None:
-    """Free what an engine leaves in the process, so that the next one can start in it."""
-    from vllm.distributed import cleanup_dist_env_and_memory
-
-    gc.collect()
-    cleanup_dist_env_and_memory()
