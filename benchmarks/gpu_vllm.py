@@ -1,12 +1,19 @@
-"""The conformance suite and the speed of the vLLM injector on a GPU machine; needs no network and no downloads.
+"""The conformance suite and the speed of the injectors on a GPU machine; needs no network and no downloads.
 
-    python3 benchmarks/gpu_vllm.py --out DIR                 one GPU: conformance, speed
+    python3 benchmarks/gpu_vllm.py --out DIR                 one GPU: all cases
     python3 benchmarks/gpu_vllm.py --out DIR --gpus 2        the same, tensor parallel 2
-    python3 benchmarks/gpu_vllm.py --out DIR --only tiny     tiny or 1b alone
+    python3 benchmarks/gpu_vllm.py --out DIR --only tiny     one case; repeat it for more
 
-Models are random and made here: "tiny" (float32, width 64, four blocks; chunked prefill and preemption are forced)
-and "1b" (Llama-3.2-1B's shape in bfloat16). Each case runs in a process of its own, prints what it finds, and writes
-DIR/CASE.txt and DIR/speed.json. The torch injector on the same GPU is the reference, and the speed compared with.
+Cases, each in a process of its own, on random models made here:
+
+- torch: the suite on the torch injector, tiny Llama in float32 (against the suite's plain loop) and 1B in bfloat16;
+- tiny: the suite on vLLM, float32, width 64, four blocks, chunked prefill and preemption forced;
+- 1b: the suite on vLLM, Llama-3.2-1B's shape in bfloat16;
+- fp8: the same weights as a compressed-tensors FP8-dynamic checkpoint (per channel, per token);
+- speed: tokens/s of vLLM and torch, 1B in bfloat16;
+- 405b: Llama-3.1-405B's width, FP8-dynamic, eight of its 126 blocks, weights made up by vLLM: receipts and tokens/s.
+
+The reference of tiny and 1b is the torch injector on the same GPU. Written are DIR/conformance_*.txt, DIR/speed_*.json.
 
 The machine: an NVIDIA GPU, Python 3.12, PyTorch, Transformers, vLLM and vllm-lens; docs/vllm.md says how it was run.
 """
@@ -36,12 +43,55 @@ ONE_GPU = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 SEVERAL_GPUS = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", "VLLM_ALLREDUCE_USE_SYMM_MEM": "0"}
 
 REPLY_TOKENS = 100
+RATIO = 0.5
+CASES = ("torch", "tiny", "1b", "fp8", "speed", "405b")
 #: Prompts of 160 tokens in chunks of at most 48, and a cache that holds about four of eight requests.
 TINY_ENGINE = {"max_num_batched_tokens": 48, "block_size": 16, "num_gpu_blocks_override": 48}
 
 
+#: Llama-3.2-1B's and Llama-3.1-405B's; the vocabulary is far above the tokenizer's, so that replies hardly ever end.
+SHAPES: dict[str, dict[str, Any]] = {
+    "1b": {
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+    },
+    "405b": {
+        "hidden_size": 16384,
+        "intermediate_size": 53248,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 128,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+    },
+}
+#: What compressed-tensors writes for FP8-dynamic, the format of the published 405B checkpoint.
+FP8 = {
+    "quant_method": "compressed-tensors",
+    "format": "float-quantized",
+    "quantization_status": "compressed",
+    "ignore": ["lm_head"],
+    "config_groups": {
+        "group_0": {
+            "targets": ["Linear"],
+            "weights": {"num_bits": 8, "type": "float", "symmetric": True, "strategy": "channel", "dynamic": False},
+            "input_activations": {
+                "num_bits": 8,
+                "type": "float",
+                "symmetric": True,
+                "strategy": "token",
+                "dynamic": True,
+            },
+        }
+    },
+}
+
+
 def make_model(shape: str, folder: Path) -> Path:
-    """Save a random Llama with a tokenizer; returns its folder."""
+    """Save a random Llama with a tokenizer; returns its folder. "405b" gets no weights."""
     from introspection_bench.testing import save_tiny_model, tiny_tokenizer
 
     if shape == "tiny":
@@ -51,25 +101,49 @@ def make_model(shape: str, folder: Path) -> Path:
 
     tokenizer = tiny_tokenizer()
     config = LlamaConfig(
-        vocab_size=128256,  # the real one's, far above the tokenizer's: replies hardly ever hit the end token
-        hidden_size=2048,
-        intermediate_size=8192,
-        num_hidden_layers=16,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        head_dim=64,
+        vocab_size=128256,
         max_position_embeddings=4096,
         initializer_range=0.05,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
+        architectures=["LlamaForCausalLM"],
+        dtype="bfloat16",
+        **SHAPES["405b" if shape == "405b" else "1b"],
     )
-    torch.manual_seed(0)
-    with torch.device("cuda"):
-        model = LlamaForCausalLM(config).to(torch.bfloat16)
-    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    if shape != "405b":
+        torch.manual_seed(0)
+        with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+            model = LlamaForCausalLM(config).to(torch.bfloat16)
+        model.save_pretrained(folder)
+        if shape == "fp8":
+            quantise(model, folder)
+    else:
+        config.save_pretrained(folder)
+    if shape in ("fp8", "405b"):
+        path = folder / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "quantization_config": FP8}))
     return folder
+
+
+def quantise(model: Any, folder: Path) -> None:
+    """Replace a saved model's linear weights by float8 with one scale per output channel."""
+    import torch
+    from safetensors.torch import save_file
+
+    largest = torch.finfo(torch.float8_e4m3fn).max
+    saved = {}
+    for name, tensor in model.state_dict().items():
+        if name.endswith("_proj.weight"):
+            scale = tensor.float().abs().amax(dim=1, keepdim=True) / largest
+            saved[name] = (tensor.float() / scale).to(torch.float8_e4m3fn)
+            saved[name + "_scale"] = scale.to(torch.bfloat16)
+        else:
+            saved[name] = tensor.contiguous()
+    for old in folder.glob("*.safetensors*"):
+        old.unlink()
+    save_file(saved, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def open_vllm(shape: str, gpus: int, folder: Path) -> Any:
@@ -84,59 +158,115 @@ def open_vllm(shape: str, gpus: int, folder: Path) -> Any:
         max_model_len=512,
         max_num_seqs=8 if tiny else 256,
         gpu_memory_utilization=0.5,
-        engine_args=TINY_ENGINE if tiny else {},
+        engine_args={"tiny": TINY_ENGINE, "405b": {"load_format": "dummy"}}.get(shape, {}),
     )
 
 
 def conformance(shape: str, gpus: int, folder: Path, out: Path) -> bool:
+    """The suite on vLLM; on FP8 without the torch injector, which would need other kernels for the same weights."""
+    from contextlib import ExitStack
+
     from introspection_bench import open_injector
     from introspection_bench.testing import run_conformance
 
     started = time.perf_counter()
-    with open_vllm(shape, gpus, folder) as injector:
+    with ExitStack() as stack:
+        injector = stack.enter_context(open_vllm(shape, gpus, folder))
         print(f"engine ready after {time.perf_counter() - started:.0f} s", flush=True)
-        dtype = "float32" if shape == "tiny" else "bfloat16"
-        with open_injector("torch", str(folder), dtype=dtype, device="cuda") as reference:
-            report = run_conformance(injector, reference=reference, on_result=lambda r: print(r, flush=True))
-    text = f"{heading(gpus)}\n{report}\n"
-    (out / f"conformance_{shape}_tp{gpus}.txt").write_text(text)
+        reference = None
+        if shape != "fp8":
+            dtype = "float32" if shape == "tiny" else "bfloat16"
+            reference = stack.enter_context(open_injector("torch", str(folder), dtype=dtype, device="cuda"))
+        report = run_conformance(injector, reference=reference, on_result=lambda r: print(r, flush=True))
+    return keep(report, f"{shape}_tp{gpus}", heading(gpus), out)
+
+
+def keep(report: Any, name: str, machine: str, out: Path) -> bool:
+    """Write and print a report; return whether it passed."""
+    text = f"{machine}\n{report}\n"
+    (out / f"conformance_{name}.txt").write_text(text)
     print(text, flush=True)
-    return report.passed
+    return bool(report.passed)
+
+
+def torch_conformance(models: Path, out: Path) -> bool:
+    """The suite on the torch injector."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from introspection_bench import open_injector
+    from introspection_bench.testing import LoopInjector, run_conformance
+
+    passed = []
+    for shape, dtype in (("tiny", torch.float32), ("1b", torch.bfloat16)):
+        folder = made(shape, models)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).cuda().eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        reference = LoopInjector.open(model, tokenizer=tokenizer) if shape == "tiny" else None
+        with open_injector("torch", model, tokenizer=tokenizer) as injector:
+            report = run_conformance(injector, reference=reference, on_result=lambda r: print(r, flush=True))
+        passed.append(keep(report, f"{shape}_torch", heading(1), out))
+    return all(passed)
 
 
 def speed(gpus: int, folder: Path, out: Path) -> bool:
-    """Tokens/s of 256 replies of 100 tokens to one prompt of about 100 tokens, with and without steering."""
-    import numpy as np
+    """Tokens/s of replies of 100 tokens to one prompt of about 100 tokens, with and without steering."""
+    from introspection_bench import open_injector
 
-    from introspection_bench import Injection, Sampling, Span, open_injector
-    from introspection_bench.injectors.base import Request
-    from introspection_bench.scaffolds import load_scaffold
-    from introspection_bench.testing.subject import make_vector
-
-    found: dict[str, Any] = {"machine": heading(gpus)}
+    found: dict[str, Any] = {"machine": heading(gpus), "model": "1B shape, bfloat16, random weights"}
     openers = {"vllm": lambda: open_vllm("1b", gpus, folder)}
     if gpus == 1:
         openers["torch"] = lambda: open_injector("torch", str(folder), dtype="bfloat16", device="cuda", batch_size=256)
     for backend, opener in openers.items():
         with opener() as injector:
-            prompt = load_scaffold("lindsey").render(injector.tokenizer)
-            layer = 2 * injector.model.n_layers // 3
-            noise = np.random.default_rng(0).standard_normal(injector.model.hidden_size)
-            injection = Injection(
-                make_vector(noise, layer, injector), layer, 0.5, "residual", Span.from_anchor("trial")
-            )
-            for name, chosen in (("control", None), ("steered", injection)):
+            for name, steered in (("control", False), ("steered", True)):
                 for replies in (64, 256):
-                    sampling = Sampling(1.0, max_new_tokens=REPLY_TOKENS)
-                    requests = [Request(prompt, chosen, sampling, n) for n in range(replies)]
-                    list(injector.generate(requests[:8]))
-                    started = time.perf_counter()
-                    tokens = sum(len(c.reply.token_ids) for c in injector.generate(requests))
-                    rate = tokens / (time.perf_counter() - started)
-                    found[f"{backend} {name}, {replies} replies"] = round(rate)
+                    rate, _ = timed(injector, replies, steered=steered)
+                    found[f"{backend} {name}, {replies} replies, tokens/s"] = round(rate)
                     print(f"{backend} tp{gpus} {name}, {replies} at once: {rate:.0f} tokens/s", flush=True)
     (out / f"speed_tp{gpus}.json").write_text(json.dumps(found, indent=1) + "\n")
     return True
+
+
+def wide(gpus: int, folder: Path, out: Path) -> bool:
+    """The 405B's width in FP8: every receipt must state the ratio that was asked for."""
+    found: dict[str, Any] = {
+        "machine": heading(gpus),
+        "model": "405B shape, 8 of 126 blocks, FP8-dynamic, no real weights",
+    }
+    started = time.perf_counter()
+    with open_vllm("405b", gpus, folder) as injector:
+        found["engine start, s"] = round(time.perf_counter() - started)
+        for name, steered in (("control", False), ("steered", True)):
+            rate, completions = timed(injector, 64, steered=steered)
+            found[f"{name}, 64 replies, tokens/s"] = round(rate)
+        ratios = [r for c in completions for r in (c.receipt.mean_ratio, c.receipt.max_ratio)]
+        found["ratio asked"], found["ratios in receipts"] = RATIO, [min(ratios), max(ratios)]
+    (out / f"speed_405b_tp{gpus}.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(found, flush=True)
+    # bfloat16 keeps 8 bits of the sum that the ratio is measured against.
+    return max(abs(r - RATIO) for r in ratios) < 0.01 * RATIO
+
+
+def timed(injector: Any, replies: int, *, steered: bool) -> tuple[float, list[Any]]:
+    """Return tokens/s and the completions."""
+    import numpy as np
+
+    from introspection_bench import Injection, Sampling, Span
+    from introspection_bench.injectors.base import Request
+    from introspection_bench.scaffolds import load_scaffold
+    from introspection_bench.testing.subject import make_vector
+
+    prompt = load_scaffold("lindsey").render(injector.tokenizer)
+    layer = 2 * injector.model.n_layers // 3
+    noise = np.random.default_rng(0).standard_normal(injector.model.hidden_size)
+    injection = Injection(make_vector(noise, layer, injector), layer, RATIO, "residual", Span.from_anchor("trial"))
+    sampling = Sampling(1.0, max_new_tokens=REPLY_TOKENS)
+    requests = [Request(prompt, injection if steered else None, sampling, n) for n in range(replies)]
+    list(injector.generate(requests[:8]))
+    started = time.perf_counter()
+    completions = list(injector.generate(requests))
+    return sum(len(c.reply.token_ids) for c in completions) / (time.perf_counter() - started), completions
 
 
 def heading(gpus: int) -> str:
@@ -157,7 +287,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--gpus", type=int, default=1)
-    parser.add_argument("--only", choices=["tiny", "1b", "speed"])
+    parser.add_argument("--only", choices=CASES, action="append")
     parser.add_argument("--models", type=Path, default=Path(tempfile.gettempdir()) / "gpu_vllm_models")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -165,7 +295,7 @@ def main() -> int:
     if options.case:
         return not run_case(options)
     results = {}
-    for case in ("tiny", "1b", "speed") if options.only is None else (options.only,):
+    for case in options.only or CASES:
         settings = {**SETTINGS, **(ONE_GPU if options.gpus == 1 else SEVERAL_GPUS)}
         environment = {**os.environ, **settings}
         environment["PYTHONPATH"] = os.pathsep.join([str(SRC), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -176,14 +306,26 @@ def main() -> int:
     return any(r != "passed" for r in results.values())
 
 
-def run_case(options: argparse.Namespace) -> bool:
-    shape = "tiny" if options.case == "tiny" else "1b"
-    folder = options.models / shape
+def made(shape: str, models: Path) -> Path:
+    """Return the folder of a random model, made once."""
+    folder = models / shape
     if not (folder / "config.json").is_file():
         make_model(shape, folder)
-    if options.case == "speed":
-        return speed(options.gpus, folder, options.out)
-    return conformance(options.case, options.gpus, folder, options.out)
+    return folder
+
+
+def run_case(options: argparse.Namespace) -> bool:
+    """Run one case in this process; return whether it passed."""
+    gpus, out = options.gpus, options.out
+    match options.case:
+        case "torch":
+            return torch_conformance(options.models, out)
+        case "speed":
+            return speed(gpus, made("1b", options.models), out)
+        case "405b":
+            return wide(gpus, made("405b", options.models), out)
+        case shape:
+            return conformance(shape, gpus, made(shape, options.models), out)
 
 
 # vLLM's worker processes import this file again.

@@ -127,7 +127,7 @@ def test_exports_hold_every_trial_and_read_back(place):
     assert tables[0] == tables[1] == tables[2]
 
 
-@pytest.mark.parametrize(("form", "mark"), [("markdown", "| --- |"), ("latex", r"\begin{tabular}"), ("text", "strict")])
+@pytest.mark.parametrize(("form", "mark"), [("markdown", "|---|"), ("latex", r"\begin{tabular}"), ("text", "strict")])
 def test_a_table_comes_in_the_form_that_is_asked_for(place, form, mark):
     assert mark in command("table", "run", "--by", "arm", "--format", form, cwd=place).stdout
 
@@ -186,9 +186,10 @@ def test_concepts_lists_the_sets_and_their_concepts(place):
         (("judge", "run", "--judge", "nobody"), "one of"),
         (("export", "run", "--to", "x", "--format", "xml"), "--format"),
         (("table", "run", "--by", "colour"), "colour"),
-        (("table", "run", "--format", "pdf"), "--format"),
+        (("table", "run", "--format", "pdf"), "format: required one of"),
         (("concepts", "nothing"), "lindsey2026"),
         (("check", "torch", "--model", "demo", "--expect-failure", "x"), "CHECK=REASON"),
+        (("check", "torch", "--model", "demo", "--option", "device=cpu"), "Text stands in quotes"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do_and_exit_code_1(place, words, told):

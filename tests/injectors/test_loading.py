@@ -26,7 +26,8 @@ def test_an_absolute_path_to_nothing_is_not_taken_for_a_hub_id(tmp_path):
 
 
 def test_an_unknown_hub_id_is_a_model_not_found(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # Read when the library is imported, so the environment variable comes too late.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelNotFoundError, match="no-such-team/no-such-model"):
         load("no-such-team/no-such-model")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +11,10 @@ from . import console
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command(epilog="Example: `introspection-bench check vllm --model meta-llama/Llama-3.1-8B-Instruct`")(check)
+    app.command(
+        epilog="Example: `introspection-bench check vllm --model meta-llama/Llama-3.1-405B-Instruct-FP8 "
+        "--option tensor_parallel_size=8`"
+    )(check)
 
 
 def check(
@@ -19,6 +22,10 @@ def check(
     *,
     model: Annotated[str, typer.Option(help='Hub id, folder, GGUF file, or "demo".')],
     dtype: Annotated[str | None, typer.Option(help="The dtype to run in; by default the checkpoint's.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Any other option of the backend, its value as in TOML; repeat it."),
+    ] = None,
     reference: Annotated[
         str | None, typer.Option(help="A trusted injector to compare with on the same model, usually torch.")
     ] = None,
@@ -35,7 +42,8 @@ def check(
     from ..testing import CheckResult, run_conformance
 
     expected = dict(_named_reason(item) for item in expect_failure or ())
-    options = {} if dtype is None else {"dtype": dtype}
+    common = {} if dtype is None else {"dtype": dtype}
+    own = dict(_option(item) for item in option or ())
 
     def tell(result: CheckResult) -> None:
         typer.echo(f"{result.number:>3}  {result.outcome:<16} {result.seconds:6.1f} s  {result.name.replace('_', ' ')}")
@@ -43,8 +51,8 @@ def check(
     console.quiet_libraries()
     with ExitStack() as stack:
         name = resolve_name(model)
-        injector = stack.enter_context(open_injector(backend, name, **options))
-        trusted = stack.enter_context(open_injector(reference, name, **options)) if reference else None
+        injector = stack.enter_context(open_injector(backend, name, **common, **own))
+        trusted = stack.enter_context(open_injector(reference, name, **common)) if reference else None
         report = run_conformance(
             injector, reference=trusted, expected_failures=expected, only=only or (), on_result=tell
         )
@@ -60,3 +68,17 @@ def _named_reason(item: str) -> tuple[str, str]:
     if not reason.strip():
         raise SpecError(explain("--expect-failure", required="CHECK=REASON", got=item, hint="Say why it fails."))
     return name.strip(), reason.strip()
+
+
+def _option(item: str) -> tuple[str, Any]:
+    import tomllib
+
+    from ..errors import SpecError, explain
+
+    key, _, value = item.partition("=")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(
+            explain("--option", required="KEY=VALUE in TOML", got=item, hint=f"Text stands in quotes: {error}")
+        ) from error

@@ -74,12 +74,14 @@ def steer(model: Any, backend: Any, stations: Sequence[Any], encoding: Any, opti
     ratios: Any = None
     streams: Any = None
     tokens: Any = None
+    # No comments and no wrapped lines in the body: a remote trace is unparsed, which drops them, and nnsight then looks
+    # for the inner blocks by line number. So here: without tracer.iter the prefill alone would be steered; and where()
+    # instead of adding 0 lets an unsteered position keep its bits, signed zeros included.
     with _quiet_open_loop(), model.generate(backend=backend, **options) as tracer:
         with tracer.invoke(encoding):
             ratios = nnsight.save([])
             streams = nnsight.save([])
             seen = 0
-            # Without iter the prefill alone would be steered.
             for _ in tracer.iter[:passes]:
                 touched: list[Any] = []
                 kept: list[Any] = []
@@ -104,7 +106,6 @@ def steer(model: Any, backend: Any, stations: Sequence[Any], encoding: Any, opti
                         at = torch.arange(seen, seen + count, device=hidden.device)
                         steered = (starts <= at) & (at < stops)
                         hidden = hidden.clone()
-                        # where, not "+ 0": an unsteered position keeps its bits, signed zeros included.
                         hidden[rows] = torch.where(steered[..., None], stream + delta, stream)
                         block.output = (hidden, *output[1:]) if isinstance(output, tuple) else hidden
                         ratio = delta.float().norm(dim=-1) / norms

@@ -1,8 +1,7 @@
 """Judges: the port, the registry, versioned rubrics, and one module per judge."""
 
-from ._costs import Price
 from .base import Case, Disclosure, Judge
 from .registry import BUILTIN, open_judge
 from .rubrics import Rubric, load_rubric
 
-__all__ = ["BUILTIN", "Case", "Disclosure", "Judge", "Price", "Rubric", "load_rubric", "open_judge"]
+__all__ = ["BUILTIN", "Case", "Disclosure", "Judge", "Rubric", "load_rubric", "open_judge"]

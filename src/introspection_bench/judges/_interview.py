@@ -10,7 +10,7 @@ import attrs
 
 from ..concepts import Concept
 from ..trials import Verdict
-from ._costs import Usage
+from .costs import Usage
 from ._prompting import printable
 from .rubrics import FIELDS, REASON, Call, Rubric
 

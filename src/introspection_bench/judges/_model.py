@@ -10,8 +10,8 @@ import attrs
 
 from ..errors import JudgeError, SpecError, explain
 from ..trials import Verdict
-from . import _costs
-from ._costs import CostEstimate, Price, Purse, Usage
+from . import costs
+from .costs import CostEstimate, Price, Purse, Usage
 from ._interview import Answer, Interview, redact
 from ._prompting import Prompt, case_text, render, system_text
 from .base import Case, Judge
@@ -99,19 +99,19 @@ class ModelJudge(Judge, abc.ABC):
         units = self._units(cases)
         calls = self.rubric.calls
         systems = {
-            (call.id, disclosed): _costs.estimate_tokens(system_text(self.rubric, call, disclosed=disclosed))
+            (call.id, disclosed): costs.estimate_tokens(system_text(self.rubric, call, disclosed=disclosed))
             for call in calls
             for disclosed in (False, True)
         }
         tokens = 0
         for unit in units:
-            user = _costs.request_tokens("", case_text(unit.case))
+            user = costs.request_tokens("", case_text(unit.case))
             tokens += sum(user + systems[call.id, unit.case.disclosure is not None] for call in calls)
         most = len(units) * len(calls)
-        usage = Usage(input=tokens, output=most * _costs.EXPECTED_OUTPUT, share=self.cost_share)
+        usage = Usage(input=tokens, output=most * costs.EXPECTED_OUTPUT, share=self.cost_share)
         always = len(units) * sum(not call.when for call in calls)
         usd = usage.usd(self._purse.price)
-        return CostEstimate(len(cases), always, most, usage.input, usage.output, usd, _costs.priced())
+        return CostEstimate(len(cases), always, most, usage.input, usage.output, usd, costs.priced())
 
     def judge(self, cases: Sequence[Case]) -> Iterator[tuple[int, Verdict]]:
         """Yield a verdict for every case; see :class:`~introspection_bench.judges.base.Judge`.
@@ -183,10 +183,10 @@ class ModelJudge(Judge, abc.ABC):
 
     def _at_most(self, prompt: Prompt) -> Usage:
         # Twice the estimate of the input: tokenizers differ, and a limit should hold.
-        return Usage(input=2 * _costs.request_tokens(prompt.system, prompt.user), output=self.max_tokens)
+        return Usage(input=2 * costs.request_tokens(prompt.system, prompt.user), output=self.max_tokens)
 
     def _verdicts(self, unit: Unit) -> Iterator[tuple[int, Verdict]]:
-        cost = _costs.total(unit.interview.usages, self._purse.price)
+        cost = costs.total(unit.interview.usages, self._purse.price)
         verdict = unit.interview.verdict(
             judge=self.name,
             model=self.model,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import openai
 
 from ..errors import JudgeError, explain
-from ._costs import Price, Usage
+from .costs import Price, Usage
 from ._interview import Answer
 from ._model import ModelJudge, key_from_environment
 from ._prompting import Prompt

@@ -14,9 +14,9 @@ import attrs
 from ..digests import digest
 from ..errors import JudgeError, explain
 from ..trials import Verdict
-from . import _costs
+from . import costs
 from ._batches import Batches
-from ._costs import Price, Usage
+from .costs import Price, Usage
 from ._interview import Answer
 from ._model import FatalAnswerError, ModelJudge, Unit, key_from_environment
 from ._prompting import Prompt, render
@@ -79,7 +79,7 @@ class ClaudeJudge(ModelJudge):
         batch_size: int = 10_000,
     ) -> None:
         key = key_from_environment("ANTHROPIC_API_KEY", required=True, environment=os.environ)
-        price = price or _costs.price_of(model)
+        price = price or costs.price_of(model)
         super().__init__(
             rubric=rubric,
             model=model,
@@ -105,7 +105,7 @@ class ClaudeJudge(ModelJudge):
         self._batches = Batches(
             client=self._client,
             ledger=self._ledger,
-            read=lambda message: read_message(message, share=_costs.batch_share()),
+            read=lambda message: read_message(message, share=costs.batch_share()),
             secret=key,
             poll_s=poll_s,
             settle_s=settle_s,
@@ -117,7 +117,7 @@ class ClaudeJudge(ModelJudge):
     @property
     def cost_share(self) -> float:
         """A batch's calls cost half."""
-        return _costs.batch_share() if self.batch else 1.0
+        return costs.batch_share() if self.batch else 1.0
 
     def live(self) -> ClaudeJudge:
         """Return this judge without batches: same client, same budget."""
@@ -132,7 +132,7 @@ class ClaudeJudge(ModelJudge):
     def _parameters(self, prompt: Prompt) -> dict[str, Any]:
         system: dict[str, Any] = {"type": "text", "text": prompt.system}
         minimum = self._purse.price.cache_minimum if self._purse.price else None
-        if minimum is not None and _costs.estimate_tokens(prompt.system) >= minimum:
+        if minimum is not None and costs.estimate_tokens(prompt.system) >= minimum:
             system["cache_control"] = {"type": "ephemeral"}
         return {
             "model": self.model,
@@ -199,9 +199,9 @@ class ClaudeJudge(ModelJudge):
 
     def _expected(self, requests: Mapping[str, Mapping[str, Any]]) -> Usage:
         tokens = sum(
-            _costs.request_tokens(r["system"][0]["text"], r["messages"][0]["content"]) for r in requests.values()
+            costs.request_tokens(r["system"][0]["text"], r["messages"][0]["content"]) for r in requests.values()
         )
-        return Usage(input=tokens, output=len(requests) * _costs.EXPECTED_OUTPUT, share=self.cost_share)
+        return Usage(input=tokens, output=len(requests) * costs.EXPECTED_OUTPUT, share=self.cost_share)
 
 
 def read_message(message: Any, *, share: float) -> Answer:

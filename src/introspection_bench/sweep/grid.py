@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 
 from ..concepts import Concept
 from ..errors import SpecError, explain
@@ -16,6 +17,9 @@ from ..injectors.base import ModelInfo, Request
 from ..scaffolds import LINDSEY, RenderedPrompt, Scaffold, Tokenizer
 from ..trials import Arm, Sampling, TrialKey
 from ..vectors import ConceptVector
+
+#: Relative distance of one extraction's vectors that bfloat16 explains (8 bits per number, and other batch shapes).
+_ROUNDING = 0.05
 
 
 def _unit(value: str | Unit) -> Unit:
@@ -104,6 +108,16 @@ class Grid:
                 explain(f"grid.{name}", required="each value once", got=f"twice: {twice}", hint="Drop the duplicates.")
             )
 
+    def with_vectors_of(self, known: Iterable[ConceptVector]) -> Grid:
+        """Return the grid with each vector replaced by the same extraction's in ``known``, if that is there.
+
+        A vector extracted again, with another number of threads say, differs in its last bits, and would make other
+        trials. Same are vectors of one concept and layer with one provenance (model, recipe, prompts, algebra) that
+        are no further apart than half-precision arithmetic explains.
+        """
+        stored = {_origin(v): v for v in known}
+        return attrs.evolve(self, vectors=[_same_or(v, stored.get(_origin(v))) for v in self.vectors])
+
     def spec(self) -> dict[str, Any]:
         """Return the grid as plain JSON values, vectors by digest: what is kept in the run's store."""
         return {
@@ -125,6 +139,25 @@ class Grid:
             "sampling": attrs.asdict(self.sampling),
             "span": None if self.span is None else str(self.span),
         }
+
+
+def _origin(vector: ConceptVector) -> tuple[object, ...]:
+    provenance = vector.provenance
+    return (
+        vector.concept,
+        vector.layer,
+        provenance.recipe,
+        provenance.model_fingerprint,
+        provenance.prompts_digest,
+        provenance.steps,
+    )
+
+
+def _same_or(vector: ConceptVector, stored: ConceptVector | None) -> ConceptVector:
+    if stored is None or stored.values.shape != vector.values.shape:
+        return vector
+    distance = float(np.linalg.norm(stored.values - vector.values))
+    return stored if distance <= _ROUNDING * stored.norm else vector
 
 
 @attrs.frozen

@@ -17,7 +17,7 @@ from ..injectors.base import Injector
 from ..trials import TrialRecord
 from .grid import Grid, PlannedTrial, plan
 from .judging import JudgingSummary, judge_run
-from .store import Store
+from .store import FILE_NAME, Store
 
 if TYPE_CHECKING:
     from ..judges.base import Judge
@@ -31,15 +31,16 @@ class Sweep:
     """One grid, on one injector, in one run directory.
 
     Making a sweep plans it: every prompt is rendered and every request validated, and nothing is written. The same
-    grid on the same model continues a run; another one is an error. Raises what :func:`plan` and
-    :meth:`Injector.validate` raise.
+    grid on the same model continues a run, with the run's own vectors where the grid's differ by rounding alone
+    (:meth:`Grid.with_vectors_of`); another grid is an error. Raises what :func:`plan` and :meth:`Injector.validate`
+    raise, and :class:`~introspection_bench.errors.StoreError` for a store that can't be read.
     """
 
     def __init__(self, grid: Grid, injector: Injector, directory: str | Path) -> None:
-        self.grid = grid
         self.injector = injector
         self.directory = Path(directory)
-        self.planned: list[PlannedTrial] = plan(grid, injector.model, injector.name, injector.tokenizer)
+        self.grid = _continued(grid, self.directory)
+        self.planned: list[PlannedTrial] = plan(self.grid, injector.model, injector.name, injector.tokenizer)
         for trial in self.planned:
             injector.validate(trial.request)
 
@@ -93,6 +94,13 @@ class Sweep:
             vector.save(self.directory / "vectors" / f"{name}-layer{vector.layer}-{vector.digest[:8]}.safetensors")
         manifest = {"created": store.created, "versions": _versions(), **store.spec()}
         (self.directory / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def _continued(grid: Grid, directory: Path) -> Grid:
+    if not (directory / FILE_NAME).exists():
+        return grid
+    with Store.open(directory) as store:
+        return grid.with_vectors_of(store.vectors())
 
 
 def _results(store: Store) -> Results:

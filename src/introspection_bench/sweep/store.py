@@ -262,7 +262,8 @@ class Store:
                 )
         keys = [t.key.digest for t in planned]
         if keys != list(self.planned()):
-            changed = sorted(k for k, v in spec["grid"].items() if mine["grid"].get(k) != v)
+            grid = json.loads(canonical_json(spec["grid"]))
+            changed = sorted(k for k, v in grid.items() if mine["grid"].get(k) != v)
             raise StoreMismatchError(
                 explain(
                     f"run {self.directory}",
