@@ -68,31 +68,11 @@ SHAPES: dict[str, dict[str, Any]] = {
         "head_dim": 128,
     },
 }
-#: What compressed-tensors writes for FP8-dynamic, the format of the published 405B checkpoint.
-FP8 = {
-    "quant_method": "compressed-tensors",
-    "format": "float-quantized",
-    "quantization_status": "compressed",
-    "ignore": ["lm_head"],
-    "config_groups": {
-        "group_0": {
-            "targets": ["Linear"],
-            "weights": {"num_bits": 8, "type": "float", "symmetric": True, "strategy": "channel", "dynamic": False},
-            "input_activations": {
-                "num_bits": 8,
-                "type": "float",
-                "symmetric": True,
-                "strategy": "token",
-                "dynamic": True,
-            },
-        }
-    },
-}
 
 
 def make_model(shape: str, folder: Path) -> Path:
     """Save a random Llama with a tokenizer; returns its folder. "405b" gets no weights."""
-    from introspection_bench.testing import save_tiny_model, tiny_tokenizer
+    from introspection_bench.testing import quantise_saved_model, save_tiny_model, tiny_tokenizer
 
     if shape == "tiny":
         return save_tiny_model("llama", folder)
@@ -116,34 +96,10 @@ def make_model(shape: str, folder: Path) -> Path:
         torch.manual_seed(0)
         with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
             model = LlamaForCausalLM(config).to(torch.bfloat16)
-        model.save_pretrained(folder)
-        if shape == "fp8":
-            quantise(model, folder)
+        model.save_pretrained(folder, max_shard_size="100GB")
     else:
         config.save_pretrained(folder)
-    if shape in ("fp8", "405b"):
-        path = folder / "config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "quantization_config": FP8}))
-    return folder
-
-
-def quantise(model: Any, folder: Path) -> None:
-    """Replace a saved model's linear weights by float8 with one scale per output channel."""
-    import torch
-    from safetensors.torch import save_file
-
-    largest = torch.finfo(torch.float8_e4m3fn).max
-    saved = {}
-    for name, tensor in model.state_dict().items():
-        if name.endswith("_proj.weight"):
-            scale = tensor.float().abs().amax(dim=1, keepdim=True) / largest
-            saved[name] = (tensor.float() / scale).to(torch.float8_e4m3fn)
-            saved[name + "_scale"] = scale.to(torch.bfloat16)
-        else:
-            saved[name] = tensor.contiguous()
-    for old in folder.glob("*.safetensors*"):
-        old.unlink()
-    save_file(saved, folder / "model.safetensors", metadata={"format": "pt"})
+    return quantise_saved_model(folder) if shape in ("fp8", "405b") else folder
 
 
 def open_vllm(shape: str, gpus: int, folder: Path) -> Any:

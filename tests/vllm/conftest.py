@@ -13,6 +13,9 @@ os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Parallel workers are processes; a core for each.
+os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "0|1")
 
 HAVE_VLLM = importlib.util.find_spec("vllm") is not None
 
@@ -27,14 +30,16 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory):
-    """A function that returns the folder of a tiny random model of an architecture."""
-    from introspection_bench.testing import save_tiny_model
+    """A function that returns the folder of a tiny random model of an architecture; "llama-fp8" is quantised."""
+    from introspection_bench.testing import quantise_saved_model, save_tiny_model
 
     made = {}
 
-    def folder(architecture):
+    def folder_of(architecture):
         if architecture not in made:
-            made[architecture] = save_tiny_model(architecture, tmp_path_factory.mktemp(architecture))
+            name, _, quantised = architecture.partition("-")
+            folder = save_tiny_model(name, tmp_path_factory.mktemp(architecture))
+            made[architecture] = quantise_saved_model(folder) if quantised else folder
         return made[architecture]
 
-    return folder
+    return folder_of

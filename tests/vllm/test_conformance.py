@@ -21,18 +21,24 @@ class VllmConformance(InjectorConformance):
     architecture: str
     dtype = "float32"
     engine_args: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
-    @pytest.fixture(scope="class")
     @classmethod
-    def injector(cls, tiny_folder):
-        with open_injector(
+    def open(cls, tiny_folder):
+        return open_injector(
             "vllm",
             tiny_folder(cls.architecture),
             dtype=cls.dtype,
             max_model_len=512,
             max_num_seqs=8,
             engine_args=cls.engine_args,
-        ) as opened:
+            **cls.options,
+        )
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def injector(cls, tiny_folder):
+        with cls.open(tiny_folder) as opened:
             yield opened
 
     @pytest.fixture(scope="class")
@@ -72,6 +78,44 @@ class TestVllmOnGpt2(VllmConformance):
 class TestVllmOnLlamaInBfloat16(VllmConformance):
     architecture = "llama"
     dtype = "bfloat16"
+
+
+class ParallelConformance(VllmConformance):
+    """Engine and workers in processes of their own: in ours, what they leave open blocks the garbage collector."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def injector(cls, tiny_folder):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
+            with cls.open(tiny_folder) as opened:
+                yield opened
+
+
+class TestVllmTensorParallel(ParallelConformance):
+    """Two processes that share each block."""
+
+    architecture = "llama"
+    options = MappingProxyType({"tensor_parallel_size": 2})
+
+
+class TestVllmPipelineParallel(ParallelConformance):
+    """Two processes with half of the blocks each."""
+
+    architecture = "llama"
+    options = MappingProxyType({"pipeline_parallel_size": 2})
+
+
+class TestVllmOnFp8(VllmConformance):
+    """A compressed-tensors FP8-dynamic checkpoint. The torch injector has other kernels for it: no reference."""
+
+    architecture = "llama-fp8"
+    dtype = "bfloat16"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def reference(cls):
+        return None
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "gemma2"])

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import attrs
 import torch
 from torch import Tensor, nn
-from vllm.distributed import get_tensor_model_parallel_rank
+from vllm.distributed import get_pp_group, get_tensor_model_parallel_rank
 from vllm_lens._worker_ext import HiddenStatesExtension, _discover_layer_modules
 
 from ..errors import ModelError, SilentInjectionError, explain
@@ -218,6 +218,15 @@ class SteeringExtension(HiddenStatesExtension):  # type: ignore[misc]  # vllm-le
             self._trim(layer, block)
             block.register_forward_hook(sites[layer].tail)
         _SITES[self.model_runner.model] = Sites(self.model_runner, sites)
+        self._make_intermediate_tensors()
+
+    def _make_intermediate_tensors(self) -> None:
+        """Make what a later pipeline stage receives into: vLLM does so in a profile run, which CPUs skip."""
+        runner = self.model_runner
+        if runner.intermediate_tensors is None and not get_pp_group().is_first_rank:
+            runner.intermediate_tensors = runner.model.make_empty_intermediate_tensors(
+                batch_size=runner.max_num_tokens, dtype=runner.model_config.dtype, device=runner.device
+            )
 
     def _trim(self, layer: int, block: nn.Module) -> None:
         """Take off vllm-lens's pre-hook, and let its hook run only where a request in flight asks for the layer.

@@ -10,8 +10,8 @@ import attrs
 
 from ..concepts import Concept
 from ..trials import Verdict
-from .costs import Usage
 from ._prompting import printable
+from .costs import Usage
 from .rubrics import FIELDS, REASON, Call, Rubric
 
 

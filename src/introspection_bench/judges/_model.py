@@ -11,10 +11,10 @@ import attrs
 from ..errors import JudgeError, SpecError, explain
 from ..trials import Verdict
 from . import costs
-from .costs import CostEstimate, Price, Purse, Usage
 from ._interview import Answer, Interview, redact
 from ._prompting import Prompt, case_text, render, system_text
 from .base import Case, Judge
+from .costs import CostEstimate, Price, Purse, Usage
 from .rubrics import Rubric, load_rubric
 
 #: HTTP statuses after which no call can work: key, payment, permission, unknown model or path.

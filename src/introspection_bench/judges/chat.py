@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import openai
 
 from ..errors import JudgeError, explain
-from .costs import Price, Usage
 from ._interview import Answer
 from ._model import ModelJudge, key_from_environment
 from ._prompting import Prompt
+from .costs import Price, Usage
 from .rubrics import Rubric
 
 

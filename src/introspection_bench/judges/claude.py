@@ -16,10 +16,10 @@ from ..errors import JudgeError, explain
 from ..trials import Verdict
 from . import costs
 from ._batches import Batches
-from .costs import Price, Usage
 from ._interview import Answer
 from ._model import FatalAnswerError, ModelJudge, Unit, key_from_environment
 from ._prompting import Prompt, render
+from .costs import Price, Usage
 from .ledger import BatchLedger, in_memory_ledger
 from .rubrics import Call, Rubric
 

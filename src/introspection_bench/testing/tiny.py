@@ -6,6 +6,7 @@ caches and sliding windows are the real ones; only sizes and weights differ.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -39,6 +40,28 @@ _CHAT_TEMPLATE = (
 #: Width of the residual stream, attention heads (of width 32) and decoder blocks of every tiny model.
 HIDDEN_SIZE, HEADS, LAYERS = 64, 2, 4
 _POSITIONS = 2048
+#: The ``quantization_config`` that compressed-tensors writes for FP8-dynamic, as in published 405B checkpoints.
+_FP8_DYNAMIC: Mapping[str, Any] = MappingProxyType(
+    {
+        "quant_method": "compressed-tensors",
+        "format": "float-quantized",
+        "quantization_status": "compressed",
+        "ignore": ["lm_head"],
+        "config_groups": {
+            "group_0": {
+                "targets": ["Linear"],
+                "weights": {"num_bits": 8, "type": "float", "symmetric": True, "strategy": "channel", "dynamic": False},
+                "input_activations": {
+                    "num_bits": 8,
+                    "type": "float",
+                    "symmetric": True,
+                    "strategy": "token",
+                    "dynamic": True,
+                },
+            }
+        },
+    }
+)
 
 
 def tiny_tokenizer() -> Any:
@@ -177,4 +200,30 @@ def save_tiny_model(architecture: str, folder: str | Path, seed: int = 0) -> Pat
     folder = Path(folder)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def quantise_saved_model(folder: str | Path) -> Path:
+    """Turn a saved Llama-like model into a compressed-tensors FP8-dynamic checkpoint, in place; return its folder.
+
+    Linear weights become float8_e4m3 with one scale per output channel (the largest absolute value maps to 448);
+    activations are quantised per token when the model runs. A folder without weights (for vLLM's
+    ``load_format="dummy"``) gets the configuration alone.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(folder)
+    largest = torch.finfo(torch.float8_e4m3fn).max
+    for path in folder.glob("*.safetensors"):
+        saved = load_file(path)
+        for name in [n for n in saved if n.endswith("_proj.weight")]:
+            weight = saved[name].float()
+            scale = weight.abs().amax(dim=1, keepdim=True) / largest
+            saved[name] = (weight / scale).to(torch.float8_e4m3fn)
+            saved[f"{name}_scale"] = scale.to(torch.bfloat16)
+        save_file(saved, path, metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = dict(_FP8_DYNAMIC)
+    (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     return folder
