@@ -111,7 +111,7 @@ def open_vllm(shape: str, gpus: int, folder: Path) -> Any:
         folder,
         dtype="float32" if tiny else "bfloat16",
         tensor_parallel_size=gpus,
-        max_model_len=512,
+        max_model_len=1024,
         max_num_seqs=8 if tiny else 256,
         gpu_memory_utilization=0.5,
         engine_args={"tiny": TINY_ENGINE, "405b": {"load_format": "dummy"}}.get(shape, {}),
@@ -133,8 +133,13 @@ def conformance(shape: str, gpus: int, folder: Path, out: Path) -> bool:
         if shape != "fp8":
             dtype = "float32" if shape == "tiny" else "bfloat16"
             reference = stack.enter_context(open_injector("torch", str(folder), dtype=dtype, device="cuda"))
-        report = run_conformance(injector, reference=reference, on_result=lambda r: print(r, flush=True))
+        report = run_conformance(injector, reference=reference, on_result=show)
     return keep(report, f"{shape}_tp{gpus}", heading(gpus), out)
+
+
+def show(result: Any) -> None:
+    """Print one check's outcome while the others run."""
+    print(f"{result.number:>3}  {result.outcome}  {result.name}", flush=True)
 
 
 def keep(report: Any, name: str, machine: str, out: Path) -> bool:
@@ -160,13 +165,13 @@ def torch_conformance(models: Path, out: Path) -> bool:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         reference = LoopInjector.open(model, tokenizer=tokenizer) if shape == "tiny" else None
         with open_injector("torch", model, tokenizer=tokenizer) as injector:
-            report = run_conformance(injector, reference=reference, on_result=lambda r: print(r, flush=True))
+            report = run_conformance(injector, reference=reference, on_result=show)
         passed.append(keep(report, f"{shape}_torch", heading(1), out))
     return all(passed)
 
 
 def speed(gpus: int, folder: Path, out: Path) -> bool:
-    """Tokens/s of replies of 100 tokens to one prompt of about 100 tokens, with and without steering."""
+    """Tokens/s of replies of 100 tokens to one prompt, with and without steering."""
     from introspection_bench import open_injector
 
     found: dict[str, Any] = {"machine": heading(gpus), "model": "1B shape, bfloat16, random weights"}

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from introspection_bench.injectors import sampling
 from introspection_bench.injectors.sampling import SeededSampler, processors
 from introspection_bench.trials import Sampling
 
@@ -50,3 +51,19 @@ def test_a_row_depends_on_its_own_seed_alone():
 
 def test_temperature_zero_is_greedy_and_needs_no_sampler():
     assert len(processors(Sampling(temperature=0), [1, 2], 3)) == 0
+
+
+def test_a_rounding_error_in_the_logits_hardly_ever_changes_the_token_however_flat_the_distribution():
+    random = np.random.default_rng(0)
+    logits = random.standard_normal(20_000)
+    moved = logits + 1e-3 * random.standard_normal(20_000)
+    seeds = range(1000)
+    assert (choose(logits, seeds=seeds) != choose(moved, seeds=seeds)).sum() < 10
+
+
+def test_the_noise_is_that_of_splitmix64():
+    # The first three outputs for the state 1234567, as published with the reference implementation.
+    expected = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    counters = torch.arange(1, 4) * sampling._STEP + 1234567
+    uniform = torch.exp(-torch.exp(-sampling._gumbel(counters)))
+    assert uniform.tolist() == pytest.approx([z / 2**64 for z in expected], rel=1e-12)

@@ -54,9 +54,11 @@ class BlockSteering:
         self._starts = torch.tensor([[s.start] for s in self._spans])
         # int64's largest value stands for "to the end of the reply".
         self._stops = torch.tensor([[2**63 - 1 if s.stop is None else s.stop] for s in self._spans])
-        self._units = {
-            unit: [n for n, i in enumerate(self._injections) if i.unit is unit]
-            for unit in dict.fromkeys(i.unit for i in self._injections)
+        units = list(dict.fromkeys(i.unit for i in self._injections))
+        # A list as index is copied to the device in each pass, which a GPU waits for: most batches have one unit.
+        self._units: dict[Unit, Any] = {
+            unit: [n for n, i in enumerate(self._injections) if i.unit is unit] if len(units) > 1 else slice(None)
+            for unit in units
         }
         self._all_rows = self.rows == list(range(len(batch)))
 
@@ -103,7 +105,8 @@ class BlockSteering:
                         "unit 'update'", required="an MLP branch that ran", got="none in this pass", hint="Report it."
                     )
                 )
-            update_norms = self.update[self.rows].to(stream_norms.device).float().norm(dim=-1)
+            update = self.update if self._all_rows else self.update[self.rows]
+            update_norms = update.to(stream_norms.device).float().norm(dim=-1)
             self.update = None
         lengths = torch.empty_like(stream_norms)
         for unit, rows in self._units.items():

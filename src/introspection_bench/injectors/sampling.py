@@ -17,28 +17,74 @@ from transformers import (
 
 from ..trials import Sampling
 
+#: SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): the step of its
+#: counter, and the multipliers of its mixing function, as signed 64-bit numbers.
+_STEP, _FIRST, _SECOND = (
+    int(np.uint64(c).astype(np.int64)) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)
+#: Rows are treated in parts of about this many numbers, so that large batches need no gigabyte of noise.
+_PART = 2**23
+
 
 class SeededSampler(LogitsProcessor):
     """Chooses each row's next token by that row's own random numbers; ``generate`` then takes the argmax.
 
-    Row ``r`` at step ``k`` uses the k-th number of ``numpy.random.default_rng(seeds[r])``, as the point at which
-    its cumulative distribution is cut (inverse transform sampling, in float64). A row's choice thus depends on
-    its own logits and seed alone: not on the batch, on the device's generator, or on other rows.
+    Step ``k`` of row ``r`` uses the k-th key of :func:`step_keys` for ``seeds[r]``; the token is that of the largest
+    logit after Gumbel noise. A row's choice thus depends on its own logits and seed alone: not on the batch, on the
+    device's generator, or on other rows. Where another batch shape moves logits by a rounding error, the choice
+    changes only where the two best noisy logits are that close.
     """
 
     def __init__(self, sampling: Sampling, seeds: Sequence[int], prompt_length: int) -> None:
         self._prompt_length = prompt_length
-        self._points = np.stack([np.random.default_rng(s).random(sampling.max_new_tokens) for s in seeds])
+        self._keys = torch.from_numpy(np.stack([step_keys(s, sampling.max_new_tokens) for s in seeds], axis=1))
         self._filters = filters(sampling)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Return scores with 0 at the chosen token and -inf elsewhere: (rows, vocabulary)."""
+        # Once: a copy to a GPU waits for all that was queued there.
+        self._keys = self._keys.to(scores.device)
         step = input_ids.shape[1] - self._prompt_length
-        points = torch.from_numpy(self._points[:, step : step + 1]).to(scores.device)
         warped = self._filters(input_ids, scores.float())  # type: ignore[arg-type]  # transformers' own tensor names
-        chosen = cut(torch.softmax(warped, dim=-1), points)
-        choice = torch.full_like(scores, -torch.inf)
-        return choice.scatter_(1, chosen, 0.0)
+        chosen = choose(warped, self._keys[step])
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
+
+
+def step_keys(seed: int, steps: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return one key per sampled token, int64: the 64-bit numbers of ``numpy.random.default_rng(seed)``."""
+    return np.random.default_rng(seed).integers(0, 2**64, steps, dtype=np.uint64).view(np.int64)
+
+
+def choose(logits: Tensor, keys: Tensor) -> Tensor:
+    """Return one token per row, drawn from the softmax of its logits by the Gumbel-max trick: (rows,), int64.
+
+    ``logits`` (rows, vocabulary) and ``keys`` (rows,), int64, on one device. The noise of a token is a function of
+    the row's key and the token's id: SplitMix64 started at the key, in float64.
+    """
+    vocabulary = logits.shape[1]
+    counters = torch.arange(1, vocabulary + 1, device=logits.device) * _STEP
+    at_once = max(1, _PART // vocabulary)
+    return torch.cat(
+        [
+            _gumbel(keys[first : first + at_once, None] + counters).add_(logits[first : first + at_once]).argmax(dim=-1)
+            for first in range(0, len(logits), at_once)
+        ]
+    )
+
+
+def _gumbel(counters: Tensor) -> Tensor:
+    """Return standard Gumbel numbers, float64, one for each int64; ``counters`` is overwritten."""
+    z = counters
+    z = z.bitwise_xor_(_shifted(z, 30)).mul_(_FIRST)
+    z = z.bitwise_xor_(_shifted(z, 27)).mul_(_SECOND)
+    z = z.bitwise_xor_(_shifted(z, 31))
+    uniform = _shifted(z, 11).double().add_(0.5).mul_(2.0**-53)
+    return uniform.log_().neg_().log_().neg_()
+
+
+def _shifted(z: Tensor, bits: int) -> Tensor:
+    """Shift to the right, filling with zeros: PyTorch's own shift of int64 keeps the sign."""
+    return z.bitwise_right_shift(bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def filters(sampling: Sampling) -> LogitsProcessorList:
@@ -49,19 +95,6 @@ def filters(sampling: Sampling) -> LogitsProcessorList:
     if sampling.top_p < 1:
         found.append(TopPLogitsWarper(sampling.top_p))
     return found
-
-
-def cut(probabilities: Tensor, points: Tensor) -> Tensor:
-    """Return the token at which each row's cumulative distribution passes its point: (rows, 1), int64.
-
-    ``probabilities`` (rows, vocabulary) and ``points`` (rows, 1) in [0, 1), float64.
-    """
-    cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)
-    # right=True takes the first token whose cumulative probability is above the point, so never one of
-    # probability 0; a point at the very end is held below the total.
-    total = cumulative[:, -1:]
-    chosen = torch.searchsorted(cumulative, torch.minimum(points * total, total * (1 - 1e-15)), right=True)
-    return chosen.clamp_max(probabilities.shape[1] - 1)
 
 
 def processors(sampling: Sampling, seeds: Sequence[int], prompt_length: int) -> LogitsProcessorList:

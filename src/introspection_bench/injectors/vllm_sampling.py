@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-import numpy as np
 import torch
 from torch import Tensor
 from vllm.v1.sample.logits_processor import LogitsProcessor, MoveDirectionality
 
 from ..trials import Sampling
-from .sampling import cut, filters
+from .sampling import choose, filters, step_keys
 
 #: The key of ``SamplingParams.extra_args`` under which :func:`as_extra_args` travels.
 _KEY = "introspection_bench"
@@ -32,13 +31,13 @@ class _Row:
     """One sampled request of the batch; ``tokens`` is vLLM's own list of what was sampled so far."""
 
     sampling: Sampling
-    points: Any
+    keys: Any
     tokens: list[int]
 
     @property
-    def point(self) -> float:
+    def key(self) -> int:
         # An engine that schedules ahead may ask for one token beyond the limit, and drops it.
-        return float(self.points[min(len(self.tokens), len(self.points) - 1)])
+        return int(self.keys[min(len(self.tokens), len(self.keys) - 1)])
 
 
 class SeededSampling(LogitsProcessor):  # type: ignore[misc]  # vLLM ships no types that mypy reads here
@@ -63,8 +62,7 @@ class SeededSampling(LogitsProcessor):  # type: ignore[misc]  # vLLM ships no ty
             if asked is not None:
                 settings = {name: asked[name] for name in attrs.fields_dict(Sampling)}
                 sampling = Sampling(**settings)
-                points = np.random.default_rng(asked["seed"]).random(sampling.max_new_tokens)
-                self._rows[index] = _Row(sampling, points, tokens)
+                self._rows[index] = _Row(sampling, step_keys(asked["seed"], sampling.max_new_tokens), tokens)
         for source, target, direction in batch_update.moved:
             row, other = self._rows.pop(source, None), self._rows.pop(target, None)
             if row is not None:
@@ -80,10 +78,9 @@ class SeededSampling(LogitsProcessor):  # type: ignore[misc]  # vLLM ships no ty
         for sampling, indices in groups.items():
             whole = indices == list(range(len(logits)))
             scores = logits if whole else logits[indices]
-            points = torch.tensor([[self._rows[i].point] for i in indices], dtype=torch.float64, device=logits.device)
+            keys = torch.tensor([self._rows[i].key for i in indices], device=logits.device)
             # No filter of ours reads the tokens so far.
             warped = filters(sampling)(None, scores.float())  # type: ignore[arg-type]  # as above
-            chosen = cut(torch.softmax(warped, dim=-1), points)
-            choice = torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+            choice = torch.full_like(scores, -torch.inf).scatter_(1, choose(warped, keys)[:, None], 0.0)
             logits[indices] = choice
         return logits

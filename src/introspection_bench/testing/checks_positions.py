@@ -55,7 +55,7 @@ def steers_only_its_layer(subject: Subject) -> str:
             else:
                 moved = np.linalg.norm(changed - unchanged, axis=1) / np.linalg.norm(unchanged, axis=1)
                 require(
-                    float(np.median(moved)) > 4 * subject.error,
+                    float(np.median(moved)) > 4 * subject.stated_error,
                     f"injection at layer {layer}: layer {at} above it did not change (median {np.median(moved):.2g})",
                 )
     return ""

@@ -209,7 +209,7 @@ def every_field_of_the_injection_arrives(subject: Subject) -> str:
     require(abs(ratio - 2) <= 8 * subject.error, f"unit update: twice the magnitude adds {ratio:.3g} times as much")
     for name in ("none", "unit raw", "unit absolute"):
         gap = float(np.median(np.abs(lengths["unit update"] - lengths[name]) / lengths[name]))
-        require(gap > subject.error, f"unit update adds the same as {name.replace('none', 'unit residual')}")
+        require(gap > subject.stated_error, f"unit update adds the same as {name.replace('none', 'unit residual')}")
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
@@ -32,12 +33,13 @@ class CheckResult:
 
 @attrs.frozen
 class ConformanceReport:
-    """All results of one run, in the order of the checks' numbers."""
+    """All results of one run, in the order of the checks' numbers; ``tolerance`` is what was allowed of residuals."""
 
     backend: str
     model: str
     dtype: str
     results: tuple[CheckResult, ...] = attrs.field(converter=frozen_tuple)
+    tolerance: float = math.nan
 
     @property
     def passed(self) -> bool:
@@ -51,7 +53,9 @@ class ConformanceReport:
 
     def __str__(self) -> str:
         """The report as plain text, one line per check."""
-        lines = [f"{self.backend} on {self.model} ({self.dtype})"]
+        lines = [
+            f"{self.backend} on {self.model} ({self.dtype}), relative error of residuals allowed: {self.tolerance:.2g}"
+        ]
         for r in self.results:
             lines.append(f"{r.number:>3}  {r.outcome:<16} {r.seconds:6.1f} s  {r.name.replace('_', ' ')}")
             lines += [f"{'':23}{line}" for line in r.detail.splitlines()]
@@ -101,7 +105,8 @@ def run_conformance(
             has one.
         expected_failures: check name to reason; such a check that passes is an ``unexpected pass``.
         only: names of the checks to run; all by default.
-        tolerance: relative error allowed of residuals; by default after the model's dtype.
+        tolerance: relative error allowed of residuals; by default after the model's dtype, and on half-precision
+            models twice the engine's own noise, if that is more.
         reply_tokens: length of the replies that are looked at.
         long_prompt: length in tokens of the long prompts: set it above the engine's prefill chunk.
         concurrency: requests at once in the last generation check: set it above what fits the engine's cache.
@@ -130,7 +135,14 @@ def run_conformance(
         if on_result is not None:
             on_result(result)
     model = injector.model
-    return ConformanceReport(injector.name, model.name, model.dtype, tuple(results))
+    return ConformanceReport(injector.name, model.name, model.dtype, tuple(results), _tolerance(subject))
+
+
+def _tolerance(subject: Subject) -> float:
+    try:
+        return subject.error
+    except Exception:  # an injector that can't run says so in each check
+        return subject.stated_error
 
 
 def _run(check: Check, subject: Subject, expected: str | None) -> CheckResult:

@@ -23,6 +23,9 @@ FloatArray = npt.NDArray[np.float32]
 #: decode run different kernels, so that the same residual comes out a few units of least precision apart.
 TOLERANCES = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 6e-2}
 
+#: Noise of the engine itself above which nothing can be told: additions are of half the residual's norm.
+MOST_NOISE = 0.3
+
 _TEXTS = (
     "Ok, let's get started. Trial 1: do you notice an injected thought about the sea? Tell me about it.",
     "Tell me about the trees of your country, one after another.",
@@ -41,8 +44,9 @@ class Subject:
 
     ``reference`` is an injector on the same model that is trusted (check 16); ``half`` the same backend on a
     bfloat16 or float16 model (check 12), None where ``injector`` itself has such a model or there is none.
-    ``tolerance`` overrides :data:`TOLERANCES`. ``reply_tokens`` is the length of the replies that are looked at,
-    ``long_prompt`` the length in tokens of long prompts, ``concurrency`` the number of requests at once in check 18.
+    ``tolerance`` overrides :data:`TOLERANCES` and what is measured. ``reply_tokens`` is the length of the replies that
+    are looked at, ``long_prompt`` the length in tokens of long prompts, ``concurrency`` the number of requests at once
+    in check 18.
     """
 
     injector: Injector
@@ -56,9 +60,44 @@ class Subject:
     __dict__: dict[str, Any] = attrs.field(init=False, repr=False, eq=False)  # cached_property needs it
 
     @property
-    def error(self) -> float:
-        """The tolerance in force."""
+    def stated_error(self) -> float:
+        """The tolerance that was given, or the dtype's."""
         return self.tolerance if self.tolerance is not None else TOLERANCES.get(self.injector.model.dtype, 6e-2)
+
+    @cached_property
+    def error(self) -> float:
+        """The tolerance in force: the stated one, or on half-precision models more where :attr:`noise` calls for it.
+
+        Raises :class:`ConformanceError` where the engine disagrees with itself so much that nothing can be told.
+        """
+        if self.tolerance is not None or self.exact:
+            return self.stated_error
+        require(
+            self.noise <= MOST_NOISE,
+            f"without any injection the same tokens' residuals differ by {self.noise:.3g} between batch shapes: "
+            f"above {MOST_NOISE}, steering can't be told from noise; try a larger dtype, or state a tolerance",
+        )
+        return max(self.stated_error, 2 * self.noise)
+
+    @cached_property
+    def noise(self) -> float:
+        """How far the engine disagrees with itself without injection, relative to ‖h‖, at the middle and last layer.
+
+        The same tokens in three shapes of batch: decoded, fed back as a prompt, and that beside equal prompts.
+        Quantised activations (FP8) turn a rounding error into one of their own, coarse steps.
+        """
+        layers = sorted({self.layer, self.injector.model.n_layers - 1})
+        worst = 0.0
+        for prompt in self.prompts[:2]:
+            decoded = self.run(self.request(prompt, None, layers=layers))[0]
+            same_tokens = RenderedPrompt((*prompt.token_ids, *decoded.reply.token_ids[:-1]), "")
+            again = self.request(same_tokens, None, layers=layers, tokens=1)
+            base = residuals(self.run(again)[0])
+            together = self.run(*[again] * self.concurrency)
+            for other in (decoded, *together):
+                apart = np.linalg.norm(residuals(other) - base, axis=-1) / np.linalg.norm(base, axis=-1)
+                worst = max(worst, float(apart.max()))
+        return worst
 
     @property
     def exact(self) -> bool:
