@@ -58,28 +58,24 @@ def step_keys(seed: int, steps: int) -> np.ndarray[tuple[int], np.dtype[np.int64
 def choose(logits: Tensor, keys: Tensor) -> Tensor:
     """Return one token per row, drawn from the softmax of its logits by the Gumbel-max trick: (rows,), int64.
 
-    ``logits`` (rows, vocabulary) and ``keys`` (rows,), int64, on one device. The noise of a token is a function of
-    the row's key and the token's id: SplitMix64 started at the key, in float64.
+    ``logits`` (rows, vocabulary), float32, and ``keys`` (rows,), int64, on one device. The noise of a token is a
+    function of the row's key and the token's id alone: half of a 64-bit number of SplitMix64 started at the key.
     """
     vocabulary = logits.shape[1]
-    counters = torch.arange(1, vocabulary + 1, device=logits.device) * _STEP
+    counters = torch.arange(1, (vocabulary + 1) // 2 + 1, device=logits.device) * _STEP
     at_once = max(1, _PART // vocabulary)
-    return torch.cat(
-        [
-            _gumbel(keys[first : first + at_once, None] + counters).add_(logits[first : first + at_once]).argmax(dim=-1)
-            for first in range(0, len(logits), at_once)
-        ]
-    )
+    chosen = []
+    for first in range(0, len(logits), at_once):
+        noise = _gumbel(_mixed(keys[first : first + at_once, None] + counters))[:, :vocabulary]
+        chosen.append(noise.add_(logits[first : first + at_once]).argmax(dim=-1))
+    return torch.cat(chosen)
 
 
-def _gumbel(counters: Tensor) -> Tensor:
-    """Return standard Gumbel numbers, float64, one for each int64; ``counters`` is overwritten."""
-    z = counters
+def _mixed(z: Tensor) -> Tensor:
+    """SplitMix64's mixing function, in place: (…), int64."""
     z = z.bitwise_xor_(_shifted(z, 30)).mul_(_FIRST)
     z = z.bitwise_xor_(_shifted(z, 27)).mul_(_SECOND)
-    z = z.bitwise_xor_(_shifted(z, 31))
-    uniform = _shifted(z, 11).double().add_(0.5).mul_(2.0**-53)
-    return uniform.log_().neg_().log_().neg_()
+    return z.bitwise_xor_(_shifted(z, 31))
 
 
 def _shifted(z: Tensor, bits: int) -> Tensor:
@@ -87,9 +83,19 @@ def _shifted(z: Tensor, bits: int) -> Tensor:
     return z.bitwise_right_shift(bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
+def _gumbel(z: Tensor) -> Tensor:
+    """Return two standard Gumbel numbers, float32, for each 64-bit number: (…, n) -> (…, 2 n)."""
+    # 31 bits of each half as v in (0, 1). The largest noise comes from the smallest v, where float32 is finest;
+    # v = 1, to which the largest few round, means -inf, and such a token would have lost anyway.
+    v = z.view(torch.int32).bitwise_and(2**31 - 1).float().add_(0.5).mul_(-(2.0**-31))
+    return v.log1p_().neg_().log_().neg_()
+
+
 def filters(sampling: Sampling) -> LogitsProcessorList:
     """Return what shapes the distribution, in Hugging Face's order: temperature (above 0), top_k, top_p."""
-    found = LogitsProcessorList([TemperatureLogitsWarper(sampling.temperature)])
+    found = LogitsProcessorList()
+    if sampling.temperature != 1:
+        found.append(TemperatureLogitsWarper(sampling.temperature))
     if sampling.top_k:
         found.append(TopKLogitsWarper(sampling.top_k))
     if sampling.top_p < 1:
