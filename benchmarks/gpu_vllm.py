@@ -6,7 +6,8 @@
 
 Cases, each in a process of its own, on random models made here:
 
-- torch: the suite on the torch injector, tiny Llama in float32 (against the suite's plain loop on the CPU) and 1B in bfloat16;
+- torch: the suite on the torch injector, tiny Llama in float32 (reference: the suite's plain loop, on the CPU) and 1B
+  in bfloat16;
 - tiny: the suite on vLLM, float32, width 64, four blocks, chunked prefill and preemption forced;
 - 1b: the suite on vLLM, Llama-3.2-1B's shape in bfloat16;
 - fp8: the same weights as a compressed-tensors FP8-dynamic checkpoint (per channel, per token);
