@@ -17,7 +17,7 @@ STRICT4 = resources.files("introspection_bench.judges").joinpath("rubrics", "str
 def test_published_rubrics_are_never_edited_in_place():
     # A change of wording is a new version, in a new file: verdicts by the old text must stay what they are.
     assert {name: load_rubric(name).digest for name in BUILTIN} == {
-        "strict4": "b94d267bec84ffedc066813a95c21274a12c3347fbba1b8ebcd9e28f5fb82d67",
+        "strict4": "f210c2789b2206b1623fa4c1ed787268f01ea47dd82731393c36cee37e0c727d",
         "paper2": "22ad5e6e284fdab5084bce6479845c0c3fac5503e6e7ef820426edf7ecd3bc7d",
         "stages2": "f7ea60e835acc668dac7096e5fb44817704e68ffc88da5cf5547fa4784ae2adb",
     }
@@ -37,7 +37,7 @@ def test_what_stands_around_a_rubric_is_never_edited_without_a_new_frame_version
                 shown += [prompt.system, prompt.user, str(prompt.schema)]
     assert (
         hashlib.sha256("\n".join(shown).encode()).hexdigest()
-        == "d963d6847a65dd4c6bb00b3b52692e7f381f51f10b6d50d38aab0d823bab673f"
+        == "025ce7424002acf8344c01315f3b9a2e6950c3f1617bf4efce286afbf2c4c703"
     )
 
 

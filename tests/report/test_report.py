@@ -111,7 +111,7 @@ def test_a_degenerate_run_still_gives_a_report_without_nan(records: list[TrialRe
 def test_what_is_missing_is_said_in_words(tmp_path: Path) -> None:
     assert "No trial has a verdict" in report_text(DEGENERATE["nothing judged"], tmp_path)
     assert "no control was run" in report_text(DEGENERATE["no controls"], tmp_path)
-    assert "3 are unscored because the judge failed" in report_text(DEGENERATE["all unscored"], tmp_path)
+    assert "3 unscored (see Judges for the reasons)" in report_text(DEGENERATE["all unscored"], tmp_path)
     assert "Some magnitudes have no stated unit" in report_text(DEGENERATE["unknown unit"], tmp_path)
     assert "refused to judge" in report_text(DEGENERATE["all unscored"], tmp_path)
 

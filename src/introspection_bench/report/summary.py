@@ -144,7 +144,7 @@ def _scoring(frame: pd.DataFrame) -> str:
     unscored = int(frame["unscored"].notna().sum()) - missing
     scored = len(frame) - missing - unscored
     parts = [f"{scored:,} have a verdict"]
-    parts += [f"{unscored:,} are unscored because the judge failed"] if unscored else []
+    parts += [f"{unscored:,} unscored (see Judges for the reasons)"] if unscored else []
     parts += [f"{missing:,} are not judged"] if missing else []
     return ", ".join(parts) if scored != len(frame) else "all have a verdict"
 

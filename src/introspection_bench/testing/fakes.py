@@ -194,7 +194,7 @@ class FakeLeavesHooks(FakeBroken):
 
 
 class FakeIgnoresTheSign(FakeBroken):
-    """Adds |m|: an inhibition becomes an injection."""
+    """Adds abs(m): an inhibition becomes an injection."""
 
     caught_by = "additions_are_additive_and_antisymmetric"
 
