@@ -26,6 +26,11 @@ if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$wanted" ]; then
   echo "$wanted" >"$venv/.installed"
 fi
 
+# SmolLM2 is converted where its wheel and gguf are installed; here it is read from the cache.
+if [ -x .venv/bin/python ]; then
+  .venv/bin/python -c 'from introspection_bench.models import smollm2_path; smollm2_path()' >/dev/null 2>&1 || true
+fi
+
 export VLLM_ENABLE_V1_MULTIPROCESSING=0 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 VLLM_CPU_KVCACHE_SPACE=1
 export VLLM_LOGGING_LEVEL=${VLLM_LOGGING_LEVEL:-WARNING} OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 exec "$venv/bin/python" -m pytest tests/vllm "$@"

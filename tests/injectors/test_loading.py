@@ -9,10 +9,13 @@ import pytest
 from introspection_bench import IntrospectionBenchError
 from introspection_bench.errors import ModelError, ModelNotFoundError, PluginError, UnknownNameError
 from introspection_bench.injectors import open_injector
+from introspection_bench.injectors.base import Request
 from introspection_bench.injectors.fingerprint import fingerprint_checkpoint, fingerprint_module
 from introspection_bench.injectors.loading import load
 from introspection_bench.models import smollm2_path
+from introspection_bench.scaffolds import RenderedPrompt
 from introspection_bench.testing import save_tiny_model, tiny_model
+from introspection_bench.trials import Sampling
 
 
 def test_a_folder_without_a_model_is_an_error_that_names_it(tmp_path):
@@ -112,3 +115,13 @@ def test_the_demo_model_is_converted_once_and_an_interrupted_conversion_leaves_n
     with pytest.raises(KeyboardInterrupt):
         smollm2_path()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_map_goes_through_accelerate_and_changes_no_reply(tmp_path):
+    folder = save_tiny_model("llama", tmp_path / "model")
+    request = Request(RenderedPrompt((7, 8, 9), ""), None, Sampling(0.0, max_new_tokens=6))
+    replies = []
+    for options in ({"device": "cpu"}, {"device_map": {"": "cpu"}}):
+        with open_injector("torch", folder, dtype="float32", **options) as injector:
+            replies += [c.reply for c in injector.generate([request])]
+    assert replies[0] == replies[1]

@@ -14,7 +14,7 @@ from introspection_bench.trials import Sampling
 
 def choose(logits, *, seeds, **settings):
     sampler = SeededSampler(Sampling(max_new_tokens=1, **settings), seeds, prompt_length=3)
-    scores = torch.tensor([logits] * len(seeds), dtype=torch.float32)
+    scores = torch.from_numpy(np.tile(np.asarray(logits, dtype=np.float32), (len(seeds), 1)))
     return sampler(torch.zeros((len(seeds), 3), dtype=torch.long), scores).argmax(dim=-1).numpy()
 
 

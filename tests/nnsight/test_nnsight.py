@@ -18,6 +18,7 @@ from introspection_bench import open_injector
 from introspection_bench.errors import BackendUnavailableError, ModelError, SpecError
 from introspection_bench.injection import Span, Unit
 from introspection_bench.testing import InjectorConformance, Subject, run_conformance, save_tiny_model, tiny_model
+from tests.spec_on_backends import greedy_replies, require_the_same
 
 pytest.importorskip("nnsight", reason="the extra nnsight is not installed")
 HERE = Path(__file__).parent
@@ -209,6 +210,7 @@ CHILD = """
 import sys
 from introspection_bench import open_injector
 from introspection_bench.testing import Subject
+from tests.spec_on_backends import greedy_replies, require_the_same
 from nnsight.modeling.huggingface import _ID_CACHE
 _ID_CACHE[sys.argv[1]] = sys.argv[1]
 subject = Subject(open_injector("nnsight", sys.argv[1], remote=sys.argv[2], jobs=sys.argv[3], poll_seconds=0.05))
@@ -277,3 +279,7 @@ def test_results_of_a_server_can_not_run_code_here():
     backend.compress = False
     with pytest.raises(pickle.UnpicklingError):
         backend.finalize(buffer.getvalue())
+
+
+def test_a_sweep_on_smollm2_has_the_torch_backends_greedy_replies_with_only_the_backend_changed(tmp_path):
+    require_the_same(greedy_replies("nnsight", tmp_path), greedy_replies("torch", tmp_path))
