@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from introspection_bench.analysis import rates_table, records_frame, render
+from introspection_bench.analysis import narrow_table, rates_table, records_frame, render
 from introspection_bench.errors import AnalysisError
 
 
@@ -44,3 +44,16 @@ def test_latex_escapes_what_latex_takes_for_commands() -> None:
 def test_an_unknown_format_is_an_error() -> None:
     with pytest.raises(AnalysisError, match="markdown"):
         render(pd.DataFrame(), "html")
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "latex", "csv"])
+def test_a_cell_may_hold_a_list_as_a_field_of_a_specification_does(form) -> None:
+    frame = pd.DataFrame([{"field": "magnitudes", "first": [0.1, 0.2], "second": None}], dtype=object)
+    assert "[0.1, 0.2]" in render(frame, form)
+
+
+def test_the_narrow_table_names_what_all_cells_share_and_fits_a_terminal(record) -> None:
+    shared, table = narrow_table(records_frame([record(i, (i < 5, True, False, True)) for i in range(20)]))
+    assert "lindsey" in shared
+    assert table.iloc[0]["affirmative"] == "5/20 9–49"
+    assert max(map(len, render(table, "text").splitlines())) <= 100

@@ -163,7 +163,7 @@ def test_labels_made_in_the_terminal_measure_a_judge(place):
     command("label", "run", "--labeller", "ada", "--n", "5", cwd=place, stdin=answers)
     labels = [json.loads(line) for line in (place / "run" / "labels.jsonl").read_text().splitlines()]
     assert 1 <= len(labels) <= 5
-    checked = command("judge-check", "rules", "--run", "run", "--against", "run/labels.jsonl", cwd=place)
+    checked = command("judge-check", "rules", "--against", "run/labels.jsonl", cwd=place)
     assert "agreement" in checked.stdout
 
 
@@ -190,6 +190,7 @@ def test_concepts_lists_the_sets_and_their_concepts(place):
         (("concepts", "nothing"), "lindsey2026"),
         (("check", "torch", "--model", "demo", "--expect-failure", "x"), "CHECK=REASON"),
         (("check", "torch", "--model", "demo", "--option", "device=cpu"), "Text stands in quotes"),
+        (("judge-check", "rules", "--against", "sweep.toml"), "Name it with --run"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do_and_exit_code_1(place, words, told):

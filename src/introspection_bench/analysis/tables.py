@@ -18,6 +18,9 @@ Format = Literal["text", "markdown", "latex", "csv"]
 #: What the table shows unless told otherwise.
 SHOWN = ("affirmative", "identifies", "immediate", "coherent", "strict")
 
+#: Characters of a cell in a text table; other formats give it whole.
+_WIDEST = 60
+
 
 def rates_table(
     frame: pd.DataFrame,
@@ -103,12 +106,17 @@ def _narrow_cell(row: Any) -> str:
     return f"{row['k']}/{row['n']} {row['low']:.0%}–{row['high']:.0%}".replace("%", "") if row["n"] else "0/0"
 
 
+def _missing(value: Any) -> bool:
+    # Lists, such as a specification's field, are values too.
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
+
+
 def _plain(value: Any) -> str:
-    return "" if pd.isna(value) else str(value)
+    return "" if _missing(value) else str(value)
 
 
 def _short(value: Any, digits: int) -> str:
-    if pd.isna(value):
+    if _missing(value):
         return "–"
     if isinstance(value, float):
         return f"{value:.{digits}g}" if math.isfinite(value) else ("∞" if value > 0 else "−∞")
@@ -117,10 +125,15 @@ def _short(value: Any, digits: int) -> str:
 
 def _text(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     # What comes from files must not move the reader's cursor.
-    rows = [["".join(c if c.isprintable() else " " for c in cell) for cell in row] for row in [header, *body]]
+    rows = [[_one_line(cell) for cell in row] for row in [header, *body]]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "".join(line.rstrip() + "\n" for line in lines)
+
+
+def _one_line(cell: str) -> str:
+    shown = "".join(c if c.isprintable() else " " for c in cell)
+    return shown if len(shown) <= _WIDEST else f"{shown[: _WIDEST - 1]}…"
 
 
 def _markdown(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:

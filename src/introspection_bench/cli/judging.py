@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(epilog="Example: `introspection-bench judge runs/demo --judge claude --batch --max-cost 2`")(judge)
     app.command(
-        "judge-check", epilog="Example: `introspection-bench judge-check rules --run runs/demo --against labels.jsonl`"
+        "judge-check", epilog="Example: `introspection-bench judge-check rules --against runs/demo/labels.jsonl`"
     )(judge_check)
     app.command(epilog="Example: `introspection-bench label runs/demo --n 50 --labeller ada`")(label)
 
@@ -68,9 +68,14 @@ def judge(
 def judge_check(
     name: Annotated[str, typer.Argument(metavar="JUDGE", help="Judge: rules, claude, chat, or a plugin's.")],
     *,
-    run: Annotated[Path | None, typer.Option(metavar="RUN_OR_FILE", help="Whose replies are judged.")] = None,
     against: Annotated[
-        Path | None, typer.Option(help="A labels file; without it, the verdicts that came with the replies.")
+        Path | None, typer.Option(help="A labels file, or a results file that came with verdicts.")
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN_OR_FILE", help="Whose replies are judged; by default the run that the labels lie in."
+        ),
     ] = None,
     rubric: Annotated[str, typer.Option(help="Rubric by name, or path of a file.")] = "strict4",
     model: Annotated[str | None, typer.Option(help="The judge's model.")] = None,
@@ -79,9 +84,9 @@ def judge_check(
 ) -> None:
     """Show what a judge makes of replies whose verdict is known.
 
-    Always: the packaged control replies, which every judge must get right. With --run: agreement per criterion with
-    that run's labels (--against), or with the verdicts that its file came with; and rates corrected for the judge's
-    error (Rogan and Gladen 1978).
+    Always: the packaged control replies, which every judge must get right. With --against or --run: agreement per
+    criterion with people's labels, or with the verdicts that the replies came with; and rates corrected for the
+    judge's error (Rogan and Gladen 1978).
     """
     from ..judges.check import control_report
     from ..judges.registry import open_judge
@@ -98,10 +103,34 @@ def judge_check(
             ["reply", "criterion", "expected", "got", "why"],
             [[f.control.id, f.criterion, f.expected, f.got, f.control.why] for f in report.failures],
         )
+    if against is not None and run is None:
+        run, against = _replies_of(against)
     if run is not None:
         _print_agreement(opened, run, against, labeller, concepts)
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _replies_of(against: Path) -> tuple[Path, Path | None]:
+    """Return where the replies to a file of labels or verdicts are, and the labels file if it is one."""
+    from ..errors import ResultsFormatError, SpecError, explain
+    from ..interop import read_results
+    from ..sweep.store import FILE_NAME
+
+    if (against.parent / FILE_NAME).exists():
+        return against.parent, against
+    try:
+        read_results(against)
+    except ResultsFormatError as error:
+        raise SpecError(
+            explain(
+                "--run",
+                required=f"the run or results file whose replies {against} labels",
+                got="nothing, and the labels lie in no run directory",
+                hint=f"Name it with --run. As a results file the labels can't be read either: {error}",
+            )
+        ) from error
+    return against, None
 
 
 def _print_agreement(judge: Judge, run: Path, against: Path | None, labeller: str | None, concepts: str) -> None:
@@ -120,18 +149,19 @@ def _print_agreement(judge: Judge, run: Path, against: Path | None, labeller: st
         first = found.judges[0] if found.judges else None
         known = verdicts_of(found.records, first.judge, first.rubric) if first else {}
     agreed = agreement(judged, known)
-    columns = ["criterion", "n", "agreement", "kappa", "both true", "judge alone", "known alone", "both false"]
+    columns = ["criterion", "n", "agreement", "kappa", "both", "judge", "known", "neither"]
     rows = [
         [
             c.criterion,
             c.n,
-            f"{c.agreement.rate:.1%} [{c.agreement.low:.1%}, {c.agreement.high:.1%}]",
-            f"{c.kappa:.2f} [{c.low:.2f}, {c.high:.2f}]",
+            f"{c.agreement.rate:.1%} {c.agreement.low:.1%}–{c.agreement.high:.1%}",
+            f"{c.kappa:.2f} {c.low:.2f} to {c.high:.2f}",
             *(n for line in c.table for n in line),
         ]
         for c in agreed.criteria
     ]
-    console.table(f"{judge.name} against what is known", columns, rows)
+    told = f"{judge.name} against what is known: 95 % intervals; who says true: both, one alone, neither"
+    console.table(told, columns, rows)
     rows = []
     for criterion in (*CRITERIA, "strict"):
         (tp, fp), (fn, tn) = agreed[criterion].table

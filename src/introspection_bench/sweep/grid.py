@@ -30,6 +30,24 @@ def _magnitudes(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(v) for v in values)
 
 
+def check_numbers(trials: int, controls: int, magnitudes: Sequence[float]) -> None:
+    """Raise :class:`SpecError` for counts and magnitudes that no grid can have; needs no model."""
+    for name, value in (("trials", trials), ("controls", controls)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise SpecError(explain(f"grid.{name}", required="a whole number >= 0", got=value, hint=""))
+    if not all(math.isfinite(m) for m in magnitudes):
+        raise SpecError(explain("grid.magnitudes", required="finite numbers", got=magnitudes, hint=""))
+    _check_distinct("magnitudes", magnitudes)
+
+
+def _check_distinct(name: str, values: Sequence[object]) -> None:
+    twice = [v for n, v in enumerate(values) if v in values[:n]]
+    if twice:
+        raise SpecError(
+            explain(f"grid.{name}", required="each value once", got=f"twice: {twice}", hint="Drop the duplicates.")
+        )
+
+
 @attrs.frozen
 class Grid:
     """Vectors x layers x magnitudes x scaffolds x trials, and controls for each scaffold.
@@ -60,10 +78,7 @@ class Grid:
     span: Span | None = None
 
     def __attrs_post_init__(self) -> None:
-        for name in ("trials", "controls"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise SpecError(explain(f"grid.{name}", required="a whole number >= 0", got=value, hint=""))
+        check_numbers(self.trials, self.controls, self.magnitudes)
         if not self.scaffolds or not (self.trials or self.controls):
             raise SpecError(
                 explain(
@@ -82,13 +97,10 @@ class Grid:
                     hint="Set trials = 0 to run controls alone.",
                 )
             )
-        if not all(math.isfinite(m) for m in self.magnitudes):
-            raise SpecError(explain("grid.magnitudes", required="finite numbers", got=self.magnitudes, hint=""))
-        self._check_distinct("magnitudes", self.magnitudes)
-        self._check_distinct("scaffolds", [s.name for s in self.scaffolds])
-        self._check_distinct("layers", self.layers or ())
-        self._check_distinct("vectors (by content and layer)", [(v.digest, v.layer) for v in self.vectors])
-        self._check_distinct("concepts", [c.name for c in self.concepts])
+        _check_distinct("scaffolds", [s.name for s in self.scaffolds])
+        _check_distinct("layers", self.layers or ())
+        _check_distinct("vectors (by content and layer)", [(v.digest, v.layer) for v in self.vectors])
+        _check_distinct("concepts", [c.name for c in self.concepts])
         unknown = sorted({v.concept for v in self.vectors} - {c.name for c in self.concepts})
         if unknown:
             raise SpecError(
@@ -98,14 +110,6 @@ class Grid:
                     got=f"none called {unknown}",
                     hint="Judges need their names: pass the ConceptSet that the vectors were extracted from.",
                 )
-            )
-
-    @staticmethod
-    def _check_distinct(name: str, values: Sequence[object]) -> None:
-        twice = [v for n, v in enumerate(values) if v in values[:n]]
-        if twice:
-            raise SpecError(
-                explain(f"grid.{name}", required="each value once", got=f"twice: {twice}", hint="Drop the duplicates.")
             )
 
     def with_vectors_of(self, known: Iterable[ConceptVector]) -> Grid:

@@ -20,7 +20,7 @@ from ..scaffolds import load_scaffold
 from ..structuring import problems, strict_converter
 from ..trials import Sampling
 from ..vectors import ConceptVector
-from .grid import Grid
+from .grid import Grid, check_numbers
 
 
 @attrs.frozen
@@ -102,7 +102,9 @@ class SweepSpec:
                     hint="Mend these keys; nothing was run.",
                 )
             ) from error
+        # What needs no model is checked before one is loaded.
         Unit.parse(spec.grid.unit)
+        check_numbers(spec.grid.trials, spec.grid.controls, spec.grid.magnitudes)
         return attrs.evolve(spec, directory=str(path.parent / spec.directory))
 
     def concept_set(self, beside: Path = Path()) -> ConceptSet:
