@@ -6,8 +6,10 @@ import ast
 import importlib.metadata
 import inspect
 import json
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -101,3 +103,25 @@ def test_the_wheel_holds_nothing_but_the_package_and_its_licence(wheel_names: se
     outside = {name for name in wheel_names if not name.startswith("introspection_bench/")}
     assert all(".dist-info/" in name for name in outside), outside
     assert any(name.endswith("licenses/LICENSE") for name in outside)
+
+
+def test_every_package_that_is_imported_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    names = {re.match(r"[\w.-]+", r)[0].lower().replace("_", "-") for r in declared}
+    # What these bring by necessity: Jinja markupsafe, Transformers tokenizers, nnsight zstandard, vllm-lens vllm.
+    names |= {"markupsafe", "tokenizers", "zstandard", "vllm"}
+    imported = {
+        name.split(".")[0]
+        for path in (ROOT / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in (
+            [a.name for a in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module]
+            if isinstance(node, ast.ImportFrom) and not node.level and node.module
+            else []
+        )
+    }
+    foreign = imported - set(sys.stdlib_module_names) - {"introspection_bench", "__future__"}
+    assert sorted(n for n in foreign if n.replace("_", "-") not in names) == []
