@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import torch
+from gpu_vllm import SHAPES
 
 import introspection_bench as ib
 from introspection_bench.injectors.torch import TorchInjector
@@ -33,13 +34,8 @@ def one_billion():
 
     config = LlamaConfig(
         vocab_size=128_256,
-        hidden_size=2048,
-        intermediate_size=8192,
-        num_hidden_layers=16,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        head_dim=64,
         tie_word_embeddings=True,
+        **SHAPES["1b"],
     )
     return LlamaForCausalLM(config), tiny_tokenizer()
 
@@ -113,14 +109,12 @@ def main():
     print(
         f"{options.trials} trials x {options.tokens} tokens, prompt {len(prompt.token_ids)}, {options.repeats} repeats"
     )
+    speeds = {run: [tokens[run] / found(seconds[run]) for found in (min, statistics.median)] for run in seconds}
     for name, run in (("injected, shared prefill", ours), ("plain generate", plain)):
-        speeds = [tokens[run] / statistic(seconds[run]) for statistic in (min, statistics.median)]
-        print(f"{name:26} {tokens[run]} tokens: best {speeds[0]:.1f} tokens/s, median {speeds[1]:.1f} tokens/s")
+        best, median = speeds[run]
+        print(f"{name:26} {tokens[run]} tokens: best {best:.1f} tokens/s, median {median:.1f} tokens/s")
         print(f"{'':26} {' '.join(f'{t:.2f}' for t in seconds[run])} s")
-    per_token = {
-        run: [statistic(seconds[run]) / tokens[run] for statistic in (min, statistics.median)] for run in seconds
-    }
-    ratios = [p / o for p, o in zip(per_token[plain], per_token[ours], strict=True)]
+    ratios = [o / p for o, p in zip(speeds[ours], speeds[plain], strict=True)]
     print(f"ratio of speeds: best {ratios[0]:.2f}, median {ratios[1]:.2f}")
 
 

@@ -63,7 +63,7 @@ def narrow_table(frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
         if name == "arm" or not values:
             continue
         if len(values) == 1 and name not in {"concept", "magnitude"}:
-            shared.append(str(values[0]) if name in {"scaffold", "model", "backend"} else f"{name} {values[0]}")
+            shared.append(str(values[0]) if name == "scaffold" else f"{name} {values[0]}")
         else:
             varying.append(name)
     rows = []

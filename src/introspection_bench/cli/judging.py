@@ -103,24 +103,25 @@ def judge_check(
             ["reply", "criterion", "expected", "got", "why"],
             [[f.control.id, f.criterion, f.expected, f.got, f.control.why] for f in report.failures],
         )
-    if against is not None and run is None:
-        run, against = _replies_of(against)
-    if run is not None:
-        _print_agreement(opened, run, against, labeller, concepts)
+    if run is not None or against is not None:
+        _print_agreement(opened, *_replies(run, against), labeller=labeller, concepts=concepts)
     if not report.passed:
         raise typer.Exit(1)
 
 
-def _replies_of(against: Path) -> tuple[Path, Path | None]:
-    """Return where the replies to a file of labels or verdicts are, and the labels file if it is one."""
+def _replies(run: Path | None, against: Path | None) -> tuple[Path, Results, Path | None]:
+    """Return where the replies are, the replies, and the labels file; None where they came with verdicts."""
     from ..errors import ResultsFormatError, SpecError, explain
     from ..interop import read_results
     from ..sweep.store import FILE_NAME
 
-    if (against.parent / FILE_NAME).exists():
-        return against.parent, against
+    if run is None and against is not None and (against.parent / FILE_NAME).exists():
+        run = against.parent
+    if run is not None:
+        return run, read_results(run), against
+    assert against is not None  # noqa: S101  # for the type checker; one of the two is given
     try:
-        read_results(against)
+        return against, read_results(against), None
     except ResultsFormatError as error:
         raise SpecError(
             explain(
@@ -130,18 +131,17 @@ def _replies_of(against: Path) -> tuple[Path, Path | None]:
                 hint=f"Name it with --run. As a results file the labels can't be read either: {error}",
             )
         ) from error
-    return against, None
 
 
-def _print_agreement(judge: Judge, run: Path, against: Path | None, labeller: str | None, concepts: str) -> None:
+def _print_agreement(
+    judge: Judge, run: Path, found: Results, against: Path | None, *, labeller: str | None, concepts: str
+) -> None:
     from ..analysis import agreement, verdicts_of
     from ..analysis.calibration import JudgeAccuracy, corrected_rate
     from ..errors import AnalysisError
-    from ..interop import read_results
     from ..judges.labels import comparable, read_labels
     from ..trials import CRITERIA
 
-    found = read_results(run)
     judged = _judged(judge, run, found, concepts)
     if against is not None:
         judged, known = comparable(judged, read_labels(against), labeller=labeller)

@@ -43,14 +43,9 @@ class BlockSteering:
         steered = [batch[r] for r in rows]
         self._injections = [r.injection for r in steered if r.injection is not None]
         self._spans = [r.positions for r in steered if r.positions is not None]
-        norms = [i.vector.norm for i in self._injections]
-        directions = [
-            torch.from_numpy(i.vector.values.astype("float64") / n)
-            for i, n in zip(self._injections, norms, strict=True)
-        ]
-        self._directions = torch.stack(directions).float()
+        self._directions = torch.stack([torch.tensor(i.vector.unit.values) for i in self._injections])
         self._magnitudes = torch.tensor([[i.magnitude] for i in self._injections], dtype=torch.float32)
-        self._norms = torch.tensor([[n] for n in norms], dtype=torch.float32)
+        self._norms = torch.tensor([[i.vector.norm] for i in self._injections], dtype=torch.float32)
         self._starts = torch.tensor([[s.start] for s in self._spans])
         # int64's largest value stands for "to the end of the reply".
         self._stops = torch.tensor([[2**63 - 1 if s.stop is None else s.stop] for s in self._spans])

@@ -46,7 +46,7 @@ def make_plan(requests: Mapping[int, Request]) -> tuple[torch.Tensor, ...]:
             for h, u in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
         )
         lengths.append([none, per_residual - none, per_update - none])
-        directions.append(torch.from_numpy(injection.vector.values.astype("float64") / norm).float())
+        directions.append(torch.tensor(injection.vector.unit.values))
         where = injection.span.resolve(request.prompt)
         starts.append([where.start])
         stops.append([_NO_STOP if where.stop is None else where.stop])

@@ -45,9 +45,13 @@ class SeededSampler(LogitsProcessor):
         # Once: a copy to a GPU waits for all that was queued there.
         self._keys = self._keys.to(scores.device)
         step = input_ids.shape[1] - self._prompt_length
-        warped = self._filters(input_ids, scores.float())  # type: ignore[arg-type]  # transformers' own tensor names
-        chosen = choose(warped, self._keys[step])
-        return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
+        return sampled_scores(self._filters, input_ids, scores, self._keys[step])
+
+
+def sampled_scores(shaping: LogitsProcessorList, input_ids: Tensor | None, scores: Tensor, keys: Tensor) -> Tensor:
+    """Return scores with 0 at the token chosen after ``shaping`` and -inf elsewhere: (rows, vocabulary)."""
+    warped = shaping(input_ids, scores.float())  # type: ignore[arg-type]  # transformers' own tensor names
+    return torch.full_like(scores, -torch.inf).scatter_(1, choose(warped, keys)[:, None], 0.0)
 
 
 def step_keys(seed: int, steps: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -11,7 +11,6 @@ from typing import Any
 import attrs
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from ..errors import SilentInjectionError, explain
@@ -147,8 +146,3 @@ def merge_ranks(ranks: Sequence[Mapping[int, Mapping[str, Any]] | None], copies:
         ratios = {at + n: float(x) for at, values in first["ratios"] for n, x in enumerate(values)}
         merged[layer] = LayerRecord(first["next"], first["restarts"], ratios, tuple(rows))
     return merged
-
-
-def unit_direction(values: FloatArray, norm: float) -> Tensor:
-    """Return the vector divided by its norm, float32 on the CPU; divided in float64, as in the torch injector."""
-    return torch.from_numpy(values.astype(np.float64) / norm).float()

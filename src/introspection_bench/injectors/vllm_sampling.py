@@ -15,7 +15,7 @@ from torch import Tensor
 from vllm.v1.sample.logits_processor import LogitsProcessor, MoveDirectionality
 
 from ..trials import Sampling
-from .sampling import choose, filters, step_keys
+from .sampling import filters, sampled_scores, step_keys
 
 #: The key of ``SamplingParams.extra_args`` under which :func:`as_extra_args` travels.
 _KEY = "introspection_bench"
@@ -80,7 +80,5 @@ class SeededSampling(LogitsProcessor):  # type: ignore[misc]  # vLLM ships no ty
             scores = logits if whole else logits[indices]
             keys = torch.tensor([self._rows[i].key for i in indices], device=logits.device)
             # No filter of ours reads the tokens so far.
-            warped = filters(sampling)(None, scores.float())  # type: ignore[arg-type]  # as above
-            choice = torch.full_like(scores, -torch.inf).scatter_(1, choose(warped, keys)[:, None], 0.0)
-            logits[indices] = choice
+            logits[indices] = sampled_scores(filters(sampling), None, scores, keys)
         return logits

@@ -19,7 +19,7 @@ from vllm_lens._worker_ext import HiddenStatesExtension, _discover_layer_modules
 
 from ..errors import ModelError, SilentInjectionError, explain
 from ..injection import Injection, Positions, Unit, delta_length
-from .vllm_records import LayerLog, unit_direction
+from .vllm_records import LayerLog
 from .vllm_sampling import SeededSampling
 
 #: Blocks that return one tensor, and the child whose output they add last. Blocks that return (hidden_states,
@@ -134,7 +134,7 @@ class Steering:
             self.unit = injection.unit
             self.magnitude = injection.magnitude
             self.norm = injection.vector.norm
-            self.direction = unit_direction(injection.vector.values, injection.vector.norm)
+            self.direction = torch.tensor(injection.vector.unit.values)
             self.start, self.stop = positions.start, positions.stop
 
     @property

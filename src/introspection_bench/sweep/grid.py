@@ -146,15 +146,8 @@ class Grid:
 
 
 def _origin(vector: ConceptVector) -> tuple[object, ...]:
-    provenance = vector.provenance
-    return (
-        vector.concept,
-        vector.layer,
-        provenance.recipe,
-        provenance.model_fingerprint,
-        provenance.prompts_digest,
-        provenance.steps,
-    )
+    # All of its provenance but the two measured numbers.
+    return vector.concept, vector.layer, attrs.evolve(vector.provenance, raw_norm=0.0, cosine=None)
 
 
 def _same_or(vector: ConceptVector, stored: ConceptVector | None) -> ConceptVector:
