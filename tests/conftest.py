@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# No deadline: how long an example takes is a matter of the machine. The same examples each time, so that a suite that
+# passed here passes elsewhere; "torture" looks for new ones, and for many (pytest --hypothesis-profile torture).
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("torture", deadline=None, max_examples=2000)
+settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "transformers", "vllm", "nnsight", "anthropic", "openai", "pandas", "scipy", "matplotlib", "numpy")
 MEASURE = """
 import sys, time, json
-start = time.perf_counter()
+start = time.process_time()
 import introspection_bench
-print(json.dumps([time.perf_counter() - start, sorted({name.partition(".")[0] for name in sys.modules})]))
+print(json.dumps([time.process_time() - start, sorted({name.partition(".")[0] for name in sys.modules})]))
 """
 
 

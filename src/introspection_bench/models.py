@@ -51,13 +51,18 @@ def smollm2_gguf() -> Path:
     )
 
 
+def demo_is_converted() -> bool:
+    """Whether :func:`smollm2_path` returns at once."""
+    return (cache_folder() / _CONVERTED / "config.json").is_file()
+
+
 def smollm2_path() -> Path:
     """Return a Hugging Face folder with the demo model in float32, converting it on first use (about 35 s).
 
     The folder appears in one step, so an interrupted conversion leaves nothing that looks finished.
     """
     folder = cache_folder() / _CONVERTED
-    if (folder / "config.json").is_file():
+    if demo_is_converted():
         return folder
     from .injectors.loading import load
 

@@ -2,95 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-import attrs
 import pandas as pd
 import pytest
+from cli_samples import command, write_sweep
 
-from introspection_bench.cli import main
-from introspection_bench.testing import save_tiny_model
-
-CONCEPTS = """
-name = "tiny"
-baseline = ["Desks", "Jackets"]
-[[concepts]]
-name = "Oceans"
-word = "Oceans"
-aliases = ["the sea"]
-[[concepts]]
-name = "Bread"
-word = "Bread"
-"""
-SWEEP = """
-directory = "run"
-[model]
-name = "{model}"
-[model.options.torch]
-device = "cpu"
-batch_size = 4
-[concepts]
-set = "concepts.toml"
-layers = [1]
-random = 1
-[grid]
-unit = "residual"
-magnitudes = [0.5]
-trials = {trials}
-controls = 4
-[sampling]
-max_new_tokens = 8
-"""
-
-
-@attrs.frozen
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def command(*words, cwd, check=True, stdin=""):
-    """Run the command in this process: a new one takes seconds to import torch, for each of fifty calls."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.chdir(cwd)
-        patch.setenv("COLUMNS", "200")
-        patch.setattr(sys, "argv", ["introspection-bench", *map(str, words)])
-        patch.setattr(sys, "stdin", io.StringIO(stdin))
-        try:
-            main()
-            code = 0
-        except SystemExit as stopped:
-            code = stopped.code if isinstance(stopped.code, int) else int(bool(stopped.code))
-    done = Done(code, out.getvalue(), err.getvalue())
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done
-
-
-def write_sweep(folder: Path, trials: int = 4) -> Path:
-    model = save_tiny_model("llama", folder / "model")
-    (folder / "concepts.toml").write_text(CONCEPTS)
-    (folder / "sweep.toml").write_text(SWEEP.format(model=model, trials=trials))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder in which a sweep was run, judged and reported by one command."""
-    folder = write_sweep(tmp_path_factory.mktemp("cli"))
-    command("run", "sweep.toml", cwd=folder)
-    return folder
+GATED = Path(__file__).parent / "gated_command.py"
 
 
 def test_run_leaves_a_judged_run_with_report_figures_vectors_and_manifest(place):
@@ -210,27 +133,24 @@ def test_every_command_shows_an_example_in_its_help():
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_was_finished_and_exits_130(tmp_path):
-    folder = write_sweep(tmp_path, trials=60)
+    folder = write_sweep(tmp_path)
     process = subprocess.Popen(
-        [sys.executable, "-m", "introspection_bench", "run", "sweep.toml"],
+        [sys.executable, GATED, "5", "run", "sweep.toml"],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    store = folder / "run" / "store.sqlite"
-    deadline = time.monotonic() + 90
-    recorded = 0
-    while recorded < 5 and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.005)
+    with process:
         try:
-            with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as connection:
-                recorded = connection.execute("SELECT count(*) FROM trials").fetchone()[0]
-        except sqlite3.OperationalError:
-            continue
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+            assert process.stdout.readline() == "recorded\n", process.stderr.read()
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate()
+        finally:
+            process.kill()
     assert process.returncode == 130, told
     assert "goes on from there" in told
     finished = command("run", "sweep.toml", cwd=folder)
-    assert "244 trials planned" in finished.stderr
+    assert "20 trials planned, 5 recorded" in finished.stderr

@@ -14,14 +14,26 @@ from introspection_bench.concepts import Concept
 from introspection_bench.judges.base import Case
 from introspection_bench.judges.claude import ClaudeJudge
 from introspection_bench.judges.ledger import SqliteBatchLedger
+from introspection_bench.sweep import Store
 
 OCEAN = Concept("ocean", word="ocean")
 # The client imports most of itself on first use; the fork server does that once for all children.
 _ = anthropic.Anthropic(api_key="unused").messages.batches.create
 
 
-def run_command(arguments: list[str]) -> None:
-    """Run the command line as a user does, but without waiting half a minute between looks at a batch."""
+def run_command(arguments: list[str], kill_after: int) -> None:
+    """Run the command line as a user does, but without waiting half a minute between looks at a batch.
+
+    With a number it kills itself (SIGKILL) as soon as so many verdicts are recorded.
+    """
+    add, left = Store.add_verdict, iter(range(kill_after - 1, -1, -1))
+
+    def strike(*args):
+        add(*args)
+        if next(left, None) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Store.add_verdict = strike
     os.environ["ANTHROPIC_API_KEY"] = "sk-ant-secret-0123456789"
     defaults = ClaudeJudge.__init__.__kwdefaults__
     defaults.update(poll_s=0.05, settle_s=0.0)
@@ -79,7 +91,7 @@ def judge_all(store: Path, url: str, replies: list[str], options: dict, kill_at:
         base_url=url,
         batch=True,
         ledger=ledger,
-        timeout_s=1.0,
+        timeout_s=60.0,
         **{"max_retries": 1, "poll_s": 0.01, "settle_s": 0.0, "batch_size": 4, **options},
     )
     for index, verdict in judge.judge(cases):

@@ -13,7 +13,7 @@ OCEAN = Concept("ocean", word="ocean")
 
 
 def a_judge(services, **options) -> ChatJudge:
-    defaults = {"base_url": f"{services.url}/v1", "max_retries": 1, "timeout_s": 1.0}
+    defaults = {"base_url": f"{services.url}/v1", "max_retries": 1, "timeout_s": 60.0}
     return ChatJudge(model="local-model", **{**defaults, **options})
 
 
@@ -42,7 +42,6 @@ LASTING = {
     "500": "HTTP 500",
     "400": "HTTP 400",
     "cut": "APIConnectionError",
-    "slow": "APITimeoutError",
     "not-json": "malformed response",
     "half-json": "Error",
     "empty-object": "malformed response: no choices",
@@ -65,6 +64,12 @@ def test_a_fault_that_lasts_leaves_one_unscored_verdict_with_its_reason_and_no_c
         assert reason in (verdict.unscored or "")
         assert {verdict.affirmative, verdict.identifies, verdict.immediate, verdict.coherent} == {None}
         assert "secret" not in repr(verdict)
+
+
+def test_an_endpoint_that_never_answers_leaves_an_unscored_verdict(services):
+    services.fault("AFFIRM", *["slow"] * 9)
+    (verdict,) = judged(a_judge(services, timeout_s=0.2, max_retries=0), ["AFFIRM NAME"])
+    assert "APITimeoutError" in verdict.unscored
 
 
 def test_a_local_endpoint_needs_no_key_and_openai_itself_does(services, monkeypatch):

@@ -19,7 +19,7 @@ def a_case(reply: str, *, trial: str = "", concept: Concept = OCEAN, disclosure:
 
 
 def a_judge(services: FakeServices, **options) -> ClaudeJudge:
-    return ClaudeJudge(**{"base_url": services.url, "max_retries": 1, "timeout_s": 1.0, **options})
+    return ClaudeJudge(**{"base_url": services.url, "max_retries": 1, "timeout_s": 60.0, **options})
 
 
 def verdicts(judge: ClaudeJudge, cases: list[Case]) -> list:
@@ -50,10 +50,15 @@ def test_each_reply_gets_the_verdict_that_the_model_gave_for_it(services):
     assert all(v.raw.startswith('{"reason"') for v in found)
 
 
+#: Short for a service that never answers, and tried often, so that one that is only held up for a moment is no fault.
+PATIENCE = {"timeout_s": 1.0, "max_retries": 20}
+
+
 @pytest.mark.parametrize("status", ["429", "529", "500", "cut", "slow"])
 def test_a_fault_that_passes_is_retried_by_the_client_and_leaves_no_trace(services, status):
     services.fault("SHAKY", status)
-    (_, verdict) = verdicts(a_judge(services), [a_case("steady"), a_case("SHAKY AFFIRM NAME")])
+    judge = a_judge(services, **(PATIENCE if status == "slow" else {}))
+    (_, verdict) = verdicts(judge, [a_case("steady"), a_case("SHAKY AFFIRM NAME")])
     assert verdict.unscored is None
     assert verdict.strict is True
 
@@ -65,7 +70,6 @@ LASTING = {
     "400": "HTTP 400",
     "401": "HTTP 401",  # a key that is revoked midway
     "cut": "APIConnectionError",
-    "slow": "APITimeoutError",
     "not-json": "malformed response",
     "half-json": "Error",
     "empty-object": "malformed response",
@@ -161,8 +165,14 @@ def test_identical_cases_are_asked_once_and_their_costs_add_up_to_the_bill(servi
     assert "Shared with trial t0" in found[1].notes
 
 
+def test_a_service_that_never_answers_leaves_an_unscored_verdict(services):
+    services.fault("AFFIRM", *["slow"] * 9)
+    (verdict,) = verdicts(a_judge(services, timeout_s=0.2, max_retries=0), [a_case("AFFIRM NAME")])
+    assert "APITimeoutError" in verdict.unscored
+
+
 def test_no_more_calls_than_allowed_are_under_way_at_once(services):
-    services.delay_s = 0.05
+    services.together = 3
     verdicts(a_judge(services, concurrency=3), [a_case(f"reply {i}") for i in range(20)])
     assert services.most_under_way == 3
 
@@ -254,7 +264,6 @@ def test_a_rubric_is_marked_for_caching_where_it_is_long_enough_for_the_model(se
 
 
 def test_a_caller_that_stops_early_stops_the_calls(services):
-    services.delay_s = 0.02
     running = a_judge(services, concurrency=2).judge([a_case(f"reply {i}") for i in range(100)])
     next(running)
     running.close()

@@ -65,7 +65,8 @@ class FakeServices:
 
     Faults by reply: the plan maps a word of the reply to what happens, in order, to the requests that show it; after
     that they are answered well. Faults by endpoint: ``create``, ``list``, ``retrieve``, ``results`` each hold a queue
-    of names. ``on_event`` is called with each event's name before its effect and may do anything, kill a process, say.
+    of names. All messages but the first wait until ``together`` of them were under way at once. ``on_event`` is called
+    with each event's name before its effect and may do anything, kill a process, say.
     """
 
     def __init__(self) -> None:
@@ -82,7 +83,8 @@ class FakeServices:
         self.headers: list[dict[str, str]] = []
         self.under_way = 0
         self.most_under_way = 0
-        self.delay_s = 0.0
+        self.together = 1
+        self._gathered = asyncio.Event()
         self.tokens = (1000, 100)
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -111,6 +113,10 @@ class FakeServices:
         self._ready.set()
         self._loop.run_forever()
         self._loop.run_until_complete(runner.cleanup())
+        left = asyncio.all_tasks(self._loop)  # answers that were never to come
+        for task in left:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -137,7 +143,7 @@ class FakeServices:
         if name.startswith("padded:"):
             return self._error(500, request, padding=int(name.removeprefix("padded:")))
         if name == "slow":
-            await asyncio.sleep(3)
+            await asyncio.sleep(3600)  # longer than any client waits; closing the server ends it
         if name == "not-json":
             return web.Response(text="<html>bad gateway</html>", content_type="text/html")
         if name == "half-json":
@@ -163,7 +169,10 @@ class FakeServices:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
-            await asyncio.sleep(self.delay_s)
+            if self.under_way >= self.together:
+                self._gathered.set()
+            if len(self.bodies) > 1:
+                await self._gathered.wait()
             fault = self._next_fault(case["reply"])
             if fault and not fault.startswith("says:"):
                 return await self._misbehave(fault, request)

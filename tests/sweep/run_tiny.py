@@ -1,9 +1,13 @@
-"""A sweep in a process of its own, for tests that kill it: run_tiny.py MODEL_FOLDER RUN_DIRECTORY."""
+"""A sweep in a process of its own: run_tiny.py MODEL_FOLDER RUN_DIRECTORY [TRIALS].
+
+With a number it kills itself (SIGKILL) as soon as it has recorded so many trials.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-import time
 
 import torch
 from conftest import CONCEPTS
@@ -14,7 +18,7 @@ from introspection_bench.sweep import Grid, Sweep
 from introspection_bench.trials import Sampling
 
 
-def main(model: str, directory: str) -> None:
+def main(model: str, directory: str, kill_after: str = "0") -> None:
     torch.set_num_threads(1)
     injector = TorchInjector.open(model, device="cpu", batch_size=4)
     grid = Grid(
@@ -26,8 +30,13 @@ def main(model: str, directory: str) -> None:
         controls=10,
         sampling=Sampling(max_new_tokens=8),
     )
-    # Slow enough for the parent to strike between two transactions, and inside one.
-    Sweep(grid, injector, directory).run(lambda record: time.sleep(0.01))
+    left = iter(range(int(kill_after) - 1, -1, -1))
+
+    def strike(record: object) -> None:
+        if next(left, None) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Sweep(grid, injector, directory).run(strike)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,8 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import attrs
@@ -161,33 +159,26 @@ def test_an_interrupted_run_keeps_what_was_finished(grid, injector, tmp_path):
     assert len(sweep.results()) == len(sweep.planned)
 
 
-def start(tiny_folder: Path, directory: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, str(SCRIPT), str(tiny_folder), str(directory)]
-    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+def run_child(tiny_folder: Path, directory: Path, *kill_after: int) -> int:
+    command = [sys.executable, SCRIPT, tiny_folder, directory, *map(str, kill_after)]
+    return subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
 
 
 def recorded(directory: Path) -> int:
-    try:
-        with sqlite3.connect(f"file:{directory / 'store.sqlite'}?mode=ro", uri=True) as connection:
-            return int(connection.execute("SELECT count(*) FROM trials").fetchone()[0])
-    except sqlite3.OperationalError:
-        return 0
+    with Store.open(directory) as store:
+        return len(store.recorded())
 
 
 @pytest.mark.slow
 def test_a_sweep_killed_at_several_points_ends_with_exactly_the_planned_trials(tiny_folder, tmp_path):
     whole = tmp_path / "whole"
-    assert start(tiny_folder, whole).wait(120) == 0
-    directory = tmp_path / "killed"
-    for point in (1, 13, 30):
-        process = start(tiny_folder, directory)
-        deadline = time.monotonic() + 60
-        while recorded(directory) < point and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.wait(10)
-        assert point <= recorded(directory) < 50
-    assert start(tiny_folder, directory).wait(120) == 0
+    assert run_child(tiny_folder, whole) == 0
+    directory, there = tmp_path / "killed", 0
+    for more in (1, 12, 17):
+        assert run_child(tiny_folder, directory, more) == -signal.SIGKILL
+        there += more
+        assert recorded(directory) == there
+    assert run_child(tiny_folder, directory) == 0
     with Store.open(directory) as store, Store.open(whole) as other:
         records = store.records()
         assert [r.key.digest for r in records] == list(store.planned())

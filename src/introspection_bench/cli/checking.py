@@ -49,10 +49,13 @@ def check(
         typer.echo(f"{result.number:>3}  {result.outcome:<16} {result.seconds:6.1f} s  {result.name.replace('_', ' ')}")
 
     console.quiet_libraries()
+    console.convert_demo_model(model)
     with ExitStack() as stack:
         name = resolve_name(model)
-        injector = stack.enter_context(open_injector(backend, name, **common, **own))
-        trusted = stack.enter_context(open_injector(reference, name, **common)) if reference else None
+        with console.working(f"Opening {model}"):
+            injector = stack.enter_context(open_injector(backend, name, **common, **own))
+            trusted = stack.enter_context(open_injector(reference, name, **common)) if reference else None
+        stack.enter_context(console.signs_of_life(console.Phase("checking").describe))
         report = run_conformance(
             injector, reference=trusted, expected_failures=expected, only=only or (), on_result=tell
         )

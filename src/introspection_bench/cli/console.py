@@ -1,10 +1,16 @@
-"""What all commands print with: two consoles, plain text, tables, and the live view of a run."""
+"""What all commands print with: two consoles, plain text, tables, and the signs of life of whatever takes long.
+
+On a terminal those are a spinner and a bar. Elsewhere (a log, a pipe, CI, Slurm) they are plain lines on stderr: one
+when a phase begins, one every :data:`EVERY_S` seconds while it goes on, one when it is done.
+"""
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import typer
@@ -35,13 +41,86 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     out.print(shown)
 
 
+class Clock:
+    """The time, and waiting for it to pass; tests put their own in :data:`clock`'s place."""
+
+    def now(self) -> float:
+        """Return seconds since some moment."""
+        return time.monotonic()
+
+    def wait(self, stop: threading.Event, seconds: float) -> bool:
+        """Wait for ``stop``, at most so long; return whether it came."""
+        return stop.wait(seconds)
+
+
+#: Seconds between two plain lines.
+EVERY_S = 30.0
+clock = Clock()
+
+
+def say(text: str) -> None:
+    """Print one plain line on stderr, at once."""
+    err.print(plain(text), highlight=False, soft_wrap=True)
+
+
 @contextmanager
-def working(what: str) -> Iterator[None]:
-    """Show a spinner while something without progress of its own goes on, then how long it took."""
-    started = time.monotonic()
-    with err.status(plain(what)):
+def signs_of_life(describe: Callable[[], str]) -> Iterator[None]:
+    """Where the output is no terminal, say every :data:`EVERY_S` seconds what ``describe`` returns.
+
+    From a thread, since a phase may sit in one call of a library for minutes.
+    """
+    if err.is_terminal:
         yield
-    err.print(f"{plain(what)}: {time.monotonic() - started:.0f} s", highlight=False)
+        return
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not clock.wait(stop, EVERY_S):
+            say(describe())
+
+    thread = threading.Thread(target=beat, name="signs of life", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+class Phase:
+    """Something that goes on: what, since when, and a ``note`` on how far it is."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.note = ""
+        self._started = clock.now()
+
+    def describe(self) -> str:
+        """Return what, for how long so far, and the note."""
+        return f"{self.what}: {clock.now() - self._started:.0f} s{', ' * bool(self.note)}{self.note}"
+
+    def count(self, what: str) -> Callable[[object], None]:
+        """Return a function that counts its calls in the note: "3 judged"."""
+        calls = itertools.count(1)
+
+        def one_more(_: object) -> None:
+            self.note = f"{next(calls)} {what}"
+
+        return one_more
+
+
+@contextmanager
+def working(what: str) -> Iterator[Phase]:
+    """Show that something goes on, then how long it took."""
+    phase = Phase(what)
+    if err.is_terminal:
+        with err.status(plain(what)):
+            yield phase
+    else:
+        say(f"{what} …")
+        with signs_of_life(phase.describe):
+            yield phase
+    say(phase.describe())
 
 
 @contextmanager
@@ -63,35 +142,61 @@ def quiet_libraries() -> None:
     logging.set_verbosity_error()
 
 
+def convert_demo_model(name: str) -> None:
+    """Convert the demo's model if it is asked for and not there yet, as a phase of its own."""
+    from ..models import DEMO_MODEL, demo_is_converted, smollm2_path
+
+    if name == DEMO_MODEL and not demo_is_converted():
+        with working("Converting SmolLM2-135M-Instruct, once"):
+            smollm2_path()
+
+
 class RunView:
     """The live view of a run: cells, trials, tokens per second, time left, and rates so far.
 
     The rates are the rules judge's, for the eye only: judging is a stage of its own, and nothing of this is stored.
     """
 
-    def __init__(self, progress: Progress, total: int, done: int, cells: Sequence[object]) -> None:
-        self._progress = progress
+    def __init__(self, total: int, done: int, cells: Sequence[object], show: Callable[[str], None]) -> None:
+        self._total, self._done_before, self._new = total, done, 0
         self._left = Counter(cells)
         self._cells = len(self._left)
         self._tokens = 0
-        self._started: float | None = None
         self._affirmed: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()
         self._preview = _Preview()
-        self._task = progress.add_task("trials", total=total, completed=done, note="")
-        self._starting = time.monotonic()
+        self._show = show
+        self._started = clock.now()
 
     def on_trial(self, record: TrialRecord) -> None:
         """Take in one recorded trial."""
+        self._new += 1
         self._left[record.cell] -= 1
         self._tokens += len(record.reply.token_ids)
         self._seen[record.arm] += 1
         self._affirmed[record.arm] += self._preview.affirmative(record)
-        elapsed = max(time.monotonic() - self._starting, 1e-9)
         finished = self._cells - sum(n > 0 for n in self._left.values())
         rates = ", ".join(f"{arm} {self._affirmed[arm]}/{n}" for arm, n in sorted(self._seen.items()))
-        note = f"cells {finished}/{self._cells} · {self._tokens / elapsed:.1f} tokens/s · affirmative so far: {rates}"
-        self._progress.update(self._task, advance=1, note=note)
+        self._show(f"cells {finished}/{self._cells} · {self._speed()} · affirmative so far: {rates}")
+
+    def describe(self) -> str:
+        """Return one plain line: trials done and planned, speed, time left."""
+        done = self._done_before + self._new
+        left = (self._total - done) * self._elapsed() / self._new if self._new else None
+        return f"trials: {done} of {self._total}, {self._speed()}, {_time_left(left)}"
+
+    def _elapsed(self) -> float:
+        return max(clock.now() - self._started, 1e-9)
+
+    def _speed(self) -> str:
+        return f"{self._tokens / self._elapsed():.1f} tokens/s"
+
+
+def _time_left(seconds: float | None) -> str:
+    if seconds is None:
+        return "time left not known yet"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"about {minutes} min {rest} s left" if minutes else f"about {rest} s left"
 
 
 class _Preview:
@@ -112,6 +217,13 @@ class _Preview:
 @contextmanager
 def run_view(total: int, done: int, cells: Sequence[object]) -> Iterator[RunView]:
     """Show the live view while a run goes on."""
+    if not err.is_terminal:
+        view = RunView(total, done, cells, show=lambda _: None)
+        say(view.describe())
+        with signs_of_life(view.describe):
+            yield view
+        say(view.describe())
+        return
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -121,4 +233,5 @@ def run_view(total: int, done: int, cells: Sequence[object]) -> Iterator[RunView
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=err) as progress:
-        yield RunView(progress, total, done, cells)
+        task = progress.add_task("trials", total=total, completed=done, note="")
+        yield RunView(total, done, cells, show=lambda note: progress.update(task, advance=1, note=note))

@@ -52,9 +52,10 @@ def judge(
             from ..judges.ledger import SqliteBatchLedger
 
             options["ledger"] = SqliteBatchLedger(store.path)
-        with console.working(f"Judging with {name}"), console.interruptible():
+        with console.working(f"Judging with {name}") as phase, console.interruptible():
             opened = open_judge(name, **options)
-            summary = judge_run(store, opened, retry_unscored=retry_unscored, check=check)
+            counted = phase.count("judged")
+            summary = judge_run(store, opened, retry_unscored=retry_unscored, check=check, on_verdict=counted)
     cost = f", {summary.cost_usd:.4f} USD" if summary.cost_usd else ""
     console.out.print(
         f"{summary.judge}/{summary.rubric}: {summary.judged} judged, {summary.unscored} unscored, "
@@ -93,7 +94,8 @@ def judge_check(
 
     options = {"rubric": rubric} | ({} if model is None else {"model": model})
     opened = open_judge(name, **options)
-    report = control_report(opened)
+    with console.working(f"Control replies to {opened.name}"):
+        report = control_report(opened)
     console.out.print(
         f"Control replies: {report.replies} judged, {len(report.failures)} answers wrong", highlight=False
     )
@@ -197,7 +199,8 @@ def _judged(judge: Judge, run: Path, found: Results, concepts: str) -> dict[str,
         Case(r.key.digest, questions.get(r.scaffold, UNKNOWN_QUESTION), r.reply.text, asked_about(r, asked))
         for r in found.records
     ]
-    return {cases[index].trial: verdict for index, verdict in judge.judge(cases)}
+    with console.working(f"Judging {len(cases)} replies with {judge.name}"):
+        return {cases[index].trial: verdict for index, verdict in judge.judge(cases)}
 
 
 def label(

@@ -26,8 +26,9 @@ def write_outputs(run: Path) -> Path:
     from ..report import write_figures, write_report
 
     found = read_results(run)
-    written = write_report(found, run / "report.html")
-    figures = write_figures(found, run / "figures", formats=("png", "svg", "pdf"))
+    with console.working("Report and figures"):
+        written = write_report(found, run / "report.html")
+        figures = write_figures(found, run / "figures", formats=("png", "svg", "pdf"))
     print_rates(found)
     console.out.print(f"{len(figures)} figure files in {console.plain(str(run / 'figures'))}", highlight=False)
     console.out.print(f"Report: {console.plain(str(written))}", highlight=False, soft_wrap=True)
@@ -60,9 +61,10 @@ def report(
 
     found = read_results(run)
     target = to or (run / "report.html" if run.is_dir() else Path(f"{run.stem}-report.html"))
-    written = write_report(found, target, judge=judge, rubric=rubric)
-    if figures:
-        write_figures(found, target.parent / "figures", judge=judge, rubric=rubric)
+    with console.working("Report"):
+        written = write_report(found, target, judge=judge, rubric=rubric)
+        if figures:
+            write_figures(found, target.parent / "figures", judge=judge, rubric=rubric)
     console.out.print(console.plain(str(written)), highlight=False, soft_wrap=True)
 
 

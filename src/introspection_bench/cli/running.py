@@ -70,6 +70,7 @@ def _run(spec_path: Path, *, directory: Path | None, backend: str | None, with_j
     # Opened before the model: a judge that can't work should not cost a GPU hour first.
     judge = open_judge(spec.judge.name, **spec.judge.options) if with_judge else None
     console.quiet_libraries()
+    console.convert_demo_model(spec.model.name)
     with console.working(f"Opening {spec.model.name}"):
         injector = spec.open_injector(backend)
     with injector:
@@ -91,8 +92,8 @@ def _run(spec_path: Path, *, directory: Path | None, backend: str | None, with_j
     if judge is not None:
         from ..sweep import Store
 
-        with console.working(f"Judging with {judge.name}"), Store.open(spec.directory) as store:
-            summary = judge_run(store, judge)
+        with console.working(f"Judging with {judge.name}") as phase, Store.open(spec.directory) as store:
+            summary = judge_run(store, judge, on_verdict=phase.count("judged"))
         console.err.print(f"{summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept", highlight=False)
     return write_outputs(Path(spec.directory))
 

@@ -1,0 +1,101 @@
+"""Signs of life where the output is no terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from cli_samples import write_sweep
+
+from introspection_bench.cli import console
+from introspection_bench.interop import read_results
+
+GATED = Path(__file__).parent / "gated_command.py"
+
+
+class FakeClock:
+    """Time passes only while something waits for it: ``beats`` waits run out, the next ones last until the stop."""
+
+    def __init__(self, beats: int) -> None:
+        self.time, self.beats = 0.0, beats
+        self.ran_out = threading.Event()
+
+    def now(self) -> float:
+        return self.time
+
+    def wait(self, stop: threading.Event, seconds: float) -> bool:
+        if self.beats:
+            self.beats -= 1
+            self.time += seconds
+            return False
+        self.ran_out.set()
+        return stop.wait()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    fake = FakeClock(beats=2)
+    monkeypatch.setattr(console, "clock", fake)
+    return fake
+
+
+def test_a_phase_says_that_it_begins_how_far_it_is_every_thirty_seconds_and_that_it_is_done(clock, capsys):
+    with console.working("Judging") as phase:
+        counted = phase.count("judged")
+        counted(None)
+        counted(None)
+        assert clock.ran_out.wait()
+        clock.time = 75.0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Judging …"
+    assert lines[1].startswith("Judging: 30 s")
+    assert lines[2].startswith("Judging: 60 s")
+    assert lines[3:] == ["Judging: 75 s, 2 judged"]
+
+
+def test_a_run_says_trials_done_and_planned_tokens_per_second_and_time_left(clock, capsys, place):
+    record = read_results(place / "run").records[0]
+    clock.beats = 0
+    with console.run_view(100, 40, [record.cell] * 60) as view:
+        for _ in range(20):
+            view.on_trial(record)
+        clock.time = 30.0
+    tokens = 20 * len(record.reply.token_ids) / 30
+    assert capsys.readouterr().err.splitlines() == [
+        "trials: 40 of 100, 0.0 tokens/s, time left not known yet",
+        f"trials: 60 of 100, {tokens:.1f} tokens/s, about 1 min 0 s left",
+    ]
+
+
+def test_a_phase_that_fails_says_nothing_more_and_leaves_no_thread(clock):
+    with pytest.raises(ValueError, match="no"), console.working("Judging"):
+        raise ValueError("no")
+    assert "signs of life" not in [t.name for t in threading.enumerate()]
+
+
+@pytest.mark.slow
+def test_the_lines_reach_a_pipe_while_the_command_still_works(tmp_path):
+    folder = write_sweep(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, GATED, "3", "run", "sweep.toml"],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            # It waits for us, so whatever is read here was written before it ended.
+            assert process.stdout.readline() == "recorded\n"
+            lines = [process.stderr.readline() for _ in range(6)]
+        finally:
+            process.kill()
+    told = "".join(lines)
+    assert "Opening" in told
+    assert "Vectors for 2 concepts" in told
+    assert "trials: 0 of 20" in told
