@@ -84,8 +84,16 @@ class SpecError(IntrospectionBenchError, ValueError):
     """A sweep, a grid or a TOML file is wrong; the message names the key."""
 
 
+class OutputError(IntrospectionBenchError, OSError):
+    """A file or folder can't be written where it was asked for."""
+
+
 class StoreError(IntrospectionBenchError, RuntimeError):
     """The run's SQLite file can't be read or written as asked."""
+
+
+class RunLockedError(StoreError, BlockingIOError):
+    """Another process is at work on the run directory; the message names it."""
 
 
 class StoreMismatchError(StoreError, ValueError):

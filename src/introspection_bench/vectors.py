@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from .digests import canonical_json, digest_bytes
 from .errors import VectorError, VectorFileError, explain
+from .files import write_file
 from .freezing import frozen_float32
 from .structuring import problems, strict_converter
 
@@ -141,17 +141,10 @@ class ConceptVector:
     def save(self, path: str | Path) -> Path:
         """Write a safetensors file with a JSON header; returns its path.
 
-        The file is whole or not there: it is written beside its place and moved.
+        The file is whole or not there. Raises :class:`~introspection_bench.errors.OutputError` where it can't be
+        written.
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            partial.write_bytes(self.to_bytes())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        return path
+        return write_file(path, self.to_bytes())
 
     def to_bytes(self) -> bytes:
         """Return the content of the file that :meth:`save` writes."""

@@ -164,7 +164,7 @@ def test_a_report_that_fails_leaves_the_older_file_as_it_was(tmp_path: Path, mon
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("os.fdopen", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_report([make_record(1)], path)
     assert path.read_bytes() == before

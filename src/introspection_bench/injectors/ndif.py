@@ -16,6 +16,7 @@ from nnsight.intervention.backends.local import LocalSimulationBackend
 from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
 
 from ..errors import BackendUnavailableError, ModelError, ModelNotFoundError, SpecError, explain
+from ..files import write_file
 
 _FORMAT = 1
 
@@ -191,10 +192,8 @@ class Jobs:
     def _write(self) -> None:
         if self._path is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._path.with_name(self._path.name + ".new")
-        fresh.write_text(json.dumps({"format": _FORMAT, "jobs": self._rows}, indent=1), encoding="utf-8")
-        fresh.replace(self._path)
+        text = json.dumps({"format": _FORMAT, "jobs": self._rows}, indent=1)
+        write_file(self._path, text.encode())
 
 
 def _read(path: Path) -> dict[str, list[str]]:

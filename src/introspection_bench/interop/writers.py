@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
+from ..files import replacing
 from ..trials import TrialRecord, as_row
 from .records import to_json
 
@@ -14,10 +13,11 @@ from .records import to_json
 def write_jsonl(records: Iterable[TrialRecord], path: str | Path) -> int:
     """Write one JSON object a line, the full record with all its verdicts; return how many.
 
-    An existing file is replaced, and only when the new one is complete.
+    An existing file is replaced, and only when the new one is complete. Raises
+    :class:`~introspection_bench.errors.OutputError` where it can't be written.
     """
     count = 0
-    with _replacing(Path(path)) as new, new.open("w", encoding="ascii", newline="\n") as out:
+    with replacing(path) as new, new.open("w", encoding="ascii", newline="\n") as out:
         for record in records:
             out.write(to_json(record) + "\n")
             count += 1
@@ -30,7 +30,8 @@ def write_parquet(records: Iterable[TrialRecord], path: str | Path) -> int:
     The columns are those of :func:`introspection_bench.trials.as_row` for reading with any tool, and ``record``
     with the full record as JSON text (the same in each row of a trial), from which
     :func:`introspection_bench.read_results` reads everything back. A trial without verdict has one row. An
-    existing file is replaced, and only when the new one is complete.
+    existing file is replaced, and only when the new one is complete. Raises
+    :class:`~introspection_bench.errors.OutputError` where it can't be written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -42,7 +43,7 @@ def write_parquet(records: Iterable[TrialRecord], path: str | Path) -> int:
             flat = {name: _storable(value) for name, value in as_row(record, verdict).items()}
             rows.append({**flat, "record": text})
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in _SCHEMA.items()])
-    with _replacing(Path(path)) as new:
+    with replacing(path) as new:
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), new, compression="zstd")
     return len(rows)
 
@@ -70,13 +71,3 @@ _SCHEMA = {
 def _storable(value: object) -> object:
     # A reply may hold half a surrogate pair, which UTF-8 can't carry; the column "record" keeps it as it was.
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    new = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield new
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
@@ -19,6 +17,7 @@ from markupsafe import Markup
 from ..analysis.frame import records_frame
 from ..analysis.results import JudgeName, Results
 from ..errors import AnalysisError, explain
+from ..files import write_file
 from ..scaffolds import BUILTIN
 from ..trials import TrialRecord
 from .doses import dose_section, find_doses
@@ -72,7 +71,7 @@ def write_report(
     chosen = choose_judge(results, judge, rubric)
     frame = verdict_frame(results.records, chosen)
     page = _page(results, frame, chosen, known_prompts(results) if prompts is None else prompts)
-    return _replace(Path(path), page.encode("utf-8", "xmlcharrefreplace"))
+    return write_file(path, page.encode("utf-8", "xmlcharrefreplace"))
 
 
 def write_figures(
@@ -272,17 +271,3 @@ def _asset(name: str) -> str:
 def _hash(text: str) -> str:
     """Return the Content-Security-Policy source that admits exactly this inline text."""
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
-
-
-def _replace(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return path

@@ -12,6 +12,7 @@ import attrs
 import matplotlib as mpl
 
 from ..errors import AnalysisError, explain
+from ..files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -173,16 +174,17 @@ def save_figure(figure: Figure, stem: str | Path, *, formats: Sequence[str] = FO
 
     Raises:
         AnalysisError: an unknown format.
+        OutputError: a file can't be written.
     """
     unknown = [f for f in formats if f not in FORMATS]
     if unknown or isinstance(formats, str):
         raise AnalysisError(explain("formats", required=f"some of {list(FORMATS)}", got=formats, hint=""))
     stem = Path(stem)
-    stem.parent.mkdir(parents=True, exist_ok=True)
     paths = []
     for kind in formats:
         path = stem.parent / f"{stem.name}.{kind}"
-        _write(figure, path, kind)
+        with replacing(path) as new:
+            _write(figure, new, kind)
         paths.append(path)
     return paths
 
