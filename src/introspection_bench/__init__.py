@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .extraction import extract, random_controls
     from .injection import Injection, Receipt, Span, Unit
     from .injectors import Completion, Injector, ModelInfo, Request, open_injector
-    from .interop import read_results
+    from .interop import TableLayout, read_results, read_table
     from .judges import Judge, Rubric, load_rubric, open_judge
     from .report import write_report
     from .scaffolds import (
@@ -46,7 +46,7 @@ _HOMES = {
     "extraction": ("extract", "random_controls"),
     "injection": ("Injection", "Receipt", "Span", "Unit"),
     "injectors": ("Completion", "Injector", "ModelInfo", "Request", "open_injector"),
-    "interop": ("read_results",),
+    "interop": ("TableLayout", "read_results", "read_table"),
     "judges": ("Judge", "Rubric", "load_rubric", "open_judge"),
     "report": ("write_report",),
     "scaffolds": (

@@ -15,6 +15,8 @@ from .injection import Receipt, Unit
 Arm = Literal["injected", "random", "control"]
 #: The four criteria of a verdict, in the order in which they are always shown.
 CRITERIA = ("affirmative", "identifies", "immediate", "coherent")
+#: What a verdict may say besides; a rubric need not ask about it.
+FURTHER = ("refused", "names_as_thought")
 
 KEY_VERSION = 1
 VERDICT_KEY_VERSION = 1
@@ -105,8 +107,10 @@ class Verdict:
 
     The criteria are True, False or None for "not applicable" (``immediate`` where no concept is named). A judge
     that failed gives ``unscored`` its reason and leaves every criterion None: never False. ``concept`` is what
-    the judge was asked about: the trial's own, or the decoy on a control. ``raw`` is the judge's answer as it
-    came; ``cost_usd`` what it cost, None where unknown.
+    the judge was asked about: the trial's own, or the decoy on a control. ``names_as_thought`` is whether the concept
+    is given as the content of the injected thought; ``identifies``, whether it is named anywhere. ``required`` holds
+    what the rubric takes for success. ``raw`` is the judge's answer as it came; ``cost_usd`` what it cost, None where
+    unknown.
     """
 
     judge: str
@@ -118,6 +122,8 @@ class Verdict:
     immediate: bool | None = None
     coherent: bool | None = None
     refused: bool | None = None
+    names_as_thought: bool | None = None
+    required: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=CRITERIA)
     judge_model: str | None = None
     blinded: bool = True
     unscored: str | None = None
@@ -127,15 +133,19 @@ class Verdict:
     cost_usd: float | None = None
 
     def __attrs_post_init__(self) -> None:
-        for field in (*CRITERIA, "refused"):
+        for field in (*CRITERIA, *FURTHER):
             value = getattr(self, field)
             if value is not None and type(value) is not bool:  # a 1 or "false" would pass for a criterion met
                 raise SpecError(
                     explain(f"verdict.{field}", required="True, False or None", got=repr(value), hint="Use bool().")
                 )
+        if not self.required or set(self.required) - {*CRITERIA, *FURTHER}:
+            raise SpecError(
+                explain("verdict.required", required=f"some of {(*CRITERIA, *FURTHER)}", got=self.required, hint="")
+            )
         if self.unscored is not None and not self.unscored:
             raise SpecError(explain("verdict.unscored", required="a reason", got="", hint="None means scored."))
-        given = [c for c in CRITERIA if getattr(self, c) is not None]
+        given = [c for c in (*CRITERIA, *FURTHER) if getattr(self, c) is not None]
         if self.unscored is not None and given:
             raise SpecError(
                 explain("verdict", required="no criteria on an unscored verdict", got=given, hint="Drop one of both.")
@@ -143,8 +153,11 @@ class Verdict:
 
     @property
     def strict(self) -> bool | None:
-        """All four criteria true; None where unscored. A criterion that does not apply is not met."""
-        return None if self.unscored is not None else all(getattr(self, c) is True for c in CRITERIA)
+        """Whether all that the rubric requires is met (``strict4``: the four criteria); None where unscored.
+
+        A criterion that does not apply is not met.
+        """
+        return None if self.unscored is not None else all(getattr(self, c) is True for c in self.required)
 
     def key(self, trial: str) -> str:
         """The verdict's identity: trial digest, judge, rubric, judge model, concept asked about, blinding."""
@@ -165,7 +178,8 @@ class TrialRecord:
     """One finished trial with all its verdicts; what analysis and reports see.
 
     ``concept`` is the injected concept's name (on a control the concept that it stands against, or None);
-    ``receipt`` is None for results read from other people's files. ``seed`` is the sampling seed.
+    ``receipt`` is None for results read from other people's files. ``seed`` is the sampling seed. ``repeat_of`` is the
+    key of the trial whose very draw this one lists again, as some published files do; rates count a draw once.
     """
 
     key: TrialKey
@@ -178,6 +192,7 @@ class TrialRecord:
     seed: int | None = None
     verdicts: tuple[Verdict, ...] = attrs.field(converter=frozen_tuple, default=())
     source: str = ""
+    repeat_of: str | None = None
 
     @property
     def unit(self) -> Unit | None:
@@ -238,7 +253,7 @@ def as_row(record: TrialRecord, verdict: Verdict | None) -> Mapping[str, Any]:
     row["rubric"] = verdict.rubric if verdict else None
     row["judge_model"] = verdict.judge_model if verdict else None
     row["judged_concept"] = verdict.concept if verdict else None
-    for criterion in (*CRITERIA, "strict", "refused"):
+    for criterion in (*CRITERIA, "strict", *FURTHER):
         row[criterion] = getattr(verdict, criterion) if verdict else None
     row["unscored"] = verdict.unscored if verdict else "not judged"
     return row

@@ -135,3 +135,23 @@ def test_the_example_makes_the_page_with_the_table_the_bounds_and_the_unit(folde
     assert len(list(tmp_path.glob("*.svg"))) == 4
     replies = [r.reply.text for f in files for r in read_results(f)]
     assert not any(len(r) > 40 and r[:40] in text for r in replies)  # no reply's text is copied
+
+
+@pytest.fixture(scope="module")
+def scaling(published) -> Path:
+    found = published / "introspection_scaling"
+    if not found.is_dir():
+        pytest.skip("../shared/data/introspection_scaling is missing: the study's files are not shipped")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("model", "affirmed"),
+    [("coder32b", (0, 26, 66)), ("base7b", (24, 27, 44)), ("base32b", (7, 71, 97))],
+)
+def test_the_scaling_study_s_own_counts_come_out_of_216_rows_and_36_draws(scaling, model, affirmed) -> None:
+    found = read_results(scaling / f"trials_{model}_k2_bedrock.jsonl")
+    rows = counts(found.frame(repeats=True), by=["arm"]).set_index("arm")
+    assert tuple(rows.loc[["control", "random", "injected"], "affirmative"]) == affirmed
+    assert set(rows["n_scored"]) == {216}
+    assert counts(found.frame(), by=["arm"]).set_index("arm").loc["control", "n_scored"] == 36

@@ -18,6 +18,7 @@ def test_published_rubrics_are_never_edited_in_place():
     # A change of wording is a new version, in a new file: verdicts by the old text must stay what they are.
     assert {name: load_rubric(name).digest for name in BUILTIN} == {
         "strict4": "f210c2789b2206b1623fa4c1ed787268f01ea47dd82731393c36cee37e0c727d",
+        "strict5": "88b9b322c7de4e909237ee010150dcda48406c409116abb7959ba7f1d11fb94a",
         "paper2": "22ad5e6e284fdab5084bce6479845c0c3fac5503e6e7ef820426edf7ecd3bc7d",
         "stages2": "f7ea60e835acc668dac7096e5fb44817704e68ffc88da5cf5547fa4784ae2adb",
     }
@@ -30,7 +31,7 @@ def test_what_stands_around_a_rubric_is_never_edited_without_a_new_frame_version
         case = Case(
             "t", "Question?", "Reply\u0000 \ud800 \u202e", Concept("ocean", aliases=("sea",), word="o"), disclosure
         )
-        for name in BUILTIN:
+        for name in ("strict4", "paper2", "stages2"):  # those of frame version 1's first day; more may be added
             rubric = load_rubric(name)
             for call in rubric.calls:
                 prompt = render(rubric, call, case)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from ..errors import AnalysisError, explain
-from ..trials import CRITERIA, TrialRecord, as_row
+from ..trials import CRITERIA, FURTHER, TrialRecord, as_row
 
 #: What trials of one cell share (:attr:`introspection_bench.trials.TrialRecord.cell`).
 CELL_COLUMNS = ("scaffold", "arm", "concept", "layer", "magnitude", "unit")
@@ -37,7 +37,7 @@ _TEXT = (
 )
 _WHOLE = ("layer", "trial_index", "seed", "reply_tokens", "prompt_positions", "generation_positions")
 _REAL = ("magnitude", "temperature", "mean_ratio", "max_ratio")
-_TRUTH = (*CRITERIA, "strict", "refused")
+_TRUTH = (*CRITERIA, "strict", *FURTHER)
 _DTYPES = {
     **dict.fromkeys(_TEXT, "string"),
     **dict.fromkeys(_WHOLE, "Int64"),
@@ -46,19 +46,23 @@ _DTYPES = {
 }
 
 
-def records_frame(records: Iterable[TrialRecord], judge: str | None = None, rubric: str | None = None) -> pd.DataFrame:
+def records_frame(
+    records: Iterable[TrialRecord], judge: str | None = None, rubric: str | None = None, *, repeats: bool = False
+) -> pd.DataFrame:
     """Return one row per trial, with the verdict of one judge.
 
     Args:
         records: the trials.
         judge: the judge whose verdicts are used; None where each trial has only one verdict.
         rubric: the same for the rubric.
+        repeats: also the rows that list another trial's draw again (:attr:`TrialRecord.repeat_of`). They are no
+            further trials: with them a rate is that of a published table, and its interval is too narrow.
 
     Returns:
         A frame with a fresh index and, besides the fields of :func:`introspection_bench.trials.as_row`:
 
-        - ``affirmative identifies immediate coherent strict refused``: dtype ``boolean``; NA where the judge
-          gave no verdict, or where the criterion does not apply.
+        - ``affirmative identifies immediate coherent strict refused names_as_thought``: dtype ``boolean``; NA where
+          the judge gave no verdict, or where the criterion does not apply.
         - ``unscored``: dtype ``string``; NA on a scored trial, else the reason ("not judged" without a verdict).
         - ``concept``: the injected concept; NA on every control, so that the controls of a run form one cell.
           What a control stands against is in ``control_for``.
@@ -71,6 +75,8 @@ def records_frame(records: Iterable[TrialRecord], judge: str | None = None, rubr
     """
     rows = []
     for record in records:
+        if record.repeat_of is not None and not repeats:
+            continue
         row = dict(as_row(record, record.verdict(judge, rubric)))
         row["control_for"] = record.concept if record.arm == "control" else None
         row["concept"] = None if record.arm == "control" else record.concept

@@ -88,8 +88,8 @@ class Results:
                 columns.setdefault(name, set()).update(() if value is None else (value,))
         return {name: sorted(values) for name, values in columns.items()} | {"judge": sorted(map(str, self.judges))}
 
-    def frame(self, judge: str | None = None, rubric: str | None = None) -> pd.DataFrame:
+    def frame(self, judge: str | None = None, rubric: str | None = None, *, repeats: bool = False) -> pd.DataFrame:
         """Return one row per trial; see :func:`introspection_bench.analysis.records_frame`."""
         from .frame import records_frame
 
-        return records_frame(self.records, judge, rubric)
+        return records_frame(self.records, judge, rubric, repeats=repeats)

@@ -91,12 +91,36 @@ def import_(
     *,
     to: Annotated[Path, typer.Option(metavar="RUN", help="Run directory to make.")],
     concepts: Annotated[str, typer.Option(help="Concept set, by name or TOML file, that judges ask about.")] = "pairs",
+    columns: Annotated[str, typer.Option(help="Columns of a table of your own: reply=transcript,arm=group,…")] = "",
+    arms: Annotated[str, typer.Option(help="Its words for the arms: clean=control,steered=injected,…")] = "",
+    unit: Annotated[str | None, typer.Option(help="The unit of its magnitudes.")] = None,
 ) -> None:
-    """Make a run of other people's results, to judge, label and report it like one of ours."""
+    """Make a run of other people's results, to judge, label and report it like one of ours.
+
+    A table of your own (CSV, JSONL or Parquet, one trial a row) is read with --columns and --arms.
+    """
     from ..concepts import load_concepts
-    from ..interop import read_results
+    from ..interop import TableLayout, read_results, read_table
     from ..sweep import import_results
 
-    with import_results([read_results(f) for f in files], to, load_concepts(concepts)) as store:
+    if columns or arms or unit is not None:
+        layout = TableLayout(_pairs("--columns", columns), _pairs("--arms", arms), unit)
+        found_in = [read_table(f, layout) for f in files]
+    else:
+        found_in = [read_results(f) for f in files]
+    with import_results(found_in, to, load_concepts(concepts)) as store:
         found = len(store.recorded())
     console.out.print(f"{found} trials in {console.plain(str(to))}", highlight=False, soft_wrap=True)
+
+
+def _pairs(option: str, text: str) -> dict[str, str]:
+    """Read ``a=b,c=d``."""
+    from ..errors import SpecError, explain
+
+    parts = [part.partition("=") for part in text.split(",") if part.strip()]
+    found = {name.strip(): value.strip() for name, _, value in parts}
+    if not all(name and value for name, value in found.items()) or len(found) != len(parts):
+        raise SpecError(
+            explain(option, required="name=value,name=value, each name once", got=text or "nothing", hint="")
+        )
+    return found

@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .readers import Reader, read_results
+    from .tabular import TableLayout, read_table
     from .writers import write_jsonl, write_parquet
 
-_HOME_OF = {"Reader": "readers", "read_results": "readers", "write_jsonl": "writers", "write_parquet": "writers"}
+_HOME_OF = {
+    "Reader": "readers",
+    "TableLayout": "tabular",
+    "read_results": "readers",
+    "read_table": "tabular",
+    "write_jsonl": "writers",
+    "write_parquet": "writers",
+}
 
-__all__ = ["Reader", "read_results", "write_jsonl", "write_parquet"]
+__all__ = ["Reader", "TableLayout", "read_results", "read_table", "write_jsonl", "write_parquet"]
 
 
 def __getattr__(name: str) -> Any:

@@ -110,6 +110,9 @@ class ParquetReader:
 BUILTIN: Mapping[str, Lazy] = MappingProxyType(
     {
         "store": Lazy("introspection_bench.interop.readers", "StoreReader"),
+        "introspection_scaling": Lazy(
+            "introspection_bench.interop.introspection_scaling", "IntrospectionScalingReader"
+        ),
         "jsonl": Lazy("introspection_bench.interop.readers", "JsonlReader"),
         "parquet": Lazy("introspection_bench.interop.readers", "ParquetReader"),
         "llama405b": Lazy("introspection_bench.interop.llama405b", "Llama405bReader"),
@@ -122,9 +125,10 @@ def read_results(path: str | Path, format: str | None = None) -> Results:  # noq
 
     Args:
         path: a run directory or its ``store.sqlite``; our ``.jsonl`` or ``.parquet`` export; a ``.judged.json``
-            of the Llama-3.1-405B study; or whatever an installed plugin reads.
-        format: ``store``, ``jsonl``, ``parquet``, ``llama405b`` or a plugin's name; None finds it out from the
-            name and the first bytes, built-in formats first.
+            of the Llama-3.1-405B study; a ``.jsonl`` of the introspection-scaling study; or whatever an installed
+            plugin reads.
+        format: ``store``, ``jsonl``, ``parquet``, ``llama405b``, ``introspection_scaling`` or a plugin's name; None
+            finds it out from the name and the first bytes, built-in formats first.
 
     Raises:
         ResultsFormatError: there is no such path, no reader claims it, or the file is malformed (the message

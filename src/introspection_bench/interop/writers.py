@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..files import replacing
-from ..trials import TrialRecord, as_row
+from ..trials import CRITERIA, FURTHER, TrialRecord, as_row
 from .records import to_json
 
 
@@ -62,7 +62,7 @@ _SCHEMA = {
     **dict.fromkeys(("prompt_positions", "generation_positions"), "int64"),
     **dict.fromkeys(("mean_ratio", "max_ratio"), "float64"),
     **dict.fromkeys(("judge", "rubric", "judge_model", "judged_concept"), "string"),
-    **dict.fromkeys(("affirmative", "identifies", "immediate", "coherent", "strict", "refused"), "bool"),
+    **dict.fromkeys((*CRITERIA, "strict", *FURTHER), "bool"),
     "unscored": "string",
     "record": "string",
 }

@@ -164,6 +164,8 @@ class Interview:
             immediate=fields.get("immediate"),
             coherent=fields.get("coherent"),
             refused=fields.get("refused"),
+            names_as_thought=fields.get("names_as_thought"),
+            required=self.rubric.success,
         )
 
 

@@ -20,8 +20,9 @@ from rich.text import Text
 from ..concepts import Concept
 from ..digests import digest
 from ..errors import ResultsFormatError, SpecError, explain
+from ..freezing import frozen_tuple
 from ..structuring import problems, strict_converter
-from ..trials import CRITERIA, TrialRecord, Verdict
+from ..trials import CRITERIA, FURTHER, TrialRecord, Verdict
 from ._interview import OutOfRubricError, criteria
 from ._prompting import visible
 from .base import Case
@@ -38,7 +39,8 @@ class Label:
     """One person's verdict on one reply, as a line of a labels file.
 
     ``trial`` is the trial's digest, ``concept`` the one that was shown (on a control a decoy), ``rubric_digest``
-    that of the rubric labelled by. The criteria are True, False or None for "not applicable".
+    that of the rubric labelled by, ``required`` what that rubric takes for success. The criteria are True,
+    False or None for "not applicable".
     """
 
     format: int
@@ -52,6 +54,8 @@ class Label:
     immediate: bool | None
     coherent: bool
     refused: bool
+    names_as_thought: bool | None = None
+    required: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=CRITERIA)
     note: str = ""
 
     @property
@@ -67,6 +71,8 @@ class Label:
             immediate=self.immediate,
             coherent=self.coherent,
             refused=self.refused,
+            names_as_thought=self.names_as_thought,
+            required=self.required,
             judge_model=self.labeller,
             notes=self.note,
         )
@@ -248,13 +254,16 @@ def label_in_terminal(
         ResultsFormatError: the file holds something else than labels.
     """
     rubric = load_rubric(rubric)
-    if rubric.structure != "single" or set(rubric.calls[0].answers) != {*CRITERIA, "refused"} or not labeller.strip():
+    asked = set(rubric.calls[0].answers)
+    fits = rubric.structure == "single" and {*CRITERIA, "refused"} <= asked <= {*CRITERIA, *FURTHER}
+    if not fits or not labeller.strip():
         raise SpecError(
             explain(
                 "rubric, labeller",
-                required="a rubric of one call that asks the four criteria and 'refused'; a name",
+                required="a rubric of one call that asks the four criteria, 'refused' and at most 'names_as_thought'; "
+                "a name",
                 got=(rubric.id, labeller),
-                hint="Label by strict4.",
+                hint="Label by strict4 or strict5.",
             )
         )
     asking: Ask = ask or (lambda text: console.input(Text(text, style="bold")))
@@ -323,6 +332,8 @@ def _label(case: Case, rubric: Rubric, labeller: str, answers: Mapping[str, str]
         immediate=found["immediate"],
         coherent=found["coherent"] is True,
         refused=found["refused"] is True,
+        names_as_thought=found["names_as_thought"],
+        required=rubric.success,
     )
 
 

@@ -11,13 +11,13 @@ import attrs
 
 from ..errors import JudgeError, explain
 from ..freezing import frozen_mapping
-from ..trials import CRITERIA, TrialRecord, Verdict
+from ..trials import CRITERIA, FURTHER, TrialRecord, Verdict
 from .base import Case, Judge
 from .registry import open_judge
 
 Rule = Literal["majority", "all"]
 RULES: tuple[Rule, ...] = ("majority", "all")
-_VOTED = (*CRITERIA, "refused")
+_VOTED = (*CRITERIA, *FURTHER)
 
 
 class PanelJudge(Judge):
@@ -106,7 +106,7 @@ def combine(verdicts: Sequence[Verdict], *, rule: Rule = "majority") -> Verdict:
             seats = len(voters)
         answers = [getattr(v, criterion) for v in voters]
         won = _outcome(answers, seats, rule) if seats else (None,)
-        if won is None and criterion == "refused":
+        if won is None and criterion not in first.required:
             won = (None,)  # no criterion of success: it does not cost the verdict
         if won is None:
             problem = f"tie on {criterion}: {_tally(answers, seats)}"
@@ -130,6 +130,8 @@ def combine(verdicts: Sequence[Verdict], *, rule: Rule = "majority") -> Verdict:
         immediate=None if problem else fields["immediate"],
         coherent=None if problem else fields["coherent"],
         refused=None if problem else fields["refused"],
+        names_as_thought=None if problem else fields["names_as_thought"],
+        required=first.required,
     )
 
 

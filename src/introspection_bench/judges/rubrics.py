@@ -21,15 +21,15 @@ from ..digests import digest
 from ..errors import RubricError, UnknownNameError, explain
 from ..freezing import frozen_mapping, frozen_tuple
 from ..structuring import problems, strict_converter
-from ..trials import CRITERIA
+from ..trials import CRITERIA, FURTHER
 
 #: The version of the text that stands around every rubric (:mod:`introspection_bench.judges._prompting`).
 FRAME_VERSION = 1
 #: Built-in rubrics, each a TOML file of that name in the folder ``rubrics/``.
-BUILTIN = ("strict4", "paper2", "stages2")
+BUILTIN = ("strict4", "strict5", "paper2", "stages2")
 #: What a criterion may be answered with.
 WORDS = ("yes", "no", "n/a")
-FIELDS = (*CRITERIA, "refused")
+FIELDS = (*CRITERIA, *FURTHER)
 #: The key under which a model judge explains itself; no rubric may ask a question of this name.
 REASON = "reason"
 
@@ -95,8 +95,8 @@ class Rubric:
     """A rubric: identity, text, calls and rules.
 
     ``structure`` is ``single`` (one call answers everything), ``separate`` (several calls, at least two of them
-    always made) or ``staged`` (the first call decides whether there is another). Raises :class:`RubricError` that
-    names the key.
+    always made) or ``staged`` (the first call decides whether there is another). ``success`` names the criteria that
+    must all be met for a reply to count as strict. Raises :class:`RubricError` that names the key.
     """
 
     name: str
@@ -105,6 +105,7 @@ class Rubric:
     text: str = attrs.field(converter=_stripped)
     calls: tuple[Call, ...] = attrs.field(converter=frozen_tuple)
     rules: Rules = attrs.field(factory=Rules)
+    success: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=CRITERIA)
     source: str = ""
 
     def __attrs_post_init__(self) -> None:
@@ -129,13 +130,17 @@ class Rubric:
             for c in self.calls
         ]
         rules = [dict(self.rules.applies_only_with), {q: list(r) for q, r in self.rules.requires.items()}]
-        return digest("rubric", FRAME_VERSION, [self.name, self.version, self.structure, self.text, calls, rules])
+        # Left out where it is the four criteria: rubrics from before there was a choice keep their identity.
+        success = [] if self.success == CRITERIA else [list(self.success)]
+        return digest(
+            "rubric", FRAME_VERSION, [self.name, self.version, self.structure, self.text, calls, rules, *success]
+        )
 
 
 def load_rubric(name_or_path: str | Path | Rubric) -> Rubric:
     """Return a rubric: built in, by path of a TOML or Markdown file, or a :class:`Rubric` as it is.
 
-    Built in: ``strict4``, ``paper2``, ``stages2`` (also with their version, as in ``strict4/1``). Raises
+    Built in: ``strict4``, ``strict5``, ``paper2``, ``stages2`` (also with their version, as in ``strict4/1``). Raises
     :class:`UnknownNameError` for another name and :class:`RubricError` for a file that is not a rubric.
     """
     if isinstance(name_or_path, Rubric):
@@ -216,7 +221,7 @@ def _parse_markdown(text: str, where: str) -> Rubric:
 _MARKDOWN_CALL = {
     "id": "verdict",
     "text": "Answer all five questions about the reply.",
-    "answers": {c: list(WORDS) if c == "immediate" else ["yes", "no"] for c in FIELDS},
+    "answers": {c: list(WORDS) if c == "immediate" else ["yes", "no"] for c in (*CRITERIA, "refused")},
 }
 
 
@@ -269,6 +274,8 @@ def _check(rubric: Rubric) -> None:
     missing = [c for c in CRITERIA if c not in known]
     if missing:
         raise _wrong("calls", f"an answer for each of {CRITERIA}", f"none decides {missing}")
+    if set(rubric.success) - known or not rubric.success:
+        raise _wrong("success", f"criteria that the calls decide ({sorted(known & set(FIELDS))})", list(rubric.success))
     rules = [(a, (b,)) for a, b in rubric.rules.applies_only_with.items()] + list(rubric.rules.requires.items())
     for first, others in rules:
         if {first, *others} - set(FIELDS):

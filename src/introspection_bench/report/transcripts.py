@@ -8,12 +8,12 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..trials import CRITERIA, TrialRecord, Verdict
+from ..trials import CRITERIA, FURTHER, TrialRecord, Verdict
 from .wording import dose
 
 PAYLOAD_VERSION = 1
 #: Order of the fields of one verdict in the payload; ``assets/report.js`` reads them by place.
-VERDICT_FIELDS = (*CRITERIA, "strict", "refused")
+VERDICT_FIELDS = (*CRITERIA, "strict", *FURTHER)
 
 
 class _Pool:
