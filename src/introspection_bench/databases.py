@@ -9,13 +9,17 @@ functions never run, and :meth:`Database.check_schema` refuses tables that diffe
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
+import cattrs
+
 from .errors import IntrospectionBenchError, OutputError, StoreError, explain
 from .files import check_in_place
+from .structuring import problems
 
 #: Seconds to wait for another process to finish its write.
 _PATIENCE_S = 30.0
@@ -44,14 +48,16 @@ _DAMAGED = "The file is damaged or was changed by something else: go back to a c
 class Database:
     """An open SQLite file; a context manager. Use :meth:`open`, :meth:`create` or :meth:`in_memory`.
 
-    Every method raises :class:`StoreError` that names the file, the place in it and what to do, for everything that
-    SQLite or a row can do wrong.
+    It may be shared by threads. Every method raises :class:`StoreError` that names the file, the place in it and what
+    to do, for everything that SQLite or a row can do wrong.
     """
 
     def __init__(self, path: Path | None, connection: sqlite3.Connection, *, writable: bool) -> None:
         self.path = path
         self._connection = connection
         self._writable = writable
+        # Judges work in several threads, and a connection's transaction is one thread's.
+        self._lock = threading.RLock()
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -66,13 +72,20 @@ class Database:
                 raise StoreError(
                     explain(str(path), required="a SQLite file", got="no such file", hint="Check the path.")
                 )
-            try:
-                return cls(path, _checked(_connect(path, "mode=ro")), writable=False)
-            except sqlite3.Error as error:
-                other = _other_way(path, error)
-                if other is None:
-                    raise
-                return cls(path, _checked(_connect(path, other)), writable=False)
+            return cls(path, _for_reading(path), writable=False)
+
+    @classmethod
+    def open_if_any(cls, path: str | Path) -> Self | None:
+        """Open a file as :meth:`open` does; None where there is none, or one that was begun and holds no table."""
+        path = Path(path)
+        with _explained(path, "it"):
+            if not path.is_file():
+                return None
+        found = cls.open(path)
+        if found.rows("its schema", _SCHEMA_QUERY):
+            return found
+        found.close()
+        return None
 
     @classmethod
     def create(cls, path: str | Path) -> Self:
@@ -84,20 +97,22 @@ class Database:
     @classmethod
     def in_memory(cls) -> Self:
         """Return a database that ends with the process."""
-        return cls(None, _settled(sqlite3.connect(":memory:", isolation_level=None)), writable=True)
+        return cls(
+            None, _settled(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)), writable=True
+        )
 
     def rows(self, place: str, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query. ``place`` is what an error calls it ("table trials").
 
         They are read at once: a reader that takes its time would keep writers waiting.
         """
-        with self.guard(place):
+        with self._lock, self.guard(place):
             return self._connection.execute(statement, parameters).fetchall()
 
     @contextmanager
     def transaction(self, place: str) -> Iterator[sqlite3.Connection]:
         """Yield the connection inside a transaction: all of what is written is kept, or nothing."""
-        with self.guard(place):
+        with self._lock, self.guard(place):
             self._make_writable()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -155,13 +170,14 @@ class Database:
                     connection.execute(statement)
         self._require(expected, expected & set(self.rows("its schema", _SCHEMA_QUERY)))
 
-    def is_empty(self) -> bool:
-        """Say whether there is no table at all: a file that was begun and holds nothing."""
-        return not self.rows("its schema", _SCHEMA_QUERY)
+    def to_bytes(self) -> bytes:
+        """Return the content of a file that holds the same."""
+        with self._lock, self.guard("it"):
+            return self._connection.serialize()
 
     def close(self) -> None:
         """Close the file."""
-        with self.guard("it"):
+        with self._lock, self.guard("it"):
             self._connection.close()
 
     def __enter__(self) -> Self:
@@ -173,9 +189,20 @@ class Database:
     def _make_writable(self) -> None:
         if self._writable or self.path is None:
             return
-        connection = _for_writing(self.path, "rw")
+        # Closed first: a reader of a write-ahead log keeps a lock as long as it is open.
         self._connection.close()
-        self._connection, self._writable = connection, True
+        try:
+            self._connection, self._writable = _for_writing(self.path, "rw"), True
+        except BaseException:
+            self._connection = _for_reading(self.path)
+            raise
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what SQLite kept beside a file that is gone or empty: it would be written into the next of that name."""
+    with _explained(path, "what SQLite left beside it"):
+        for aside in (*_ASIDE, "-shm"):
+            path.with_name(path.name + aside).unlink(missing_ok=True)
 
 
 _SCHEMA_QUERY = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'"
@@ -194,7 +221,7 @@ def _split(statements: str) -> list[str]:
 
 def _connect(path: Path, query: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?{query}"
-    return _settled(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_PATIENCE_S))
+    return _settled(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_PATIENCE_S, check_same_thread=False))
 
 
 def _settled(connection: sqlite3.Connection) -> sqlite3.Connection:
@@ -218,13 +245,26 @@ def _checked(connection: sqlite3.Connection) -> sqlite3.Connection:
     return connection
 
 
+def _for_reading(path: Path) -> sqlite3.Connection:
+    try:
+        return _checked(_connect(path, "mode=ro"))
+    except sqlite3.Error as error:
+        other = _other_way(path, error)
+        if other is None:
+            raise
+        return _checked(_connect(path, other))
+
+
 def _for_writing(path: Path, mode: str) -> sqlite3.Connection:
     for name in ("", *_ASIDE):
         check_in_place(path.with_name(path.name + name))
     connection = _checked(_connect(path, f"mode={mode}"))
     # A GPU hour is worth the fsyncs: with EXTRA a machine that loses power loses no commit.
     connection.execute("PRAGMA synchronous = EXTRA")
-    connection.execute("PRAGMA journal_mode = DELETE")
+    with suppress(sqlite3.OperationalError):  # a file with a write-ahead log that others read keeps it for now
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA journal_mode = DELETE")
+    connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_S * 1000:.0f}")
     return connection
 
 
@@ -268,6 +308,9 @@ def _explained(path: Path | None, place: str) -> Iterator[None]:
         raise StoreError(
             explain(where, required="a file that can be opened", got=got, hint=_WAYS_OUT["CANTOPEN"])
         ) from error
+    except cattrs.BaseValidationError as error:
+        got = problems(error, "value")
+        raise StoreError(explain(where, required="what this package wrote", got=got, hint=_DAMAGED)) from error
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         got = f"{type(error).__name__}: {error}"
         raise StoreError(explain(where, required="what this package wrote", got=got, hint=_DAMAGED)) from error

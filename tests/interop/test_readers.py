@@ -57,12 +57,14 @@ def test_a_run_is_read_by_its_folder_and_by_its_store(tmp_path, name) -> None:
     verdict = Verdict("rules", "strict4", "d", "love", False, False, None, True)
     planned = PlannedTrial(key, "control", "love", "lindsey", request=None)
     run = tmp_path / "my run"
-    with Store.create(run, {"grid": {"layers": [1]}, "backend": "torch"}, [planned], []) as store:
+    grid = {"layers": [1], "concepts": [], "scaffolds": []}
+    model = {"name": "model", "fingerprint": "m"}
+    with Store.create(run, {"grid": grid, "model": model, "backend": "torch"}, [planned], []) as store:
         kept = store.record(planned, Reply("No.", (1, 2), "stop"), Receipt.nothing(), "model")
         store.add_verdict(key.digest, verdict)
     results = read_results(run / name)
     assert results.records == (evolve(kept, verdicts=[verdict]),)
-    assert (results.name, results.spec["grid"]) == ("my run", {"layers": [1]})
+    assert (results.name, results.spec["grid"]) == ("my run", grid)
 
 
 PLUGIN = """

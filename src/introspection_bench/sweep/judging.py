@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import attrs
 import cattrs
 
 from ..concepts import Concept
+from ..digests import digest
 from ..errors import JudgeError, StoreError, explain
 from ..judges.base import Case, Disclosure, Judge
 from ..judges.blinding import asked_about
 from ..judges.check import check_judge
 from ..judges.registry import open_judge
 from ..trials import TrialRecord, Verdict, verdict_key
+from .locks import RunLock, hold
 from .store import Store
 
 #: Called with each verdict as soon as it is recorded.
@@ -47,9 +50,23 @@ def judge_run(
     trial's digest, so that a blinded judge can't tell the arms apart and the strict false-positive rate is
     measured. Each verdict is recorded in a transaction of its own. ``retry_unscored`` judges again what failed
     before. ``check`` has the judge pass the control replies first, if there is anything to judge. Raises
-    :class:`JudgeError` where the judge fails them or can't work at all.
+    :class:`JudgeError` where the judge fails them or can't work at all, and
+    :class:`~introspection_bench.errors.RunLockedError` where another process has the run judged by the same judge.
     """
     judge = open_judge(judge)
+    with _judging(store, judge) as lock:
+        return _judge_pending(store, judge, lock, retry_unscored=retry_unscored, check=check, on_verdict=on_verdict)
+
+
+def _judging(store: Store, judge: Judge) -> AbstractContextManager[RunLock]:
+    """Hold the lock of this judge on this run: two processes would pay twice for what one of them records."""
+    identity = digest("judging", 1, [judge.name, judge.rubric.digest, judge.model, judge.blinded])
+    return hold(store.directory, f"judge-{identity[:12]}", f"judges by {judge.name}")
+
+
+def _judge_pending(
+    store: Store, judge: Judge, lock: RunLock, *, retry_unscored: bool, check: bool, on_verdict: OnVerdict | None
+) -> JudgingSummary:
     pending, kept = pending_cases(store, judge, retry_unscored=retry_unscored)
     if check and pending:
         check_judge(judge)
@@ -66,6 +83,7 @@ def judge_run(
                     hint="The judge mixed up its cases; the verdict was not recorded.",
                 )
             )
+        lock.check()
         store.add_verdict(case.trial, verdict)
         judged += 1
         unscored += verdict.unscored is not None
@@ -77,30 +95,43 @@ def judge_run(
 
 def pending_cases(store: Store, judge: Judge, *, retry_unscored: bool = False) -> tuple[list[Case], int]:
     """Return the cases that the judge still has to judge, and how many verdicts it has already given."""
-    concepts, questions = run_concepts(store), run_questions(store)
+    case_of = case_maker(store, blinded=judge.blinded)
     there = store.verdict_keys(scored_only=retry_unscored)
-    pending, kept = [], 0
-    for record in store.records():
-        concept = asked_about(record, concepts)
-        key = verdict_key(
-            record.key.digest,
-            judge.name,
-            judge.rubric.digest,
-            judge.model,
-            concept=concept.name,
-            blinded=judge.blinded,
-        )
-        if key in there:
-            kept += 1
-        else:
-            pending.append(_case(record, concept, questions[record.scaffold], blinded=judge.blinded))
-    return pending, kept
+    cases = [case_of(record) for record in store.records()]
+    pending = [case for case in cases if _key(case, judge) not in there]
+    return pending, len(cases) - len(pending)
 
 
-def _case(record: TrialRecord, concept: Concept, question: str, *, blinded: bool) -> Case:
-    key = record.key
-    disclosure = None if blinded else Disclosure(record.arm, key.magnitude, key.unit, key.layer)
-    return Case(key.digest, question, record.reply.text, concept, disclosure)
+def case_maker(store: Store, *, blinded: bool = True) -> Callable[[TrialRecord], Case]:
+    """Return the function that makes of one of the run's records what a judge is shown of it.
+
+    Whoever judges a run's replies, to record it or only to look, makes the cases by it.
+    """
+    concepts, questions = run_concepts(store), run_questions(store)
+
+    def case_of(record: TrialRecord) -> Case:
+        key = record.key
+        disclosure = None if blinded else Disclosure(record.arm, key.magnitude, key.unit, key.layer)
+        try:
+            question = questions[record.scaffold]
+        except KeyError as error:
+            raise StoreError(
+                explain(
+                    f"{store.path}: trial {key.digest[:12]}",
+                    required=f"one of the run's scaffolds, {sorted(questions)}",
+                    got=record.scaffold,
+                    hint="The store is damaged.",
+                )
+            ) from error
+        return Case(key.digest, question, record.reply.text, asked_about(record, concepts), disclosure)
+
+    return case_of
+
+
+def _key(case: Case, judge: Judge) -> str:
+    return verdict_key(
+        case.trial, judge.name, judge.rubric.digest, judge.model, concept=case.concept.name, blinded=judge.blinded
+    )
 
 
 def run_concepts(store: Store) -> Sequence[Concept]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import machine, python_version, system
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..analysis.results import Results
+from ..files import file_stem, make_own_folder, write_file
 from ..injection import check_receipt
 from ..injectors.base import Injector
 from ..trials import TrialRecord
 from .grid import Grid, PlannedTrial, plan
 from .judging import JudgingSummary, judge_run
-from .store import FILE_NAME, Store
+from .locks import RunLock, hold
+from .store import Store
 
 if TYPE_CHECKING:
     from ..judges.base import Judge
@@ -57,10 +60,11 @@ class Sweep:
 
         Each trial is recorded in a transaction of its own as soon as it is finished, so an interrupted run loses
         only what was under way; run it again to go on. Raises
+        :class:`~introspection_bench.errors.RunLockedError` where another process generates in the directory,
         :class:`~introspection_bench.errors.StoreMismatchError` for a directory with another run, and
         :class:`~introspection_bench.errors.SilentInjectionError` rather than record an unproven injection.
         """
-        with self.open_store() as store:
+        with generating(self.directory) as lock, self.open_store() as store:
             self._write_aside(store)
             done = store.recorded()
             pending = [t for t in self.planned if t.key.digest not in done]
@@ -68,6 +72,7 @@ class Sweep:
                 trial, reply = pending[completion.index], completion.reply
                 # Again here, although the port checks it: a plugin may have replaced the port's own generate.
                 check_receipt(trial.request.injection, trial.request.prompt, len(reply.token_ids), completion.receipt)
+                lock.check()
                 record = store.record(trial, reply, completion.receipt, self.injector.model.name)
                 if on_trial is not None:
                     on_trial(record)
@@ -89,15 +94,24 @@ class Sweep:
 
     def _write_aside(self, store: Store) -> None:
         """Write what the store can always remake: vectors as files, and a manifest for people."""
+        folder = make_own_folder(self.directory / "vectors")
         for vector in store.vectors():
-            name = "".join(c if c.isalnum() else "_" for c in vector.concept)
-            vector.save(self.directory / "vectors" / f"{name}-layer{vector.layer}-{vector.digest[:8]}.safetensors")
+            name = f"{file_stem(vector.concept)}-layer{vector.layer}-{vector.digest[:8]}.safetensors"
+            vector.save(folder / name)
         manifest = {"created": store.created, "versions": _versions(), **store.spec()}
-        (self.directory / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        write_file(self.directory / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+
+
+def generating(directory: str | Path) -> AbstractContextManager[RunLock]:
+    """Hold the lock of the generating stage, which one process has at a time in a run directory.
+
+    Raises :class:`~introspection_bench.errors.RunLockedError` that names the process that has it.
+    """
+    return hold(directory, "generate", "generates")
 
 
 def _continued(grid: Grid, directory: Path) -> Grid:
-    if not (directory / FILE_NAME).exists():
+    if not Store.is_begun(directory):
         return grid
     with Store.open(directory) as store:
         return grid.with_vectors_of(store.vectors())

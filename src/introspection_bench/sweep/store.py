@@ -1,58 +1,53 @@
 """One SQLite file per run: the plan, every finished trial, every verdict. Everything else can be made again.
 
-There is no "running" state: what is planned and not recorded is still to do. Each finished trial and each verdict
-is one transaction, so a killed process loses only what it had not finished.
+There is no "running" state: what is planned and not recorded is still to do. The file appears whole, with its plan.
+Each finished trial and each verdict is one transaction, so a killed process loses only what it had not finished.
+Reading writes nothing, so that a finished run can be read where nothing may be written. A file may come from other
+people: tables, rows and their agreement are checked, and what is wrong is a :class:`StoreError` that names the place.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-import attrs
-
+from ..databases import Database, remove_leftovers
 from ..digests import canonical_json
 from ..errors import StoreError, StoreMismatchError, explain
+from ..files import write_file
 from ..injection import Receipt
-from ..interop.records import from_json, to_json
 from ..trials import Reply, TrialRecord, Verdict
 from ..vectors import ConceptVector
 from .grid import PlannedTrial
+from .layout import (
+    INSERT_TRIAL,
+    INSERT_VERDICT,
+    check_key,
+    check_layout,
+    new_store,
+    read_cell,
+    read_record,
+    read_spec,
+    trial_row,
+    verdict_row,
+)
+from .locks import hold
 
 #: Name of the file within a run directory.
 FILE_NAME = "store.sqlite"
-#: Raised with every change of the layout below.
-SCHEMA_VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE planned (key TEXT PRIMARY KEY, position INTEGER NOT NULL UNIQUE, cell TEXT NOT NULL) STRICT;
-CREATE TABLE vectors (
-  digest TEXT NOT NULL, layer INTEGER NOT NULL, file BLOB NOT NULL, PRIMARY KEY (digest, layer)
-) STRICT;
-CREATE TABLE trials (
-  key TEXT PRIMARY KEY REFERENCES planned (key), record TEXT NOT NULL, recorded_at TEXT NOT NULL
-) STRICT;
-CREATE TABLE verdicts (
-  key TEXT PRIMARY KEY, trial TEXT NOT NULL REFERENCES trials (key), scored INTEGER NOT NULL,
-  verdict TEXT NOT NULL, recorded_at TEXT NOT NULL
-) STRICT;
-CREATE INDEX verdicts_by_trial ON verdicts (trial);
-"""
+#: Seconds that a process may take to make a store before another one gives up waiting for it.
+_CREATION_S = 60.0
 
 
 class Store:
     """An open run. Use :meth:`create` or :meth:`open`, and close it (it is a context manager)."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, database: Database) -> None:
         self.path = path
-        self._connection = connection
+        self._database = database
 
     @classmethod
     def create(
@@ -67,16 +62,17 @@ class Store:
         Raises :class:`StoreMismatchError`, with nothing changed, where the directory holds the run of another
         grid, backend or model, and :class:`StoreError` for a file that isn't a store.
         """
-        path = Path(directory) / FILE_NAME
-        if path.exists():
-            store = cls.open(path)
-            try:
-                store._check_same(spec, planned)
-            except StoreMismatchError:
-                store.close()
-                raise
-            return store
-        return cls._begin(path, spec, planned, vectors)
+        if not cls.is_begun(directory):
+            with hold(directory, "create", "makes the run", patience_s=_CREATION_S):
+                if not cls.is_begun(directory):  # another process may have made it meanwhile
+                    _begin(directory, new_store(spec, planned, vectors))
+        store = cls.open(directory)
+        try:
+            store._check_same(spec, planned)
+        except BaseException:
+            store.close()
+            raise
+        return store
 
     @classmethod
     def create_from_records(
@@ -84,78 +80,47 @@ class Store:
     ) -> Self:
         """Start a run that is finished already: somebody else's trials, with their verdicts, to judge and report.
 
-        ``spec`` is as of :meth:`spec`. Raises :class:`StoreError` where the directory holds a run.
+        It appears with all of them or not at all. ``spec`` is as of :meth:`spec`. Raises :class:`StoreError` where
+        the directory holds a run.
         """
-        path = Path(directory) / FILE_NAME
-        if path.exists():
-            raise StoreError(
-                explain("directory", required="one without a run", got=str(directory), hint="Choose another name.")
-            )
-        store = cls._begin(path, spec, records, ())
-        with _transaction(store._connection) as connection:
-            connection.executemany(
-                "INSERT INTO trials VALUES (?, ?, ?)",
-                [(r.key.digest, to_json(attrs.evolve(r, verdicts=())), _now()) for r in records],
-            )
-        for record in records:
-            for verdict in record.verdicts:
-                store.add_verdict(record.key.digest, verdict)
-        return store
+        with hold(directory, "create", "makes the run", patience_s=_CREATION_S):
+            if cls.is_begun(directory):
+                raise StoreError(
+                    explain("directory", required="one without a run", got=str(directory), hint="Choose another name.")
+                )
+            _begin(directory, new_store(spec, records, (), records))
+        return cls.open(directory)
 
     @classmethod
-    def _begin(
-        cls,
-        path: Path,
-        spec: Mapping[str, Any],
-        trials: Sequence[PlannedTrial | TrialRecord],
-        vectors: Iterable[ConceptVector],
-    ) -> Self:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [(t.key.digest, n, canonical_json(_cell(t))) for n, t in enumerate(trials)]
-        connection = _connect(path)
-        # One transaction with the schema: a process killed here leaves no half-made store.
-        with _transaction(connection):
-            for statement in filter(str.strip, _SCHEMA.split(";")):
-                connection.execute(statement)
-            meta = {"schema": str(SCHEMA_VERSION), "spec": canonical_json(spec), "created": _now()}
-            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-            connection.executemany("INSERT INTO planned VALUES (?, ?, ?)", rows)
-            connection.executemany(
-                "INSERT INTO vectors VALUES (?, ?, ?)", [(v.digest, v.layer, v.to_bytes()) for v in vectors]
-            )
-        return cls(path, connection)
+    def is_begun(cls, directory: str | Path) -> bool:
+        """Say whether the directory holds a run; a store that was cut off before its plan was in it is none.
+
+        Raises :class:`StoreError` where that can't be told.
+        """
+        found = Database.open_if_any(Path(directory) / FILE_NAME)
+        if found is not None:
+            found.close()
+        return found is not None
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Open a run directory or its ``store.sqlite``.
+        """Open a run directory or its ``store.sqlite``: for reading, and for writing when it is first written to.
 
-        Raises :class:`StoreError` for a missing file, a file that isn't a store, or another schema version.
+        Raises :class:`StoreError` for a missing file, a file that isn't a store or is damaged, another schema
+        version, and tables that were changed or added.
         """
-        path = Path(path)
-        path = path / FILE_NAME if path.is_dir() else path
-        if not path.is_file():
+        path = _file_of(Path(path))
+        database = Database.open_if_any(path)
+        if database is None:
             raise StoreError(
                 explain("run", required=f"a run directory with {FILE_NAME}", got=str(path), hint="Run the sweep first.")
             )
-        connection = _connect(path)
         try:
-            found = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-        except sqlite3.DatabaseError as error:
-            connection.close()
-            raise StoreError(
-                explain(str(path), required="a store of introspection_bench", got=str(error), hint="Check the path.")
-            ) from error
-        if found is None or found[0] != str(SCHEMA_VERSION):
-            connection.close()
-            raise StoreError(
-                explain(
-                    str(path),
-                    required=f"schema version {SCHEMA_VERSION}",
-                    got=found and found[0],
-                    hint="Export it with the version that made it.",
-                )
-            )
-        return cls(path, connection)
+            check_layout(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(path, database)
 
     @property
     def directory(self) -> Path:
@@ -169,16 +134,21 @@ class Store:
 
     def spec(self) -> Mapping[str, Any]:
         """What the run is, as plain values: ``grid`` (see :meth:`Grid.spec`), ``model``, ``backend``."""
-        return MappingProxyType(json.loads(self._meta("spec")))
+        text = self._meta("spec")
+        with self._database.guard("table meta, row spec"):
+            return MappingProxyType(read_spec(text))
 
     def planned(self) -> dict[str, dict[str, Any]]:
         """Planned trials in order: key -> ``arm concept scaffold layer magnitude unit trial_index``."""
-        rows = self._connection.execute("SELECT key, cell FROM planned ORDER BY position")
-        return {key: json.loads(cell) for key, cell in rows}
+        found = {}
+        for key, text in self._database.rows("table planned", "SELECT key, cell FROM planned ORDER BY position"):
+            with self._database.guard(f"table planned, row {key[:12]}"):
+                found[key] = read_cell(text)
+        return found
 
     def recorded(self) -> set[str]:
         """Keys of the trials that are finished."""
-        return {key for (key,) in self._connection.execute("SELECT key FROM trials")}
+        return {key for (key,) in self._database.rows("table trials", "SELECT key FROM trials")}
 
     def record(self, trial: PlannedTrial, reply: Reply, receipt: Receipt, model_name: str) -> TrialRecord:
         """Keep a finished trial, in one transaction; one that is already there stays as it is."""
@@ -192,46 +162,62 @@ class Store:
             receipt=receipt,
             seed=trial.key.seed,
         )
-        with _transaction(self._connection) as connection:
-            connection.execute(
-                "INSERT INTO trials VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING",
-                (trial.key.digest, to_json(record), _now()),
-            )
+        with self._database.transaction(f"table trials, row {trial.key.digest[:12]}") as connection:
+            connection.execute(f"{INSERT_TRIAL} ON CONFLICT (key) DO NOTHING", trial_row(record))
         return record
 
     def add_verdict(self, trial: str, verdict: Verdict) -> None:
         """Keep a verdict, in one transaction. A scored verdict is never replaced; an unscored one may be."""
-        row = (verdict.key(trial), trial, verdict.unscored is None, canonical_json(attrs.asdict(verdict)), _now())
-        with _transaction(self._connection) as connection:
+        with self._database.transaction(f"table verdicts, trial {trial[:12]}") as connection:
             connection.execute(
-                "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET scored = excluded.scored, "
+                f"{INSERT_VERDICT} ON CONFLICT (key) DO UPDATE SET scored = excluded.scored, "
                 "verdict = excluded.verdict, recorded_at = excluded.recorded_at WHERE verdicts.scored = 0",
-                row,
+                verdict_row(trial, verdict),
             )
 
     def verdict_keys(self, *, scored_only: bool = False) -> set[str]:
         """Keys of the verdicts that are there."""
-        rows = self._connection.execute("SELECT key FROM verdicts WHERE scored >= ?", (int(scored_only),))
+        rows = self._database.rows("table verdicts", "SELECT key FROM verdicts WHERE scored >= ?", (int(scored_only),))
         return {key for (key,) in rows}
 
     def records(self) -> list[TrialRecord]:
         """Every finished trial with its verdicts, in the order of the plan."""
-        verdicts: dict[str, list[Any]] = {}
-        for trial, verdict in self._connection.execute("SELECT trial, verdict FROM verdicts ORDER BY recorded_at, key"):
-            verdicts.setdefault(trial, []).append(json.loads(verdict))
-        rows = self._connection.execute(
-            "SELECT trials.key, record FROM trials JOIN planned USING (key) ORDER BY position"
+        # Verdicts first: what another process records meanwhile can then only lack verdicts, not trials.
+        verdicts: dict[str, dict[str, str]] = {}
+        for key, trial, text in self._database.rows(
+            "table verdicts", "SELECT key, trial, verdict FROM verdicts ORDER BY recorded_at, key"
+        ):
+            verdicts.setdefault(trial, {})[key] = text
+        rows = self._database.rows(
+            "table trials", "SELECT trials.key, record FROM trials LEFT JOIN planned USING (key) ORDER BY position"
         )
-        return [self._record(key, text, verdicts.get(key, [])) for key, text in rows]
+        there = {key for key, _ in rows}
+        planned = {key for (key,) in self._database.rows("table planned", "SELECT key FROM planned")}
+        strays = (verdicts.keys() | there) - (there & planned)
+        if strays:
+            raise StoreError(
+                explain(
+                    str(self.path),
+                    required="a planned trial for every reply, and a reply for every verdict",
+                    got=f"none for {', '.join(sorted(k[:12] for k in strays)[:3])}, {len(strays)} in all",
+                    hint="The file is damaged or was changed by something else: go back to a copy.",
+                )
+            )
+        return [self._record(key, text, verdicts.get(key, {})) for key, text in rows]
 
     def vectors(self) -> list[ConceptVector]:
         """The run's vectors."""
-        rows = self._connection.execute("SELECT file FROM vectors ORDER BY rowid")
-        return [ConceptVector.from_bytes(data, f"{self.path}: vectors") for (data,) in rows]
+        found = []
+        for digest, data in self._database.rows("table vectors", "SELECT digest, file FROM vectors ORDER BY rowid"):
+            with self._database.guard(f"table vectors, row {digest[:12]}"):
+                vector = ConceptVector.from_bytes(data, f"vector {digest[:12]}")
+                check_key(digest, vector.digest)
+                found.append(vector)
+        return found
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -239,14 +225,14 @@ class Store:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _record(self, key: str, text: str, verdicts: list[Any]) -> TrialRecord:
-        # Through the one reader of records, which checks types: a store may come from other people.
-        data = json.loads(text)
-        data["record"]["verdicts"] = verdicts
-        return from_json(json.dumps(data), f"{self.path}: trial {key[:12]}")
+    def _record(self, key: str, text: str, verdicts: Mapping[str, str]) -> TrialRecord:
+        with self._database.guard(f"table trials or verdicts, trial {key[:12]}"):
+            return read_record(key, text, verdicts)
 
     def _meta(self, key: str) -> str:
-        return str(self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])
+        rows = self._database.rows("table meta", "SELECT value FROM meta WHERE key = ?", (key,))
+        with self._database.guard(f"table meta, row {key}"):
+            return str(rows[0][0])
 
     def _check_same(self, spec: Mapping[str, Any], planned: Sequence[PlannedTrial]) -> None:
         mine = self.spec()
@@ -274,49 +260,18 @@ class Store:
             )
 
 
-def _cell(trial: PlannedTrial | TrialRecord) -> dict[str, Any]:
-    key = trial.key
-    return {
-        "arm": trial.arm,
-        "concept": trial.concept,
-        "scaffold": trial.scaffold,
-        "layer": key.layer,
-        "magnitude": key.magnitude,
-        "unit": key.unit,
-        "trial_index": key.trial_index,
-    }
-
-
 def _short(value: object) -> str:
     return f"{value['name']} ({value['fingerprint'][:12]})" if isinstance(value, Mapping) else str(value)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _file_of(path: Path) -> Path:
     try:
-        connection = sqlite3.connect(path, isolation_level=None, timeout=30)
-        connection.execute("PRAGMA journal_mode = WAL")
-        # WAL with NORMAL can lose the last commits when the machine loses power; a GPU hour is worth the fsync.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-    except sqlite3.DatabaseError as error:
-        raise StoreError(
-            explain(
-                str(path), required="a SQLite file that can be written", got=str(error), hint="Check path and rights."
-            )
-        ) from error
-    return connection
+        return path / FILE_NAME if path.is_dir() else path
+    except OSError:
+        return path  # opening it will say what is wrong with it
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield connection
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def _begin(directory: str | Path, data: bytes) -> None:
+    path = Path(directory) / FILE_NAME
+    remove_leftovers(path)
+    write_file(path, data)
