@@ -126,3 +126,7 @@ class ConformanceError(IntrospectionBenchError, AssertionError):
 
 class IntrospectionBenchWarning(UserWarning):
     """Something went on that a reader of the results should know of."""
+
+
+class EndTokenWarning(IntrospectionBenchWarning):
+    """Generation config, configuration, tokenizer and chat template don't agree on what ends a reply."""

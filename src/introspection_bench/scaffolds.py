@@ -6,9 +6,11 @@ anchor. Backends take these ids as they are: text is never tokenised a second ti
 
 from __future__ import annotations
 
+import datetime
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import attrs
 
@@ -16,21 +18,13 @@ from .digests import digest
 from .errors import AnchorNotFoundError, ScaffoldError, explain
 from .freezing import frozen_ints, frozen_mapping, frozen_tuple
 from .injection import ANCHOR_NAME, Span
+from .templates import Tokenizer as Tokenizer  # noqa: PLC0414  # importers know it from here
+from .templates import reads_clock, write_chat
 
 Role = Literal["user", "assistant"]
 Template = Literal["auto", "chat", "transcript"]
 # A private-use character, which stands in no turn: put before an anchor, it shows where the template leaves it.
 _MARK = "\ue000"
-
-
-class Tokenizer(Protocol):
-    """The part of a Hugging Face (fast) tokenizer that rendering needs."""
-
-    chat_template: Any
-    bos_token: str | None
-
-    def __call__(self, text: str, **options: Any) -> Any: ...  # noqa: D102  # Hugging Face's own call
-    def apply_chat_template(self, conversation: Any, **options: Any) -> Any: ...  # noqa: D102  # Hugging Face's own
 
 
 @attrs.frozen
@@ -81,7 +75,8 @@ class RenderedPrompt:
 
     ``token_ids`` hold everything up to where the reply begins; ``anchors`` map names to 0-based positions in
     them; ``text`` is what was tokenised; ``template`` says whether the chat template or the plain transcript
-    made it.
+    made it. ``begun`` is the end of ``text``, behind the last turn: what of the reply is written already, such as a
+    marker that opens its reasoning. ``date`` is the day that the template printed, None where it prints none.
     """
 
     token_ids: tuple[int, ...] = attrs.field(converter=frozen_ints)
@@ -89,6 +84,8 @@ class RenderedPrompt:
     anchors: Mapping[str, int] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
     scaffold_digest: str = ""
     template: Literal["chat", "transcript", "raw"] = "raw"
+    begun: str = ""
+    date: datetime.date | None = None
 
     @token_ids.validator
     def _check_token_ids(self, _: object, value: tuple[int, ...]) -> None:
@@ -205,8 +202,10 @@ class Scaffold:
         parts += [("assistant (begun for it)", self.prefill)] if self.prefill else []
         return "\n\n".join(f"[{role}]\n{text}" for role, text in parts)
 
-    def render(self, tokenizer: Tokenizer) -> RenderedPrompt:
+    def render(self, tokenizer: Tokenizer, date: datetime.date | None = None) -> RenderedPrompt:
         """Return token ids and anchor positions.
+
+        ``date`` is what a chat template that asks for the date is told (the time is noon); by default today.
 
         Raises :class:`ScaffoldError` where the tokenizer can't carry the scaffold, and
         :class:`AnchorNotFoundError` where an anchor is not found in the tokens.
@@ -222,21 +221,26 @@ class Scaffold:
                 )
             )
         as_chat = chat and self.template != "transcript"
-        write = self._chat_text if as_chat else self._transcript_text
+        day = date or datetime.date.today()
+        write = functools.partial(self._chat_text, date=day) if as_chat else self._transcript_text
         text = write(tokenizer, self.turns)
-        self._check_kept(text)
+        begun = text[self._check_kept(text) :]
         ids, offsets = _tokenise(tokenizer, text)
         anchors = {}
         for anchor in self.anchors:
             place = _marked_place(anchor, write(tokenizer, self._marked(anchor)), text)
             anchors[anchor.name] = _token_at(anchor.name, place, offsets)
-        return RenderedPrompt(ids, text, anchors, self.digest, "chat" if as_chat else "transcript")
+        printed = day if as_chat and reads_clock(tokenizer) else None
+        kind: Literal["chat", "transcript"] = "chat" if as_chat else "transcript"
+        return RenderedPrompt(ids, text, anchors, self.digest, kind, begun, printed)
 
-    def _chat_text(self, tokenizer: Tokenizer, turns: Sequence[Turn]) -> str:
+    def _chat_text(self, tokenizer: Tokenizer, turns: Sequence[Turn], date: datetime.date) -> str:
         messages = [{"role": "system", "content": self.system}] if self.system is not None else []
         messages += [{"role": t.role, "content": t.content} for t in turns]
         try:
-            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text = write_chat(tokenizer, messages, date=date)
+        except ScaffoldError:
+            raise
         except Exception as error:  # a template is code of the model's author and may raise anything
             raise ScaffoldError(
                 explain(
@@ -246,7 +250,7 @@ class Scaffold:
                     hint="Some models refuse a system turn: put its text into the first user turn.",
                 )
             ) from error
-        return str(text) + (self.prefill or "")
+        return text + (self.prefill or "")
 
     def _transcript_text(self, tokenizer: Tokenizer, turns: Sequence[Turn]) -> str:
         names = {"user": "User", "assistant": "Assistant"}
@@ -255,8 +259,11 @@ class Scaffold:
         blocks.append("Assistant:" + (f" {self.prefill}" if self.prefill else ""))
         return (tokenizer.bos_token or "") + "\n\n".join(blocks)
 
-    def _check_kept(self, text: str) -> None:
-        """Raise unless the system turn and every turn, in order, stand in the rendered text as they were written."""
+    def _check_kept(self, text: str) -> int:
+        """Return where the last turn ends in the rendered text.
+
+        Raises unless the system turn and every turn, in order, stand in it as they were written.
+        """
         parts, cursor = [("the system turn", self.system or "")], 0
         parts += [(f"turn {index}", turn.content) for index, turn in enumerate(self.turns)]
         for name, content in parts:
@@ -274,6 +281,7 @@ class Scaffold:
                 )
             if name != "the system turn":  # which some templates (Mistral's) put before the last user turn
                 cursor = at + len(content.strip())
+        return cursor
 
     def _marked(self, anchor: Anchor) -> tuple[Turn, ...]:
         turns = list(self.turns)

@@ -84,11 +84,16 @@ class Reply:
 
     ``finish_reason`` is ``stop`` (the model ended its turn), ``length`` (the token limit did), or ``unknown`` in
     results read from elsewhere that don't say, whose ``token_ids`` may be empty for the same reason.
+
+    Where a model reasons before it answers, ``text`` is its answer and ``reasoning`` what its own markers set apart;
+    None where there are none. ``unclear`` says why the two can't be told apart (:mod:`.reasoning`).
     """
 
     text: str
     token_ids: tuple[int, ...] = attrs.field(converter=frozen_ints)
     finish_reason: Literal["stop", "length", "unknown"]
+    reasoning: str | None = None
+    unclear: str | None = None
 
 
 @attrs.frozen

@@ -33,7 +33,7 @@ def plain_generate(model, ids, *, new_tokens, hook_layer=None, hook=None):
 
 
 def until_stop(tokens, injector):
-    stop = next((n for n, t in enumerate(tokens) if t in injector._stop_ids), None)
+    stop = next((n for n, t in enumerate(tokens) if t in injector._reader.ends.ids), None)
     return tokens if stop is None else tokens[: stop + 1]
 
 

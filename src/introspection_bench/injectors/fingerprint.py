@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ _SAMPLES = 64
 _CHUNK = 1 << 20
 
 
-def fingerprint_module(model: Any, tokenizer: Any) -> str:
+def fingerprint_module(model: Any, tokenizer: Any, *, stop_ids: Iterable[int] = ()) -> str:
     """Return the fingerprint of a loaded PyTorch model with its tokenizer.
 
     Covers the configuration, every parameter's name, shape and dtype with 64 evenly spaced values, and the
-    tokenizer's vocabulary and chat template.
+    tokenizer's vocabulary and chat template; ``stop_ids`` are the tokens that end a reply.
     """
     sha = hashlib.sha256()
     for name, tensor in model.named_parameters():
@@ -30,7 +30,7 @@ def fingerprint_module(model: Any, tokenizer: Any) -> str:
         flat = tensor.detach().reshape(-1)
         sha.update(flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES].float().cpu().numpy().astype("<f4").tobytes())
     config = _stable(model.config.to_dict())
-    return digest("model", 1, [config, sha.hexdigest(), fingerprint_tokenizer(tokenizer)])
+    return digest("model", 2, [config, sha.hexdigest(), fingerprint_tokenizer(tokenizer), sorted(set(stop_ids))])
 
 
 def fingerprint_tokenizer(tokenizer: Any) -> str:
@@ -39,11 +39,11 @@ def fingerprint_tokenizer(tokenizer: Any) -> str:
     return digest("tokenizer", 1, [sorted(tokenizer.get_vocab().items()), template])
 
 
-def fingerprint_checkpoint(folder: str | Path, dtype: str, tokenizer: Any) -> str:
+def fingerprint_checkpoint(folder: str | Path, dtype: str, tokenizer: Any, *, stop_ids: Iterable[int] = ()) -> str:
     """Return the fingerprint of a checkpoint folder, for engines that don't show their parameters.
 
     Covers config.json, the first and last mebibyte and the size of every weight file, the dtype it is run in,
-    and the tokenizer. Raises :class:`ModelNotFoundError` for a folder without a config.json.
+    the tokenizer, and the tokens that end a reply. Raises :class:`ModelNotFoundError` without a config.json.
     """
     folder = Path(folder)
     config = folder / "config.json"
@@ -55,9 +55,9 @@ def fingerprint_checkpoint(folder: str | Path, dtype: str, tokenizer: Any) -> st
         )
     weights = sorted(p for p in folder.iterdir() if p.suffix in {".safetensors", ".bin", ".gguf"})
     files = [[p.name, p.stat().st_size, fingerprint_file(p)] for p in weights]
-    return digest(
-        "checkpoint", 1, [_stable(json.loads(config.read_text())), files, dtype, fingerprint_tokenizer(tokenizer)]
-    )
+    settings = _stable(json.loads(config.read_text()))
+    told = [settings, files, dtype, fingerprint_tokenizer(tokenizer), sorted(set(stop_ids))]
+    return digest("checkpoint", 2, told)
 
 
 def fingerprint_file(path: Path) -> str:

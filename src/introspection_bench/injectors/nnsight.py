@@ -21,7 +21,7 @@ from ..digests import digest
 from ..errors import CaptureError, ModelError, explain
 from ..injection import Receipt
 from ..scaffolds import RenderedPrompt, Tokenizer
-from ..trials import Reply, Sampling
+from ..trials import Sampling
 from . import nnsight_traces as traces
 from .base import Completion, Injector, ModelInfo, Request
 from .blocks import find_blocks, find_update_module
@@ -29,6 +29,7 @@ from .fingerprint import fingerprint_module, fingerprint_tokenizer
 from .loading import load
 from .ndif import Jobs, Saved, backend_for, check_remote, load_tokenizer
 from .sampling import processors
+from .stopping import EndTokens, ReplyReader, end_tokens_of
 
 
 @attrs.frozen(eq=False)
@@ -59,6 +60,7 @@ class NnsightInjector(Injector):
         *,
         name: str,
         fingerprint: str,
+        ends: EndTokens,
         remote: bool | str = False,
         blocks: str | None = None,
         update_module: str | None = None,
@@ -69,6 +71,7 @@ class NnsightInjector(Injector):
             raise ModelError(explain("batch_size", required="at least 1", got=batch_size, hint=""))
         self._nn = model
         self._tokenizer = tokenizer
+        self._reader = ReplyReader(tokenizer, ends)
         self._remote = remote
         self._jobs = jobs or Jobs(None)
         self._update_module = update_module
@@ -128,11 +131,9 @@ class NnsightInjector(Injector):
                 model, tokenizer=tokenizer, dtype=dtype, device=device, device_map=device_map, revision=revision
             )
             wrapped = TransformersModel(loaded.model, tokenizer=loaded.tokenizer, task="text-generation")
-            fingerprint, name, tokenizer = (
-                fingerprint_module(loaded.model, loaded.tokenizer),
-                loaded.name,
-                loaded.tokenizer,
-            )
+            name, tokenizer = loaded.name, loaded.tokenizer
+            ends = end_tokens_of(loaded.model, tokenizer)
+            fingerprint = fingerprint_module(loaded.model, tokenizer, stop_ids=ends.ids)
         else:
             check_remote(remote, model, {"dtype": dtype != "auto", "device": device, "device_map": device_map})
             tokenizer = load_tokenizer(str(model), revision) if tokenizer is None else tokenizer
@@ -142,12 +143,15 @@ class NnsightInjector(Injector):
             # The weights are on the server; what can be known of them here is the name and the revision.
             config = wrapped._module.config.to_dict()
             stated = {k: v for k, v in config.items() if isinstance(v, int | float | str | bool | None)}
-            fingerprint = digest("ndif", 1, [name, revision, stated, fingerprint_tokenizer(tokenizer)])
+            ends = end_tokens_of(wrapped._module, tokenizer)
+            fingerprint = digest("ndif", 2, [name, revision, stated, fingerprint_tokenizer(tokenizer), ends.ids])
+        ends.warn(tokenizer, name)
         return cls(
             wrapped,
             tokenizer,
             name=name,
             fingerprint=fingerprint,
+            ends=ends,
             remote=remote,
             blocks=blocks,
             update_module=update_module,
@@ -238,34 +242,18 @@ class NnsightInjector(Injector):
         captured = sorted(set(batch.layers))
         streams = [_joined([p[n] for p in saved["streams"]], positions, "residuals") for n in range(len(captured))]
         for row, index in enumerate(batch.indices):
-            reply = self._reply(sampled[row], batch.sampling.max_new_tokens)
+            reply = self._reader.read(sampled[row], batch.sampling.max_new_tokens, batch.requests[row].prompt)
             end = batch.length + len(reply.token_ids) - 1
             residuals = None
             if batch.layers:
                 residuals = np.stack([streams[captured.index(layer)][row, :end].numpy() for layer in batch.layers])
             yield Completion(index, reply, _receipt(ratios[row, :end], batch.length), residuals)
 
-    def _reply(self, tokens: Sequence[int], limit: int) -> Reply:
-        """Cut a row behind its end-of-turn token; what follows it is padding."""
-        stop = next((n for n, token in enumerate(tokens) if token in self._stop_ids), None)
-        kept = tokens[:limit] if stop is None else tokens[: stop + 1]
-        text = self._tokenizer.decode(kept, skip_special_tokens=True)
-        return Reply(text, tuple(kept), "length" if stop is None else "stop")
-
-    @property
-    def _stop_ids(self) -> tuple[int, ...]:
-        """The model's end tokens, and the tokenizer's."""
-        own: list[int] = []
-        for source in (self._nn._module.generation_config, self._nn._module.config, self._tokenizer):
-            stated = getattr(source, "eos_token_id", None)
-            own += stated if isinstance(stated, list) else [stated] if stated is not None else []
-        return tuple(sorted(set(own)))
-
     def _generation_config(self, max_new_tokens: int | None = None) -> Any:
         """Settings under which only our sampler decides, whatever a checkpoint ships beside its weights."""
         from transformers import GenerationConfig
 
-        stop = list(self._stop_ids)
+        stop = list(self._reader.ends.ids)
         # Stated one by one: what is left open, a server fills in from the checkpoint's own file.
         return GenerationConfig(
             max_new_tokens=max_new_tokens,

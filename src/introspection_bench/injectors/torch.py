@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from ..errors import ModelError, explain
 from ..injection import Injection, Receipt
 from ..scaffolds import RenderedPrompt, Tokenizer
-from ..trials import Reply, Sampling
+from ..trials import Sampling
 from .base import Completion, Injector, ModelInfo, Request
 from .blocks import Blocks, check_residual_stream, check_update_module, find_blocks, find_update_module
 from .fingerprint import fingerprint_module
 from .hooks import Row, Session, session
 from .loading import Loaded, load
 from .sampling import processors
+from .stopping import ReplyReader, end_tokens_of
 
 
 @attrs.frozen(eq=False)
@@ -78,9 +79,12 @@ class TorchInjector(Injector):
         self._device = device
         self._probe = torch.tensor([[0, 1, 2]], device=device)
         width = check_residual_stream(loaded.model, self._blocks, self._probe)
+        ends = end_tokens_of(loaded.model, loaded.tokenizer)
+        ends.warn(loaded.tokenizer, loaded.name)
+        self._reader = ReplyReader(loaded.tokenizer, ends)
         self._info = ModelInfo(
             name=loaded.name,
-            fingerprint=fingerprint_module(loaded.model, loaded.tokenizer),
+            fingerprint=fingerprint_module(loaded.model, loaded.tokenizer, stop_ids=ends.ids),
             n_layers=len(self._blocks.modules),
             hidden_size=width,
             dtype=str(loaded.model.dtype).removeprefix("torch."),
@@ -203,28 +207,13 @@ class TorchInjector(Injector):
         ratios = torch.cat([prefill.ratios[chosen], record.ratios(steps)], dim=1)
         residuals = _residuals(record, layers) if layers else None
         for number, (cell, index) in enumerate(rows):
-            reply = self._reply(sampled[number], sampling.max_new_tokens)
+            reply = self._reader.read(sampled[number], sampling.max_new_tokens, batch[0].prompt)
             end = length + len(reply.token_ids) - 1
             captured = None
             if residuals is not None:
                 before = [] if prefill.residuals is None else [prefill.residuals[:, cell]]
                 captured = torch.cat([*before, residuals[:, number]], dim=1)[:, :end].numpy()
             yield Completion(index, reply, _receipt(ratios[number, :end], length), captured)
-
-    def _reply(self, tokens: Sequence[int], limit: int) -> Reply:
-        """Cut a row behind its end-of-turn token; what follows it is padding."""
-        stop = next((n for n, token in enumerate(tokens) if token in self._stop_ids), None)
-        kept = tokens[:limit] if stop is None else tokens[: stop + 1]
-        text = self._tokenizer.decode(kept, skip_special_tokens=True)
-        return Reply(text, tuple(kept), "length" if stop is None else "stop")
-
-    @functools.cached_property
-    def _stop_ids(self) -> frozenset[int]:
-        """The model's end tokens, and the tokenizer's: a converted checkpoint may know only one of them."""
-        stated = self._model.generation_config.eos_token_id
-        own = getattr(self._tokenizer, "eos_token_id", None)
-        ids = [*(stated if isinstance(stated, list) else [stated]), own]
-        return frozenset(int(i) for i in ids if i is not None)
 
     @contextmanager
     def _neutral_defaults(self) -> Iterator[None]:
@@ -236,7 +225,7 @@ class TorchInjector(Injector):
         from transformers import GenerationConfig
 
         own = self._model.generation_config
-        stop = sorted(self._stop_ids)
+        stop = list(self._reader.ends.ids)
         self._model.generation_config = GenerationConfig(
             eos_token_id=stop or None, pad_token_id=stop[0] if stop else 0, bos_token_id=own.bos_token_id
         )

@@ -18,9 +18,10 @@ from vllm_lens import Hook
 from ..errors import CaptureError, ModelError, explain
 from ..injection import Injection, Positions, Receipt, Unit
 from ..scaffolds import RenderedPrompt, Tokenizer
-from ..trials import Reply, Sampling
+from ..trials import Sampling
 from . import vllm_engine
 from .base import Completion, Injector, ModelInfo, Request
+from .stopping import ReplyReader
 from .vllm_records import LayerRecord, merge_ranks
 from .vllm_sampling import as_extra_args
 from .vllm_worker import Steering
@@ -40,15 +41,15 @@ class VllmInjector(Injector):
 
     name: ClassVar[str] = "vllm"
 
-    def __init__(self, engine: Any, info: ModelInfo, tokenizer: Any, copies: int) -> None:
+    def __init__(self, engine: Any, info: ModelInfo, reader: ReplyReader, copies: int) -> None:
         self._engine = engine
         self._info = info
-        self._tokenizer = tokenizer
+        self._tokenizer = reader.tokenizer
         self._copies = copies
         config = engine.vllm_config
         self._window = int(config.scheduler_config.max_num_seqs)
         self._longest = int(config.model_config.max_model_len)
-        self._stop_ids = vllm_engine.stop_ids(config.model_config, tokenizer)
+        self._reader = reader
         self._keys = itertools.count()
         self._flying: set[str] = set()
         self._done: dict[str, Any] = {}
@@ -116,8 +117,10 @@ class VllmInjector(Injector):
         try:
             config = engine.vllm_config.model_config
             tokenizer = vllm_engine.load_tokenizer(config) if tokenizer is None else tokenizer
-            info = vllm_engine.describe(model, config, tokenizer, quantization, engine_args or {})
-            return cls(engine, info, tokenizer, tensor_parallel_size)
+            reader = ReplyReader(tokenizer, vllm_engine.find_ends(config, tokenizer))
+            info = vllm_engine.describe(model, config, reader, quantization, engine_args or {})
+            reader.ends.warn(tokenizer, info.name)
+            return cls(engine, info, reader, tensor_parallel_size)
         except BaseException:
             vllm_engine.shut_down(engine)
             raise
@@ -242,7 +245,7 @@ class VllmInjector(Injector):
                 n=1,
                 temperature=0,  # greedy over what SeededSampling leaves
                 max_tokens=request.sampling.max_new_tokens,
-                stop_token_ids=self._stop_ids,
+                stop_token_ids=list(self._reader.ends.ids),
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
                 extra_args=as_extra_args(request.sampling, request.seed),
@@ -312,8 +315,8 @@ class VllmInjector(Injector):
         residuals = None
         if request.capture_layers:
             residuals = np.stack([_at(records, layer).residuals(0, end) for layer in request.capture_layers])
-        text = self._tokenizer.decode(list(tokens), skip_special_tokens=True)
-        return Completion(index, Reply(text, tokens, sampled.finish_reason), receipt, residuals)
+        reply = self._reader.read(tokens, request.sampling.max_new_tokens, request.prompt)
+        return Completion(index, reply, receipt, residuals)
 
 
 def _effective(injection: Injection | None) -> Injection | None:

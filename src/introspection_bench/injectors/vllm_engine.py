@@ -13,6 +13,7 @@ from vllm.usage.usage_lib import UsageContext
 from ..errors import ModelError, ModelNotFoundError, explain
 from .base import ModelInfo
 from .fingerprint import fingerprint_checkpoint
+from .stopping import EndTokens, ReplyReader, end_tokens
 
 _EXTENSION = "introspection_bench.injectors.vllm_worker.SteeringExtension"
 _SAMPLER = "introspection_bench.injectors.vllm_sampling:SeededSampling"
@@ -56,11 +57,15 @@ def start(model: Any, chosen: Mapping[str, Any], others: Mapping[str, Any]) -> A
         ) from error
 
 
-def describe(model: Any, config: Any, tokenizer: Any, quantization: str | None, others: Mapping[str, Any]) -> ModelInfo:
+def describe(
+    model: Any, config: Any, reader: ReplyReader, quantization: str | None, others: Mapping[str, Any]
+) -> ModelInfo:
     """Return what an engine's ``model_config`` says of its model."""
     return ModelInfo(
         name=Path(str(model)).name or str(model),
-        fingerprint=fingerprint_checkpoint(_folder(config), _numerics(config, quantization, others), tokenizer),
+        fingerprint=fingerprint_checkpoint(
+            _folder(config), _numerics(config, quantization, others), reader.tokenizer, stop_ids=reader.ends.ids
+        ),
         n_layers=int(config.get_total_num_hidden_layers()),
         hidden_size=int(config.get_hidden_size()),
         dtype=str(config.dtype).removeprefix("torch."),
@@ -138,13 +143,13 @@ def load_tokenizer(config: Any) -> Any:
         ) from error
 
 
-def stop_ids(config: Any, tokenizer: Any) -> list[int]:
-    """The checkpoint's end tokens, and the tokenizer's: as in the torch injector."""
-    generation = config.try_get_generation_config()
-    stated = generation.get("eos_token_id", getattr(config.hf_text_config, "eos_token_id", None))
-    own = getattr(tokenizer, "eos_token_id", None)
-    ids = [*(stated if isinstance(stated, list) else [stated]), own]
-    return sorted({int(i) for i in ids if i is not None})
+def find_ends(config: Any, tokenizer: Any) -> EndTokens:
+    """Return what ends a reply of the engine's model."""
+    return end_tokens(
+        tokenizer,
+        generation=config.try_get_generation_config().get("eos_token_id"),
+        configuration=getattr(config.hf_text_config, "eos_token_id", None),
+    )
 
 
 def shut_down(engine: Any) -> None:

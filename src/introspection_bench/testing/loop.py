@@ -22,8 +22,9 @@ from ..injectors.base import Completion, Injector, ModelInfo, Request
 from ..injectors.blocks import find_blocks, find_update_module, hidden_of, with_hidden
 from ..injectors.fingerprint import fingerprint_module
 from ..injectors.sampling import processors
+from ..injectors.stopping import ReplyReader, end_tokens_of
 from ..scaffolds import RenderedPrompt, Tokenizer
-from ..trials import Reply, Sampling
+from ..trials import Sampling
 
 
 @attrs.define(eq=False)
@@ -54,9 +55,10 @@ class LoopInjector(Injector):
         self._tokenizer = tokenizer
         self._prefill_chunk = prefill_chunk
         self._blocks = find_blocks(model).modules
+        self._reader = ReplyReader(tokenizer, end_tokens_of(model, tokenizer))
         self._info = ModelInfo(
             type(model).__name__,
-            fingerprint_module(model, tokenizer),
+            fingerprint_module(model, tokenizer, stop_ids=self._reader.ends.ids),
             len(self._blocks),
             model.get_input_embeddings().weight.shape[1],
             str(model.dtype).removeprefix("torch."),
@@ -192,10 +194,10 @@ class LoopInjector(Injector):
             tokens = self.choose(sampling, rows, ids, logits, width)
             ids = torch.cat([ids, torch.tensor(tokens)[:, None]], dim=1)
             for row, token in zip(rows, tokens, strict=True):
-                finished = row.sampled and row.sampled[-1] == self._tokenizer.eos_token_id
+                finished = row.sampled and row.sampled[-1] in self._reader.ends.ids
                 if not finished and len(row.sampled) == step:
                     row.sampled.append(token)
-                    if token == self._tokenizer.eos_token_id or step + 1 == sampling.max_new_tokens:
+                    if token in self._reader.ends.ids or step + 1 == sampling.max_new_tokens:
                         yield self._completion(row)
             if step + 1 < sampling.max_new_tokens and any(len(r.sampled) == step + 1 for r in rows):
                 logits, cache = self._pass(ids[:, -1:], width + step, padding, cache)
@@ -252,11 +254,8 @@ class LoopInjector(Injector):
         if row.request.capture_layers:
             end = len(row.request.prompt.token_ids) + len(row.sampled) - 1
             captured = np.stack([torch.cat(row.captured[at])[:end].numpy() for at in row.request.capture_layers])
-        stopped = row.sampled[-1] == self._tokenizer.eos_token_id
-        text = self._tokenizer.decode(row.sampled, skip_special_tokens=True)
-        return Completion(
-            row.index, Reply(text, row.sampled, "stop" if stopped else "length"), self.receipt(row), captured
-        )
+        reply = self._reader.read(row.sampled, row.request.sampling.max_new_tokens, row.request.prompt)
+        return Completion(row.index, reply, self.receipt(row), captured)
 
     def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> npt.NDArray[np.float32]:
         requests = [Request(p, None, Sampling(0.0, max_new_tokens=1), 0, layers) for p in prompts]
