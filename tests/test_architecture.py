@@ -174,8 +174,8 @@ def test_nothing_loads_a_pickle() -> None:
 OPEN_SIGNATURES = {
     ("injectors.registry", "open_injector"): "hands its options to the explicit signature of a backend's open()",
     ("judges.registry", "open_judge"): "hands its options to the explicit signature of the judge's class",
-    ("scaffolds", "Tokenizer.__call__"): "describes Hugging Face's own method",
-    ("scaffolds", "Tokenizer.apply_chat_template"): "describes Hugging Face's own method",
+    ("templates", "Tokenizer.__call__"): "describes Hugging Face's own method",
+    ("templates", "Tokenizer.apply_chat_template"): "describes Hugging Face's own method",
 }
 
 

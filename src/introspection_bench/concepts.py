@@ -15,6 +15,7 @@ import cattrs
 from .digests import digest
 from .errors import ConceptError, UnknownNameError, explain
 from .freezing import frozen_tuple
+from .names import composed, folded
 from .plugins import load_value, registered
 from .structuring import problems, strict_converter
 
@@ -23,7 +24,7 @@ _GROUP = "introspection_bench.concepts"
 
 def _check_text(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Validate text with something in it: an empty alias would be found in every reply."""
-    if not isinstance(value, str) or not value.strip() or value != value.strip():
+    if not _is_text(value):
         raise ConceptError(
             explain(
                 attribute.name,
@@ -34,16 +35,21 @@ def _check_text(_: object, attribute: attrs.Attribute[Any], value: object) -> No
         )
 
 
+def _is_text(value: object) -> bool:
+    # What holds invisible characters alone is as empty as white space.
+    return isinstance(value, str) and bool(folded(value).strip()) and value == value.strip()
+
+
 def _texts(values: Iterable[str]) -> tuple[str, ...]:
     # tuple("blimp") would be five one-letter aliases, and a judge would find each of them everywhere.
     if isinstance(values, str):
         raise ConceptError(explain("list of texts", required="several texts", got=values, hint="Put it in brackets."))
-    return frozen_tuple(values)
+    return tuple(composed(v) for v in frozen_tuple(values))
 
 
 def _check_texts(_: object, attribute: attrs.Attribute[Any], values: tuple[object, ...]) -> None:
     for index, value in enumerate(values):
-        if not isinstance(value, str) or not value.strip() or value != value.strip():
+        if not _is_text(value):
             raise ConceptError(
                 explain(
                     f"{attribute.name}[{index}]",
@@ -82,14 +88,15 @@ class Concept:
 
     Exactly one of ``word`` (for the recipe ``word``: "Tell me about {word}") and ``pairs`` (for ``pairs``) is
     given. ``aliases`` are further words and phrases that name the concept unmistakably: what a judge accepts
-    besides ``name``; inflected forms need not be listed. ``description`` is shown to model judges.
+    besides ``name``; inflected forms need not be listed. ``description`` is shown to model judges. Names, word and
+    aliases are kept in Unicode's normal form C.
 
     Raises :class:`ConceptError` for empty texts, and for both or neither of ``word`` and ``pairs``.
     """
 
-    name: str = attrs.field(validator=_check_text)
+    name: str = attrs.field(converter=composed, validator=_check_text)
     aliases: tuple[str, ...] = attrs.field(converter=_texts, validator=_check_texts, default=())
-    word: str | None = attrs.field(validator=attrs.validators.optional(_check_text), default=None)
+    word: str | None = attrs.field(converter=composed, validator=attrs.validators.optional(_check_text), default=None)
     pairs: tuple[Pair, ...] = attrs.field(converter=frozen_tuple, default=())
     description: str = ""
 
@@ -117,8 +124,8 @@ class ConceptSet:
 
     ``baseline`` is a list, not a set: a word that stands twice in the published list counts twice in its mean.
 
-    Raises :class:`ConceptError` for an empty set, for a name that stands twice (upper and lower case are one name
-    here: they would be one file on some systems), and for a concept whose word is in the baseline: its vector
+    Raises :class:`ConceptError` for an empty set, for a name that stands twice (what a reader takes for the same is
+    one name: :func:`introspection_bench.names.folded`), and for a concept whose word is in the baseline: its vector
     would be measured against itself.
     """
 
@@ -129,7 +136,7 @@ class ConceptSet:
 
     @concepts.validator
     def _check_concepts(self, _: object, concepts: tuple[Concept, ...]) -> None:
-        names = [c.name.casefold() for c in concepts]
+        names = [folded(c.name) for c in concepts]
         twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if not names or twice:
             raise ConceptError(
@@ -142,8 +149,8 @@ class ConceptSet:
             )
 
     def __attrs_post_init__(self) -> None:
-        baseline = {word.casefold() for word in self.baseline}
-        inside = [c.word for c in self.concepts if c.word is not None and c.word.casefold() in baseline]
+        baseline = {folded(word) for word in self.baseline}
+        inside = [c.word for c in self.concepts if c.word is not None and folded(c.word) in baseline]
         if inside:
             raise ConceptError(
                 explain(
@@ -162,7 +169,7 @@ class ConceptSet:
 
     def __getitem__(self, name: str) -> Concept:
         for concept in self.concepts:
-            if concept.name == name:
+            if concept.name == composed(name):
                 return concept
         raise UnknownNameError(
             explain(

@@ -13,6 +13,7 @@ from .digests import digest
 from .errors import ConceptError, explain
 from .injection import Span
 from .injectors.base import Injector
+from .names import folded
 from .scaffolds import RenderedPrompt, Scaffold, Turn
 from .vectors import ConceptVector, Provenance
 
@@ -74,7 +75,7 @@ def extract(
 
 
 def _check_baseline(concepts: Sequence[Concept], words: Sequence[str]) -> None:
-    taken = {w.lower() for w in words}
+    taken = {folded(w) for w in words}
     for concept in concepts:
         if concept.word is None:
             continue
@@ -87,7 +88,7 @@ def _check_baseline(concepts: Sequence[Concept], words: Sequence[str]) -> None:
                     hint="Use a ConceptSet with a baseline, or pass baseline=….",
                 )
             )
-        if concept.word.lower() in taken:
+        if folded(concept.word) in taken:
             raise ConceptError(
                 explain(
                     f"concept {concept.name!r}",

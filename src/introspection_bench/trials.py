@@ -11,6 +11,7 @@ from .digests import digest
 from .errors import SpecError, explain
 from .freezing import frozen_ints, frozen_tuple, plain_float
 from .injection import Receipt, Unit
+from .names import composed
 
 Arm = Literal["injected", "random", "control"]
 #: The four criteria of a verdict, in the order in which they are always shown.
@@ -121,7 +122,7 @@ class Verdict:
     judge: str
     rubric: str
     rubric_digest: str
-    concept: str
+    concept: str = attrs.field(converter=composed)
     affirmative: bool | None = None
     identifies: bool | None = None
     immediate: bool | None = None
@@ -189,7 +190,7 @@ class TrialRecord:
 
     key: TrialKey
     arm: Arm
-    concept: str | None
+    concept: str | None = attrs.field(converter=composed)
     scaffold: str
     model_name: str
     reply: Reply

@@ -16,6 +16,7 @@ from .digests import canonical_json, digest_bytes
 from .errors import VectorError, VectorFileError, explain
 from .files import write_file
 from .freezing import frozen_float32
+from .names import composed
 from .structuring import problems, strict_converter
 
 FloatArray = npt.NDArray[np.float32]
@@ -55,7 +56,7 @@ class ConceptVector:
     """
 
     values: FloatArray = attrs.field(converter=frozen_float32, eq=attrs.cmp_using(eq=np.array_equal), hash=False)
-    concept: str = attrs.field()
+    concept: str = attrs.field(converter=composed)
     layer: int = attrs.field()
     provenance: Provenance
 

@@ -21,6 +21,7 @@ from ..concepts import Concept
 from ..digests import digest
 from ..errors import ResultsFormatError, SpecError, explain
 from ..freezing import frozen_tuple
+from ..names import composed
 from ..structuring import problems, strict_converter
 from ..trials import CRITERIA, FURTHER, TrialRecord, Verdict
 from ._interview import OutOfRubricError, criteria
@@ -45,7 +46,7 @@ class Label:
 
     format: int
     trial: str
-    concept: str
+    concept: str = attrs.field(converter=composed)
     rubric: str
     rubric_digest: str
     labeller: str

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+import attrs
+
 from ..errors import RubricError, explain
+from ..names import Reading, composed
 from ..trials import Evidence, Verdict
 from .base import Case, Judge
 from .rubrics import Rubric, load_rubric
@@ -61,7 +64,12 @@ class RulesJudge(Judge):
     def judge(self, cases: Sequence[Case]) -> Iterator[tuple[int, Verdict]]:
         """Yield (index, verdict) for every case, in order."""
         for index, case in enumerate(cases):
-            yield index, self._verdict(case)
+            # Accents that stand as characters of their own are not lost between the words.
+            reading = Reading.of(case.reply, composed)
+            verdict = self._verdict(attrs.evolve(case, reply=reading.text))
+            places = [reading.original(e.start, e.stop) for e in verdict.evidence]
+            evidence = [attrs.evolve(e, start=a, stop=b) for e, (a, b) in zip(verdict.evidence, places, strict=True)]
+            yield index, attrs.evolve(verdict, evidence=evidence)
 
     def _verdict(self, case: Case) -> Verdict:
         text = case.reply

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import attrs
 
+from ..names import find_name
 from .rules_text import Word, read_words, script, stem
 
 _INNER_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -150,10 +151,7 @@ def find_mentions(
             found.extend(_glued_mentions(word, by_start))
     for name in prepared:
         if not name.latin:
-            at = text.find(name.text)
-            while at >= 0:
-                found.append(Mention(at, at + len(name.text), name.text))
-                at = text.find(name.text, at + len(name.text))
+            found += [Mention(start, stop, name.text) for start, stop in find_name(text, name.text)]
     return sorted(found, key=lambda m: m.start)
 
 

@@ -11,6 +11,8 @@ from functools import lru_cache
 import attrs
 import snowballstemmer
 
+from ..names import folded
+
 #: A word: letters with inner apostrophes. No nested quantifiers over one class, so no backtracking.
 #: Zero-width characters and soft hyphens are allowed inside a word: they don't hide it from a reader either.
 _UNSEEN = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
@@ -105,7 +107,7 @@ def plain(word: str) -> str:
     """
     if word.isascii():
         return word.lower().replace("`", "'")
-    text = unicodedata.normalize("NFKC", word).translate(_PLAIN)
+    text = folded(word).translate(_PLAIN)
     if {script(c) for c in text if c.isalpha()} > {"LATIN"}:
         text = text.translate(_LOOK_ALIKES)
     return text.lower()

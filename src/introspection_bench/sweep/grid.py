@@ -14,6 +14,7 @@ from ..errors import SpecError, explain
 from ..freezing import frozen_tuple
 from ..injection import Injection, Span, Unit
 from ..injectors.base import ModelInfo, Request
+from ..names import folded
 from ..scaffolds import LINDSEY, RenderedPrompt, Scaffold, Tokenizer
 from ..trials import Arm, Sampling, TrialKey
 from ..vectors import ConceptVector
@@ -100,7 +101,7 @@ class Grid:
         _check_distinct("scaffolds", [s.name for s in self.scaffolds])
         _check_distinct("layers", self.layers or ())
         _check_distinct("vectors (by content and layer)", [(v.digest, v.layer) for v in self.vectors])
-        _check_distinct("concepts", [c.name for c in self.concepts])
+        _check_distinct("concepts", [folded(c.name) for c in self.concepts])
         unknown = sorted({v.concept for v in self.vectors} - {c.name for c in self.concepts})
         if unknown:
             raise SpecError(
