@@ -45,7 +45,16 @@ class EmptySpanError(InjectionError):
 
 
 class SilentInjectionError(IntrospectionBenchError, RuntimeError):
-    """A reply came back without proof that its injection happened as specified."""
+    """A reply came back without proof that it is what was asked for; it is not recorded.
+
+    ``request`` is the index of the request in its call, where that is known: the runner names the trial by it.
+    """
+
+    request: int | None = None
+
+
+class NonFiniteError(SilentInjectionError, ArithmeticError):
+    """A steered sum, a captured residual or the logits of a reply are infinite or NaN."""
 
 
 class ScaffoldError(IntrospectionBenchError, ValueError):

@@ -322,9 +322,9 @@ class Injection:
 class Receipt:
     """Proof of what one trial's injection did, made inside the forward passes that were steered.
 
-    ``prompt_positions`` and ``generation_positions`` count the positions touched; ``mean_ratio`` and
-    ``max_ratio`` are ‖delta‖/‖h‖ over them, both norms in float32, with delta as it was added (after the cast
-    to the stream's dtype) and h before the addition.
+    ``prompt_positions`` and ``generation_positions`` count the positions touched: those where the stream changed.
+    ``mean_ratio`` and ``max_ratio`` are ‖after - before‖/‖before‖ over them, the residual stream as its own dtype
+    holds it on both sides of the addition, norms and difference in float32. What rounding ate is thus not in them.
     """
 
     prompt_positions: int
@@ -343,8 +343,8 @@ def check_receipt(
 ) -> None:
     """Raise :class:`SilentInjectionError` unless the receipt proves the injection that was asked for.
 
-    A control, or magnitude 0, must have touched nothing; an injection must have touched exactly its span, with
-    a finite delta that is not zero.
+    A control, or magnitude 0, must have touched nothing; an injection must have touched exactly its span, by a
+    finite ratio above zero. A position of the span that kept every bit was not touched, and so is an error.
     """
     if receipt is None:
         raise SilentInjectionError(
@@ -364,7 +364,8 @@ def check_receipt(
                 "receipt",
                 required=f"{expected[0]} prompt and {expected[1]} generated positions steered",
                 got=f"{touched[0]} and {touched[1]}",
-                hint="The backend steered something else than the span says; the reply is not recorded.",
+                hint="The backend steered something else than the span says, or rounding left positions as they were; "
+                "the reply is not recorded.",
             )
         )
     ratios = (receipt.mean_ratio, receipt.max_ratio)
@@ -372,8 +373,8 @@ def check_receipt(
         raise SilentInjectionError(
             explain(
                 "receipt",
-                required="a finite delta above zero",
-                got=f"‖delta‖/‖h‖ = {receipt.mean_ratio} on average, {receipt.max_ratio} at most",
+                required="a finite change above zero",
+                got=f"‖after - before‖/‖before‖ = {receipt.mean_ratio} on average, {receipt.max_ratio} at most",
                 hint="The magnitude may be lost in the model's dtype, or the vector may overflow it.",
             )
         )

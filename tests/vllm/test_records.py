@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from introspection_bench.errors import SilentInjectionError
 from introspection_bench.injection import Positions
+from introspection_bench.injectors.receipts import make_receipt
 from introspection_bench.injectors.vllm_records import LayerLog, merge_ranks
 
 WIDTH = 3
@@ -21,7 +22,9 @@ def run_pass(log, start, count, span):
     at = np.arange(start, start + count)
     steered = at[(at >= span.start) & (at < (10**9 if span.stop is None else span.stop))]
     if len(steered):
-        log.steered(int(steered[0]), torch.tensor(1 + steered / 8))
+        before = torch.ones(len(steered))
+        moved = torch.tensor(1 + steered / 8, dtype=torch.float32)
+        log.steered(int(steered[0]), torch.stack([before, moved, moved], dim=1))
     log.captured(start, torch.tensor(at[:, None].repeat(WIDTH, 1), dtype=torch.float32))
 
 
@@ -50,7 +53,7 @@ def test_chunks_preemption_and_a_surplus_pass_leave_receipt_and_residuals_as_one
         run_pass(log, start, count, span)
     record = merge_ranks([{5: log.packed()}], 1)[5]
     end = prompt + sampled - 1
-    receipt = record.receipt(prompt, end)
+    receipt = make_receipt(record.sizes(end), prompt, layer=5, dtype="float32")
     assert (receipt.prompt_positions, receipt.generation_positions) == span.expected(sampled)
     touched = [at for at in range(end) if at >= span.start and (span.stop is None or at < span.stop)]
     if touched:
@@ -63,7 +66,8 @@ def test_positions_that_were_steered_before_a_restart_but_not_after_it_are_not_c
     log = LayerLog()
     run_pass(log, 0, 6, Positions(0, None, 6))
     log.begin(0, 6)
-    assert merge_ranks([{0: log.packed()}], 1)[0].receipt(6, 6).prompt_positions == 0
+    sizes = merge_ranks([{0: log.packed()}], 1)[0].sizes(6)
+    assert make_receipt(sizes, 6, layer=0, dtype="float32").prompt_positions == 0
 
 
 def test_a_pass_that_leaves_positions_out_is_an_error_as_with_a_prefix_cache():

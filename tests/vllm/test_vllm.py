@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 import pytest
+import torch
 
 from introspection_bench import Injection, Sampling, Span, open_injector
 from introspection_bench.errors import ModelError, ModelNotFoundError, PluginError, SilentInjectionError
@@ -98,7 +99,7 @@ def test_an_exception_inside_the_hook_stops_its_own_request_and_no_other(injecto
     real = vllm_worker.Steering._steer
 
     def failing(self, *args):
-        if self.magnitude == 0.7:
+        if self.lengths[0, 1] == torch.tensor(0.7):
             raise RuntimeError("out of memory, say")
         return real(self, *args)
 

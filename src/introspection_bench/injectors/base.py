@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import CaptureError, LayerError, SpecError, VectorError, explain
+from ..errors import (
+    CaptureError,
+    LayerError,
+    NonFiniteError,
+    SilentInjectionError,
+    SpecError,
+    VectorError,
+    explain,
+)
 from ..freezing import frozen_tuple
 from ..injection import Injection, Receipt, check_receipt
 from ..scaffolds import RenderedPrompt, Tokenizer
@@ -61,6 +69,24 @@ class Completion:
     residuals: npt.NDArray[np.float32] | None = attrs.field(default=None, eq=False, repr=False)
 
 
+def failures_last(indices: Sequence[int], finish: Callable[[int], Completion]) -> Iterator[Completion]:
+    """Yield ``finish(n)`` for the n-th of ``indices``, requests that ended together; raise only behind all of them.
+
+    A reply that can't be proved thus costs none of those beside it. The error gets the index of its request.
+    """
+    failure: SilentInjectionError | None = None
+    for number, index in enumerate(indices):
+        try:
+            completion = finish(number)
+        except SilentInjectionError as error:
+            error.request = index
+            failure = failure or error
+        else:
+            yield completion
+    if failure is not None:
+        raise failure
+
+
 class Injector(abc.ABC):
     """A model that can be steered and sampled.
 
@@ -72,7 +98,9 @@ class Injector(abc.ABC):
     - Requests are independent: a request's reply depends neither on the other requests of the call nor on their
       order (beyond the floating-point effects of batching), and an earlier request never alters a later one.
     - Magnitude 0 and ``injection=None`` are bit-identical.
-    - Every completion carries a receipt made inside the forward passes.
+    - Every completion carries a receipt made inside the forward passes, measured on the stream: a position that
+      kept every bit was not touched.
+    - No reply rests on a number that isn't finite: a steered sum or logits (:class:`NonFiniteError`).
     - Prompts are token ids: nothing is added to them.
 
     A backend implements :meth:`open`, :attr:`model`, :attr:`tokenizer`, :meth:`_generate` and :meth:`_capture`,
@@ -111,7 +139,9 @@ class Injector(abc.ABC):
 
         All requests are validated before the first forward pass: :class:`VectorError` for a wrong width,
         :class:`LayerError` for a layer out of range, :class:`EmptySpanError` for an empty span. A reply whose
-        receipt does not prove its injection raises :class:`SilentInjectionError` instead of being yielded.
+        receipt does not prove its injection raises :class:`SilentInjectionError` instead of being yielded, and
+        :class:`NonFiniteError` one that rests on a number which isn't finite: logits, a steered sum, a captured
+        residual.
         """
         requests = list(requests)
         for request in requests:
@@ -121,8 +151,7 @@ class Injector(abc.ABC):
     def _checked(self, requests: Sequence[Request]) -> Iterator[Completion]:
         missing = set(range(len(requests)))
         for completion in self._generate(requests) if requests else ():
-            request = requests[completion.index]
-            check_receipt(request.injection, request.prompt, len(completion.reply.token_ids), completion.receipt)
+            _check_completion(requests[completion.index], completion)
             missing.discard(completion.index)
             yield completion
         if missing:
@@ -155,13 +184,24 @@ class Injector(abc.ABC):
             self.check_layer(layer)
         captured = self._capture(prompts, layers)
         expected = (len(prompts), len(layers), self.model.hidden_size)
-        if captured.shape != expected or not np.isfinite(captured).all():
+        if captured.shape != expected:
             raise CaptureError(
                 explain(
                     f"backend {self.name!r}",
-                    required=f"finite activations of shape {expected}",
-                    got=f"shape {captured.shape}, finite: {bool(np.isfinite(captured).all())}",
+                    required=f"activations of shape {expected}",
+                    got=f"shape {captured.shape}",
                     hint="The capture hook did not see what it should; nothing was extracted.",
+                )
+            )
+        bad = np.argwhere(~np.isfinite(captured))
+        if len(bad):
+            prompt, column, _ = bad[0]
+            raise CaptureError(
+                explain(
+                    f"residual stream at layer {layers[column]}, last token of prompt {prompt}",
+                    required="finite numbers",
+                    got=f"{captured[tuple(bad[0])]} ({len(bad)} numbers in all)",
+                    hint="Nothing was extracted. The model overflows its dtype, or its weights hold NaN themselves.",
                 )
             )
         return captured
@@ -205,3 +245,28 @@ class Injector(abc.ABC):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _check_completion(request: Request, completion: Completion) -> None:
+    """Raise unless the receipt proves the injection, and what was captured is finite."""
+    try:
+        check_receipt(request.injection, request.prompt, len(completion.reply.token_ids), completion.receipt)
+        if completion.residuals is not None:
+            _check_finite(request, completion.residuals)
+    except SilentInjectionError as error:
+        error.request = completion.index
+        raise
+
+
+def _check_finite(request: Request, residuals: npt.NDArray[np.float32]) -> None:
+    bad = np.argwhere(~np.isfinite(residuals))
+    if len(bad):
+        number, position, _ = (int(n) for n in bad[0])
+        raise NonFiniteError(
+            explain(
+                f"residual stream at layer {request.capture_layers[number]}, position {position}",
+                required="finite numbers",
+                got=f"{residuals[tuple(bad[0])]} ({len(bad)} numbers in all)",
+                hint="The reply is not recorded. The model overflows its dtype, or its weights hold NaN themselves.",
+            )
+        )

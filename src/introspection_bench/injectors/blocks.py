@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -16,13 +17,30 @@ KNOWN_PATHS = (
     "model.language_model.layers",  # text half of multimodal checkpoints (Gemma 3, Llama 4)
     "language_model.model.layers",
     "transformer.h",  # GPT-2, GPT-J, Falcon, Bloom
+    "transformer.blocks",  # MPT
     "gpt_neox.layers",  # Pythia
     "model.decoder.layers",  # OPT
     "backbone.layers",
 )
-#: The branch that a block adds last to the residual, by its name within the block. A norm behind the MLP (Gemma 2
-#: and 3, OLMo 2) belongs to the branch: what is added is the norm's output.
-UPDATE_PATHS = ("post_feedforward_layernorm", "mlp", "feed_forward", "block_sparse_moe", "ffn")
+#: Where a block keeps the branch that it adds last to the stream, by its name within the block; each that exists is
+#: tried, and the first that passes :func:`check_update_module` is taken. A norm behind the MLP (Gemma 2 and 3, OLMo 2,
+#: GLM 4) belongs to the branch: what is added is the norm's output. Inside an MLP that adds the residual itself (BLOOM,
+#: MPT) the branch is its last projection.
+UPDATE_PATHS = (
+    "post_feedforward_layernorm",
+    "post_mlp_layernorm",
+    "post_ffn_norm",
+    "mlp",
+    "mlp.dense_4h_to_h",
+    "feed_forward",
+    "block_sparse_moe",
+    "ffn",
+    "ffn.down_proj",
+    "fc2",
+)
+#: Length of the numbers that :func:`check_update_module` puts in, in lengths of the block's output; and the share of
+#: them that a branch may hand on: a norm bounds what a branch answers, while a residual passes as it is.
+_LOUD, _MOST_PASSED = 32.0, 0.1
 
 
 def hidden_of(output: Any) -> Tensor:
@@ -65,20 +83,46 @@ def find_blocks(model: nn.Module, path: str | None = None) -> Blocks:
     )
 
 
-def find_update_module(block: nn.Module, path: str | None = None) -> nn.Module:
-    """Return the module whose output the block adds last to the residual stream (unit ``update``)."""
-    for candidate in (path,) if path else UPDATE_PATHS:
-        found = _descend(block, candidate)
-        if isinstance(found, nn.Module):
-            return found
-    raise ModelError(
-        explain(
-            "update_module",
-            required=f"a module of the block, one of {[n for n, _ in block.named_children()]}",
-            got=path or f"none of {UPDATE_PATHS}",
-            hint="Pass the name of the branch that the block adds last: open_injector(..., update_module='mlp').",
+def update_candidates(block: nn.Module, path: str | None = None) -> dict[str, nn.Module]:
+    """Return the modules of a block that may be its last branch, by name: ``path`` alone, or all of UPDATE_PATHS.
+
+    Raises :class:`ModelError` where there is none.
+    """
+    found = {name: module for name in ((path,) if path else UPDATE_PATHS) if (module := _submodule(block, name))}
+    if not found:
+        raise ModelError(
+            explain(
+                "update_module",
+                required=f"a module of the block, one of {[n for n, _ in block.named_children()]}",
+                got=path or f"none of {UPDATE_PATHS}",
+                hint="Pass the name of the branch that the block adds last: open_injector(..., update_module='mlp').",
+            )
         )
+    return found
+
+
+def first_that_passes(candidates: Mapping[str, Any], check: Callable[[Any], None]) -> Any:
+    """Return the first candidate that ``check`` lets pass; raises :class:`ModelError` with what it said of each."""
+    faults = []
+    for name, candidate in candidates.items():
+        try:
+            check(candidate)
+        except ModelError as error:
+            faults.append(f"{name!r}: {error}")
+        else:
+            return candidate
+    raise ModelError("\n".join(faults))
+
+
+def find_update_module(model: nn.Module, block: nn.Module, ids: Tensor, path: str | None = None) -> nn.Module:
+    """Return the module whose output the block adds last to the residual stream (unit ``update``), checked.
+
+    Raises :class:`ModelError` where no candidate is that, with what each of them does instead.
+    """
+    found: nn.Module = first_that_passes(
+        update_candidates(block, path), lambda update: check_update_module(model, block, update, ids)
     )
+    return found
 
 
 def check_residual_stream(model: nn.Module, blocks: Blocks, ids: Tensor) -> int:
@@ -127,48 +171,130 @@ def check_residual_stream(model: nn.Module, blocks: Blocks, ids: Tensor) -> int:
     return int(outputs[0].shape[-1])
 
 
-def check_update_module(model: nn.Module, block: nn.Module, update: nn.Module, ids: Tensor) -> None:
-    """Check that the block's output loses exactly the branch's output when the branch is silenced.
+@attrs.frozen(eq=False)
+class BranchProbe:
+    """What a block did in four passes over the same tokens; all tensors (1, tokens, hidden_size), float32, on the CPU.
 
-    A model that scales or gates the branch before adding it (Granite's residual multiplier) fails with
-    :class:`ModelError` rather than getting magnitudes in another unit.
+    ``whole`` is its output and ``branch`` the branch's in a plain pass. ``without`` is its output with zeros in the
+    branch's place, ``replaced`` with ``loud`` there (:func:`louder`). ``answer`` is the branch's output where the
+    block was given ``loud`` as its input.
     """
-    seen: list[Tensor] = []
-    branch: list[Tensor] = []
-    silence = False
 
-    def on_branch(_: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
-        hidden = hidden_of(output)
-        if silence:
-            return with_hidden(output, torch.zeros_like(hidden))
-        branch.append(hidden.detach().float())
-        return None
+    whole: Tensor
+    branch: Tensor
+    without: Tensor
+    replaced: Tensor
+    answer: Tensor
+    loud: Tensor
 
-    def on_block(_: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        seen.append(hidden_of(output).detach().float())
 
-    handles = [update.register_forward_hook(on_branch), block.register_forward_hook(on_block)]
-    try:
-        with torch.inference_mode():
-            model(input_ids=ids)
-            silence = True
-            model(input_ids=ids)
-    finally:
-        for handle in handles:
-            handle.remove()
-    whole, without = seen
-    error = (whole - without - branch[0]).norm() / whole.norm().clamp_min(1e-9)
-    # The subtraction is exact up to the rounding of the stream's dtype, of which a block does a few.
-    tolerance = 16 * torch.finfo(next(model.parameters()).dtype).eps
-    if not error <= tolerance:
+def louder(whole: Tensor) -> Tensor:
+    """Return random numbers, the same each time, much longer at each position than ``whole``, the block's output."""
+    noise = torch.randn(whole.shape, generator=torch.Generator().manual_seed(0))
+    loud: Tensor = noise / noise.norm(dim=-1, keepdim=True) * _LOUD * whole.norm(dim=-1, keepdim=True)
+    return loud
+
+
+def judge_branch(probe: BranchProbe, name: str, dtype: torch.dtype) -> None:
+    """Raise :class:`ModelError` unless a branch is what the block adds last to the residual stream, and that alone.
+
+    The block's output must lose exactly the branch's where that is silenced, and gain exactly what is put in its
+    place: a model that scales or gates the branch (Granite's residual multiplier) would get magnitudes in another
+    unit. The loud replacement shows this also where rounding drowns a branch that is small beside the stream. Without
+    the branch something must be left, and the branch must not hand on what the block was given: else it holds the
+    residual stream itself (BLOOM), and the unit would be ``residual`` in disguise.
+    """
+    # Sums are exact up to the rounding of the stream's dtype, of which a block does a few; float32 kernels need not
+    # repeat their last bits.
+    tolerance = max(4 * torch.finfo(dtype).eps, 1e-4)
+    size = probe.whole.norm().clamp_min(1e-9)
+    off = float((probe.whole - probe.without - probe.branch).norm() / size)
+    scale = _along(probe.replaced - probe.without, probe.loud)
+    left = float(probe.without.norm() / size)
+    passed = _along(probe.answer, probe.loud)
+    fault = None
+    # Written so that NaN is a fault.
+    if not left > tolerance or not abs(passed) <= _MOST_PASSED:
+        fault = f"{name}, whose output holds the residual stream itself: the branch adds it, not the block"
+    elif not abs(scale - 1) <= tolerance:
+        fault = f"{name}, which the block multiplies by {scale:.3g} before it adds it"
+    elif not off <= tolerance:
+        fault = f"{name}, off by {off:.2g} of the stream: something else is added behind it, or depends on it"
+    if fault is not None:
         raise ModelError(
             explain(
                 "unit 'update'",
                 required="a branch whose output is added to the residual stream as it is",
-                got=f"{type(update).__name__}, off by {float(error):.2g} of the stream",
+                got=fault,
                 hint="Name the right module by update_module=…, or use the unit 'residual'.",
             )
         )
+
+
+def _along(values: Tensor, direction: Tensor) -> float:
+    return float((values * direction).sum() / (direction * direction).sum())
+
+
+def check_update_module(model: nn.Module, block: nn.Module, update: nn.Module, ids: Tensor) -> None:
+    """Run ``ids`` (1, n) four times and judge the branch ``update`` of ``block`` by :func:`judge_branch`."""
+    name = type(update).__name__
+
+    def run(*, given: Tensor | None = None, put: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the branch's own output and the block's, with ``given`` as block's input, ``put`` for the branch."""
+        branch: list[Tensor] = []
+        whole: list[Tensor] = []
+
+        def on_input(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if given is None:
+                return None
+            if args:
+                return (given.to(args[0], copy=True), *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": given.to(kwargs["hidden_states"], copy=True)}
+
+        def on_branch(_: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
+            hidden = hidden_of(output)
+            branch.append(_copied(hidden))
+            return None if put is None else with_hidden(output, put.to(hidden, copy=True).reshape(hidden.shape))
+
+        def on_block(_: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+            whole.append(_copied(hidden_of(output)))
+
+        handles = [
+            block.register_forward_pre_hook(on_input, with_kwargs=True),
+            update.register_forward_hook(on_branch),
+            block.register_forward_hook(on_block),
+        ]
+        try:
+            with torch.inference_mode():
+                model(input_ids=ids)
+        finally:
+            for handle in handles:
+                handle.remove()
+        if len(branch) != 1 or branch[0].numel() != whole[0].numel():
+            raise ModelError(
+                explain(
+                    "unit 'update'",
+                    required="a branch that runs once in a pass and returns one vector for each position",
+                    got=f"{name}, which ran {len(branch)} times"
+                    + "".join(f" and returns the shape {tuple(b.shape)}" for b in branch[:1]),
+                    hint="Name the right module by update_module=…, or use the unit 'residual'.",
+                )
+            )
+        # A branch may flatten rows and positions (OPT's fc2); their order stays.
+        return branch[0].reshape(whole[0].shape), whole[0]
+
+    branch, whole = run()
+    loud = louder(whole)
+    _, without = run(put=torch.zeros_like(whole))
+    _, replaced = run(put=loud)
+    answer, _ = run(given=loud)
+    dtype = next(model.parameters()).dtype
+    judge_branch(BranchProbe(whole, branch, without, replaced, answer, loud), name, dtype)
+
+
+def _copied(hidden: Tensor) -> Tensor:
+    # Always a copy: some blocks write into these tensors (Falcon adds attention and MLP in place).
+    return hidden.detach().to("cpu", torch.float32, copy=True)
 
 
 def _configured_layers(model: nn.Module) -> int | None:
@@ -178,6 +304,11 @@ def _configured_layers(model: nn.Module) -> int | None:
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     layers = getattr(text, "num_hidden_layers", None)
     return None if layers is None else int(layers)
+
+
+def _submodule(module: nn.Module, path: str) -> nn.Module | None:
+    found = _descend(module, path)
+    return found if isinstance(found, nn.Module) else None
 
 
 def _descend(module: nn.Module, path: str) -> object:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SilentInjectionError, explain
-from ..injection import Injection, Positions, Unit, delta_length
+from ..injection import Injection, Positions, Unit
 from .blocks import hidden_of, with_hidden
+from .steering import NOT_STEERED, coefficients, steer
 
 
 @attrs.frozen(eq=False)
@@ -29,42 +30,35 @@ class Row:
 
 
 class BlockSteering:
-    """Steers some rows of a batch at one block, and keeps what it did.
+    """Steers some rows of a batch at one block, and keeps what it measured.
 
-    ``ratios`` grows by one tensor of shape (rows here, positions of the pass) for each pass: ‖delta‖/‖h‖ where a
-    position was steered and NaN elsewhere.
+    Each pass leaves its number of positions and what :func:`.steering.steer` measured, (3, rows here, positions), or
+    None where none of them was steered.
     """
 
     def __init__(self, rows: Sequence[int], batch: Sequence[Row], first_position: int) -> None:
         self.rows = list(rows)
         self.seen = first_position
-        self.ratios: list[Tensor] = []
-        self.update: Tensor | None = None
+        self._first = first_position
+        self._passes: list[tuple[int, Tensor | None]] = []
+        self._update: Tensor | None = None
         steered = [batch[r] for r in rows]
-        self._injections = [r.injection for r in steered if r.injection is not None]
+        injections = [r.injection for r in steered if r.injection is not None]
         self._spans = [r.positions for r in steered if r.positions is not None]
-        self._directions = torch.stack([torch.tensor(i.vector.unit.values) for i in self._injections])
-        self._magnitudes = torch.tensor([[i.magnitude] for i in self._injections], dtype=torch.float32)
-        self._norms = torch.tensor([[i.vector.norm] for i in self._injections], dtype=torch.float32)
+        self._directions = torch.stack([torch.tensor(i.vector.unit.values) for i in injections])
+        self._lengths = torch.tensor([coefficients(i) for i in injections], dtype=torch.float32)
         self._starts = torch.tensor([[s.start] for s in self._spans])
         # int64's largest value stands for "to the end of the reply".
         self._stops = torch.tensor([[2**63 - 1 if s.stop is None else s.stop] for s in self._spans])
-        units = list(dict.fromkeys(i.unit for i in self._injections))
-        # A list as index is copied to the device in each pass, which a GPU waits for: most batches have one unit.
-        self._units: dict[Unit, Any] = {
-            unit: [n for n, i in enumerate(self._injections) if i.unit is unit] if len(units) > 1 else slice(None)
-            for unit in units
-        }
         self._all_rows = self.rows == list(range(len(batch)))
-
-    @property
-    def needs_update(self) -> bool:
-        """Whether a row's unit needs the norm of the MLP branch's output."""
-        return Unit.UPDATE in self._units
+        #: Whether a row's unit needs the norm of the MLP branch's output.
+        self.needs_update = any(i.unit is Unit.UPDATE for i in injections)
 
     def on_update(self, _: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        """Forward hook on the MLP branch: keeps its output for the block's own hook in the same pass."""
-        self.update = hidden_of(output)
+        """Forward hook on the MLP branch: keeps its output's norms for the block's own hook in the same pass."""
+        update = hidden_of(output)
+        # At once: blocks that add attention and MLP in place (Falcon) write into this very tensor.
+        self._update = update.float().norm(dim=-1)
 
     def on_block(self, _: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         """Forward hook on the block: returns its output with the injections added."""
@@ -72,56 +66,61 @@ class BlockSteering:
         first, count = self.seen, hidden.shape[1]
         self.seen += count
         if not any(s.start < first + count and (s.stop is None or first < s.stop) for s in self._spans):
-            self.ratios.append(torch.full((len(self.rows), count), torch.nan))
+            self._passes.append((count, None))
             return None
-        everywhere = all(s.start <= first and (s.stop is None or first + count <= s.stop) for s in self._spans)
         self._move_to(hidden.device)
-        stream = hidden if self._all_rows else hidden[self.rows]
-        stream_norms = stream.float().norm(dim=-1)
-        lengths = self._lengths(stream_norms)
-        delta = (lengths[..., None] * self._directions[:, None, :]).to(hidden.dtype)
-        ratio = delta.float().norm(dim=-1) / stream_norms
-        if everywhere:  # as in each decode step of most runs: saves a GPU five small kernels
-            stream = stream + delta
-        else:
+        mask = None
+        # As in each decode step of most runs: saves a GPU some small kernels.
+        if not all(s.start <= first and (s.stop is None or first + count <= s.stop) for s in self._spans):
             at = torch.arange(first, first + count, device=hidden.device)
-            steered = (self._starts <= at) & (at < self._stops)
-            # torch.where, not "+ 0": an unsteered position keeps its bits, signed zeros included.
-            stream = torch.where(steered[..., None], stream + delta, stream)
-            ratio = ratio.masked_fill(~steered, torch.nan)
-        self.ratios.append(ratio)
+            mask = (self._starts <= at) & (at < self._stops)
+        update_norms = self._update_norms(hidden)
+        stream = hidden if self._all_rows else hidden[self.rows]
+        stream, measured = steer(stream, self._directions, self._lengths, mask, update_norms)
+        self._passes.append((count, measured))
         if self._all_rows:
             return with_hidden(output, stream)
         hidden = hidden.clone()
         hidden[self.rows] = stream
         return with_hidden(output, hidden)
 
-    def _lengths(self, stream_norms: Tensor) -> Tensor:
-        update_norms = None
-        if self.needs_update:
-            if self.update is None:
-                raise SilentInjectionError(
-                    explain(
-                        "unit 'update'", required="an MLP branch that ran", got="none in this pass", hint="Report it."
-                    )
+    def measured(self, positions: int, layer: int) -> Tensor:
+        """Return all that was measured: (3, rows here, positions), on the CPU.
+
+        Raises :class:`SilentInjectionError` where the hook saw another number of positions than were run.
+        """
+        if self.seen - self._first != positions:
+            raise SilentInjectionError(
+                explain(
+                    f"steering hook at layer {layer}",
+                    required=f"{positions} positions seen",
+                    got=self.seen - self._first,
+                    hint="The model did not run its blocks as expected; nothing was recorded.",
                 )
-            update = self.update if self._all_rows else self.update[self.rows]
-            update_norms = update.to(stream_norms.device).float().norm(dim=-1)
-            self.update = None
-        lengths = torch.empty_like(stream_norms)
-        for unit, rows in self._units.items():
-            lengths[rows] = delta_length(
-                unit,
-                self._magnitudes[rows],
-                vector_norm=self._norms[rows],
-                residual_norm=stream_norms[rows],
-                update_norm=None if update_norms is None else update_norms[rows],
-            ).expand_as(stream_norms[rows])
-        return lengths
+            )
+        device = self._directions.device
+        parts = [
+            torch.full((3, len(self.rows), count), NOT_STEERED, device=device) if measured is None else measured
+            for count, measured in self._passes
+        ]
+        # One copy from the device, not one for each pass.
+        return torch.cat(parts, dim=2).cpu() if parts else torch.empty(3, len(self.rows), 0)
+
+    def _update_norms(self, hidden: Tensor) -> Tensor | None:
+        if not self.needs_update:
+            return None
+        norms, self._update = self._update, None
+        if norms is None:
+            raise SilentInjectionError(
+                explain("unit 'update'", required="an MLP branch that ran", got="none in this pass", hint="Report it.")
+            )
+        # A branch may flatten rows and positions (OPT's fc2); their order stays.
+        norms = norms.reshape(hidden.shape[:-1]).to(hidden.device)
+        return norms if self._all_rows else norms[self.rows]
 
     def _move_to(self, device: torch.device) -> None:
         if self._directions.device != device:
-            for name in ("_directions", "_magnitudes", "_norms", "_starts", "_stops"):
+            for name in ("_directions", "_lengths", "_starts", "_stops"):
                 setattr(self, name, getattr(self, name).to(device))
 
 
@@ -144,30 +143,18 @@ class BlockCapture:
 class Session:
     """What the hooks of one session did; filled while the passes run."""
 
-    first_position: int
     steering: dict[int, BlockSteering]
     captures: dict[int, BlockCapture]
     rows: int
 
-    def ratios(self, positions: int) -> Tensor:
-        """Return ‖delta‖/‖h‖ for all rows: (rows, positions), NaN where a position was not steered.
+    def measured(self, positions: int) -> Tensor:
+        """Return what was measured on all rows (see :func:`.steering.steer`): (3, rows, positions), on the CPU.
 
         Raises :class:`SilentInjectionError` where a hook saw another number of positions than were run.
         """
-        table = torch.full((self.rows, positions), torch.nan)
+        table = torch.full((3, self.rows, positions), NOT_STEERED)
         for layer, block in self.steering.items():
-            seen = block.seen - self.first_position
-            if seen != positions:
-                raise SilentInjectionError(
-                    explain(
-                        f"steering hook at layer {layer}",
-                        required=f"{positions} positions seen",
-                        got=seen,
-                        hint="The model did not run its blocks as expected; nothing was recorded.",
-                    )
-                )
-            if positions:
-                table[block.rows] = torch.cat([r.float().cpu() for r in block.ratios], dim=1)
+            table[:, block.rows] = block.measured(positions, layer)
         return table
 
 
@@ -197,7 +184,7 @@ def session(
             handles.append(blocks[layer].register_forward_hook(hook.on_block))
         # Behind the steering hooks, so that what is read is the stream as the next block gets it.
         handles += [blocks[layer].register_forward_hook(c.on_block) for layer, c in captures.items()]
-        yield Session(first_position, steering, captures, len(batch))
+        yield Session(steering, captures, len(batch))
     finally:
         for handle in handles:
             handle.remove()

@@ -23,11 +23,12 @@ from ..injection import Receipt
 from ..scaffolds import RenderedPrompt, Tokenizer
 from ..trials import Sampling
 from . import nnsight_traces as traces
-from .base import Completion, Injector, ModelInfo, Request
-from .blocks import find_blocks, find_update_module
+from .base import Completion, Injector, ModelInfo, Request, failures_last
+from .blocks import BranchProbe, find_blocks, first_that_passes, judge_branch, louder, update_candidates
 from .fingerprint import fingerprint_module, fingerprint_tokenizer
 from .loading import load
 from .ndif import Jobs, Saved, backend_for, check_remote, load_tokenizer
+from .receipts import check_logits, make_receipt, unmeasured
 from .sampling import processors
 from .stopping import EndTokens, ReplyReader, end_tokens_of
 
@@ -234,20 +235,32 @@ class NnsightInjector(Injector):
     def _completions(self, batch: _Batch, saved: dict[str, Any]) -> Iterator[Completion]:
         """Turn what a trace saved into completions."""
         sampled = saved["tokens"][:, batch.length :].tolist()
-        positions = batch.length + len(sampled[0]) - 1
-        ratios = np.full((len(batch.requests), positions), np.nan)
+        steps = len(sampled[0])
+        positions = batch.length + steps - 1
+        measured = unmeasured(len(batch.requests), positions)
         plans = [plan for _, _, plan, _ in self._stations(batch) if plan is not None]
         for number, (rows, *_) in enumerate(plans):
-            ratios[rows.numpy()] = _joined([p[number] for p in saved["ratios"]], positions, "ratios").numpy()
+            measured[:, rows.numpy()] = _joined([p[number] for p in saved["measured"]], positions, "measurements", 2)
         captured = sorted(set(batch.layers))
-        streams = [_joined([p[n] for p in saved["streams"]], positions, "residuals") for n in range(len(captured))]
-        for row, index in enumerate(batch.indices):
-            reply = self._reader.read(sampled[row], batch.sampling.max_new_tokens, batch.requests[row].prompt)
-            end = batch.length + len(reply.token_ids) - 1
+        streams = [_joined([p[n] for p in saved["streams"]], positions, "residuals", 1) for n in range(len(captured))]
+        largest = _joined([p[:, None] for p in saved["largest"]], steps, "largest logits", 1).numpy()
+
+        def finish(row: int) -> Completion:
+            request = batch.requests[row]
+            reply = self._reader.read(sampled[row], batch.sampling.max_new_tokens, request.prompt)
+            count = len(reply.token_ids)
+            end = batch.length + count - 1
+            receipt, injection = Receipt.nothing(), request.injection
+            if injection is not None:
+                own = measured[:, row, :end]
+                receipt = make_receipt(own, batch.length, layer=injection.layer, dtype=self._info.dtype)
+            check_logits(largest[row, :count], batch.length, batch.sampling.temperature)
             residuals = None
             if batch.layers:
                 residuals = np.stack([streams[captured.index(layer)][row, :end].numpy() for layer in batch.layers])
-            yield Completion(index, reply, _receipt(ratios[row, :end], batch.length), residuals)
+            return Completion(batch.indices[row], reply, receipt, residuals)
+
+        yield from failures_last(batch.indices, finish)
 
     def _generation_config(self, max_new_tokens: int | None = None) -> Any:
         """Settings under which only our sampler decides, whatever a checkpoint ships beside its weights."""
@@ -302,22 +315,34 @@ class NnsightInjector(Injector):
     def _update(self, layer: int) -> Any:
         """Return the envoy of the block's MLP branch, checked once to be what the block adds last."""
         if layer not in self._updates:
-            branch = self._envoys[id(find_update_module(self._modules[layer], self._update_module))]
-            update, whole = self._result(traces.read_branch, branch, self._blocks[layer], silence=False)
-            _, without = self._result(traces.read_branch, branch, self._blocks[layer], silence=True)
-            error = float((whole - without - update).norm() / whole.norm().clamp_min(1e-9))
-            tolerance = 16 * torch.finfo(getattr(torch, self._info.dtype)).eps
-            if not error <= tolerance:
+            candidates = update_candidates(self._modules[layer], self._update_module)
+            envoys = {name: self._envoys[id(module)] for name, module in candidates.items()}
+            self._updates[layer] = first_that_passes(envoys, lambda branch: self._check_branch(branch, layer))
+        return self._updates[layer]
+
+    def _check_branch(self, branch: Any, layer: int) -> None:
+        """Judge a branch by four traces, as :func:`.blocks.check_update_module` does with hooks."""
+
+        def run(**changes: Tensor) -> tuple[Tensor, Tensor]:
+            update, whole = self._result(traces.read_branch, branch, self._blocks[layer], **changes)
+            if update.numel() != whole.numel():
                 raise ModelError(
                     explain(
                         "unit 'update'",
-                        required="a branch whose output is added to the residual stream as it is",
-                        got=f"{branch.path}, off by {error:.2g} of the stream",
+                        required="a branch that returns one vector for each position",
+                        got=f"{branch.path}, which returns the shape {tuple(update.shape)}",
                         hint="Name the right module by update_module=…, or use the unit 'residual'.",
                     )
                 )
-            self._updates[layer] = branch
-        return self._updates[layer]
+            return update.reshape(whole.shape), whole
+
+        update, whole = run()
+        loud = louder(whole)
+        _, without = run(put=torch.zeros_like(whole))
+        _, replaced = run(put=loud)
+        answer, _ = run(given=loud)
+        probe = BranchProbe(whole, update, without, replaced, answer, loud)
+        judge_branch(probe, str(branch.path), getattr(torch, self._info.dtype))
 
     def _check_blocks(self) -> tuple[int, str]:
         """Check in a trace that each block's output is the next one's input; return width and dtype.
@@ -345,25 +370,16 @@ class NnsightInjector(Injector):
         return self._jobs.result(backend)["found"] if self._is_ndif else found
 
 
-def _joined(parts: Sequence[Tensor], positions: int, what: str) -> Tensor:
-    """Join the passes' tensors along positions; there must be exactly as many as were processed."""
-    joined = torch.cat(list(parts), dim=1) if parts else torch.empty(0, 0)
-    if joined.shape[1] != positions:
+def _joined(parts: Sequence[Tensor], length: int, what: str, axis: int) -> Tensor:
+    """Join the passes' tensors along their axis of positions; there must be exactly as many as were processed."""
+    joined = torch.cat(list(parts), dim=axis) if parts else torch.empty(0, 0, 0)
+    if joined.shape[axis] != length:
         raise CaptureError(
             explain(
                 f"{what} of the trace",
-                required=f"{positions} positions",
-                got=joined.shape[1],
+                required=f"{length} positions",
+                got=joined.shape[axis],
                 hint="The trace did not visit every pass; nothing was recorded.",
             )
         )
     return joined
-
-
-def _receipt(ratios: npt.NDArray[np.float64], prompt_length: int) -> Receipt:
-    touched = ~np.isnan(ratios)
-    if not touched.any():
-        return Receipt.nothing()
-    values = ratios[touched]
-    counts = int(touched[:prompt_length].sum()), int(touched[prompt_length:].sum())
-    return Receipt(*counts, float(values.mean()), float(values.max()))

@@ -15,8 +15,8 @@ from typing import Any
 import nnsight
 import torch
 
-from ..injection import delta_length
 from .base import Request
+from .steering import coefficients
 
 #: int64's largest value stands for "to the end of the reply".
 _NO_STOP = 2**63 - 1
@@ -31,21 +31,13 @@ def encode(prompts: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
 def make_plan(requests: Mapping[int, Request]) -> tuple[torch.Tensor, ...]:
     """Return what is added to these rows at one layer: (rows, directions, lengths, starts, stops), one line per row.
 
-    ``lengths`` has three columns: ‖delta‖ = constant + per ‖h‖ · ‖h‖ + per ‖u‖ · ‖u‖. They come from
-    :func:`~introspection_bench.injection.delta_length`, which is linear in both norms, so that a server needs no
-    code of ours.
+    ``lengths`` are :func:`.steering.coefficients`, so that a server needs no code of ours.
     """
     directions, lengths, starts, stops = [], [], [], []
     for request in requests.values():
         injection = request.injection
         assert injection is not None  # noqa: S101  # for the type checker; only steered rows come here
-        norm = injection.vector.norm
-        # At (‖h‖, ‖u‖) = (0, 0), (1, 0) and (0, 1).
-        none, per_residual, per_update = (
-            float(delta_length(injection.unit, injection.magnitude, vector_norm=norm, residual_norm=h, update_norm=u))
-            for h, u in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
-        )
-        lengths.append([none, per_residual - none, per_update - none])
+        lengths.append(coefficients(injection))
         directions.append(torch.tensor(injection.vector.unit.values))
         where = injection.span.resolve(request.prompt)
         starts.append([where.start])
@@ -65,29 +57,35 @@ def steer(model: Any, backend: Any, stations: Sequence[Any], encoding: Any, opti
     ``stations`` are (block, MLP branch or None, plan or None, captured) in the order of the forward pass; plans come
     from :func:`make_plan`. ``options`` go to Hugging Face's ``generate``.
 
-    Saved are, for each forward pass, ``ratios``: one tensor (steered rows, positions) of ‖delta‖/‖h‖ per plan, NaN
-    where a position was not steered; ``streams``: one tensor (rows, positions, hidden_size) per captured block; and
-    ``tokens`` (rows, prompt and sampled tokens).
+    Saved are, for each forward pass, ``measured``: per plan one tensor (3, steered rows, positions) of ‖before‖, the
+    length asked for (-1 where a position was not steered) and ‖after - before‖; ``streams``: one tensor (rows,
+    positions, hidden_size) per captured block; ``largest``: each row's largest logit; and ``tokens`` (rows, prompt and
+    sampled tokens). The arithmetic is that of :func:`.steering.steer`, which can't travel.
     """
-    # Without anything to do the loop below would never ask for a pass, and so never end.
-    passes = None if stations else 0
-    ratios: Any = None
+    measured: Any = None
     streams: Any = None
+    largest: Any = None
     tokens: Any = None
     # No comments and no wrapped lines in the body: a remote trace is unparsed, which drops them, and nnsight then looks
-    # for the inner blocks by line number. So here: without tracer.iter the prefill alone would be steered; and where()
-    # instead of adding 0 lets an unsteered position keep its bits, signed zeros included.
+    # for the inner blocks by line number. So here: without tracer.iter the prefill alone would be steered; where()
+    # instead of adding 0 lets an unsteered position keep its bits, signed zeros included; and the branch's norms are
+    # taken before the block's output is asked for, since a block may add to the branch's tensor in place.
     with _quiet_open_loop(), model.generate(backend=backend, **options) as tracer:
         with tracer.invoke(encoding):
-            ratios = nnsight.save([])
+            measured = nnsight.save([])
             streams = nnsight.save([])
+            largest = nnsight.save([])
             seen = 0
-            for _ in tracer.iter[:passes]:
+            for _ in tracer.iter[:]:
                 touched: list[Any] = []
                 kept: list[Any] = []
                 count = 0
                 for block, branch, plan, captured in stations:
-                    update = None if branch is None else branch.output
+                    sizes = None
+                    if branch is not None:
+                        update = branch.output
+                        update = update[0] if isinstance(update, tuple) else update
+                        sizes = update.float().norm(dim=-1)
                     output = block.output
                     hidden = output[0] if isinstance(output, tuple) else output
                     count = hidden.shape[1]
@@ -97,27 +95,29 @@ def steer(model: Any, backend: Any, stations: Sequence[Any], encoding: Any, opti
                         lengths = lengths.to(hidden.device)
                         starts, stops = starts.to(hidden.device), stops.to(hidden.device)
                         stream = hidden[rows]
-                        norms = stream.float().norm(dim=-1)
-                        length = lengths[:, 0:1] + lengths[:, 1:2] * norms
-                        if update is not None:
-                            update = update[0] if isinstance(update, tuple) else update
-                            length = length + lengths[:, 2:3] * update[rows].float().norm(dim=-1)
+                        before = stream.float().norm(dim=-1)
+                        length = lengths[:, 0:1] + lengths[:, 1:2] * before
+                        if sizes is not None:
+                            length = length + lengths[:, 2:3] * sizes.reshape(hidden.shape[:-1]).to(hidden.device)[rows]
                         delta = (length[..., None] * directions[:, None, :]).to(hidden.dtype)
                         at = torch.arange(seen, seen + count, device=hidden.device)
                         steered = (starts <= at) & (at < stops)
+                        after = torch.where(steered[..., None], stream + delta, stream)
+                        moved = (after.float() - stream.float()).norm(dim=-1)
+                        asked = torch.where(steered, length.abs(), -1.0)
+                        touched.append(torch.stack([before, asked, moved]).cpu())
                         hidden = hidden.clone()
-                        hidden[rows] = torch.where(steered[..., None], stream + delta, stream)
+                        hidden[rows] = after
                         block.output = (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-                        ratio = delta.float().norm(dim=-1) / norms
-                        touched.append(torch.where(steered, ratio, torch.nan).cpu())
                     if captured:
                         kept.append(hidden.float().cpu())
                 seen += count
-                ratios.append(touched)
+                measured.append(touched)
                 streams.append(kept)
+                largest.append(model.output.logits[:, -1].float().amax(dim=-1).cpu())
         with tracer.invoke():
             tokens = nnsight.save(tracer.result.cpu())
-    return {"ratios": ratios, "streams": streams, "tokens": tokens}
+    return {"measured": measured, "streams": streams, "largest": largest, "tokens": tokens}
 
 
 def read_blocks(model: Any, backend: Any, blocks: Sequence[Any]) -> Any:
@@ -136,18 +136,26 @@ def read_blocks(model: Any, backend: Any, blocks: Sequence[Any]) -> Any:
     return found
 
 
-def read_branch(model: Any, backend: Any, branch: Any, block: Any, *, silence: bool) -> Any:
-    """Return a branch's output and its block's (1, 3, hidden_size), float32; with ``silence`` the branch adds 0."""
+def read_branch(model: Any, backend: Any, branch: Any, block: Any, *, given: Any = None, put: Any = None) -> Any:
+    """Return a branch's output and its block's (1, 3, hidden_size), float32.
+
+    ``given`` takes the place of the block's input, ``put`` that of the branch's output.
+    """
     encoding = encode([(0, 1, 2)])
     found: Any = None
     with model.trace(encoding, backend=backend):
+        if given is not None:
+            stream = block.input
+            block.input = given.to(stream, copy=True)
         update = branch.output
-        update = update[0] if isinstance(update, tuple) else update
-        if silence:
-            branch.output = torch.zeros_like(update)
+        hidden = update[0] if isinstance(update, tuple) else update
+        own = hidden.detach().to("cpu", torch.float32, copy=True)
+        if put is not None:
+            fresh = put.to(hidden, copy=True).reshape(hidden.shape)
+            branch.output = (fresh, *update[1:]) if isinstance(update, tuple) else fresh
         output = block.output
-        hidden = output[0] if isinstance(output, tuple) else output
-        found = nnsight.save([update.detach().float().cpu(), hidden.detach().float().cpu()])
+        whole = output[0] if isinstance(output, tuple) else output
+        found = nnsight.save([own, whole.detach().to("cpu", torch.float32, copy=True)])
     return found  # noqa: RET504  # nnsight fills this variable from the trace
 
 

@@ -26,6 +26,29 @@ _STEP, _FIRST, _SECOND = (
 _PART = 2**23
 
 
+class LogitsWatch(LogitsProcessor):
+    """Keeps each row's largest logit at each step, and changes nothing.
+
+    It is NaN where a logit is, infinite where one is +inf or all are -inf: such logits can't be sampled from, and
+    whatever token comes out of them is no reply. Looked at once a batch, since a GPU waits for each look.
+    """
+
+    def __init__(self) -> None:
+        self._largest: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002  # transformers' own signature
+        """Return ``scores`` (rows, vocabulary) as they are."""
+        self._largest.append(scores.amax(dim=-1))
+        return scores
+
+    def largest(self) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        """Return the largest logits so far: (rows, steps), float32."""
+        kept: np.ndarray[tuple[int, int], np.dtype[np.float32]] = (
+            torch.stack(self._largest, dim=1).float().cpu().numpy()
+        )
+        return kept
+
+
 class SeededSampler(LogitsProcessor):
     """Chooses each row's next token by that row's own random numbers; ``generate`` then takes the argmax.
 

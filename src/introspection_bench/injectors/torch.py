@@ -13,17 +13,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from transformers import LogitsProcessorList
 
 from ..errors import ModelError, explain
 from ..injection import Injection, Receipt
 from ..scaffolds import RenderedPrompt, Tokenizer
 from ..trials import Sampling
-from .base import Completion, Injector, ModelInfo, Request
-from .blocks import Blocks, check_residual_stream, check_update_module, find_blocks, find_update_module
+from .base import Completion, Injector, ModelInfo, Request, failures_last
+from .blocks import Blocks, check_residual_stream, find_blocks, find_update_module
 from .fingerprint import fingerprint_module
 from .hooks import Row, Session, session
 from .loading import Loaded, load
-from .sampling import processors
+from .receipts import check_logits, make_receipt, unmeasured
+from .sampling import LogitsWatch, processors
 from .stopping import ReplyReader, end_tokens_of
 
 
@@ -39,11 +41,12 @@ class _Cell:
 class _Prefill:
     """The cache of a group's cells up to, and without, the last prompt token; and what was done on the way.
 
-    ``ratios`` (cells, positions) and ``residuals`` (layers, cells, positions, hidden) cover those positions.
+    ``measured`` (3, cells, positions), see :func:`.steering.steer`, and ``residuals`` (layers, cells, positions,
+    hidden) cover those positions.
     """
 
     cache: Any
-    ratios: Tensor
+    measured: Tensor
     residuals: Tensor | None
 
 
@@ -138,9 +141,7 @@ class TorchInjector(Injector):
 
     def _checked_update(self, layer: int) -> nn.Module:
         block = self._blocks.modules[layer]
-        update = find_update_module(block, self._update_module)
-        check_update_module(self._model, block, update, self._probe)
-        return update
+        return find_update_module(self._model, block, self._probe, self._update_module)
 
     def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         for injection in {r.injection for r in requests if r.injection is not None and r.injection.unit == "update"}:
@@ -170,7 +171,7 @@ class TorchInjector(Injector):
         layers = request.capture_layers
         cache: Any = None
         parts: list[Tensor] = []
-        ratios = torch.full((len(rows), shared), torch.nan)
+        measured = torch.from_numpy(unmeasured(len(rows), shared))
         if shared:
             with self._session([Row(None, None)], 0, layers) as record:
                 cache = self._forward(ids[:, :shared], None)
@@ -182,8 +183,8 @@ class TorchInjector(Injector):
                 cache = self._forward(ids[:, shared:].expand(len(rows), -1), cache)
             if layers:
                 parts.append(_residuals(record, layers))
-            ratios = torch.cat([ratios, record.ratios(length - shared)], dim=1)
-        return _Prefill(cache, ratios, torch.cat(parts, dim=2) if parts else None)
+            measured = torch.cat([measured, record.measured(length - shared)], dim=2)
+        return _Prefill(cache, measured, torch.cat(parts, dim=2) if parts else None)
 
     def _sample(
         self, requests: Sequence[Request], cells: Sequence[_Cell], prefill: _Prefill, rows: Sequence[tuple[int, int]]
@@ -193,6 +194,7 @@ class TorchInjector(Injector):
         chosen = [cell for cell, _ in rows]
         prompt, sampling, layers = batch[0].prompt.token_ids, batch[0].sampling, batch[0].capture_layers
         length = len(prompt)
+        watch = LogitsWatch()
         with self._session([cells[c].row for c in chosen], length - 1, layers) as record, self._neutral_defaults():
             tokens = self._model.generate(
                 torch.tensor([prompt], device=self._device).expand(len(rows), -1),
@@ -200,20 +202,31 @@ class TorchInjector(Injector):
                 past_key_values=None if prefill.cache is None else _select(prefill.cache, chosen),
                 max_new_tokens=sampling.max_new_tokens,
                 do_sample=False,
-                logits_processor=processors(sampling, [r.seed for r in batch], length),
+                logits_processor=LogitsProcessorList([watch, *processors(sampling, [r.seed for r in batch], length)]),
             )
         sampled = tokens[:, length:].tolist()
-        steps = len(sampled[0])
-        ratios = torch.cat([prefill.ratios[chosen], record.ratios(steps)], dim=1)
+        measured = torch.cat([prefill.measured[:, chosen], record.measured(len(sampled[0]))], dim=2).numpy()
+        largest = watch.largest()
         residuals = _residuals(record, layers) if layers else None
-        for number, (cell, index) in enumerate(rows):
-            reply = self._reader.read(sampled[number], sampling.max_new_tokens, batch[0].prompt)
-            end = length + len(reply.token_ids) - 1
+
+        def finish(number: int) -> Completion:
+            cell, index = rows[number]
+            reply = self._reader.read(sampled[number], sampling.max_new_tokens, batch[number].prompt)
+            count = len(reply.token_ids)
+            end = length + count - 1
+            injection = cells[cell].row.injection
+            receipt = Receipt.nothing()
+            if injection is not None:
+                own = measured[:, number, :end]
+                receipt = make_receipt(own, length, layer=injection.layer, dtype=self._info.dtype)
+            check_logits(largest[number, :count], length, sampling.temperature)
             captured = None
             if residuals is not None:
                 before = [] if prefill.residuals is None else [prefill.residuals[:, cell]]
                 captured = torch.cat([*before, residuals[:, number]], dim=1)[:, :end].numpy()
-            yield Completion(index, reply, _receipt(ratios[number, :end], length), captured)
+            return Completion(index, reply, receipt, captured)
+
+        yield from failures_last([index for _, index in rows], finish)
 
     @contextmanager
     def _neutral_defaults(self) -> Iterator[None]:
@@ -297,19 +310,6 @@ def _select(cache: Any, rows: Sequence[int]) -> Any:
 def _residuals(record: Session, layers: Sequence[int]) -> Tensor:
     """Return what a session captured: (layers, rows, positions, hidden_size)."""
     return torch.stack([record.captures[layer].residuals() for layer in layers])
-
-
-def _receipt(ratios: Tensor, prompt_length: int) -> Receipt:
-    touched = ~ratios.isnan()
-    if not touched.any():
-        return Receipt.nothing()
-    values = ratios[touched].double()
-    return Receipt(
-        prompt_positions=int(touched[:prompt_length].sum()),
-        generation_positions=int(touched[prompt_length:].sum()),
-        mean_ratio=float(values.mean()),
-        max_ratio=float(values.max()),
-    )
 
 
 def _common_prefix(prompts: Sequence[Sequence[int]]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import pickle
@@ -20,7 +21,8 @@ from ..injection import Injection, Positions, Receipt, Unit
 from ..scaffolds import RenderedPrompt, Tokenizer
 from ..trials import Sampling
 from . import vllm_engine
-from .base import Completion, Injector, ModelInfo, Request
+from .base import Completion, Injector, ModelInfo, Request, failures_last
+from .receipts import check_logits, make_receipt
 from .stopping import ReplyReader
 from .vllm_records import LayerRecord, merge_ranks
 from .vllm_sampling import as_extra_args
@@ -199,9 +201,9 @@ class VllmInjector(Injector):
                 while waiting and len(self._flying) < self._window:
                     index, request = waiting.popleft()
                     mine[self._submit(request, 0)] = index
-                for key, output in self._finished(mine):
-                    index = mine.pop(key)
-                    yield self._completion(index, requests[index], key, output)
+                ended = self._finished(mine)
+                finish = functools.partial(self._completion, requests, mine, ended)
+                yield from failures_last([mine[key] for key, _ in ended], finish)
         finally:
             self._abandon(mine)
 
@@ -222,6 +224,7 @@ class VllmInjector(Injector):
                     index = mine.pop(key)
                     length = len(prompts[index].token_ids)
                     records = self._records(key)
+                    self._largest(key)  # no token of it is kept; only to be forgotten
                     for column, layer in enumerate(layers):
                         found[index, column] = _at(records, layer).residuals(length - 1, length)[0]
         finally:
@@ -248,7 +251,7 @@ class VllmInjector(Injector):
                 stop_token_ids=list(self._reader.ends.ids),
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
-                extra_args=as_extra_args(request.sampling, request.seed),
+                extra_args=as_extra_args(key, request.sampling, request.seed),
             ),
         )
         return key
@@ -293,7 +296,29 @@ class VllmInjector(Injector):
         ranks = [None if a is None else pickle.loads(a)["0"] for a in answers]  # noqa: S301  # as above
         return merge_ranks(ranks, self._copies)
 
-    def _completion(self, index: int, request: Request, key: str, output: Any) -> Completion:
+    def _largest(self, key: str) -> npt.NDArray[np.float32]:
+        """The largest logit behind each token of a request; every worker that samples tells the same."""
+        answers = self._engine.collective_rpc("introspection_logits", args=(key,))
+        found = [largest for answer in answers for largest in json.loads(answer)]
+        if not found:
+            raise CaptureError(
+                explain(
+                    "sampler",
+                    required="the largest logit behind each token",
+                    got="none from any worker",
+                    hint="Our sampler did not run; nothing was recorded.",
+                )
+            )
+        return np.array(found[0], dtype=np.float32)
+
+    def _completion(
+        self, requests: Sequence[Request], mine: dict[str, int], ended: Sequence[tuple[str, Any]], number: int
+    ) -> Completion:
+        """The completion of one request that ended, which is then no longer one of ``mine``."""
+        key, output = ended[number]
+        index = mine.pop(key)
+        request = requests[index]
+        largest = self._largest(key)
         (sampled,) = output.outputs
         tokens = tuple(int(t) for t in sampled.token_ids)
         if sampled.finish_reason not in ("stop", "length") or not tokens:
@@ -311,7 +336,9 @@ class VllmInjector(Injector):
         records = self._records(key) if injection is not None or request.capture_layers else {}
         receipt = Receipt.nothing()
         if injection is not None:
-            receipt = _at(records, injection.layer).receipt(length, end)
+            sizes = _at(records, injection.layer).sizes(end)
+            receipt = make_receipt(sizes, length, layer=injection.layer, dtype=self._info.dtype)
+        check_logits(largest[: len(tokens)], length, request.sampling.temperature)
         residuals = None
         if request.capture_layers:
             residuals = np.stack([_at(records, layer).residuals(0, end) for layer in request.capture_layers])
@@ -326,4 +353,4 @@ def _effective(injection: Injection | None) -> Injection | None:
 
 def _at(records: Mapping[int, LayerRecord], layer: int) -> LayerRecord:
     """The record of a layer, or an empty one where no hook reported: its receipt then proves nothing."""
-    return records.get(layer, LayerRecord(0, 0, {}, ()))
+    return records.get(layer, LayerRecord(0, 0, (), ()))

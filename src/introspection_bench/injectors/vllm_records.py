@@ -14,7 +14,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ..errors import SilentInjectionError, explain
-from ..injection import Receipt
+from .receipts import unmeasured
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -31,7 +31,7 @@ class LayerLog:
         self.next = 0
         self.restarts = 0
         self.error: str | None = None
-        self._ratios: list[tuple[int, Tensor]] = []
+        self._measured: list[tuple[int, Tensor]] = []
         self._rows: list[tuple[int, Tensor]] = []
 
     def begin(self, start: int, count: int) -> None:
@@ -47,13 +47,13 @@ class LayerLog:
             )
         if start < self.next:
             self.restarts += 1
-            self._ratios = _before(self._ratios, start)
+            self._measured = _before(self._measured, start)
             self._rows = _before(self._rows, start)
         self.next = start + count
 
-    def steered(self, position: int, ratios: Tensor) -> None:
-        """Note ‖delta‖/‖h‖ (n,) of n positions from ``position`` on."""
-        self._ratios.append((position, ratios))
+    def steered(self, position: int, measured: Tensor) -> None:
+        """Note what :func:`.steering.steer` measured, (n, 3), at n positions from ``position`` on."""
+        self._measured.append((position, measured))
 
     def captured(self, position: int, rows: Tensor) -> None:
         """Keep residuals (n, hidden_size) of n positions from ``position`` on."""
@@ -65,7 +65,7 @@ class LayerLog:
             "next": self.next,
             "restarts": self.restarts,
             "error": self.error,
-            "ratios": [(at, r.float().cpu().numpy()) for at, r in self._ratios],
+            "measured": [(at, m.float().cpu().numpy()) for at, m in self._measured],
             "rows": [(at, r.float().cpu().numpy()) for at, r in self._rows],
         }
 
@@ -78,22 +78,25 @@ def _before(parts: Sequence[tuple[int, Tensor]], stop: int) -> list[tuple[int, T
 class LayerRecord:
     """What came out of the workers about one request at one block.
 
-    ``ratios`` maps positions to ‖delta‖/‖h‖; ``rows`` are (first position, residuals) in the order of positions.
+    ``measured`` are (first position, what :func:`.steering.steer` measured, (n, 3)) and ``rows`` (first position,
+    residuals), both in the order of positions.
     """
 
     processed: int
     restarts: int
-    ratios: Mapping[int, float]
+    measured: tuple[tuple[int, FloatArray], ...]
     rows: tuple[tuple[int, FloatArray], ...]
 
-    def receipt(self, prompt_length: int, end: int) -> Receipt:
-        """The receipt over the positions before ``end``; an engine may run one position more than it keeps."""
-        kept = {at: ratio for at, ratio in self.ratios.items() if at < end}
-        if not kept:
-            return Receipt.nothing()
-        values = np.array(list(kept.values()), dtype=np.float64)
-        in_prompt = sum(at < prompt_length for at in kept)
-        return Receipt(in_prompt, len(kept) - in_prompt, float(values.mean()), float(values.max()))
+    def sizes(self, end: int) -> FloatArray:
+        """What was measured at the positions before ``end``: (3, end), as :func:`.receipts.make_receipt` takes it.
+
+        An engine may run one position more than it keeps.
+        """
+        found = unmeasured(end)
+        for at, sizes in self.measured:
+            kept = sizes[: max(end - at, 0)]
+            found[:, at : at + len(kept)] = kept.T
+        return found
 
     def residuals(self, start: int, end: int) -> FloatArray:
         """The residuals at the positions ``start`` to ``end``: (end - start, hidden_size); raises where some lack."""
@@ -131,7 +134,7 @@ def merge_ranks(ranks: Sequence[Mapping[int, Mapping[str, Any]] | None], copies:
     merged = {}
     for layer, reports in by_layer.items():
         failed = next((r["error"] for r in reports if r["error"]), None)
-        done = {(r["next"], r["restarts"], tuple((at, len(x)) for at, x in r["ratios"])) for r in reports}
+        done = {(r["next"], r["restarts"], tuple((at, len(x)) for at, x in r["measured"])) for r in reports}
         if failed or len(done) != 1 or len(reports) != copies:
             raise SilentInjectionError(
                 explain(
@@ -143,6 +146,5 @@ def merge_ranks(ranks: Sequence[Mapping[int, Mapping[str, Any]] | None], copies:
             )
         first = reports[0]
         rows: Sequence[tuple[int, FloatArray]] = next((r["rows"] for r in reports if r["rows"]), [])
-        ratios = {at + n: float(x) for at, values in first["ratios"] for n, x in enumerate(values)}
-        merged[layer] = LayerRecord(first["next"], first["restarts"], ratios, tuple(rows))
+        merged[layer] = LayerRecord(first["next"], first["restarts"], tuple(first["measured"]), tuple(rows))
     return merged

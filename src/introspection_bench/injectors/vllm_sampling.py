@@ -21,18 +21,22 @@ from .sampling import filters, sampled_scores, step_keys
 _KEY = "introspection_bench"
 
 
-def as_extra_args(sampling: Sampling, seed: int) -> dict[str, Any]:
-    """Return the ``extra_args`` of one request; empty for temperature 0, which vLLM does itself."""
-    return {_KEY: {**attrs.asdict(sampling), "seed": seed}} if sampling.temperature else {}
+def as_extra_args(key: str, sampling: Sampling, seed: int) -> dict[str, Any]:
+    """Return the ``extra_args`` of the request with the id ``key``."""
+    return {_KEY: {**attrs.asdict(sampling), "seed": seed, "key": key}}
 
 
 @attrs.define(eq=False)
 class _Row:
-    """One sampled request of the batch; ``tokens`` is vLLM's own list of what was sampled so far."""
+    """One request of the batch; ``tokens`` is vLLM's own list of what was sampled so far.
+
+    ``largest`` has for each step the largest logits of the rows, and which row this was.
+    """
 
     sampling: Sampling
     keys: Any
     tokens: list[int]
+    largest: dict[int, tuple[Tensor, int]]
 
     @property
     def key(self) -> int:
@@ -41,10 +45,22 @@ class _Row:
 
 
 class SeededSampling(LogitsProcessor):  # type: ignore[misc]  # vLLM ships no types that mypy reads here
-    """Leaves each sampled row only its chosen token; other rows stay as they are."""
+    """Leaves each sampled row only its chosen token, and keeps every row's largest logit, as LogitsWatch does.
+
+    Rows at temperature 0 stay as they are: vLLM takes their largest logit itself.
+    """
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:  # noqa: ARG002  # vLLM's own signature
         self._rows: dict[int, _Row] = {}
+        # By the request's id, since a preempted request gets another row, and a finished one has none.
+        self._largest: dict[str, dict[int, tuple[Tensor, int]]] = {}
+
+    def take(self, key: str) -> list[float] | None:
+        """Return the largest logit behind each token of a request so far and forget it; None if it is not known."""
+        kept = self._largest.pop(key, None)
+        if not kept:
+            return None
+        return [float(x) for x in torch.stack([kept[step][0][kept[step][1]] for step in sorted(kept)]).cpu()]
 
     def is_argmax_invariant(self) -> bool:
         """No: it decides which token is the greatest, so vLLM must run it before greedy sampling."""
@@ -62,7 +78,8 @@ class SeededSampling(LogitsProcessor):  # type: ignore[misc]  # vLLM ships no ty
             if asked is not None:
                 settings = {name: asked[name] for name in attrs.fields_dict(Sampling)}
                 sampling = Sampling(**settings)
-                self._rows[index] = _Row(sampling, step_keys(asked["seed"], sampling.max_new_tokens), tokens)
+                keys = step_keys(asked["seed"], sampling.max_new_tokens)
+                self._rows[index] = _Row(sampling, keys, tokens, self._largest.setdefault(asked["key"], {}))
         for source, target, direction in batch_update.moved:
             row, other = self._rows.pop(source, None), self._rows.pop(target, None)
             if row is not None:
@@ -73,7 +90,11 @@ class SeededSampling(LogitsProcessor):  # type: ignore[misc]  # vLLM ships no ty
     def apply(self, logits: Tensor) -> Tensor:
         """Return ``logits`` (rows, vocabulary) with only the chosen token possible in each sampled row."""
         groups: dict[Sampling, list[int]] = {}
+        largest = logits.amax(dim=-1)
         for index, row in self._rows.items():
+            row.largest[len(row.tokens)] = largest, index
+            if row.sampling.temperature == 0:
+                continue
             groups.setdefault(attrs.evolve(row.sampling, max_new_tokens=1), []).append(index)
         for sampling, indices in groups.items():
             whole = indices == list(range(len(logits)))

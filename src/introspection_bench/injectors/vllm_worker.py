@@ -18,7 +18,8 @@ from vllm.distributed import get_pp_group, get_tensor_model_parallel_rank
 from vllm_lens._worker_ext import HiddenStatesExtension, _discover_layer_modules
 
 from ..errors import ModelError, SilentInjectionError, explain
-from ..injection import Injection, Positions, Unit, delta_length
+from ..injection import Injection, Positions, Unit
+from .steering import coefficients, steer
 from .vllm_records import LayerLog
 from .vllm_sampling import SeededSampling
 
@@ -45,14 +46,15 @@ class Site:
         self.block = type(block).__name__
         self.fused: bool | None = None
         self.raw: Any = None
-        self.branch: Tensor | None = None
+        self.branch_norms: Tensor | None = None
         self.claims: list[Claim] = []
         child = UPDATE_CHILD.get(self.block)
         if child is not None:
             block.get_submodule(child).register_forward_hook(self._on_branch)
 
     def _on_branch(self, _module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:
-        self.branch = output
+        # At once: a block may go on to write into its branch's output.
+        self.branch_norms = output.float().norm(dim=-1)
 
     def head(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         """First hook of the block: keep its output."""
@@ -76,14 +78,15 @@ class Site:
                 for start, stop in ((0, claim.lo), (claim.hi, claim.count)):
                     rows = slice(claim.row + start, claim.row + stop)
                     changed[rows] = own[rows]
-        self.raw, self.branch, self.claims = None, None, []
+        self.raw, self.branch_norms, self.claims = None, None, []
 
-    def update(self, rows: slice) -> Tensor:
-        """What the block added last to the stream, at these rows of the pass."""
+    def update_norms(self, rows: slice) -> Tensor:
+        """The norms of what the block added last to the stream, at these rows of the pass; float32."""
         if self.fused:
             half: Tensor = self.raw[0]
-            return half[rows]
-        if self.branch is None:
+            norms: Tensor = half[rows].float().norm(dim=-1)
+            return norms
+        if self.branch_norms is None:
             raise ModelError(
                 explain(
                     "unit 'update'",
@@ -92,7 +95,7 @@ class Site:
                     hint="Use the unit 'residual', or the torch backend.",
                 )
             )
-        return self.branch[rows]
+        return self.branch_norms[rows]
 
 
 @attrs.frozen(eq=False)
@@ -132,9 +135,8 @@ class Steering:
         self.capture_from = capture_from
         if injection is not None and positions is not None:
             self.unit = injection.unit
-            self.magnitude = injection.magnitude
-            self.norm = injection.vector.norm
-            self.direction = torch.tensor(injection.vector.unit.values)
+            self.direction = torch.tensor(injection.vector.unit.values)[None]
+            self.lengths = torch.tensor([coefficients(injection)], dtype=torch.float32)
             self.start, self.stop = positions.start, positions.stop
 
     @property
@@ -183,20 +185,14 @@ class Steering:
 
     def _steer(self, claim: Claim, site: Site, hidden: Tensor, first: int) -> Tensor:
         lo, hi = claim.lo, claim.hi
-        stream = hidden[lo:hi]
-        norms = stream.float().norm(dim=-1)
         update_norms = None
         if self.unit is Unit.UPDATE:
-            update_norms = site.update(slice(claim.row + lo, claim.row + hi)).float().norm(dim=-1)
-        length = delta_length(
-            self.unit, self.magnitude, vector_norm=self.norm, residual_norm=norms, update_norm=update_norms
-        )
-        self.direction = self.direction.to(hidden.device)
-        lengths = length if isinstance(length, Tensor) else torch.full_like(norms, length)
-        delta = (lengths[:, None] * self.direction).to(hidden.dtype)
+            update_norms = site.update_norms(slice(claim.row + lo, claim.row + hi))[None]
+        self.direction, self.lengths = self.direction.to(hidden.device), self.lengths.to(hidden.device)
+        stream, measured = steer(hidden[None, lo:hi], self.direction, self.lengths, None, update_norms)
         changed = hidden.clone()
-        changed[lo:hi] = stream + delta
-        claim.log.steered(first + lo, delta.float().norm(dim=-1) / norms)
+        changed[lo:hi] = stream[0]
+        claim.log.steered(first + lo, measured[:, 0].T)
         site.claims.append(claim)
         return changed
 
@@ -262,20 +258,34 @@ class SteeringExtension(HiddenStatesExtension):  # type: ignore[misc]  # vllm-le
         """Return, as JSON, this worker's blocks, whether each can carry the unit ``update``, and who samples."""
         sites = _SITES[self.model_runner.model].blocks
         able = [[n, s.block, bool(s.fused) or s.block in UPDATE_CHILD] for n, s in sites.items()]
-        processors = self.model_runner.input_batch.logitsprocs.non_argmax_invariant
-        return json.dumps({"blocks": able, "sampler": any(isinstance(p, SeededSampling) for p in processors)})
+        return json.dumps({"blocks": able, "sampler": bool(self._samplers())})
 
     def introspection_take(self, key: str) -> bytes | None:
-        """Return what the request's hook wrote down (vllm-lens's pickled ``ctx.saved``), and forget the request."""
+        """Return what the request's hook wrote down (vllm-lens's pickled ``ctx.saved``), and drop it."""
         for name, contexts in self._hook_contexts.items():
             if name.startswith(f"{key}-"):
                 for context in contexts.values():
                     context.saved = {layer: log.packed() for layer, log in context.saved.items()}
         found: bytes | None = self.get_hook_results(key)
-        self.introspection_forget(key)
-        return found
-
-    def introspection_forget(self, key: str) -> None:
-        """Drop the request's hook and what it wrote down."""
         self.clear_hook_data(key)
         self.clear_hook_contexts(key)
+        return found
+
+    def introspection_logits(self, key: str) -> str:
+        """Return, as JSON, the largest logit behind each token of the request where this worker samples; forget them.
+
+        Texts, since JSON has no NaN.
+        """
+        found = [sampler.take(key) for sampler in self._samplers()]
+        return json.dumps([[str(x) for x in largest] for largest in found if largest is not None])
+
+    def _samplers(self) -> list[SeededSampling]:
+        processors = self.model_runner.input_batch.logitsprocs.non_argmax_invariant
+        return [p for p in processors if isinstance(p, SeededSampling)]
+
+    def introspection_forget(self, key: str) -> None:
+        """Drop the request's hook and all that was written down of it."""
+        self.clear_hook_data(key)
+        self.clear_hook_contexts(key)
+        for sampler in self._samplers():
+            sampler.take(key)

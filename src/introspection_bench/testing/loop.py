@@ -8,7 +8,7 @@ Slow, and for tests alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, Self, cast
 
 import attrs
@@ -17,10 +17,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..errors import ModelError
 from ..injection import Injection, Positions, Receipt, delta_length
 from ..injectors.base import Completion, Injector, ModelInfo, Request
 from ..injectors.blocks import find_blocks, find_update_module, hidden_of, with_hidden
 from ..injectors.fingerprint import fingerprint_module
+from ..injectors.receipts import check_logits, make_receipt, unmeasured
 from ..injectors.sampling import processors
 from ..injectors.stopping import ReplyReader, end_tokens_of
 from ..scaffolds import RenderedPrompt, Tokenizer
@@ -31,8 +33,8 @@ from ..trials import Sampling
 class LoopRow:
     """One row of the batch: its request, the positions to steer, its left padding, and what was done to it.
 
-    ``ratios`` maps absolute positions to ‖delta‖/‖h‖; ``captured`` has one tensor (positions, hidden_size) per
-    pass and captured layer.
+    ``measured`` maps absolute positions to (‖before‖, length asked for, ‖after - before‖); ``largest`` has the largest
+    logit behind each token; ``captured`` one tensor (positions, hidden_size) per pass and captured layer.
     """
 
     index: int
@@ -41,7 +43,8 @@ class LoopRow:
     where: Positions | None
     padding: int
     sampled: list[int] = attrs.field(factory=list)
-    ratios: dict[int, float] = attrs.field(factory=dict)
+    measured: dict[int, tuple[float, ...]] = attrs.field(factory=dict)
+    largest: list[float] = attrs.field(factory=list)
     captured: dict[int, list[Tensor]] = attrs.field(factory=dict)
 
 
@@ -63,6 +66,7 @@ class LoopInjector(Injector):
             model.get_input_embeddings().weight.shape[1],
             str(model.dtype).removeprefix("torch."),
         )
+        self._branches: dict[int, Any] = dict(self._find_branches())
         # What the running passes see; set by _generate.
         self.rows: list[LoopRow] = []
         self.column = 0
@@ -126,15 +130,14 @@ class LoopInjector(Injector):
         """The row's residuals with the addition: hidden is (columns, hidden_size), where marks the steered ones."""
         assert row.injection is not None  # noqa: S101  # as above
         h = hidden[where]
-        delta = self.delta(row.injection, h, self.updates[layer][self.rows.index(row)][where]).to(h.dtype)
-        for position, ratio in zip(
-            self.positions(row, len(hidden))[where].tolist(),
-            (delta.float().norm(dim=-1) / h.float().norm(dim=-1)).tolist(),
-            strict=True,
-        ):
-            row.ratios[position] = ratio
+        delta = self.delta(row.injection, h, self.updates[layer][self.rows.index(row)][where])
+        after = h + delta.to(h.dtype)
+        sizes = torch.stack([h.float(), delta, after.float() - h.float()]).norm(dim=-1).T
+        row.measured.update(
+            zip(self.positions(row, len(hidden))[where].tolist(), map(tuple, sizes.tolist()), strict=True)
+        )
         steered = hidden.clone()
-        steered[where] = h + delta
+        steered[where] = after
         return steered
 
     def written(self, before: Tensor, after: Tensor) -> Tensor:
@@ -144,14 +147,20 @@ class LoopInjector(Injector):
 
     def receipt(self, row: LoopRow) -> Receipt:
         """The receipt, of what was recorded."""
+        if row.injection is None:
+            return Receipt.nothing()
         n = len(row.request.prompt.token_ids)
         # Rows of a batch run on until the longest is done: positions behind a row's own reply don't count.
-        end = n + len(row.sampled) - 1
-        ratios = {p: r for p, r in row.ratios.items() if p < end}
-        if not ratios:
-            return Receipt.nothing()
-        prompt = sum(p < n for p in ratios)
-        return Receipt(prompt, len(ratios) - prompt, float(np.mean(list(ratios.values()))), max(ratios.values()))
+        measured = unmeasured(n + len(row.sampled) - 1)
+        for position, sizes in row.measured.items():
+            if position < measured.shape[1]:
+                measured[:, position] = sizes
+        return make_receipt(measured, n, layer=self.layer(row.injection), dtype=self.model.dtype)
+
+    def check_logits(self, row: LoopRow) -> None:
+        """Raise where a token of the reply was not chosen among finite logits."""
+        largest = np.array(row.largest[: len(row.sampled)], dtype=np.float32)
+        check_logits(largest, len(row.request.prompt.token_ids), row.request.sampling.temperature)
 
     def choose(self, sampling: Sampling, rows: Sequence[LoopRow], ids: Tensor, logits: Tensor, width: int) -> list[int]:
         """The next token of each row."""
@@ -191,6 +200,8 @@ class LoopInjector(Injector):
             logits, cache = self._pass(ids[:, start : start + chunk], start, padding, cache)
         cache = self.prefilled(ids, padding, cache)
         for step in range(sampling.max_new_tokens):
+            for row, largest in zip(rows, logits.float().amax(dim=-1).tolist(), strict=True):
+                row.largest.append(largest)
             tokens = self.choose(sampling, rows, ids, logits, width)
             ids = torch.cat([ids, torch.tensor(tokens)[:, None]], dim=1)
             for row, token in zip(rows, tokens, strict=True):
@@ -229,11 +240,20 @@ class LoopInjector(Injector):
         self.rows = rows
         handles = []
         for layer, block in enumerate(self._blocks):
-            keep = lambda _m, _a, output, layer=layer: self.updates.__setitem__(layer, hidden_of(output))  # noqa: E731  # binds the loop's layer
-            handles.append(find_update_module(block).register_forward_hook(keep))
+            if layer in self._branches:
+                # A copy: a block may go on to write into its branch's output.
+                keep = lambda _m, _a, output, layer=layer: self.updates.__setitem__(layer, hidden_of(output).clone())  # noqa: E731  # binds the loop's layer
+                handles.append(self._branches[layer].register_forward_hook(keep))
             hook = lambda _m, _a, output, layer=layer: self._on_block(layer, output)  # noqa: E731  # binds the loop's layer
             handles.append(block.register_forward_hook(hook))
         return handles
+
+    def _find_branches(self) -> Iterator[tuple[int, Any]]:
+        probe = torch.tensor([[0, 1, 2]])
+        for layer, block in enumerate(self._blocks):
+            # Without a branch that can be proved the unit ``update`` becomes NaN, which is an error of its own.
+            with suppress(ModelError):
+                yield layer, find_update_module(self.torch_model, block, probe)
 
     def _on_block(self, layer: int, output: Any) -> Any:
         hidden = hidden_of(output)
@@ -254,8 +274,10 @@ class LoopInjector(Injector):
         if row.request.capture_layers:
             end = len(row.request.prompt.token_ids) + len(row.sampled) - 1
             captured = np.stack([torch.cat(row.captured[at])[:end].numpy() for at in row.request.capture_layers])
+        receipt = self.receipt(row)
+        self.check_logits(row)
         reply = self._reader.read(row.sampled, row.request.sampling.max_new_tokens, row.request.prompt)
-        return Completion(row.index, reply, self.receipt(row), captured)
+        return Completion(row.index, reply, receipt, captured)
 
     def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> npt.NDArray[np.float32]:
         requests = [Request(p, None, Sampling(0.0, max_new_tokens=1), 0, layers) for p in prompts]
