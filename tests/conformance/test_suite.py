@@ -19,6 +19,7 @@ from introspection_bench.testing import (
     LoopInjector,
     check_names,
     run_conformance,
+    spoil_logits,
     tiny_model,
 )
 from introspection_bench.testing.fakes import FakeNextLayer, FakePromptOnly, broken
@@ -42,6 +43,12 @@ class TestLoopInjectorInChunks(InjectorConformance):
 
     @pytest.fixture(scope="class")
     @classmethod
+    def unsound(cls):
+        model, tokenizer = tiny_model("qwen3")
+        return LoopInjector.open(spoil_logits(model), tokenizer=tokenizer)
+
+    @pytest.fixture(scope="class")
+    @classmethod
     def reference(cls):
         model, tokenizer = tiny_model("qwen3")
         return LoopInjector.open(model, tokenizer=tokenizer)
@@ -49,11 +56,12 @@ class TestLoopInjectorInChunks(InjectorConformance):
 
 @pytest.mark.parametrize("fake", broken(), ids=lambda f: f.__name__)
 def test_every_broken_injector_fails_the_check_that_is_meant_for_it(fake):
-    (model, tokenizer), (wide, _), (reference, _) = (tiny_model("llama") for _ in range(3))
+    (model, tokenizer), (wide, _), (reference, _), (unsound, _) = (tiny_model("llama") for _ in range(4))
     report = run_conformance(
         fake.open(model, tokenizer=tokenizer),
         half=fake.open(wide.to(torch.bfloat16), tokenizer=tokenizer),
         reference=LoopInjector.open(reference, tokenizer=tokenizer),
+        unsound=fake.open(spoil_logits(unsound), tokenizer=tokenizer),
         only=[fake.caught_by],
     )
     (result,) = report.results

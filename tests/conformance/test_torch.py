@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from introspection_bench import open_injector
-from introspection_bench.testing import ARCHITECTURES, InjectorConformance, LoopInjector, tiny_model
+from introspection_bench.testing import ARCHITECTURES, InjectorConformance, LoopInjector, spoil_logits, tiny_model
 
 
 class TorchConformance(InjectorConformance):
@@ -30,6 +30,13 @@ class TorchConformance(InjectorConformance):
     def half(cls):
         model, tokenizer = tiny_model(cls.architecture)
         with open_injector("torch", model.to(torch.bfloat16), tokenizer=tokenizer) as opened:
+            yield opened
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def unsound(cls):
+        model, tokenizer = tiny_model(cls.architecture)
+        with open_injector("torch", spoil_logits(model), tokenizer=tokenizer) as opened:
             yield opened
 
 

@@ -8,7 +8,7 @@ import torch
 from random_vectors import vector
 from transformers import GenerationConfig
 
-from introspection_bench import Injection, RenderedPrompt, Request, Sampling, Span
+from introspection_bench import Injection, RenderedPrompt, Request, Sampling, Span, open_injector
 from introspection_bench.errors import EmptySpanError, LayerError, ModelError, SilentInjectionError, VectorError
 from introspection_bench.injectors.blocks import check_update_module, find_blocks
 from introspection_bench.injectors.torch import TorchInjector
@@ -219,6 +219,25 @@ def test_a_model_object_needs_its_tokenizer_and_eval_mode():
         TorchInjector.open(model.train(), tokenizer=tokenizer)
 
 
+@pytest.mark.parametrize("backend", ["torch", "nnsight"])
+@pytest.mark.parametrize("path", ["model.layers.2.mlp", "model.norm", "lm_head"])
+def test_a_single_submodule_in_training_mode_is_refused_and_named(path, backend):
+    pytest.importorskip(backend)
+    model, tokenizer = tiny_model("llama")
+    model.get_submodule(path).training = True
+    with pytest.raises(ModelError, match=rf"1 in training mode: {path}"):
+        open_injector(backend, model, tokenizer=tokenizer)
+
+
+def test_a_dropout_that_was_switched_on_to_sample_from_it_is_refused():
+    model, tokenizer = tiny_model("gpt2")
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.train()
+    with pytest.raises(ModelError, match="drop"):
+        TorchInjector.open(model, tokenizer=tokenizer)
+
+
 def test_a_bf16_model_keeps_its_dtype_and_steers_by_the_stated_ratio():
     model, tokenizer = tiny_model("qwen3")
     injector = TorchInjector.open(model.to(torch.bfloat16).eval(), tokenizer=tokenizer)
@@ -226,5 +245,5 @@ def test_a_bf16_model_keeps_its_dtype_and_steers_by_the_stated_ratio():
     prompt = RenderedPrompt(tuple(range(5, 15)), "")
     injection = Injection(vector(injector.model.hidden_size), 1, 0.5, "residual", Span.all())
     (completion,) = run(injector, [Request(prompt, injection, GREEDY)])
-    # The delta is cast to bfloat16 (8 bits of mantissa) before it is measured.
+    # The sum is rounded to bfloat16 (8 bits of mantissa) before it is measured.
     assert completion.receipt.mean_ratio == pytest.approx(0.5, rel=2**-7)

@@ -17,7 +17,14 @@ import torch
 from introspection_bench import open_injector
 from introspection_bench.errors import BackendUnavailableError, ModelError, SpecError
 from introspection_bench.injection import Span, Unit
-from introspection_bench.testing import InjectorConformance, Subject, run_conformance, save_tiny_model, tiny_model
+from introspection_bench.testing import (
+    InjectorConformance,
+    Subject,
+    run_conformance,
+    save_tiny_model,
+    spoil_logits,
+    tiny_model,
+)
 from tests.spec_on_backends import greedy_replies, require_the_same
 
 pytest.importorskip("nnsight", reason="the extra nnsight is not installed")
@@ -46,6 +53,13 @@ class NnsightConformance(InjectorConformance):
     def half(cls):
         model, tokenizer = tiny_model(cls.architecture)
         with open_injector("nnsight", model.to(torch.bfloat16), tokenizer=tokenizer) as opened:
+            yield opened
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def unsound(cls):
+        model, tokenizer = tiny_model(cls.architecture)
+        with open_injector("nnsight", spoil_logits(model), tokenizer=tokenizer) as opened:
             yield opened
 
 

@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 import pytest
 
-from introspection_bench.errors import SilentInjectionError, StoreError, StoreMismatchError
+from introspection_bench.errors import NonFiniteError, SilentInjectionError, StoreError, StoreMismatchError
 from introspection_bench.injection import Receipt
 from introspection_bench.sweep import Store, Sweep
 from introspection_bench.trials import CRITERIA
@@ -141,6 +141,21 @@ def test_the_runner_checks_receipts_even_of_an_injector_that_skips_the_ports_che
     monkeypatch.setattr(type(injector), "generate", unchecked)
     with pytest.raises(SilentInjectionError):
         Sweep(grid, injector, tmp_path / "run").run()
+
+
+def test_a_trial_that_can_not_be_proved_is_named_and_not_recorded_and_those_beside_it_are(grid, tmp_path):
+    model, tokenizer = tiny_model("llama")
+    injector = open_injector("torch", model.to(torch.float16), tokenizer=tokenizer, batch_size=64)
+    strong = attrs.evolve(grid, magnitudes=(0.5, 1e6), unit="absolute")
+    sweep = Sweep(strong, injector, tmp_path / "run")
+    with pytest.raises(NonFiniteError, match=r"layer \d+, 1e\+06 absolute, .*position \d+") as caught:
+        sweep.run()
+    recorded = {r.key.digest for r in sweep.results()}
+    bad = {t.key.digest for t in sweep.planned if t.key.magnitude == 1e6}
+    assert not recorded & bad
+    assert any(digest.startswith(str(caught.value).split()[1]) for digest in bad)
+    # All trials of the batch but those that failed; the other scaffolds' batches were not reached.
+    assert {t.key.digest for t in sweep.planned if t.scaffold == sweep.planned[0].scaffold} - bad <= recorded
 
 
 def test_an_interrupted_run_keeps_what_was_finished(grid, injector, tmp_path):

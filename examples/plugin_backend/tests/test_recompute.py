@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from introspection_bench import open_injector
-from introspection_bench.testing import InjectorConformance, tiny_model
+from introspection_bench.testing import InjectorConformance, spoil_logits, tiny_model
 
 
 class TestRecompute(InjectorConformance):
@@ -37,3 +37,10 @@ class TestRecompute(InjectorConformance):
         """A backend that is trusted, on the same model."""
         model, tokenizer = tiny_model("llama")
         return open_injector("torch", model, tokenizer=tokenizer)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def unsound(cls):
+        """The same on a model whose logits hold NaN."""
+        model, tokenizer = tiny_model("llama")
+        return open_injector("recompute", spoil_logits(model), tokenizer=tokenizer)

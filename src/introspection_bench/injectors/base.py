@@ -151,7 +151,7 @@ class Injector(abc.ABC):
     def _checked(self, requests: Sequence[Request]) -> Iterator[Completion]:
         missing = set(range(len(requests)))
         for completion in self._generate(requests) if requests else ():
-            _check_completion(requests[completion.index], completion)
+            check_completion(requests[completion.index], completion)
             missing.discard(completion.index)
             yield completion
         if missing:
@@ -247,8 +247,11 @@ class Injector(abc.ABC):
         self.close()
 
 
-def _check_completion(request: Request, completion: Completion) -> None:
-    """Raise unless the receipt proves the injection, and what was captured is finite."""
+def check_completion(request: Request, completion: Completion) -> None:
+    """Raise unless the receipt proves the injection, and what was captured is finite.
+
+    :class:`SilentInjectionError` and :class:`NonFiniteError`, with the index of the request.
+    """
     try:
         check_receipt(request.injection, request.prompt, len(completion.reply.token_ids), completion.receipt)
         if completion.residuals is not None:

@@ -71,9 +71,16 @@ def _given(model: Any, tokenizer: Any) -> Loaded:
                 "tokenizer", required="the model's tokenizer", got=None, hint="Pass tokenizer= beside a model object."
             )
         )
-    if model.training:
+    # Each module has a mode of its own: one that was left in training mode alone drops or noises what passes it.
+    training = [name or "the model itself" for name, module in model.named_modules() if module.training]
+    if training:
         raise ModelError(
-            explain("model", required="a model in eval mode", got="training mode", hint="Call model.eval() first.")
+            explain(
+                "model",
+                required="every module in eval mode",
+                got=f"{len(training)} in training mode: {', '.join(training[:5])}",
+                hint="Call model.eval() first.",
+            )
         )
     return Loaded(model, tokenizer, Path(model.config.name_or_path or "").name or type(model).__name__)
 

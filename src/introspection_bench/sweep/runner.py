@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..analysis.results import Results
+from ..errors import SilentInjectionError
 from ..files import file_stem, make_own_folder, write_file
-from ..injection import check_receipt
-from ..injectors.base import Injector
+from ..injectors.base import Completion, Injector, check_completion
 from ..trials import TrialRecord
 from .grid import Grid, PlannedTrial, plan
 from .judging import JudgingSummary, judge_run
@@ -62,16 +62,15 @@ class Sweep:
         only what was under way; run it again to go on. Raises
         :class:`~introspection_bench.errors.RunLockedError` where another process generates in the directory,
         :class:`~introspection_bench.errors.StoreMismatchError` for a directory with another run, and
-        :class:`~introspection_bench.errors.SilentInjectionError` rather than record an unproven injection.
+        :class:`~introspection_bench.errors.SilentInjectionError` rather than record an unproven injection, or a reply
+        that rests on a number which isn't finite; it names the trial.
         """
         with generating(self.directory) as lock, self.open_store() as store:
             self._write_aside(store)
             done = store.recorded()
             pending = [t for t in self.planned if t.key.digest not in done]
-            for completion in self.injector.generate([t.request for t in pending]):
+            for completion in _proved(self.injector, pending):
                 trial, reply = pending[completion.index], completion.reply
-                # Again here, although the port checks it: a plugin may have replaced the port's own generate.
-                check_receipt(trial.request.injection, trial.request.prompt, len(reply.token_ids), completion.receipt)
                 lock.check()
                 record = store.record(trial, reply, completion.receipt, self.injector.model.name)
                 if on_trial is not None:
@@ -108,6 +107,30 @@ def generating(directory: str | Path) -> AbstractContextManager[RunLock]:
     Raises :class:`~introspection_bench.errors.RunLockedError` that names the process that has it.
     """
     return hold(directory, "generate", "generates")
+
+
+def _proved(injector: Injector, pending: Sequence[PlannedTrial]) -> Iterator[Completion]:
+    """Yield completions whose receipts hold; an error of one that doesn't names its trial."""
+    try:
+        for completion in injector.generate([t.request for t in pending]):
+            # Again here, although the port checks it: a plugin may have replaced the port's own generate.
+            check_completion(pending[completion.index].request, completion)
+            yield completion
+    except SilentInjectionError as error:
+        if error.request is None:
+            raise
+        named = type(error)(f"{_shown(pending[error.request])}: {error}")
+        named.request = error.request
+        raise named from error
+
+
+def _shown(trial: PlannedTrial) -> str:
+    """A trial's key and cell, as an error names them."""
+    key = trial.key
+    cell: str = trial.arm
+    if trial.concept is not None:
+        cell = f"{trial.arm} {trial.concept!r}, layer {key.layer}, {key.magnitude:g} {key.unit}"
+    return f"trial {key.digest[:12]} ({cell}, {trial.scaffold}, no. {key.trial_index})"
 
 
 def _continued(grid: Grid, directory: Path) -> Grid:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .loop import LoopInjector
     from .subject import Subject
     from .suite import InjectorConformance
-    from .tiny import ARCHITECTURES, quantise_saved_model, save_tiny_model, tiny_model, tiny_tokenizer
+    from .tiny import ARCHITECTURES, quantise_saved_model, save_tiny_model, spoil_logits, tiny_model, tiny_tokenizer
 
 _HOMES = {
     "checks": ("CHECKS", "Check", "CheckSkipped"),
@@ -27,7 +27,14 @@ _HOMES = {
     "loop": ("LoopInjector",),
     "subject": ("Subject",),
     "suite": ("InjectorConformance",),
-    "tiny": ("ARCHITECTURES", "quantise_saved_model", "save_tiny_model", "tiny_model", "tiny_tokenizer"),
+    "tiny": (
+        "ARCHITECTURES",
+        "quantise_saved_model",
+        "save_tiny_model",
+        "spoil_logits",
+        "tiny_model",
+        "tiny_tokenizer",
+    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("fakes", "strategies")
@@ -47,6 +54,7 @@ __all__ = [  # the names of _HOMES and _MODULES; tests/conformance/test_suite.py
     "quantise_saved_model",
     "run_conformance",
     "save_tiny_model",
+    "spoil_logits",
     "strategies",
     "tiny_model",
     "tiny_tokenizer",

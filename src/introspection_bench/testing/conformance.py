@@ -88,6 +88,7 @@ def run_conformance(
     *,
     reference: Injector | None = None,
     half: Injector | None = None,
+    unsound: Injector | None = None,
     expected_failures: Mapping[str, str] = MappingProxyType({}),
     only: Collection[str] = (),
     tolerance: float | None = None,
@@ -103,6 +104,8 @@ def run_conformance(
         reference: a trusted injector on the same model (the torch one), for the check of parity.
         half: the same backend on a bfloat16 or float16 model, for the check of dtypes; needless where ``injector``
             has one.
+        unsound: the same backend on a model whose logits hold NaN
+            (:func:`~introspection_bench.testing.tiny.spoil_logits`), for the check of numbers that are not finite.
         expected_failures: check name to reason; such a check that passes is an ``unexpected pass``.
         only: names of the checks to run; all by default.
         tolerance: relative error allowed of residuals; by default after the model's dtype, and on half-precision
@@ -121,6 +124,7 @@ def run_conformance(
         injector,
         reference,
         half,
+        unsound,
         tolerance=tolerance,
         reply_tokens=reply_tokens,
         long_prompt=long_prompt,

@@ -361,6 +361,38 @@ class FakeRestartsChunks(_Lying):
         return super().chosen(row, torch.where(at < n, at % 64, at))
 
 
+class FakeOverlooksOverflow(_Lying):
+    """Looks at neither its sums nor its logits: a stream that overflowed becomes a reply."""
+
+    caught_by = "refuses_what_is_not_finite"
+
+    def receipt(self, row: LoopRow) -> Receipt:
+        row.measured = dict.fromkeys(row.measured, (1.0, 0.5, 0.5))
+        return super().receipt(row)
+
+    def check_logits(self, row: LoopRow) -> None:
+        del row
+
+
+class FakeOverlooksNanLogits(FakeBroken):
+    """Takes the largest logit, whatever it is: a NaN wins."""
+
+    caught_by = "refuses_what_is_not_finite"
+
+    def check_logits(self, row: LoopRow) -> None:
+        del row
+
+
+class FakeClaimsWhatRoundingAte(FakeBroken):
+    """Its receipt is of the addition before the sum was rounded."""
+
+    caught_by = "receipts_tell_what_rounding_left"
+
+    def receipt(self, row: LoopRow) -> Receipt:
+        row.measured = {position: (before, asked, asked) for position, (before, asked, _) in row.measured.items()}
+        return super().receipt(row)
+
+
 class FakeCapturesTheFirstLayer(FakeBroken):
     """Returns captured layers sorted, not in the order that was asked for."""
 

@@ -43,7 +43,8 @@ class Subject:
     """An injector under test.
 
     ``reference`` is an injector on the same model that is trusted (check 16); ``half`` the same backend on a
-    bfloat16 or float16 model (check 12), None where ``injector`` itself has such a model or there is none.
+    bfloat16 or float16 model (checks 12 and 21), None where ``injector`` itself has such a model or there is none;
+    ``unsound`` the same backend on a model whose logits hold NaN (check 20).
     ``tolerance`` overrides :data:`TOLERANCES` and what is measured. ``reply_tokens`` is the length of the replies that
     are looked at, ``long_prompt`` the length in tokens of long prompts, ``concurrency`` the number of requests at once
     in check 18.
@@ -52,6 +53,7 @@ class Subject:
     injector: Injector
     reference: Injector | None = None
     half: Injector | None = None
+    unsound: Injector | None = None
     tolerance: float | None = None
     reply_tokens: int = 6
     long_prompt: int = 160

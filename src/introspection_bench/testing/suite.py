@@ -28,8 +28,9 @@ class InjectorConformance:
                 with open_injector("mine", model, tokenizer=tokenizer) as opened:
                     yield opened
 
-    The fixtures ``reference`` and ``half`` (see
-    :class:`~introspection_bench.testing.subject.Subject`) are optional; without them checks 16 and 12 are skipped.
+    The fixtures ``reference``, ``half`` and ``unsound`` (see
+    :class:`~introspection_bench.testing.subject.Subject`) are optional; without the first two checks 16, 12 and 21 are
+    skipped, without the third check 20 looks at sums alone.
 
     Attributes:
         expected_failures: check name to the reason why it is known to fail; each becomes a strict xfail.
@@ -60,13 +61,19 @@ class InjectorConformance:
         """The same backend on a bfloat16 or float16 model."""
         return None
 
+    @pytest.fixture
+    def unsound(self) -> Injector | None:
+        """The same backend on a model whose logits hold NaN."""
+        return None
+
     @pytest.mark.parametrize("check", CHECKS, ids=lambda c: f"{c.number:02}-{c.name}")
-    def test_conforms(
+    def test_conforms(  # noqa: PLR0917  # pytest passes fixtures by name
         self,
         check: Check,
         injector: Injector,
         reference: Injector | None,
         half: Injector | None,
+        unsound: Injector | None,
         request: pytest.FixtureRequest,
     ) -> None:
         """One check of :mod:`introspection_bench.testing.checks`."""
@@ -78,6 +85,7 @@ class InjectorConformance:
             injector,
             reference,
             half,
+            unsound,
             tolerance=self.tolerance,
             reply_tokens=self.reply_tokens,
             long_prompt=self.long_prompt,

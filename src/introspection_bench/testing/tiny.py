@@ -7,6 +7,7 @@ caches and sliding windows are the real ones; only sizes and weights differ.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -127,6 +128,16 @@ def _gpt_neox(transformers: Any, common: Mapping[str, Any]) -> Any:
     )
 
 
+def _bloom(transformers: Any, common: Mapping[str, Any]) -> Any:
+    return transformers.BloomConfig(**common, hidden_size=HIDDEN_SIZE, n_layer=LAYERS, n_head=HEADS)
+
+
+def _falcon(transformers: Any, common: Mapping[str, Any]) -> Any:
+    return transformers.FalconConfig(
+        **common, hidden_size=HIDDEN_SIZE, num_hidden_layers=LAYERS, num_attention_heads=HEADS
+    )
+
+
 def _like_llama(name: str, **extra: Any) -> Callable[[Any, Mapping[str, Any]], Any]:
     return lambda transformers, common: _rope(transformers, name, extra, common)
 
@@ -151,6 +162,9 @@ _BUILDERS: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = MappingProxyT
         "olmo2": _like_llama("Olmo2Config"),
         "gpt2": _gpt2,
         "gpt_neox": _gpt_neox,
+        # The MLP of one adds the residual itself, the block of the other adds into its MLP's output in place.
+        "bloom": _bloom,
+        "falcon": _falcon,
     }
 )
 
@@ -189,6 +203,22 @@ def tiny_model(architecture: str, seed: int = 0) -> tuple[Any, Any]:
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.eval()
     return model, tokenizer
+
+
+def spoil_logits(model: Any, value: float = math.nan) -> Any:
+    """Set the output row of one token to ``value``, in place, so that each position's logits hold it; return the model.
+
+    For the conformance suite's ``unsound``. A head that is tied to the embedding is untied first: what goes into the
+    model stays sound.
+    """
+    import torch
+
+    head = model.get_output_embeddings()
+    head.weight = torch.nn.Parameter(head.weight.detach().clone())
+    model.config.tie_word_embeddings = False
+    with torch.no_grad():
+        head.weight[0] = value
+    return model
 
 
 def save_tiny_model(architecture: str, folder: str | Path, seed: int = 0) -> Path:

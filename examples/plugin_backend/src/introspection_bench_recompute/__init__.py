@@ -15,6 +15,7 @@ import torch
 from introspection_bench import Completion, Injector, ModelInfo, Receipt, Reply, Request, Sampling
 from introspection_bench.digests import digest
 from introspection_bench.injection import Injection, delta_length
+from introspection_bench.injectors.receipts import check_logits, make_receipt, unmeasured
 from introspection_bench.scaffolds import RenderedPrompt, Tokenizer
 
 
@@ -64,8 +65,10 @@ class RecomputeInjector(Injector):
             ids = list(request.prompt.token_ids)
             # The trial's own generator: its reply depends on no other trial.
             generator = np.random.default_rng(request.seed)
+            largest = []
             while True:
-                logits, ratios, streams = self._run(ids, request)
+                logits, measured, streams = self._run(ids, request)
+                largest.append(float(logits.max()))
                 ids.append(_choose(logits, request.sampling, generator))
                 sampled = ids[len(request.prompt.token_ids) :]
                 stopped = sampled[-1] == self._tokenizer.eos_token_id
@@ -73,7 +76,12 @@ class RecomputeInjector(Injector):
                     break
             text = self._tokenizer.decode(sampled, skip_special_tokens=True)
             residuals = np.stack([streams[at] for at in request.capture_layers]) if request.capture_layers else None
-            receipt = _receipt(ratios, len(request.prompt.token_ids))
+            receipt = Receipt.nothing()
+            if request.injection is not None:
+                layer, dtype = request.injection.layer, self._info.dtype
+                receipt = make_receipt(measured, len(request.prompt.token_ids), layer=layer, dtype=dtype)
+            # NaN or infinity here means that the tokens were chosen from nonsense.
+            check_logits(np.array(largest), len(request.prompt.token_ids), request.sampling.temperature)
             yield Completion(index, Reply(text, sampled, "stop" if stopped else "length"), receipt, residuals)
 
     def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> np.ndarray:
@@ -84,9 +92,9 @@ class RecomputeInjector(Injector):
             found.append([streams[layer][-1] for layer in layers])
         return np.array(found, dtype=np.float32)
 
-    def _run(self, ids: Sequence[int], request: Request) -> tuple[torch.Tensor, torch.Tensor, dict[int, np.ndarray]]:
-        """One pass over everything; returns the last logits, ‖delta‖/‖h‖ (NaN where unsteered), and the streams."""
-        ratios = torch.full((len(ids),), torch.nan)
+    def _run(self, ids: Sequence[int], request: Request) -> tuple[torch.Tensor, np.ndarray, dict[int, np.ndarray]]:
+        """One pass over everything; returns the last logits, what was measured on the steered stream, the streams."""
+        measured = unmeasured(len(ids))
         streams: dict[int, np.ndarray] = {}
         update: dict[int, torch.Tensor] = {}
         injection = request.injection
@@ -102,10 +110,13 @@ class RecomputeInjector(Injector):
                 where = injection.span.resolve(request.prompt)
                 at = slice(where.start, where.stop)
                 h = hidden[0, at]
-                delta = _delta(injection, h, update[layer][at]).to(h.dtype)
-                ratios[at] = (delta.float().norm(dim=-1) / h.float().norm(dim=-1)).cpu()
+                delta = _delta(injection, h, update[layer][at])
+                after = h + delta.to(h.dtype)
+                # The stream before, what was asked for, and what the stream's own dtype made of it.
+                sizes = torch.stack([h.float(), delta, after.float() - h.float()]).norm(dim=-1)
+                measured[:, at] = sizes.cpu().numpy()
                 hidden = hidden.clone()
-                hidden[0, at] = h + delta
+                hidden[0, at] = after
             if layer in request.capture_layers:
                 streams[layer] = hidden[0].float().cpu().numpy()
             return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
@@ -119,7 +130,7 @@ class RecomputeInjector(Injector):
         try:
             with torch.inference_mode():
                 tokens = torch.tensor([list(ids)], device=self._torch_model.device)
-                return self._torch_model(tokens, use_cache=False).logits[0, -1], ratios, streams
+                return self._torch_model(tokens, use_cache=False).logits[0, -1], measured, streams
         finally:
             for handle in handles:
                 handle.remove()
@@ -146,12 +157,3 @@ def _choose(logits: torch.Tensor, sampling: Sampling, generator: np.random.Gener
         return int(logits.argmax())
     weights = torch.softmax(logits.double() / sampling.temperature, dim=-1).cpu().numpy()
     return int(generator.choice(len(weights), p=weights / weights.sum()))
-
-
-def _receipt(ratios: torch.Tensor, prompt_length: int) -> Receipt:
-    touched = ~ratios.isnan()
-    if not touched.any():
-        return Receipt.nothing()
-    values = ratios[touched]
-    counts = int(touched[:prompt_length].sum()), int(touched[prompt_length:].sum())
-    return Receipt(*counts, float(values.mean()), float(values.max()))
