@@ -173,8 +173,9 @@ def test_a_captured_residual_that_is_not_finite_is_an_error_that_names_layer_and
     injector._model.model.layers[3].register_forward_hook(spoil)
     with pytest.raises(NonFiniteError, match="layer 3, position 0"):
         list(injector.generate([Request(PROMPT, None, GREEDY, capture_layers=(0, 3))]))
-    with pytest.raises(CaptureError, match="layer 3, last token of prompt 0"):
-        injector.capture([RenderedPrompt((5, 6, 7), "")], [3])
+    with pytest.raises(CaptureError, match="layer 3, last token of prompt 1"):
+        # Without a beginning in common, so that the second prompt is its first position alone.
+        injector.capture([RenderedPrompt((5, 6), ""), RenderedPrompt((7,), "")], [0, 3])
 
 
 def test_replies_beside_one_that_fails_are_finished_first():

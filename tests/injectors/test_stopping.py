@@ -44,7 +44,7 @@ def tokenizer_with(template: str | None, *special: str, plain: tuple[str, ...] =
 def model_for(tokenizer: Any, architecture: str = "llama") -> Any:
     model, _ = tiny_model(architecture)
     model.resize_token_embeddings(len(tokenizer))
-    return model
+    return model.eval()  # a resized head is a new module
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:

@@ -13,10 +13,13 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
+import torch
 
+from introspection_bench import open_injector
 from introspection_bench.errors import NonFiniteError, SilentInjectionError, StoreError, StoreMismatchError
 from introspection_bench.injection import Receipt
 from introspection_bench.sweep import Store, Sweep
+from introspection_bench.testing import tiny_model
 from introspection_bench.trials import CRITERIA
 
 SCRIPT = Path(__file__).parent / "run_tiny.py"

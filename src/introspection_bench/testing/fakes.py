@@ -30,7 +30,7 @@ class FakeBroken(LoopInjector):
     caught_by: ClassVar[str]
 
 
-class _Lying(FakeBroken):
+class FakeLying(FakeBroken):
     """Its receipt repeats the request's counts instead of what was done."""
 
     def receipt(self, row: LoopRow) -> Receipt:
@@ -42,7 +42,7 @@ class _Lying(FakeBroken):
         return Receipt(*counts, mean, most) if any(counts) else Receipt.nothing()
 
 
-class FakeZeroIsSomething(_Lying):
+class FakeZeroIsSomething(FakeLying):
     """Steers at magnitude 0 too: what it adds is zero times NaN-free, but the bits change."""
 
     caught_by = "zero_magnitude_equals_no_injection"
@@ -88,7 +88,7 @@ class FakeWritesNothing(FakeBroken):
         return before
 
 
-class FakeOffByOne(_Lying):
+class FakeOffByOne(FakeLying):
     """Begins and ends every span one position late."""
 
     caught_by = "leaves_positions_outside_the_span_alone"
@@ -98,7 +98,7 @@ class FakeOffByOne(_Lying):
         return attrs.evolve(where, start=where.start + 1, stop=None if where.stop is None else where.stop + 1)
 
 
-class FakePromptOnly(_Lying):
+class FakePromptOnly(FakeLying):
     """Steers the prefill alone, as a hook does that recognises it by its length."""
 
     caught_by = "fires_once_per_generated_token"
@@ -117,7 +117,7 @@ class FakeFiresTwice(FakeBroken):
         return steered if len(hidden) > 1 else super().add(row, layer, steered, where)
 
 
-class FakeOneColumnIsDecode(_Lying):
+class FakeOneColumnIsDecode(FakeLying):
     """Takes every pass of one column for a generated token."""
 
     caught_by = "steers_one_token_prompts_and_tails"
@@ -139,7 +139,7 @@ class FakeFirstRowsVector(FakeBroken):
         return super().add(row, layer, hidden, where)
 
 
-class FakeSteersControls(_Lying):
+class FakeSteersControls(FakeLying):
     """Adds the first row's vector to the controls beside it."""
 
     caught_by = "rows_of_a_batch_do_not_leak"
@@ -154,7 +154,7 @@ class FakeSteersControls(_Lying):
         return Receipt.nothing() if row.request.injection is None else super().receipt(row)
 
 
-class FakePrefixCache(_Lying):
+class FakePrefixCache(FakeLying):
     """Keeps the steered prompt's cache under the prompt's tokens alone, and controls read it.
 
     vLLM's prefix cache under a steering plugin (issue 5, fact (a)).
@@ -214,7 +214,7 @@ class FakeClips(FakeBroken):
         return clipped
 
 
-class FakeCountsPadding(_Lying):
+class FakeCountsPadding(FakeLying):
     """Counts positions in columns of the padded batch."""
 
     caught_by = "left_padding_moves_nothing"
@@ -299,7 +299,7 @@ class FakeIgnoresTheUnit(FakeBroken):
         return super().delta(attrs.evolve(injection, unit=Unit.RESIDUAL), h, update)
 
 
-class FakeNeverStops(_Lying):
+class FakeNeverStops(FakeLying):
     """Overlooks ``stop_at_prompt_end``."""
 
     caught_by = "every_field_of_the_injection_arrives"
@@ -348,7 +348,7 @@ class FakeSeedsByRow(FakeBroken):
         return super().choose(sampling, placed, ids, logits, width)
 
 
-class FakeRestartsChunks(_Lying):
+class FakeRestartsChunks(FakeLying):
     """Counts positions from 0 in each prefill chunk of 64 columns, as ``position_indices`` of vllm-lens does."""
 
     caught_by = "long_prompts_and_many_requests_are_steered_alike"
@@ -359,38 +359,6 @@ class FakeRestartsChunks(_Lying):
     def chosen(self, row: LoopRow, at: Tensor) -> Tensor:
         n = len(row.request.prompt.token_ids)
         return super().chosen(row, torch.where(at < n, at % 64, at))
-
-
-class FakeOverlooksOverflow(_Lying):
-    """Looks at neither its sums nor its logits: a stream that overflowed becomes a reply."""
-
-    caught_by = "refuses_what_is_not_finite"
-
-    def receipt(self, row: LoopRow) -> Receipt:
-        row.measured = dict.fromkeys(row.measured, (1.0, 0.5, 0.5))
-        return super().receipt(row)
-
-    def check_logits(self, row: LoopRow) -> None:
-        del row
-
-
-class FakeOverlooksNanLogits(FakeBroken):
-    """Takes the largest logit, whatever it is: a NaN wins."""
-
-    caught_by = "refuses_what_is_not_finite"
-
-    def check_logits(self, row: LoopRow) -> None:
-        del row
-
-
-class FakeClaimsWhatRoundingAte(FakeBroken):
-    """Its receipt is of the addition before the sum was rounded."""
-
-    caught_by = "receipts_tell_what_rounding_left"
-
-    def receipt(self, row: LoopRow) -> Receipt:
-        row.measured = {position: (before, asked, asked) for position, (before, asked, _) in row.measured.items()}
-        return super().receipt(row)
 
 
 class FakeCapturesTheFirstLayer(FakeBroken):
@@ -404,6 +372,8 @@ class FakeCapturesTheFirstLayer(FakeBroken):
 
 def broken() -> tuple[type[FakeBroken], ...]:
     """All broken injectors."""
+    from . import fakes_numbers  # noqa: F401  # subclasses of this module's, which are found once they are defined
+
     found: list[type[FakeBroken]] = []
     waiting = copy.copy(FakeBroken.__subclasses__())
     while waiting:

@@ -30,7 +30,7 @@ class RecomputeInjector(Injector):
         self._blocks = model.model.layers
         config = model.config
         # A fingerprint must tell models apart that answer differently; a real backend hashes all of the weights.
-        weights = [float(p.detach().double().sum()) for p in model.parameters()]
+        weights = [str(float(p.detach().double().sum())) for p in model.parameters()]
         self._info = ModelInfo(
             name=type(model).__name__,
             fingerprint=digest("recompute", 1, [config.model_type, weights, sorted(tokenizer.get_vocab().items())]),
@@ -69,6 +69,8 @@ class RecomputeInjector(Injector):
             while True:
                 logits, measured, streams = self._run(ids, request)
                 largest.append(float(logits.max()))
+                # NaN or infinity here means that the token would be chosen from nonsense.
+                check_logits(np.array(largest), len(request.prompt.token_ids), request.sampling.temperature)
                 ids.append(_choose(logits, request.sampling, generator))
                 sampled = ids[len(request.prompt.token_ids) :]
                 stopped = sampled[-1] == self._tokenizer.eos_token_id
@@ -80,8 +82,6 @@ class RecomputeInjector(Injector):
             if request.injection is not None:
                 layer, dtype = request.injection.layer, self._info.dtype
                 receipt = make_receipt(measured, len(request.prompt.token_ids), layer=layer, dtype=dtype)
-            # NaN or infinity here means that the tokens were chosen from nonsense.
-            check_logits(np.array(largest), len(request.prompt.token_ids), request.sampling.temperature)
             yield Completion(index, Reply(text, sampled, "stop" if stopped else "length"), receipt, residuals)
 
     def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> np.ndarray:
