@@ -85,6 +85,10 @@ class PluginError(IntrospectionBenchError, ValueError):
     """Two distributions claim one plugin name, or a plugin is not what it claims to be."""
 
 
+class OptionError(IntrospectionBenchError, TypeError):
+    """A judge or backend was given an option that it does not have or of another type, or lacks one that it needs."""
+
+
 class BackendUnavailableError(IntrospectionBenchError, ImportError):
     """A backend or judge exists, but what it needs is not installed."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,12 +24,14 @@ class OutOfRubricError(ValueError):
 class Answer:
     """What came back from one call: the text as it came, or why there is none to use (``problem``).
 
+    ``usage`` is what the service reported, ``charged`` what was counted for it: one entry for each time it was sent.
     ``lasting`` says that the answer is final; False where it was paid for and can still be fetched later.
     """
 
     text: str = ""
     problem: str | None = None
     usage: Usage | None = None
+    charged: tuple[Usage, ...] = ()
     lasting: bool = True
 
 
@@ -36,12 +39,17 @@ def parse(call: Call, text: str) -> tuple[dict[str, str], str]:
     """Return the answers and the reason in ``text``.
 
     Raises :class:`OutOfRubricError` for anything but one JSON object with exactly the call's keys, each once, and
-    words that it allows: what is almost an answer is none.
+    words that it allows: what is almost an answer is none. One code fence around the whole, and one block of
+    reasoning marked ``<think>`` before it, are taken off, since what is meant can't be mistaken there. Where other
+    text stands beside the object it can be: a judge may quote a reply that holds a verdict of its own.
     """
     try:
-        data = json.loads(text, object_pairs_hook=_each_once)
+        data = json.loads(_bare(text), object_pairs_hook=each_once)
     except (ValueError, RecursionError) as error:
-        raise OutOfRubricError(f"malformed answer: {error}") from error
+        begun = text.strip()
+        beside = "{" in begun and (begun[0] != "{" or str(error).startswith("Extra data"))
+        told = f"text stands beside the JSON object (it begins {begun[:40]!r}): " if beside else ""
+        raise OutOfRubricError(f"malformed answer: {told}{error}") from error
     if not isinstance(data, dict):
         raise OutOfRubricError(f"malformed answer: a JSON object was required, got {type(data).__name__}")
     expected = {REASON, *call.answers}
@@ -53,7 +61,17 @@ def parse(call: Call, text: str) -> tuple[dict[str, str], str]:
     return {question: data[question] for question in call.answers}, str(data[REASON])
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _bare(text: str) -> str:
+    """Return an answer without a marked block of reasoning before it and without a code fence around it."""
+    thought, end, rest = text.strip().partition("</think>")
+    if end and thought.startswith("<think>") and "</think>" not in rest and "<think>" not in thought[1:]:
+        text = rest
+    fenced = re.fullmatch(r"\s*```(?:json|JSON)?[ \t]*\n(.*)\n[ \t]*```\s*", text, flags=re.DOTALL)
+    return fenced[1] if fenced and "```" not in fenced[1] else text
+
+
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object's pairs a dict; raises :class:`ValueError` where a key stands twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key stands twice")
@@ -119,8 +137,7 @@ class Interview:
         """Take in one call's answer."""
         self.texts[call.id] = answer.text
         self.lasting = self.lasting and answer.lasting
-        if answer.usage is not None:
-            self.usages.append(answer.usage)
+        self.usages.extend(answer.charged)
         problem = answer.problem
         if problem is None:
             try:

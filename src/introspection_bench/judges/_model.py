@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 
 import attrs
 
 from ..errors import JudgeError, SpecError, explain
 from ..trials import Verdict
 from . import costs
-from ._interview import Answer, Interview, redact
+from ._interview import Answer, Interview
 from ._prompting import Prompt, case_text, render, system_text
+from ._service import FATAL, FatalAnswerError, Tries, describe, rejected, status_of, worth_repeating
 from .base import Case, Judge
 from .costs import CostEstimate, Price, Purse, Usage
+from .ledger import Ledger
 from .rubrics import Rubric, load_rubric
-
-#: HTTP statuses after which no call can work: key, payment, permission, unknown model or path.
-FATAL = frozenset({401, 402, 403, 404})
 
 
 @attrs.frozen
 class Spending:
-    """What a judge has spent so far: calls with a usage report, tokens as the service counted them, dollars."""
+    """What a judge has spent so far: calls that count, repeated ones too, their tokens, dollars.
+
+    ``assumed`` of the calls came back without a usable count of tokens, and count with the most that they can have
+    cost.
+    """
 
     calls: int
+    assumed: int
     input_tokens: int
     output_tokens: int
     cache_write_tokens: int
@@ -42,10 +48,6 @@ class Unit:
     interview: Interview
 
 
-class FatalAnswerError(Exception):
-    """The service will answer no call at all (key, permission, unknown model); holds a text without the key."""
-
-
 class ModelJudge(Judge, abc.ABC):
     """Base of judges that ask a model over HTTP."""
 
@@ -59,22 +61,43 @@ class ModelJudge(Judge, abc.ABC):
         max_tokens: int,
         max_cost_usd: float | None,
         price: Price | None,
+        max_retries: int,
+        max_wait_s: float,
+        timeout_s: float,
+        ledger: Ledger | None,
         secret: str,
     ) -> None:
-        for name, value in {"concurrency": concurrency, "max_tokens": max_tokens}.items():
-            if value < 1:
-                raise JudgeError(explain(name, required="a whole number >= 1", got=value, hint=""))
+        for name, value in {"concurrency": concurrency, "max_tokens": max_tokens, "max_retries": max_retries}.items():
+            least = 0 if name == "max_retries" else 1
+            if value < least:
+                raise JudgeError(explain(name, required=f"a whole number >= {least}", got=value, hint=""))
+        for name, seconds in {"max_wait_s": max_wait_s, "timeout_s": timeout_s}.items():
+            if not 0 < seconds <= 86_400:  # a day; NaN is out too
+                raise JudgeError(explain(name, required="seconds, more than 0 and at most a day", got=seconds, hint=""))
         self.rubric = load_rubric(rubric)
         self.model: str = model
         self.blinded = blinded
         self.concurrency = concurrency
         self.max_tokens = max_tokens
         self._secret = secret
-        self._purse = Purse(price, max_cost_usd)
+        self._purse = Purse(price, max_cost_usd, model=model, ledger=ledger)
+        self._tries = Tries(max_retries, max_wait_s)
 
     @abc.abstractmethod
-    def _ask(self, prompt: Prompt) -> Answer:
-        """Make one call; raises :class:`FatalAnswerError` where no call can work, never anything else."""
+    def _send(self, prompt: Prompt) -> Answer:
+        """Make one call, once; lets the client's exceptions through."""
+
+    def _refused_option(self, message: str) -> str | None:  # noqa: ARG002  # for judges that know their service
+        """What to do about a service that refuses a parameter of every call; None where ``message`` names none."""
+        return None
+
+    def remember_in(self, store: Path) -> None:
+        """Count costs, and keep batches, in a run's store; see :class:`~introspection_bench.judges.base.Judge`."""
+        self.count_in(Ledger(store))
+
+    def count_in(self, ledger: Ledger) -> None:
+        """Count costs, and keep batches, in this ledger, unless the judge was opened with one of its own."""
+        self._purse.keep_in(ledger)
 
     @property
     def cost_share(self) -> float:
@@ -87,6 +110,7 @@ class ModelJudge(Judge, abc.ABC):
         usages = list(self._purse.usages)
         return Spending(
             len(usages),
+            sum(u.assumed for u in usages),
             sum(u.input for u in usages),
             sum(u.output for u in usages),
             sum(u.cache_write for u in usages),
@@ -131,16 +155,21 @@ class ModelJudge(Judge, abc.ABC):
                         hint="Open the judge with blinded=False exactly when cases tell how the reply was made.",
                     )
                 )
-        self._purse.check(self.estimate(cases))
+        self._purse.check(self.estimate(self._unpaid(cases)))
         return self._judge(self._units(cases)) if cases else iter(())
+
+    def _unpaid(self, cases: Sequence[Case]) -> Sequence[Case]:
+        """The cases that are not yet asked; those of a batch under way are set aside for already."""
+        return cases
 
     def _judge(self, units: list[Unit]) -> Iterator[tuple[int, Verdict]]:
         # The first alone: a judge that can't work is noticed before anything else is paid for, and a cached prompt
         # is written once instead of by every call under way.
+        self._tries.stopped.clear()
         try:
             self._converse(units[0])
         except FatalAnswerError as error:
-            raise self._rejected(error) from None  # the client's error holds the request with its key
+            raise self._rejected(error) from None
         yield from self._verdicts(units[0])
         pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="judge")
         try:
@@ -148,6 +177,9 @@ class ModelJudge(Judge, abc.ABC):
             for done in as_completed(waiting):
                 done.result()
                 yield from self._verdicts(waiting[done])
+        except BaseException:
+            self._tries.stopped.set()  # nobody waits for repeated calls any more
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -157,7 +189,7 @@ class ModelJudge(Judge, abc.ABC):
                 f"judge {self.name!r}",
                 required=f"a key and a model ({self.model}) that the service accepts",
                 got=str(error),
-                hint="Nothing was judged. Check the key in the environment and the model's name.",
+                hint="Nothing was judged. Check the key in the environment, the model's name and the address.",
             )
         )
 
@@ -170,20 +202,51 @@ class ModelJudge(Judge, abc.ABC):
     def _converse(self, unit: Unit) -> None:
         while due := unit.interview.due():
             prompt = render(self.rubric, due[0], unit.case)
-            most = self._at_most(prompt)
-            if not self._purse.reserve(most):
-                unit.interview.problem = "cost limit reached: not asked"
-                return
-            answer: Answer | None = None
-            try:
-                answer = self._ask(prompt)
-            finally:
-                self._purse.settle(most, answer.usage if answer else None)
-            unit.interview.hear(due[0], answer)
+            unit.interview.hear(due[0], self._ask(prompt))
+
+    def _ask(self, prompt: Prompt) -> Answer:
+        """Make one call, again where that may help; every try is set aside for and counted.
+
+        Raises :class:`FatalAnswerError` where no call can work, never anything of the client's.
+        """
+        most = self._at_most(prompt)
+        charged: list[Usage] = []
+        tried = 0
+        while True:
+            ticket = self._purse.reserve(most)
+            if ticket is None:
+                return Answer(problem=f"cost limit reached: not asked; {self._purse.left()}", charged=tuple(charged))
+            tried += 1
+            answer, error = self._attempt(prompt)
+            if error is not None and rejected(error):
+                self._purse.release(ticket)
+            else:
+                charged.append(self._purse.settle(ticket, answer.usage))
+            if error is None:
+                return attrs.evolve(answer, charged=tuple(charged))
+            if not (worth_repeating(error) and self._tries.again(error, tried)):
+                return Answer(problem=self._reason(error), charged=tuple(charged))
+
+    def _attempt(self, prompt: Prompt) -> tuple[Answer, Exception | None]:
+        try:
+            return self._send(prompt), None
+        except Exception as error:  # one call's failure, of whatever kind, is one unscored verdict
+            # Handled by the caller, outside of this block: what is raised there must not hold the request with its key.
+            return Answer(), error
+
+    def _reason(self, error: Exception) -> str:
+        """Why a call gave nothing; raises :class:`FatalAnswerError` where no other will give more."""
+        reason, status = describe(error, self._secret), status_of(error)
+        advice = self._refused_option(str(error)) if status in (400, 422) else None
+        if advice is not None:
+            raise FatalAnswerError(f"{reason}. {advice}")
+        if status in FATAL or (status is not None and 300 <= status < 400):
+            raise FatalAnswerError(reason)
+        return reason
 
     def _at_most(self, prompt: Prompt) -> Usage:
-        # Twice the estimate of the input: tokenizers differ, and a limit should hold.
-        return Usage(input=2 * costs.request_tokens(prompt.system, prompt.user), output=self.max_tokens)
+        tokens = costs.most_tokens(prompt.system, prompt.user, json.dumps(prompt.schema))
+        return Usage(input=tokens, output=self.max_tokens, share=self.cost_share)
 
     def _verdicts(self, unit: Unit) -> Iterator[tuple[int, Verdict]]:
         cost = costs.total(unit.interview.usages, self._purse.price)
@@ -211,41 +274,3 @@ class ModelJudge(Judge, abc.ABC):
             else:
                 units[key] = Unit(case, [index], Interview(self.rubric))
         return list(units.values())
-
-    def _failure(self, error: Exception) -> Answer:
-        """Return why a call gave nothing; raises :class:`FatalAnswerError` for statuses that no call survives."""
-        reason = describe(error, self._secret)
-        if status_of(error) in FATAL:
-            raise FatalAnswerError(reason) from None
-        return Answer(problem=reason)
-
-
-def status_of(error: Exception) -> int | None:
-    """The HTTP status behind a client's exception, None where there was no response."""
-    status = getattr(error, "status_code", None)
-    return status if isinstance(status, int) else None
-
-
-def describe(error: Exception, secret: str) -> str:
-    """Return one line about a client's exception, without the key: status or kind, then its message."""
-    status = status_of(error)
-    name = type(error).__name__
-    message = " ".join(str(error).split())
-    kind = f"HTTP {status}" if status is not None else name
-    # Cut only after the key is out: half a key would not be recognised.
-    return redact(f"{kind}: {message}", secret)[:300]
-
-
-def key_from_environment(name: str, *, required: bool, environment: Mapping[str, str]) -> str:
-    """Return the API key; raises :class:`JudgeError` that names the variable where it is required and missing."""
-    key = environment.get(name, "").strip()
-    if required and not key:
-        raise JudgeError(
-            explain(
-                name,
-                required="an API key in this environment variable",
-                got="nothing",
-                hint="Set it, or use the judge 'rules', which needs none. Keys are read from nowhere else.",
-            )
-        )
-    return key

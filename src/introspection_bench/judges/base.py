@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import attrs
@@ -66,6 +67,12 @@ class Judge(abc.ABC):
     def live(self) -> Judge:
         """Return a judge that answers while one waits: itself, unless it queues its work (batches)."""
         return self
+
+    def remember_in(self, store: Path) -> None:  # noqa: B027  # optional: most judges need no memory
+        """Keep what must outlive the process (batches under way, money spent) in a run's SQLite file.
+
+        Called once before a run is judged. A judge that spends nothing has nothing to keep.
+        """
 
     def close(self) -> None:  # noqa: B027  # optional: most judges hold nothing
         """Free what the judge holds."""

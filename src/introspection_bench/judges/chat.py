@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar
+import re
+from typing import Any, ClassVar, Literal
 
 import openai
 
 from ..errors import JudgeError, explain
 from ._interview import Answer
-from ._model import ModelJudge, key_from_environment
+from ._model import ModelJudge
 from ._prompting import Prompt
+from ._service import key_from_environment, open_client
 from .costs import Price, Usage
+from .ledger import Ledger
 from .rubrics import Rubric
+
+LIMIT_PARAMETERS = ("max_tokens", "max_completion_tokens", None)
+_UNFIT = re.compile(
+    "un(supported|recogni[sz]ed|known|expected)|(not|n't) (supported|support|permitted|allowed)|extra|only the default",
+    re.IGNORECASE,
+)
+FORMATS = ("json_schema", "json_object", "text")
 
 
 class ChatJudge(ModelJudge):
@@ -31,8 +41,14 @@ class ChatJudge(ModelJudge):
         max_cost_usd: as for :class:`~introspection_bench.judges.claude.ClaudeJudge`; needs ``price``.
         price: dollars per million tokens; None: the cost is not known.
         max_tokens: what an answer may take at most.
-        max_retries: how often the client repeats a call after 408, 409, 429, 5xx, a timeout or a cut connection.
+        limit_parameter: under which name the endpoint takes ``max_tokens``. None: ``max_completion_tokens`` at
+            OpenAI itself, whose newer models take no other, and ``max_tokens`` elsewhere.
+        answer_format: how the answer's form is asked for: by ``json_schema``, as any ``json_object``, or not at all
+            (``text``), for endpoints that know less. The answer is checked against the rubric in any case.
+        max_retries: how often a call is repeated after 408, 409, 429, 5xx, a timeout or a cut connection.
+        max_wait_s: how long, in seconds, is waited at most before a call is repeated, whatever the service asks for.
         timeout_s: seconds until a call counts as failed.
+        ledger: as for :class:`~introspection_bench.judges.claude.ClaudeJudge`.
 
     Raises:
         JudgeError: without a key where one is needed, or for an option out of range.
@@ -53,8 +69,12 @@ class ChatJudge(ModelJudge):
         max_cost_usd: float | None = None,
         price: Price | None = None,
         max_tokens: int = 2048,
+        limit_parameter: Literal["max_tokens", "max_completion_tokens"] | None = None,
+        answer_format: Literal["json_schema", "json_object", "text"] = "json_schema",
         max_retries: int = 5,
+        max_wait_s: float = 120.0,
         timeout_s: float = 120.0,
+        ledger: Ledger | None = None,
     ) -> None:
         if not model.strip():
             raise JudgeError(explain("model", required="the model's name at the endpoint", got=model, hint=""))
@@ -68,37 +88,63 @@ class ChatJudge(ModelJudge):
             max_tokens=max_tokens,
             max_cost_usd=max_cost_usd,
             price=price,
+            max_retries=max_retries,
+            max_wait_s=max_wait_s,
+            timeout_s=timeout_s,
+            ledger=ledger,
             secret=key,
         )
+        chosen = {"limit_parameter": (limit_parameter, LIMIT_PARAMETERS), "answer_format": (answer_format, FORMATS)}
+        for name, (value, known) in chosen.items():
+            if value not in known:
+                raise JudgeError(explain(name, required=f"one of {known}", got=value, hint=""))
+        if temperature is not None and not 0 <= temperature <= 2:
+            raise JudgeError(explain("temperature", required="a number from 0 to 2, or none", got=temperature, hint=""))
         self.temperature = temperature
+        self.answer_format = answer_format
+        self.limit_parameter = limit_parameter or ("max_completion_tokens" if base_url is None else "max_tokens")
         # The client insists on a key; a local server ignores it.
-        self._client = openai.OpenAI(
-            api_key=key or "none", base_url=base_url, max_retries=max_retries, timeout=timeout_s
+        self._client = open_client(
+            openai.OpenAI,
+            openai.DefaultHttpxClient,
+            base_url=base_url or "https://api.openai.com/v1",
+            api_key=key or "none",
+            timeout=timeout_s,
         )
-        # OpenAI's newer models take only the second name, many local servers only the first.
-        self._limit_name = "max_completion_tokens" if base_url is None else "max_tokens"
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _ask(self, prompt: Prompt) -> Answer:
+    def _send(self, prompt: Prompt) -> Answer:
         parameters: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": self.rubric.name, "strict": True, "schema": prompt.schema},
-            },
-            self._limit_name: self.max_tokens,
+            self.limit_parameter: self.max_tokens,
         }
+        if self.answer_format == "json_schema":
+            schema = {"name": self.rubric.name, "strict": True, "schema": prompt.schema}
+            parameters["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif self.answer_format == "json_object":
+            parameters["response_format"] = {"type": "json_object"}
         if self.temperature is not None:
             parameters["temperature"] = self.temperature
-        try:
-            completion = self._client.chat.completions.create(**parameters)
-        except Exception as error:  # one call's failure, of whatever kind, is one unscored verdict
-            return self._failure(error)
-        return read_completion(completion)
+        return read_completion(self._client.chat.completions.create(**parameters))
+
+    def _refused_option(self, message: str) -> str | None:
+        # Servers word it differently; that a parameter of ours is named, and called unfit as such, is in all of them.
+        if not re.search(
+            r"un(supported|recogni[sz]ed|known|expected)|not (supported|support|permitted|allowed)|extra", message, re.I
+        ):
+            return None
+        if "max_tokens" in message or "max_completion_tokens" in message:
+            other = next(name for name in LIMIT_PARAMETERS if name not in (None, self.limit_parameter))
+            return f"Judge with limit_parameter = {other!r} (--option limit_parameter={other})."
+        if "temperature" in message:
+            return "Judge with temperature = 'none' (--option temperature=none)."
+        if "response_format" in message or "json_schema" in message:
+            return "Judge with answer_format = 'json_object' or 'text' (--option answer_format=text)."
+        return None
 
 
 def read_completion(completion: Any) -> Answer:
@@ -122,6 +168,7 @@ def read_completion(completion: Any) -> Answer:
 
 
 def _usage(usage: Any) -> Usage | None:
+    """What the server reported, None where it is no whole numbers; whether it can be true is asked elsewhere."""
     given, made = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
     if not (isinstance(given, int) and isinstance(made, int)):
         return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import anthropic
@@ -15,12 +16,15 @@ from ..digests import digest
 from ..errors import JudgeError, explain
 from ..trials import Verdict
 from . import costs
+from ._batch_service import BatchService
 from ._batches import Batches
 from ._interview import Answer
-from ._model import FatalAnswerError, ModelJudge, Unit, key_from_environment
+from ._model import ModelJudge, Unit
 from ._prompting import Prompt, render
+from ._service import FatalAnswerError, key_from_environment, open_client
+from .base import Case
 from .costs import Price, Usage
-from .ledger import BatchLedger, in_memory_ledger
+from .ledger import Ledger
 from .rubrics import Call, Rubric
 
 DEFAULT_MODEL = "claude-sonnet-4-6"
@@ -36,18 +40,21 @@ class ClaudeJudge(ModelJudge):
         model: the model's id; its price is looked up in the package's table (``judges/prices.toml``).
         blinded: whether cases come without disclosure.
         batch: use the Message Batches API: half the price, an answer within 24 hours, mostly within one.
-        ledger: where batches are remembered; a :class:`~introspection_bench.judges.ledger.SqliteBatchLedger` on the
-            run's store makes judging survive a crash. None keeps them in memory.
+        ledger: where batches and costs are remembered; None: in the run's store once a run is judged
+            (:meth:`remember_in`), else in memory.
         concurrency: messages under way at once (without ``batch``).
-        max_cost_usd: judging raises :class:`CostLimitError` before it starts if the estimate is above this, and
-            stops asking (the rest is unscored) before it could be exceeded. Inside one batch only the estimate holds.
+        max_cost_usd: the most that everything in the ledger may cost, this run's earlier judging included. Judging
+            raises :class:`CostLimitError` before it starts if the estimate leads above this, and makes no call, in
+            a batch or not, whose highest possible cost could (the rest is unscored).
         price: dollars per million tokens, for a model that the table does not have.
         max_tokens: what an answer may take at most; models that think before they answer need room for that.
-        max_retries: how often the client repeats a call after 408, 409, 429, 5xx, a timeout or a cut connection.
+        max_retries: how often a call is repeated after 408, 409, 429, 5xx, a timeout or a cut connection.
+        max_wait_s: how long, in seconds, is waited at most before a call is repeated, whatever the service asks for.
         timeout_s: seconds until a call counts as failed.
-        base_url: another address of the same service; the client also reads ``ANTHROPIC_BASE_URL``.
+        base_url: another address of the same service; None is ``ANTHROPIC_BASE_URL`` or the service's own.
         poll_s: seconds between looks at a batch.
-        settle_s: how long, in seconds, a batch may take to show in the service's list.
+        settle_s: how long, in seconds, the service may take until a batch that it accepted shows, in its list and
+            under its id. Until then a batch that is not found is looked for, not sent again.
         batch_attempts: in how many batches a request is tried that errored, expired or was cancelled.
         batch_size: most requests in one batch (the service allows 100,000).
 
@@ -65,16 +72,17 @@ class ClaudeJudge(ModelJudge):
         model: str = DEFAULT_MODEL,
         blinded: bool = True,
         batch: bool = False,
-        ledger: BatchLedger | None = None,
+        ledger: Ledger | None = None,
         concurrency: int = 8,
         max_cost_usd: float | None = None,
         price: Price | None = None,
         max_tokens: int = 2048,
         max_retries: int = 5,
+        max_wait_s: float = 120.0,
         timeout_s: float = 120.0,
         base_url: str | None = None,
         poll_s: float = 30.0,
-        settle_s: float = 30.0,
+        settle_s: float = 300.0,
         batch_attempts: int = 3,
         batch_size: int = 10_000,
     ) -> None:
@@ -88,30 +96,38 @@ class ClaudeJudge(ModelJudge):
             max_tokens=max_tokens,
             max_cost_usd=max_cost_usd,
             price=price,
+            max_retries=max_retries,
+            max_wait_s=max_wait_s,
+            timeout_s=timeout_s,
+            ledger=ledger,
             secret=key,
         )
-        if batch_attempts < 1 or not 1 <= batch_size <= 100_000:
-            raise JudgeError(
-                explain(
-                    "batch_attempts and batch_size",
-                    required="at least 1, and 1 to 100,000",
-                    got=(batch_attempts, batch_size),
-                    hint="",
-                )
-            )
+        ranges: dict[str, tuple[float, int, int]] = {
+            "batch_attempts": (batch_attempts, 1, 100),
+            "batch_size": (batch_size, 1, 100_000),
+        }
+        ranges |= {"poll_s": (poll_s, 0, 86_400), "settle_s": (settle_s, 0, 86_400)}
+        for name, (value, least, most) in ranges.items():
+            if not least <= value <= most:
+                raise JudgeError(explain(name, required=f"a number from {least} to {most}", got=value, hint=""))
         self.batch = batch
-        self._client = anthropic.Anthropic(api_key=key, base_url=base_url, max_retries=max_retries, timeout=timeout_s)
-        self._ledger = ledger or in_memory_ledger()
+        self._client = open_client(
+            anthropic.Anthropic,
+            anthropic.DefaultHttpxClient,
+            base_url=base_url or os.environ.get("ANTHROPIC_BASE_URL") or "https://api.anthropic.com",
+            api_key=key,
+            timeout=timeout_s,
+        )
         self._batches = Batches(
-            client=self._client,
-            ledger=self._ledger,
+            service=BatchService(self._client, self._tries, key),
+            purse=self._purse,
+            most=lambda request: _at_most(request, self.max_tokens),
             read=lambda message: read_message(message, share=costs.batch_share()),
-            secret=key,
             poll_s=poll_s,
             settle_s=settle_s,
             attempts=batch_attempts,
             size=batch_size,
-            max_retries=max_retries,
+            tries=self._tries,
         )
 
     @property
@@ -142,17 +158,26 @@ class ClaudeJudge(ModelJudge):
             "output_config": {"format": {"type": "json_schema", "schema": prompt.schema}},
         }
 
-    def _ask(self, prompt: Prompt) -> Answer:
-        try:
-            message = self._client.messages.create(**self._parameters(prompt))
-        except Exception as error:  # one call's failure, of whatever kind, is one unscored verdict
-            return self._failure(error)
-        return read_message(message, share=1.0)
+    def _send(self, prompt: Prompt) -> Answer:
+        return read_message(self._client.messages.create(**self._parameters(prompt)), share=1.0)
+
+    def _unpaid(self, cases: Sequence[Case]) -> Sequence[Case]:
+        if not self.batch:
+            return cases
+        asked = {c for batch in self._purse.ledger.open() for c in batch.undelivered}
+        return [
+            case
+            for case in cases
+            if not any(
+                _request_id(self._parameters(render(self.rubric, call, case))) in asked for call in self.rubric.calls
+            )
+        ]
 
     def _judge(self, units: list[Unit]) -> Iterator[tuple[int, Verdict]]:
         return self._judge_in_batches(units) if self.batch else super()._judge(units)
 
     def _judge_in_batches(self, units: list[Unit]) -> Iterator[tuple[int, Verdict]]:
+        self._tries.stopped.clear()
         pending = units
         asked: dict[int, list[str]] = {id(unit): [] for unit in units}
         started = False
@@ -163,21 +188,17 @@ class ClaudeJudge(ModelJudge):
             for unit in pending:
                 for call in unit.interview.due():
                     parameters = self._parameters(render(self.rubric, call, unit.case))
-                    # The id is the digest of the whole request: what was asked before is known again by it.
-                    custom_id = digest("judge_request", 1, parameters)
+                    custom_id = _request_id(parameters)
                     requests[custom_id] = parameters
                     wanted.setdefault(custom_id, []).append((unit, call))
                     asked[id(unit)].append(custom_id)
                     outstanding[id(unit)] += 1
             refusal: str | None = None
             try:
-                if not self._purse.affords(self._expected(requests)):
-                    refusal = "cost limit reached: not asked"
-                for custom_id, answer in self._batches.ask(requests) if refusal is None else ():
-                    self._purse.settle(Usage(), answer.usage)
+                for custom_id, answer in self._batches.ask(requests):
                     for number, (unit, call) in enumerate(wanted[custom_id]):
                         # Two cases can share one request; it was billed once.
-                        heard = answer if number == 0 else attrs.evolve(answer, usage=None)
+                        heard = answer if number == 0 else attrs.evolve(answer, charged=())
                         unit.interview.hear(call, heard)
                         outstanding[id(unit)] -= 1
                         if outstanding[id(unit)] == 0 and not unit.interview.due():
@@ -185,7 +206,7 @@ class ClaudeJudge(ModelJudge):
                             yield from self._verdicts(unit)
                             if unit.interview.lasting:
                                 # Only now: the caller asked on, so it has stored the verdict.
-                                self._ledger.delivered(asked[id(unit)])
+                                self._purse.ledger.delivered(asked[id(unit)])
             except FatalAnswerError as error:
                 if not started:
                     raise self._rejected(error) from None
@@ -197,11 +218,16 @@ class ClaudeJudge(ModelJudge):
                     yield from self._verdicts(unit)
                 return
 
-    def _expected(self, requests: Mapping[str, Mapping[str, Any]]) -> Usage:
-        tokens = sum(
-            costs.request_tokens(r["system"][0]["text"], r["messages"][0]["content"]) for r in requests.values()
-        )
-        return Usage(input=tokens, output=len(requests) * costs.EXPECTED_OUTPUT, share=self.cost_share)
+
+def _request_id(parameters: Mapping[str, Any]) -> str:
+    # The id is the digest of the whole request: what was asked before is known again by it.
+    return digest("judge_request", 1, parameters)
+
+
+def _at_most(request: Mapping[str, Any], max_tokens: int) -> Usage:
+    schema = json.dumps(request["output_config"])
+    tokens = costs.most_tokens(request["system"][0]["text"], request["messages"][0]["content"], schema)
+    return Usage(input=tokens, output=max_tokens, share=costs.batch_share())
 
 
 def read_message(message: Any, *, share: float) -> Answer:
@@ -224,10 +250,8 @@ def read_message(message: Any, *, share: float) -> Answer:
 
 
 def _usage(usage: Any, share: float) -> Usage | None:
-    counts = [
-        getattr(usage, name, None) or 0
-        for name in ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-    ]
-    if usage is None or not all(isinstance(count, int) for count in counts):
-        return None
-    return Usage(counts[0], counts[1], counts[2], counts[3], share)
+    """What the service reported, None where it is no four whole numbers; whether it can be true is asked elsewhere."""
+    names = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    found = [getattr(usage, name, None) for name in names]
+    counts = [count for count in (*found[:2], *(0 if n is None else n for n in found[2:])) if isinstance(count, int)]
+    return Usage(*counts, share=share) if len(counts) == len(names) else None

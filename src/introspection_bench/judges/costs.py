@@ -2,43 +2,65 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import attrs
 
-from ..errors import CostLimitError, explain
+from ..errors import CostLimitError, JudgeError, explain
+from .ledger import Ledger, OpenBatch
 
 #: Tokens that an answer is expected to take: five short words of JSON and two sentences.
 EXPECTED_OUTPUT = 130
 #: Tokens that a request costs besides its text: roles, and the schema that the service adds.
 _REQUEST_OVERHEAD = 250
+#: Tokens that a request may cost at most besides those of its text.
+_MOST_OVERHEAD = 1000
+#: No model reads or writes more in one call: a report above it is a fault of the report.
+_MOST_TOKENS = 10_000_000
+#: A token stands for fewer bytes of a prompt than this: a report of fewer tokens is a fault of the report.
+_BYTES_PER_TOKEN = 30
+
+
+def _dollars(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value >= 0):
+        raise JudgeError(
+            explain(f"price.{attribute.name}", required="US dollars per million tokens, >= 0", got=value, hint="")
+        )
 
 
 @attrs.frozen
 class Price:
-    """US dollars per million tokens; ``cache_minimum`` is the shortest prompt, in tokens, that is cached."""
+    """US dollars per million tokens; ``cache_minimum`` is the shortest prompt, in tokens, that is cached.
 
-    input: float
-    output: float
-    cache_write: float | None = None
-    cache_read: float | None = None
+    Raises :class:`JudgeError` for a price that is negative or no finite number.
+    """
+
+    input: float = attrs.field(validator=_dollars)
+    output: float = attrs.field(validator=_dollars)
+    cache_write: float | None = attrs.field(default=None, validator=attrs.validators.optional(_dollars))
+    cache_read: float | None = attrs.field(default=None, validator=attrs.validators.optional(_dollars))
     cache_minimum: int | None = None
 
 
 @attrs.frozen
 class Usage:
-    """Tokens of one call as the service counted them; ``share`` is 0.5 in a batch."""
+    """Tokens of one call; ``share`` is 0.5 in a batch.
+
+    As the service counted them, or, where it gave no usable count (``assumed``), as many as there can have been.
+    """
 
     input: int = 0
     output: int = 0
     cache_write: int = 0
     cache_read: int = 0
     share: float = 1.0
+    assumed: bool = False
 
     def usd(self, price: Price | None) -> float | None:
         """What these tokens cost; None without a price."""
@@ -100,70 +122,145 @@ def request_tokens(system: str, user: str) -> int:
     return estimate_tokens(system) + estimate_tokens(user) + _REQUEST_OVERHEAD
 
 
-class Purse:
-    """Counts what was spent, and refuses a call that could exceed the limit. Safe to use from several threads."""
+def most_tokens(*texts: str) -> int:
+    """Return how many tokens a request with these texts can have at most: no token is shorter than a byte."""
+    return sum(len(text.encode("utf-8", "replace")) for text in texts) + _MOST_OVERHEAD
 
-    def __init__(self, price: Price | None, limit: float | None) -> None:
+
+def counted(used: Usage | None, most: Usage) -> Usage:
+    """Return what a call is taken to have used: the service's count where it can be true, else ``most``.
+
+    Absent, malformed, zero and negative counts can't be true, nor can counts beyond what any model reads or writes.
+    """
+    if used is not None:
+        tokens = (used.input, used.output, used.cache_write, used.cache_read)
+        whole = all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= _MOST_TOKENS for n in tokens)
+        read = sum(tokens) - used.output if whole else 0
+        if whole and used.output > 0 and read * _BYTES_PER_TOKEN >= most.input - _MOST_OVERHEAD and read > 0:
+            return used
+    return attrs.evolve(most, assumed=True)
+
+
+@attrs.frozen
+class Ticket:
+    """What was set aside for one call; ``entry`` names it in the ledger."""
+
+    entry: str
+    most: Usage
+
+
+class Purse:
+    """Counts what is spent in a ledger, and refuses calls that could exceed the limit. Safe to use from threads.
+
+    The limit is on everything that the ledger holds, whoever spent it, and on what this purse spent in ledgers
+    before. What a call may cost at most is set aside before it is made. A service that bills more for a call than
+    was thought possible is believed: later calls are reckoned up by the same factor.
+    """
+
+    def __init__(self, price: Price | None, limit: float | None, *, model: str, ledger: Ledger | None = None) -> None:
+        if limit is not None and not (math.isfinite(limit) and limit >= 0):
+            raise CostLimitError(explain("max_cost_usd", required="US dollars, >= 0", got=limit, hint=""))
         if limit is not None and price is None:
             raise CostLimitError(
                 explain(
                     "max_cost_usd",
                     required="a judge model whose price is known",
-                    got="no price for this model",
-                    hint="Give its price, or judge without a limit.",
+                    got=f"no price for {model}",
+                    hint="Give its price (price = {input = 1.0, output = 5.0}), or judge without a limit.",
                 )
             )
         self.price = price
         self.limit = limit
         self.usages: list[Usage] = []
-        self._spent = 0.0
-        self._reserved = 0.0
-        self._lock = threading.Condition()
+        self._model = model
+        self._given = ledger is not None
+        self.ledger = ledger or Ledger()
+        self._here = 0.0
+        self._elsewhere = 0.0
+        self._factor = 1.0
+        self._under_way: set[str] = set()
+        self._changed = threading.Condition()
+
+    def keep_in(self, ledger: Ledger) -> None:
+        """Count in this ledger from now on, unless one was given when the purse was made."""
+        with self._changed:
+            if self._given or self.ledger.is_same(ledger):
+                return
+            self._elsewhere += self._here
+            self._here = 0.0
+            self.ledger = ledger
 
     @property
     def spent_usd(self) -> float | None:
-        """What all calls so far cost; None without a price."""
-        return None if self.price is None else self._spent
+        """What the calls of this purse cost so far; None without a price."""
+        return None if self.price is None else self._here + self._elsewhere
 
-    def reserve(self, most: Usage) -> bool:
-        """Set aside what a call may cost at most; False if that could exceed the limit.
+    def left(self) -> str:
+        """Return how much of the limit is left, in words."""
+        spent = self.ledger.total() + self._elsewhere
+        return f"{spent:.4f} of {self.limit or 0.0:.2f} USD (max_cost_usd) are spent or set aside"
+
+    def reserve(self, most: Usage) -> Ticket | None:
+        """Set aside what a call may cost at most; None if that could exceed the limit.
 
         Waits for calls under way where they may yet turn out cheap enough.
         """
-        cost = most.usd(self.price) or 0.0
-        with self._lock:
-            if self.limit is not None:
-                self._lock.wait_for(lambda: not self._over(cost) or self._reserved < 1e-12)
-                if self._over(cost):
-                    return False
-            self._reserved += cost
-            return True
+        with self._changed:
+            while True:
+                entry = self.ledger.reserve(self._model, self._at_most(most), self._limit())
+                if entry is not None:
+                    self._under_way.add(entry)
+                    return Ticket(entry, most)
+                if not self._under_way:
+                    return None
+                self._changed.wait()
 
-    def affords(self, expected: Usage) -> bool:
-        """Whether calls that are expected to cost this much stay within the limit."""
-        with self._lock:
-            return not self._over(expected.usd(self.price) or 0.0)
+    def intend(self, most: Mapping[str, Usage]) -> OpenBatch | None:
+        """Set aside what a batch may cost at most; it holds as many requests as the limit allows, None if none."""
+        return self.ledger.intend(self._model, {c: self._at_most(usage) for c, usage in most.items()}, self._limit())
 
-    def _over(self, cost: float) -> bool:
-        return self.limit is not None and self._spent + self._reserved + cost > self.limit
+    def settle(self, ticket: Ticket, used: Usage | None) -> Usage:
+        """Replace what was set aside by what the call cost; returns what it is taken to have used."""
+        usage = counted(used, ticket.most)
+        usd = usage.usd(self.price)
+        with self._changed:
+            self.ledger.settle(ticket.entry, self._model, usd)
+            most = ticket.most.usd(self.price)
+            if usd and most:
+                self._factor = max(self._factor, usd / most)
+            self.usages.append(usage)
+            self._here += usd or 0.0
+            self._finish(ticket)
+        return usage
 
-    def settle(self, most: Usage, used: Usage | None) -> None:
-        """Replace what was set aside by what the call cost (None: nothing is known to have been billed)."""
-        with self._lock:
-            self._reserved -= most.usd(self.price) or 0.0
-            if used is not None:
-                self.usages.append(used)
-                self._spent += used.usd(self.price) or 0.0
-            self._lock.notify_all()
+    def release(self, ticket: Ticket) -> None:
+        """Give back what was set aside for a call that certainly was not billed."""
+        with self._changed:
+            self.ledger.release([ticket.entry])
+            self._finish(ticket)
+
+    def _finish(self, ticket: Ticket) -> None:
+        self._under_way.discard(ticket.entry)
+        self._changed.notify_all()
+
+    def _at_most(self, most: Usage) -> float | None:
+        usd = most.usd(self.price)
+        return None if usd is None else usd * self._factor
+
+    def _limit(self) -> float | None:
+        return None if self.limit is None else self.limit - self._elsewhere
 
     def check(self, estimate: CostEstimate) -> None:
-        """Raise :class:`CostLimitError` if the estimate exceeds the limit."""
-        if self.limit is not None and estimate.usd is not None and estimate.usd > self.limit:
+        """Raise :class:`CostLimitError` if the estimate, with what is spent already, exceeds the limit."""
+        spent = self.ledger.total() + self._elsewhere
+        if self.limit is not None and estimate.usd is not None and spent + estimate.usd > self.limit:
+            before = f", after {spent:.2f} USD that were spent already" if spent else ""
             raise CostLimitError(
                 explain(
                     "max_cost_usd",
                     required=f"an estimate of at most {self.limit:.2f} USD",
-                    got=f"{estimate.usd:.2f} USD for {estimate.cases} cases in up to {estimate.calls_at_most} calls",
+                    got=f"{estimate.usd:.2f} USD for {estimate.cases} cases in up to {estimate.calls_at_most} calls"
+                    + before,
                     hint=f"Nothing was sent. Raise the limit, judge fewer, or use batches. Prices: {estimate.priced}.",
                 )
             )

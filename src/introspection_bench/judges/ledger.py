@@ -1,19 +1,37 @@
-"""What is remembered of batches that were sent, so that a killed process neither loses nor pays for them twice."""
+"""What must outlive a judging process: batches that were sent, and what every call cost or may have cost."""
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import attrs
 
 from ..digests import digest
 from ..errors import StoreError, explain
 from ..freezing import frozen_tuple
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS judge_batches (intent TEXT PRIMARY KEY, batch_id TEXT UNIQUE, created REAL NOT NULL, "
+    "size INTEGER NOT NULL, payload TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS judge_batch_calls (intent TEXT NOT NULL REFERENCES judge_batches ON DELETE CASCADE, "
+    "custom_id TEXT NOT NULL, delivered INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (intent, custom_id)) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS judge_batch_ids ON judge_batch_calls (custom_id)",
+    # A call's cost is NULL until the service has answered; until then, and if it never does, what was set aside counts.
+    "CREATE TABLE IF NOT EXISTS judge_costs (entry TEXT PRIMARY KEY, model TEXT NOT NULL, reserved REAL, cost REAL, "
+    "at REAL NOT NULL)",
+)
+#: Values of ``delivered`` besides 0, on the way: handed over; not in the results when they were last read.
+_DELIVERED, _MISSED = 1, 2
+
+
+def _frozen_set(values: Iterable[str]) -> frozenset[str]:
+    return frozenset(values)
 
 
 @attrs.frozen
@@ -22,7 +40,8 @@ class OpenBatch:
 
     ``batch_id`` is None where it is not known whether the service received it: the process ended between sending
     and hearing back. ``created`` is the local time (seconds since 1970) just before it was sent. ``size`` counts all
-    its requests, ``undelivered`` are those whose answers have not reached a stored verdict.
+    its requests, ``asked`` are their ids, ``undelivered`` those whose answers have not reached a stored verdict;
+    ``missed`` of these were not in its results when an earlier judging read them.
     """
 
     intent: str
@@ -31,36 +50,8 @@ class OpenBatch:
     size: int
     payload: str
     undelivered: tuple[str, ...] = attrs.field(converter=frozen_tuple)
-
-
-class BatchLedger(Protocol):
-    """The port that :class:`~introspection_bench.judges.claude.ClaudeJudge` keeps its batches in.
-
-    Every method is durable before it returns. The order of calls for one batch: :meth:`intend` before it is sent,
-    :meth:`submitted` once the service gave it an id (or :meth:`withdraw` where it certainly was not created), and
-    :meth:`delivered` for each request whose answer has been made into a verdict *and taken by the caller*.
-    """
-
-    def intend(self, custom_ids: Sequence[str]) -> str:
-        """Record that a batch with these requests is about to be sent; returns the intent's own id."""
-
-    def submitted(self, intent: str, batch_id: str) -> None:
-        """Record the service's id of an intended batch."""
-
-    def withdraw(self, intent: str) -> None:
-        """Forget an intent: no such batch exists, or it can't be read any more."""
-
-    def failed(self, intent: str, custom_ids: Sequence[str]) -> None:
-        """Record that this batch gave these requests no answer; other batches with them are not concerned."""
-
-    def delivered(self, custom_ids: Sequence[str]) -> None:
-        """Record that these requests' answers were handed over; they are not looked for again."""
-
-    def open(self) -> tuple[OpenBatch, ...]:
-        """Return the batches with undelivered requests, newest first."""
-
-    def known(self) -> frozenset[str]:
-        """Return the service's ids of all batches that were ever recorded here."""
+    asked: frozenset[str] = attrs.field(converter=_frozen_set)
+    missed: frozenset[str] = attrs.field(converter=_frozen_set)
 
 
 def payload_digest(custom_ids: Sequence[str]) -> str:
@@ -68,100 +59,191 @@ def payload_digest(custom_ids: Sequence[str]) -> str:
     return digest("batch_payload", 1, sorted(custom_ids))
 
 
-class SqliteBatchLedger:
-    """A ledger in a SQLite file, such as a run's store: tables ``judge_batches`` and ``judge_batch_calls``.
+def batch_entry(intent: str, custom_id: str) -> str:
+    """Return the name under which a batch's request stands among the costs."""
+    return f"{intent}/{custom_id}"
 
-    ``store`` is a path or an open connection. A connection must be in autocommit mode or idle: the ledger commits
-    after each of its own writes. Raises :class:`StoreError` where the file can't be opened or is not a database.
+
+class Ledger:
+    """Batches and costs in a SQLite file, such as a run's store.
+
+    Tables ``judge_batches``, ``judge_batch_calls`` and ``judge_costs``. Every method is durable before it returns,
+    and may be called from any thread. The order of calls for one batch: :meth:`intend` before it is sent,
+    :meth:`submitted` once the service gave it an id (or :meth:`withdraw` where it certainly was not created), and
+    :meth:`delivered` for each request whose answer has been made into a verdict *and taken by the caller*.
+
+    Costs are US dollars, None for a model without a known price. What was set aside counts as spent until it is
+    settled or released, also after the process that set it aside was killed. Raises :class:`StoreError` where the
+    file can't be opened, read or written.
     """
 
-    def __init__(self, store: str | Path | sqlite3.Connection) -> None:
-        self._own = not isinstance(store, sqlite3.Connection)
-        try:
-            self._db = store if isinstance(store, sqlite3.Connection) else sqlite3.connect(store, timeout=30)
-            with self._db:
-                self._db.execute(
-                    "CREATE TABLE IF NOT EXISTS judge_batches (intent TEXT PRIMARY KEY, batch_id TEXT UNIQUE, "
-                    "created REAL NOT NULL, size INTEGER NOT NULL, payload TEXT NOT NULL)"
-                )
-                self._db.execute(
-                    "CREATE TABLE IF NOT EXISTS judge_batch_calls (intent TEXT NOT NULL REFERENCES judge_batches "
-                    "ON DELETE CASCADE, custom_id TEXT NOT NULL, delivered INTEGER NOT NULL DEFAULT 0, "
-                    "PRIMARY KEY (intent, custom_id)) WITHOUT ROWID"
-                )
-                self._db.execute("CREATE INDEX IF NOT EXISTS judge_batch_ids ON judge_batch_calls (custom_id)")
-        except sqlite3.Error as error:
-            raise StoreError(
-                explain("store", required="a SQLite file that can be written", got=str(error), hint=f"Path: {store}")
-            ) from error
+    def __init__(self, store: str | Path = ":memory:") -> None:
+        self.path = str(store)
+        self._lock = threading.RLock()
+        with self._guard():
+            self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
+        with self._writing():
+            for statement in _SCHEMA:
+                self._db.execute(statement)
 
-    def intend(self, custom_ids: Sequence[str]) -> str:
-        """See :class:`BatchLedger`."""
+    def is_same(self, other: Ledger) -> bool:
+        """Whether both are kept in one file."""
+        return self is other or (self.path == other.path and self.path != ":memory:")
+
+    # -- costs
+
+    def reserve(self, model: str, usd: float | None, limit: float | None) -> str | None:
+        """Set aside what a call may cost; returns the entry, None if everything would come to more than ``limit``."""
+        entry = uuid.uuid4().hex
+        with self._writing():
+            return entry if self._set_aside(model, {entry: usd}, limit) else None
+
+    def settle(self, entry: str, model: str, usd: float | None) -> None:
+        """Record what a call cost, in place of what was set aside for it."""
+        with self._writing():
+            self._db.execute(
+                "INSERT INTO judge_costs VALUES (?, ?, ?, ?, ?) ON CONFLICT (entry) DO UPDATE SET cost = excluded.cost",
+                (entry, model, usd, usd, time.time()),
+            )
+
+    def release(self, entries: Iterable[str]) -> None:
+        """Forget calls that certainly were not billed."""
+        with self._writing():
+            self._db.executemany("DELETE FROM judge_costs WHERE entry = ?", [(e,) for e in entries])
+
+    def total(self) -> float:
+        """Return what all calls cost, or may have cost, in US dollars; calls without a known price are left out."""
+        with self._lock, self._guard():
+            return float(self._db.execute("SELECT TOTAL(COALESCE(cost, reserved)) FROM judge_costs").fetchone()[0])
+
+    def _set_aside(self, model: str, costs: Mapping[str, float | None], limit: float | None) -> list[str]:
+        """Set aside for as many calls, in order, as stay within the limit; returns their entries."""
+        spent, fitting = self.total(), []
+        for entry, usd in costs.items():
+            spent += usd or 0.0
+            if limit is not None and spent > limit:
+                break
+            fitting.append(entry)
+        rows = [(entry, model, costs[entry], time.time()) for entry in fitting]
+        self._db.executemany("INSERT INTO judge_costs VALUES (?, ?, ?, NULL, ?)", rows)
+        return fitting
+
+    # -- batches
+
+    def intend(self, model: str, costs: Mapping[str, float | None], limit: float | None) -> OpenBatch | None:
+        """Record that a batch is about to be sent, and set aside what it may cost.
+
+        ``costs``: what each request may cost, by its id. The batch holds as many of them, in order, as stay within
+        the limit; None if not even the first does.
+        """
         intent = uuid.uuid4().hex
-        with self._db:
+        with self._writing():
+            entries = self._set_aside(model, {batch_entry(intent, c): usd for c, usd in costs.items()}, limit)
+            ids = list(costs)[: len(entries)]
+            if not ids:
+                return None
+            batch = OpenBatch(intent, None, time.time(), len(ids), payload_digest(ids), ids, ids, ())
             self._db.execute(
                 "INSERT INTO judge_batches VALUES (?, NULL, ?, ?, ?)",
-                (intent, time.time(), len(custom_ids), payload_digest(custom_ids)),
+                (intent, batch.created, batch.size, batch.payload),
             )
             self._db.executemany(
-                "INSERT INTO judge_batch_calls (intent, custom_id) VALUES (?, ?)", [(intent, c) for c in custom_ids]
+                "INSERT INTO judge_batch_calls (intent, custom_id) VALUES (?, ?)", [(intent, c) for c in ids]
             )
-        return intent
+            return batch
 
     def submitted(self, intent: str, batch_id: str) -> None:
-        """See :class:`BatchLedger`."""
-        with self._db:
+        """Record the service's id of an intended batch."""
+        with self._writing():
             self._db.execute("UPDATE judge_batches SET batch_id = ? WHERE intent = ?", (batch_id, intent))
 
     def withdraw(self, intent: str) -> None:
-        """See :class:`BatchLedger`."""
-        with self._db:
+        """Forget an intent, and what was set aside for it: no such batch exists."""
+        with self._writing():
+            entries = [
+                (batch_entry(intent, custom_id),)
+                for (custom_id,) in self._db.execute(
+                    "SELECT custom_id FROM judge_batch_calls WHERE intent = ?", (intent,)
+                )
+            ]
+            self._db.executemany("DELETE FROM judge_costs WHERE entry = ?", entries)
             self._db.execute("DELETE FROM judge_batch_calls WHERE intent = ?", (intent,))
-            # A batch with an id stays known, so that it is never taken for another intent's.
-            self._db.execute("DELETE FROM judge_batches WHERE intent = ? AND batch_id IS NULL", (intent,))
+            self._db.execute("DELETE FROM judge_batches WHERE intent = ?", (intent,))
 
-    def failed(self, intent: str, custom_ids: Sequence[str]) -> None:
-        """See :class:`BatchLedger`."""
-        with self._db:
-            self._db.executemany(
-                "UPDATE judge_batch_calls SET delivered = 1 WHERE intent = ? AND custom_id = ?",
-                [(intent, c) for c in custom_ids],
-            )
+    def failed(self, intent: str, custom_ids: Iterable[str]) -> None:
+        """Record that this batch gave these requests no answer; other batches with them are not concerned."""
+        self._mark(intent, custom_ids, _DELIVERED)
 
-    def delivered(self, custom_ids: Sequence[str]) -> None:
-        """See :class:`BatchLedger`."""
-        with self._db:
+    def missed(self, intent: str, custom_ids: Iterable[str]) -> None:
+        """Record that these requests were not in this batch's results: another judging looks once more."""
+        self._mark(intent, custom_ids, _MISSED)
+
+    def delivered(self, custom_ids: Iterable[str]) -> None:
+        """Record that these requests' answers were handed over; they are not looked for again."""
+        with self._writing():
             self._db.executemany(
                 "UPDATE judge_batch_calls SET delivered = 1 WHERE custom_id = ?", [(c,) for c in custom_ids]
             )
 
     def open(self) -> tuple[OpenBatch, ...]:
-        """See :class:`BatchLedger`."""
-        calls: dict[str, list[str]] = {}
-        for intent, custom_id in self._db.execute(
-            "SELECT intent, custom_id FROM judge_batch_calls WHERE delivered = 0 ORDER BY custom_id"
-        ):
-            calls.setdefault(intent, []).append(custom_id)
-        rows = self._db.execute(
-            "SELECT intent, batch_id, created, size, payload FROM judge_batches ORDER BY created DESC, rowid DESC"
-        )
-        return tuple(
-            OpenBatch(intent, batch_id, created, size, payload, calls[intent])
-            for intent, batch_id, created, size, payload in rows
-            if intent in calls
-        )
+        """Return the batches with undelivered requests, newest first."""
+        calls: dict[str, dict[str, int]] = {}
+        with self._lock, self._guard():
+            for intent, custom_id, state in self._db.execute(
+                "SELECT intent, custom_id, delivered FROM judge_batch_calls ORDER BY custom_id"
+            ):
+                calls.setdefault(intent, {})[custom_id] = state
+            rows = self._db.execute(
+                "SELECT intent, batch_id, created, size, payload FROM judge_batches ORDER BY created DESC, rowid DESC"
+            ).fetchall()
+        found = []
+        for row in rows:
+            states = calls.get(row[0], {})
+            undelivered = [c for c, state in states.items() if state != _DELIVERED]
+            if undelivered:
+                found.append(OpenBatch(*row[:5], undelivered, states, [c for c, s in states.items() if s == _MISSED]))
+        return tuple(found)
 
     def known(self) -> frozenset[str]:
-        """See :class:`BatchLedger`."""
-        rows = self._db.execute("SELECT batch_id FROM judge_batches WHERE batch_id IS NOT NULL")
+        """Return the service's ids of all batches that were ever recorded here."""
+        with self._lock, self._guard():
+            rows = self._db.execute("SELECT batch_id FROM judge_batches WHERE batch_id IS NOT NULL").fetchall()
         return frozenset(row[0] for row in rows)
 
     def close(self) -> None:
-        """Close the file, if this ledger opened it."""
-        if self._own:
+        """Close the file."""
+        with self._lock:
             self._db.close()
 
+    def _mark(self, intent: str, custom_ids: Iterable[str], state: int) -> None:
+        with self._writing():
+            self._db.executemany(
+                "UPDATE judge_batch_calls SET delivered = ? WHERE intent = ? AND custom_id = ?",
+                [(state, intent, c) for c in custom_ids],
+            )
 
-def in_memory_ledger() -> SqliteBatchLedger:
-    """Return a ledger that ends with the process: batches under way are then found again by nobody."""
-    return SqliteBatchLedger(":memory:")
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(
+                explain(
+                    f"judges' ledger in {self.path}",
+                    required="a SQLite file that can be read and written",
+                    got=f"{type(error).__name__}: {error}",
+                    hint="Check path, rights and free space; what was paid for is still recorded or fetched again.",
+                )
+            ) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._lock, self._guard():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise

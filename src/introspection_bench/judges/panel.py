@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import attrs
 
 from ..errors import JudgeError, explain
 from ..freezing import frozen_mapping
+from ..options import accepts
 from ..trials import CRITERIA, FURTHER, TrialRecord, Verdict
+from ._model import ModelJudge
 from .base import Case, Judge
-from .registry import open_judge
+from .ledger import Ledger
+from .registry import judge_class, open_judge
+from .rubrics import Rubric
 
 Rule = Literal["majority", "all"]
 RULES: tuple[Rule, ...] = ("majority", "all")
@@ -27,17 +32,35 @@ class PanelJudge(Judge):
     (:func:`combine_stored`): then a crash loses no paid verdict.
 
     Args:
-        judges: at least two judges (names, classes or instances) with the same rubric and blinding.
+        judges: at least two judges with the same rubric and blinding: names ("rules"), names with a model
+            ("claude:claude-opus-4-6"), tables of a name and options (``{"name": "chat", "model": ...}``), classes
+            or instances.
         rule: ``majority`` or ``all``.
+        rubric: the rubric of all members that are opened here; None: their own default.
+        blinded: whether cases come without disclosure, for all members that are opened here; None: their default.
+        max_cost_usd: the most that all members may cost together; they count in one ledger. An instance keeps the
+            limit that it was opened with, so it can't be given beside one.
 
     Raises:
         JudgeError: fewer than two members, two alike, or members that don't judge by the same rubric.
+        OptionError: a member's option that is unknown, missing or of another type.
     """
 
     name: ClassVar[str] = "panel"
 
-    def __init__(self, *, judges: Sequence[str | type[Judge] | Judge], rule: Rule = "majority") -> None:
-        self.members = tuple(open_judge(judge) for judge in judges)
+    def __init__(
+        self,
+        *,
+        judges: Sequence[str | type[Judge] | Judge | Mapping[str, Any]],
+        rule: Rule = "majority",
+        rubric: str | Rubric | None = None,
+        blinded: bool | None = None,
+        max_cost_usd: float | None = None,
+    ) -> None:
+        shared_options = {"rubric": rubric, "blinded": blinded, "max_cost_usd": max_cost_usd}
+        given = {name: value for name, value in shared_options.items() if value is not None}
+        self.members = tuple(_member(judge, given) for judge in judges)
+        self._count_in(Ledger())
         self.rule: Rule = rule
         names = [member_name(m.name, m.model) for m in self.members]
         shared = {(m.rubric.digest, m.blinded) for m in self.members}
@@ -65,10 +88,51 @@ class PanelJudge(Judge):
         """Return the panel of the members' own live judges."""
         return PanelJudge(judges=[member.live() for member in self.members], rule=self.rule)
 
+    def remember_in(self, store: Path) -> None:
+        """Keep what every member has to remember in a run's store, all costs in one ledger."""
+        self._count_in(Ledger(store))
+        for member in self.members:
+            if not isinstance(member, ModelJudge):
+                member.remember_in(store)
+
+    def _count_in(self, ledger: Ledger) -> None:
+        for member in self.members:
+            if isinstance(member, ModelJudge):
+                member.count_in(ledger)
+
     def close(self) -> None:
         """Close every member."""
         for member in self.members:
             member.close()
+
+
+def _member(judge: str | type[Judge] | Judge | Mapping[str, Any], shared: Mapping[str, Any]) -> Judge:
+    if isinstance(judge, Judge):
+        if "max_cost_usd" in shared:
+            raise JudgeError(
+                explain(
+                    "max_cost_usd",
+                    required="members that the panel opens itself",
+                    got=f"an open {judge.name!r} judge",
+                    hint="Name the member with its options, or give the limit to the member.",
+                )
+            )
+        return judge
+    options = dict(judge) if isinstance(judge, Mapping) else {}
+    found = options.pop("name", None) if isinstance(judge, Mapping) else judge
+    if isinstance(found, str) and ":" in found:
+        found, _, options["model"] = found.partition(":")
+    if not isinstance(found, str | type):
+        raise JudgeError(
+            explain(
+                "panel member",
+                required="a judge's name, or a table with its name",
+                got=f"keys {sorted(map(str, options))}",
+                hint='For example {name = "claude", model = "claude-opus-4-6"}.',
+            )
+        )
+    options = {**{name: value for name, value in shared.items() if accepts(judge_class(found), name)}, **options}
+    return open_judge(found, **options)
 
 
 def combine(verdicts: Sequence[Verdict], *, rule: Rule = "majority") -> Verdict:

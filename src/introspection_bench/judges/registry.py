@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import PluginError, explain
+from ..options import checked_options
 from ..plugins import Lazy, resolve
 from .base import Judge
 
@@ -23,20 +24,27 @@ BUILTIN: Mapping[str, Lazy] = MappingProxyType(
 )
 
 
-def open_judge(judge: str | type[Judge] | Judge, **options: Any) -> Judge:
+def open_judge(judge: str | type[Judge] | Judge, /, **options: Any) -> Judge:
     """Return a judge: by built-in or plugin name, by class, or an instance as it is.
 
-    ``options`` go to the class, whose explicit signature rejects unknown ones. Raises
-    :class:`~introspection_bench.errors.UnknownNameError` and
+    ``options`` are checked against the class's signature. Raises
+    :class:`~introspection_bench.errors.OptionError` for one that is unknown, missing or of another type,
+    :class:`~introspection_bench.errors.UnknownNameError`, and
     :class:`~introspection_bench.errors.BackendUnavailableError` (naming the extra to install).
     """
     if isinstance(judge, Judge):
         if options:
             raise PluginError(
-                explain("judge", required="no options beside an instance", got=options, hint="Drop them.")
+                explain("judge", required="no options beside an instance", got=sorted(options), hint="Drop them.")
             )
         return judge
+    found = judge_class(judge)
+    return found(**checked_options(f"judge {found.name!r}", found, options))
+
+
+def judge_class(judge: str | type[Judge]) -> type[Judge]:
+    """Return a judge's class, by built-in or plugin name; raises as :func:`open_judge` does."""
     found = resolve(GROUP, BUILTIN, judge) if isinstance(judge, str) else judge
     if not (isinstance(found, type) and issubclass(found, Judge)):
         raise PluginError(explain("judge", required="a subclass of Judge", got=found, hint="See docs/judges.md."))
-    return found(**options)
+    return found

@@ -68,6 +68,8 @@ def _judge_pending(
     store: Store, judge: Judge, lock: RunLock, *, retry_unscored: bool, check: bool, on_verdict: OnVerdict | None
 ) -> JudgingSummary:
     pending, kept = pending_cases(store, judge, retry_unscored=retry_unscored)
+    if pending:
+        judge.remember_in(store.path)
     if check and pending:
         check_judge(judge)
     judged = unscored = 0
