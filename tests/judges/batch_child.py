@@ -13,7 +13,7 @@ from introspection_bench.cli import app
 from introspection_bench.concepts import Concept
 from introspection_bench.judges.base import Case
 from introspection_bench.judges.claude import ClaudeJudge
-from introspection_bench.judges.ledger import SqliteBatchLedger
+from introspection_bench.judges.ledger import Ledger
 from introspection_bench.sweep import Store
 
 OCEAN = Concept("ocean", word="ocean")
@@ -40,7 +40,7 @@ def run_command(arguments: list[str], kill_after: int) -> None:
     app(arguments, standalone_mode=False)
 
 
-class KillingLedger(SqliteBatchLedger):
+class KillingLedger(Ledger):
     """Kills its process (SIGKILL) just before or after the n-th call of a method."""
 
     def __init__(self, store: Path, kill_at: str) -> None:
@@ -54,11 +54,11 @@ class KillingLedger(SqliteBatchLedger):
             if self._left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def intend(self, custom_ids):
+    def intend(self, *arguments):
         self._point("before", "intend")
-        intent = super().intend(custom_ids)
+        batch = super().intend(*arguments)
         self._point("after", "intend")
-        return intent
+        return batch
 
     def submitted(self, intent, batch_id):
         self._point("before", "submitted")

@@ -16,7 +16,7 @@ from introspection_bench.errors import JudgeError, StoreError
 from introspection_bench.judges._prompting import render
 from introspection_bench.judges.base import Case
 from introspection_bench.judges.claude import ClaudeJudge
-from introspection_bench.judges.ledger import SqliteBatchLedger
+from introspection_bench.judges.ledger import Ledger
 
 OCEAN = Concept("ocean", word="ocean")
 REPLIES = ["AFFIRM NAME 0", "AFFIRM 1", "NAME 2", "nothing 3", "AFFIRM NAME 4", "GARBLED 5", "AFFIRM NAME 6"]
@@ -108,7 +108,7 @@ PASSING = {
     "create": ["429", "529", "500", "cut", "slow", "not-json", "created:500", "created:cut", "created:slow",
                "created:half-json", "created:empty-object"],
     "retrieve": ["429", "500", "cut", "slow", "half-json"],
-    "results": ["429", "500", "cut", "cut-midway", "short", "garbage"],
+    "results": ["429", "500", "cut", "cut-midway", "short"],
 }  # fmt: skip
 
 
@@ -160,7 +160,7 @@ def test_answers_that_cannot_be_read_now_are_unscored_and_fetched_by_the_next_ru
     services, tmp_path
 ):
     services.endpoint_faults["results"].extend(["short"] * 40)
-    ledger = SqliteBatchLedger(tmp_path / "run.sqlite")
+    ledger = Ledger(tmp_path / "run.sqlite")
     first = judged(a_judge(services, ledger), REPLIES[:3])
     assert all("judging again fetches it" in v.unscored for v in first.values())
     services.endpoint_faults["results"].clear()
@@ -171,7 +171,7 @@ def test_answers_that_cannot_be_read_now_are_unscored_and_fetched_by_the_next_ru
 def test_a_batch_that_may_exist_is_not_sent_again_before_it_can_be_looked_up(services, tmp_path):
     services.endpoint_faults["create"].append("created:cut")
     services.endpoint_faults["list"].extend(["500"] * 2)
-    ledger = SqliteBatchLedger(tmp_path / "run.sqlite")
+    ledger = Ledger(tmp_path / "run.sqlite")
     first = judged(a_judge(services, ledger, max_retries=1), REPLIES[:3])
     assert all("may have been sent" in v.unscored for v in first.values())
     assert_right(judged(a_judge(services, ledger), REPLIES[:3]))
@@ -179,7 +179,7 @@ def test_a_batch_that_may_exist_is_not_sent_again_before_it_can_be_looked_up(ser
 
 
 def test_what_was_unscored_and_recorded_is_asked_anew_when_judged_again(services, tmp_path):
-    ledger = SqliteBatchLedger(tmp_path / "run.sqlite")
+    ledger = Ledger(tmp_path / "run.sqlite")
     services.fault("NAME 0", "says:refusal")
     assert judged(a_judge(services, ledger), REPLIES[:1])[REPLIES[0]].unscored
     assert_right(judged(a_judge(services, ledger), REPLIES[:1]))
@@ -187,7 +187,7 @@ def test_what_was_unscored_and_recorded_is_asked_anew_when_judged_again(services
 
 @pytest.mark.parametrize("how", ["deleted", "archived"])
 def test_results_that_the_service_no_longer_keeps_are_asked_anew(services, tmp_path, how):
-    ledger = SqliteBatchLedger(tmp_path / "run.sqlite")
+    ledger = Ledger(tmp_path / "run.sqlite")
     running = a_judge(services, ledger).judge(cases_of(REPLIES[:3]))
     next(running)
     running.close()
@@ -203,7 +203,7 @@ def test_a_ledger_in_a_file_that_is_no_database_is_an_error(tmp_path):
     path = tmp_path / "run.sqlite"
     path.write_bytes(b"not a database, but long enough to be read as one" * 50)
     with pytest.raises(StoreError, match=r"run\.sqlite"):
-        SqliteBatchLedger(path)
+        Ledger(path)
 
 
 def test_a_cost_limit_holds_between_rounds_of_batches(services):

@@ -86,6 +86,7 @@ class FakeServices:
         self.together = 1
         self._gathered = asyncio.Event()
         self.tokens = (1000, 100)
+        self.rewrite_results: Callable[[list[str]], list[str]] = lambda lines: lines
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -295,8 +296,7 @@ class FakeServices:
         batch = self.batches[request.match_info["id"]]
         fault = self.endpoint_faults["results"].popleft() if self.endpoint_faults["results"] else None
         lines = [json.dumps(line) + "\n" for line in reversed(batch["results"])]
-        # A line that nobody asked for, and a second one with another content: neither may become a verdict.
-        lines += [json.dumps({"custom_id": "foreign", "result": {"type": "expired"}}) + "\n"]
+        lines = self.rewrite_results(lines)
         if fault and fault not in ("cut-midway", "short", "garbage"):
             return await self._misbehave(fault, request)
         response = web.StreamResponse(headers={"content-type": "application/x-jsonl"})

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,16 +28,43 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: `introspection-bench label runs/demo --n 50 --labeller ada`")(label)
 
 
+NameOption = Annotated[str, typer.Option("--judge", help="Judge: rules, claude, chat, panel, or a plugin's.")]
+RubricOption = Annotated[str, typer.Option(help="Rubric by name, or path of a file.")]
+ModelOption = Annotated[str | None, typer.Option(help="The judge's model.")]
+AddressOption = Annotated[str | None, typer.Option(help="Address of the judge's endpoint (claude, chat).")]
+MemberOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--member",
+        help="A panel's member, given once for each: a name, NAME:MODEL, or a TOML table of a name and options, as in "
+        '\'{name = "chat", model = "m", base_url = "http://localhost:8000/v1"}\'.',
+    ),
+]
+FurtherOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="NAME=VALUE",
+        help="Any other option of the judge (docs/judges.md), given once for each, as in temperature=none, "
+        "limit_parameter=max_completion_tokens, price.input=1.25, rule=all. Values are TOML; what is none is text.",
+    ),
+]
+
+
 def judge(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
     *,
-    name: Annotated[str, typer.Option("--judge", help="Judge: rules, claude, chat, or a plugin's.")] = "rules",
-    rubric: Annotated[str, typer.Option(help="Rubric by name, or path of a file.")] = "strict4",
-    model: Annotated[str | None, typer.Option(help="The judge's model.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="Address of the judge's endpoint (claude, chat).")] = None,
+    name: NameOption = "rules",
+    rubric: RubricOption = "strict4",
+    model: ModelOption = None,
+    base_url: AddressOption = None,
     batch: Annotated[bool, typer.Option("--batch", help="Message Batches: half price (claude).")] = False,
     blinded: Annotated[bool, typer.Option("--blinded/--unblinded", help="Hide arm, magnitude and layer.")] = True,
-    max_cost: Annotated[float | None, typer.Option(help="Most dollars to spend; nothing is sent above it.")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(help="Most dollars that all judging of this run may cost, earlier judging included.")
+    ] = None,
+    member: MemberOption = None,
+    option: FurtherOption = None,
     retry_unscored: Annotated[bool, typer.Option("--retry-unscored", help="Judge again what failed.")] = False,
     check: Annotated[bool, typer.Option(help="First judge the control replies that every judge must pass.")] = True,
 ) -> None:
@@ -42,20 +73,15 @@ def judge(
     from ..sweep import Store
     from ..sweep.judging import judge_run
 
-    options: dict[str, Any] = {"rubric": rubric}
-    given = {"model": model, "base_url": base_url, "max_cost_usd": max_cost}
-    options |= {key: value for key, value in given.items() if value is not None}
+    options = _options(
+        {"rubric": rubric, "model": model, "base_url": base_url, "max_cost_usd": max_cost, "judges": member}, option
+    )
     options |= {"batch": True} if batch else {}
     options |= {} if blinded else {"blinded": False}
-    with Store.open(run) as store:
-        if batch:
-            from ..judges.ledger import SqliteBatchLedger
-
-            options["ledger"] = SqliteBatchLedger(store.path)
-        with console.working(f"Judging with {name}") as phase, console.interruptible():
-            opened = open_judge(name, **options)
-            counted = phase.count("judged")
-            summary = judge_run(store, opened, retry_unscored=retry_unscored, check=check, on_verdict=counted)
+    with Store.open(run) as store, console.working(f"Judging with {name}") as phase, console.interruptible():
+        opened = open_judge(name, **options)
+        counted = phase.count("judged")
+        summary = judge_run(store, opened, retry_unscored=retry_unscored, check=check, on_verdict=counted)
     cost = f", {summary.cost_usd:.4f} USD" if summary.cost_usd else ""
     console.out.print(
         f"{summary.judge}/{summary.rubric}: {summary.judged} judged, {summary.unscored} unscored, "
@@ -67,7 +93,7 @@ def judge(
 
 
 def judge_check(
-    name: Annotated[str, typer.Argument(metavar="JUDGE", help="Judge: rules, claude, chat, or a plugin's.")],
+    name: Annotated[str, typer.Argument(metavar="JUDGE", help="Judge: rules, claude, chat, panel, or a plugin's.")],
     *,
     against: Annotated[
         Path | None, typer.Option(help="A labels file, or a results file that came with verdicts.")
@@ -78,8 +104,11 @@ def judge_check(
             metavar="RUN_OR_FILE", help="Whose replies are judged; by default the run that the labels lie in."
         ),
     ] = None,
-    rubric: Annotated[str, typer.Option(help="Rubric by name, or path of a file.")] = "strict4",
-    model: Annotated[str | None, typer.Option(help="The judge's model.")] = None,
+    rubric: RubricOption = "strict4",
+    model: ModelOption = None,
+    base_url: AddressOption = None,
+    member: MemberOption = None,
+    option: FurtherOption = None,
     labeller: Annotated[str | None, typer.Option(help="Whose labels, where the file holds several persons'.")] = None,
     concepts: Annotated[str, typer.Option(help="Concept set to ask about, for results files.")] = "pairs",
 ) -> None:
@@ -92,7 +121,7 @@ def judge_check(
     from ..judges.check import control_report
     from ..judges.registry import open_judge
 
-    options = {"rubric": rubric} | ({} if model is None else {"model": model})
+    options = _options({"rubric": rubric, "model": model, "base_url": base_url, "judges": member}, option)
     opened = open_judge(name, **options)
     with console.working(f"Control replies to {opened.name}"):
         report = control_report(opened)
@@ -109,6 +138,44 @@ def judge_check(
         _print_agreement(opened, *_replies(run, against), labeller=labeller, concepts=concepts)
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _options(named: Mapping[str, Any], further: Sequence[str] | None) -> dict[str, Any]:
+    """Return a judge's options: those with a flag of their own where given, and ``--option NAME=VALUE``."""
+    options = {key: value for key, value in named.items() if value is not None}
+    if "judges" in options:
+        options["judges"] = [_member(text) for text in options["judges"]]
+    lines = [_toml_line(text) for text in further or ()]
+    return options | _toml("\n".join(lines), "--option")
+
+
+def _member(text: str) -> Any:
+    return _toml(f"member = {text}", "--member")["member"] if text.lstrip().startswith("{") else text
+
+
+def _toml_line(text: str) -> str:
+    from ..errors import SpecError, explain
+
+    name, equals, value = text.partition("=")
+    if not (equals and re.fullmatch(r"\s*\w+(\.\w+)*\s*", name, flags=re.ASCII)):
+        # What came is not shown: it may be a key that somebody meant to give.
+        raise SpecError(
+            explain("--option", required="NAME=VALUE", got="something else", hint="As in --option temperature=none")
+        )
+    try:
+        tomllib.loads(f"{name} = {value}")
+    except tomllib.TOMLDecodeError:
+        value = json.dumps(value, ensure_ascii=False)
+    return f"{name} = {value}"
+
+
+def _toml(text: str, where: str) -> dict[str, Any]:
+    from ..errors import SpecError, explain
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(explain(where, required="TOML", got=str(error), hint="See docs/judges.md.")) from error
 
 
 def _replies(run: Path | None, against: Path | None) -> tuple[Path, Results, Path | None]:

@@ -7,7 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import anthropic
 import attrs
@@ -252,6 +252,8 @@ def read_message(message: Any, *, share: float) -> Answer:
 def _usage(usage: Any, share: float) -> Usage | None:
     """What the service reported, None where it is no four whole numbers; whether it can be true is asked elsewhere."""
     names = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-    found = [getattr(usage, name, None) for name in names]
-    counts = [count for count in (*found[:2], *(0 if n is None else n for n in found[2:])) if isinstance(count, int)]
-    return Usage(*counts, share=share) if len(counts) == len(names) else None
+    read, made, written, cached = (getattr(usage, name, None) for name in names)
+    written, cached = written or 0, cached or 0  # services without a cache leave these out
+    if not all(isinstance(count, int) for count in (read, made, written, cached)):
+        return None
+    return Usage(cast("int", read), cast("int", made), written, cached, share)

@@ -9,25 +9,28 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 
+from ..databases import Database
 from ..digests import digest
-from ..errors import StoreError, explain
 from ..freezing import frozen_tuple
 
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS judge_batches (intent TEXT PRIMARY KEY, batch_id TEXT UNIQUE, created REAL NOT NULL, "
-    "size INTEGER NOT NULL, payload TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS judge_batch_calls (intent TEXT NOT NULL REFERENCES judge_batches ON DELETE CASCADE, "
-    "custom_id TEXT NOT NULL, delivered INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (intent, custom_id)) WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS judge_batch_ids ON judge_batch_calls (custom_id)",
-    # A call's cost is NULL until the service has answered; until then, and if it never does, what was set aside counts.
-    "CREATE TABLE IF NOT EXISTS judge_costs (entry TEXT PRIMARY KEY, model TEXT NOT NULL, reserved REAL, cost REAL, "
-    "at REAL NOT NULL)",
-)
+# A call's cost is NULL until the service has answered; until then, and if it never does, what was set aside counts.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS judge_batches (intent TEXT PRIMARY KEY, batch_id TEXT UNIQUE, created REAL NOT NULL, \
+size INTEGER NOT NULL, payload TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS judge_batch_calls (intent TEXT NOT NULL REFERENCES judge_batches ON DELETE CASCADE, \
+custom_id TEXT NOT NULL, delivered INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (intent, custom_id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS judge_batch_ids ON judge_batch_calls (custom_id);
+CREATE TABLE IF NOT EXISTS judge_costs (entry TEXT PRIMARY KEY, model TEXT NOT NULL, reserved REAL, cost REAL, \
+at REAL NOT NULL);
+"""
 #: Values of ``delivered`` besides 0, on the way: handed over; not in the results when they were last read.
 _DELIVERED, _MISSED = 1, 2
+#: What an error calls the ledger.
+_PLACE = "the judges' ledger"
 
 
 def _frozen_set(values: Iterable[str]) -> frozenset[str]:
@@ -80,11 +83,8 @@ class Ledger:
     def __init__(self, store: str | Path = ":memory:") -> None:
         self.path = str(store)
         self._lock = threading.RLock()
-        with self._guard():
-            self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
-        with self._writing():
-            for statement in _SCHEMA:
-                self._db.execute(statement)
+        self._db = Database.in_memory() if self.path == ":memory:" else Database.create(self.path)
+        self._db.add_tables(_SCHEMA)
 
     def is_same(self, other: Ledger) -> bool:
         """Whether both are kept in one file."""
@@ -95,28 +95,29 @@ class Ledger:
     def reserve(self, model: str, usd: float | None, limit: float | None) -> str | None:
         """Set aside what a call may cost; returns the entry, None if everything would come to more than ``limit``."""
         entry = uuid.uuid4().hex
-        with self._writing():
-            return entry if self._set_aside(model, {entry: usd}, limit) else None
+        with self._writing() as db:
+            return entry if self._set_aside(db, model, {entry: usd}, limit) else None
 
     def settle(self, entry: str, model: str, usd: float | None) -> None:
         """Record what a call cost, in place of what was set aside for it."""
-        with self._writing():
-            self._db.execute(
+        with self._writing() as db:
+            db.execute(
                 "INSERT INTO judge_costs VALUES (?, ?, ?, ?, ?) ON CONFLICT (entry) DO UPDATE SET cost = excluded.cost",
                 (entry, model, usd, usd, time.time()),
             )
 
     def release(self, entries: Iterable[str]) -> None:
         """Forget calls that certainly were not billed."""
-        with self._writing():
-            self._db.executemany("DELETE FROM judge_costs WHERE entry = ?", [(e,) for e in entries])
+        with self._writing() as db:
+            db.executemany("DELETE FROM judge_costs WHERE entry = ?", [(e,) for e in entries])
 
     def total(self) -> float:
         """Return what all calls cost, or may have cost, in US dollars; calls without a known price are left out."""
-        with self._lock, self._guard():
-            return float(self._db.execute("SELECT TOTAL(COALESCE(cost, reserved)) FROM judge_costs").fetchone()[0])
+        return float(self._rows("SELECT TOTAL(COALESCE(cost, reserved)) FROM judge_costs")[0][0])
 
-    def _set_aside(self, model: str, costs: Mapping[str, float | None], limit: float | None) -> list[str]:
+    def _set_aside(
+        self, db: sqlite3.Connection, model: str, costs: Mapping[str, float | None], limit: float | None
+    ) -> list[str]:
         """Set aside for as many calls, in order, as stay within the limit; returns their entries."""
         spent, fitting = self.total(), []
         for entry, usd in costs.items():
@@ -125,7 +126,7 @@ class Ledger:
                 break
             fitting.append(entry)
         rows = [(entry, model, costs[entry], time.time()) for entry in fitting]
-        self._db.executemany("INSERT INTO judge_costs VALUES (?, ?, ?, NULL, ?)", rows)
+        db.executemany("INSERT INTO judge_costs VALUES (?, ?, ?, NULL, ?)", rows)
         return fitting
 
     # -- batches
@@ -137,38 +138,36 @@ class Ledger:
         the limit; None if not even the first does.
         """
         intent = uuid.uuid4().hex
-        with self._writing():
-            entries = self._set_aside(model, {batch_entry(intent, c): usd for c, usd in costs.items()}, limit)
+        with self._writing() as db:
+            entries = self._set_aside(db, model, {batch_entry(intent, c): usd for c, usd in costs.items()}, limit)
             ids = list(costs)[: len(entries)]
             if not ids:
                 return None
             batch = OpenBatch(intent, None, time.time(), len(ids), payload_digest(ids), ids, ids, ())
-            self._db.execute(
+            db.execute(
                 "INSERT INTO judge_batches VALUES (?, NULL, ?, ?, ?)",
                 (intent, batch.created, batch.size, batch.payload),
             )
-            self._db.executemany(
+            db.executemany(
                 "INSERT INTO judge_batch_calls (intent, custom_id) VALUES (?, ?)", [(intent, c) for c in ids]
             )
             return batch
 
     def submitted(self, intent: str, batch_id: str) -> None:
         """Record the service's id of an intended batch."""
-        with self._writing():
-            self._db.execute("UPDATE judge_batches SET batch_id = ? WHERE intent = ?", (batch_id, intent))
+        with self._writing() as db:
+            db.execute("UPDATE judge_batches SET batch_id = ? WHERE intent = ?", (batch_id, intent))
 
     def withdraw(self, intent: str) -> None:
         """Forget an intent, and what was set aside for it: no such batch exists."""
-        with self._writing():
+        with self._writing() as db:
             entries = [
                 (batch_entry(intent, custom_id),)
-                for (custom_id,) in self._db.execute(
-                    "SELECT custom_id FROM judge_batch_calls WHERE intent = ?", (intent,)
-                )
+                for (custom_id,) in db.execute("SELECT custom_id FROM judge_batch_calls WHERE intent = ?", (intent,))
             ]
-            self._db.executemany("DELETE FROM judge_costs WHERE entry = ?", entries)
-            self._db.execute("DELETE FROM judge_batch_calls WHERE intent = ?", (intent,))
-            self._db.execute("DELETE FROM judge_batches WHERE intent = ?", (intent,))
+            db.executemany("DELETE FROM judge_costs WHERE entry = ?", entries)
+            db.execute("DELETE FROM judge_batch_calls WHERE intent = ?", (intent,))
+            db.execute("DELETE FROM judge_batches WHERE intent = ?", (intent,))
 
     def failed(self, intent: str, custom_ids: Iterable[str]) -> None:
         """Record that this batch gave these requests no answer; other batches with them are not concerned."""
@@ -180,35 +179,31 @@ class Ledger:
 
     def delivered(self, custom_ids: Iterable[str]) -> None:
         """Record that these requests' answers were handed over; they are not looked for again."""
-        with self._writing():
-            self._db.executemany(
-                "UPDATE judge_batch_calls SET delivered = 1 WHERE custom_id = ?", [(c,) for c in custom_ids]
-            )
+        with self._writing() as db:
+            db.executemany("UPDATE judge_batch_calls SET delivered = 1 WHERE custom_id = ?", [(c,) for c in custom_ids])
 
     def open(self) -> tuple[OpenBatch, ...]:
         """Return the batches with undelivered requests, newest first."""
         calls: dict[str, dict[str, int]] = {}
-        with self._lock, self._guard():
-            for intent, custom_id, state in self._db.execute(
-                "SELECT intent, custom_id, delivered FROM judge_batch_calls ORDER BY custom_id"
-            ):
-                calls.setdefault(intent, {})[custom_id] = state
-            rows = self._db.execute(
-                "SELECT intent, batch_id, created, size, payload FROM judge_batches ORDER BY created DESC, rowid DESC"
-            ).fetchall()
+        for intent, custom_id, state in self._rows(
+            "SELECT intent, custom_id, delivered FROM judge_batch_calls ORDER BY custom_id"
+        ):
+            calls.setdefault(intent, {})[custom_id] = state
+        rows = self._rows(
+            "SELECT intent, batch_id, created, size, payload FROM judge_batches ORDER BY created DESC, rowid DESC"
+        )
         found = []
-        for row in rows:
-            states = calls.get(row[0], {})
+        for intent, batch_id, created, size, payload in rows:
+            states = calls.get(intent, {})
             undelivered = [c for c, state in states.items() if state != _DELIVERED]
+            missed = [c for c in undelivered if states[c] == _MISSED]
             if undelivered:
-                found.append(OpenBatch(*row[:5], undelivered, states, [c for c, s in states.items() if s == _MISSED]))
+                found.append(OpenBatch(intent, batch_id, created, size, payload, undelivered, states, missed))
         return tuple(found)
 
     def known(self) -> frozenset[str]:
         """Return the service's ids of all batches that were ever recorded here."""
-        with self._lock, self._guard():
-            rows = self._db.execute("SELECT batch_id FROM judge_batches WHERE batch_id IS NOT NULL").fetchall()
-        return frozenset(row[0] for row in rows)
+        return frozenset(row[0] for row in self._rows("SELECT batch_id FROM judge_batches WHERE batch_id IS NOT NULL"))
 
     def close(self) -> None:
         """Close the file."""
@@ -216,34 +211,17 @@ class Ledger:
             self._db.close()
 
     def _mark(self, intent: str, custom_ids: Iterable[str], state: int) -> None:
-        with self._writing():
-            self._db.executemany(
+        with self._writing() as db:
+            db.executemany(
                 "UPDATE judge_batch_calls SET delivered = ? WHERE intent = ? AND custom_id = ?",
                 [(state, intent, c) for c in custom_ids],
             )
 
     @contextmanager
-    def _guard(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StoreError(
-                explain(
-                    f"judges' ledger in {self.path}",
-                    required="a SQLite file that can be read and written",
-                    got=f"{type(error).__name__}: {error}",
-                    hint="Check path, rights and free space; what was paid for is still recorded or fetched again.",
-                )
-            ) from error
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._db.transaction(_PLACE) as connection:
+            yield connection
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        with self._lock, self._guard():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+    def _rows(self, statement: str) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.rows(_PLACE, statement)
