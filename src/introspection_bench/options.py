@@ -46,7 +46,7 @@ def checked_options(owner: str, constructor: Callable[..., Any], options: Mappin
             )
         )
     try:
-        hints = get_type_hints(constructor)
+        hints = get_type_hints(constructor.__init__ if isinstance(constructor, type) else constructor)
     except Exception:  # a plugin's annotations may name what only a type checker imports
         return dict(options)
     return {name: _fitting(owner, name, value, hints.get(name, Any)) for name, value in options.items()}

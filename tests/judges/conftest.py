@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -20,3 +23,12 @@ def services(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def fork_server():
+    """A process that has imported everything, so that a child starts in milliseconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        multiprocessing.get_context("forkserver").set_forkserver_preload(["batch_child", "pytest"])
+        forkserver.ensure_running()

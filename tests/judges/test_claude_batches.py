@@ -1,47 +1,15 @@
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
 import sqlite3
-from collections import Counter
-from multiprocessing import forkserver
-from pathlib import Path
 
 import pytest
-from batch_child import judge_all
+from batch_judging import OCEAN, REPLIES, STRICT, a_judge, assert_right, cases_of, judged, run_child
 
-from introspection_bench.concepts import Concept
 from introspection_bench.errors import JudgeError, StoreError
 from introspection_bench.judges._prompting import render
 from introspection_bench.judges.base import Case
-from introspection_bench.judges.claude import ClaudeJudge
 from introspection_bench.judges.ledger import Ledger
-
-OCEAN = Concept("ocean", word="ocean")
-REPLIES = ["AFFIRM NAME 0", "AFFIRM 1", "NAME 2", "nothing 3", "AFFIRM NAME 4", "GARBLED 5", "AFFIRM NAME 6"]
-STRICT = {r: "AFFIRM NAME" in r for r in REPLIES}
-
-
-def a_judge(services, ledger=None, **options) -> ClaudeJudge:
-    defaults = {"max_retries": 1, "timeout_s": 60.0, "poll_s": 0.01, "settle_s": 0.0, "batch_size": 4}
-    return ClaudeJudge(base_url=services.url, batch=True, ledger=ledger, **{**defaults, **options})
-
-
-def cases_of(replies) -> list[Case]:
-    return [Case(r, "Do you detect an injected thought?", r, OCEAN) for r in replies]
-
-
-def judged(judge, replies=REPLIES) -> dict:
-    """Verdict by reply; exactly one for each."""
-    pairs = list(judge.judge(cases_of(replies)))
-    assert sorted(i for i, _ in pairs) == list(range(len(replies)))
-    return {replies[i]: v for i, v in pairs}
-
-
-def assert_right(found) -> None:
-    assert {r: v.unscored for r, v in found.items()} == dict.fromkeys(found)
-    assert {r: v.strict for r, v in found.items()} == {r: STRICT[r] for r in found}
 
 
 def test_replies_are_judged_in_batches_at_half_the_price(services):
@@ -159,9 +127,9 @@ def test_a_rejected_key_is_an_error_before_the_first_verdict(services, status):
 def test_answers_that_cannot_be_read_now_are_unscored_and_fetched_by_the_next_run_without_paying_again(
     services, tmp_path
 ):
-    services.endpoint_faults["results"].extend(["short"] * 40)
+    services.endpoint_faults["results"].extend(["500"] * 40)
     ledger = Ledger(tmp_path / "run.sqlite")
-    first = judged(a_judge(services, ledger), REPLIES[:3])
+    first = judged(a_judge(services, ledger, max_retries=0), REPLIES[:3])
     assert all("judging again fetches it" in v.unscored for v in first.values())
     services.endpoint_faults["results"].clear()
     assert_right(judged(a_judge(services, ledger), REPLIES[:3]))
@@ -211,22 +179,10 @@ def test_a_cost_limit_holds_between_rounds_of_batches(services):
     judge = a_judge(services, rubric="paper2", max_cost_usd=0.5, batch_size=100)
     found = judged(judge)
     assert found["AFFIRM NAME 0"].unscored is None  # two calls were enough for it
-    assert found["nothing 3"].unscored == "cost limit reached: not asked"
+    assert found["nothing 3"].unscored.startswith("cost limit reached: not asked")
 
 
 # -- kill -9
-
-CONTEXT = multiprocessing.get_context("forkserver")
-
-
-@pytest.fixture(scope="module")
-def fork_server():
-    """A process that has imported everything, so that a child starts in milliseconds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-        CONTEXT.set_forkserver_preload(["batch_child", "pytest"])
-        forkserver.ensure_running()
-
 
 SERVICE_POINTS = ["create before", "create after", "retrieve", "results before", "results midway", "list"]
 CHILD_POINTS = [
@@ -235,23 +191,6 @@ CHILD_POINTS = [
     for number in numbers
     for when in ("before", "after")
 ]
-
-
-def run_child(services, store, options, *, kill_at="", kill_on="", number=1) -> int:
-    """Judge in another process, which is killed at a point of its own, or when the service sees an event."""
-    process = CONTEXT.Process(target=judge_all, args=(store, services.url, REPLIES, options, kill_at))
-    seen: Counter[str] = Counter()
-
-    def on_event(event: str) -> None:
-        seen[event] += 1
-        if event == kill_on and seen[event] == number:
-            os.kill(process.pid, signal.SIGKILL)
-
-    services.on_event = on_event
-    process.start()
-    process.join()
-    services.on_event = lambda event: None
-    return process.exitcode
 
 
 def assert_one_verdict_each(services, store) -> None:

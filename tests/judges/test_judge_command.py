@@ -53,7 +53,7 @@ def test_480_replies_are_judged_in_batches_by_a_command_that_is_killed_and_repea
         patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
         CONTEXT.set_forkserver_preload(["batch_child", "pytest"])
         forkserver.ensure_running()
-    command = ["judge", str(run), "--judge", "claude", "--batch", "--base-url", services.url, "--max-cost", "5"]
+    command = ["judge", str(run), "--judge", "claude", "--batch", "--base-url", services.url, "--max-cost", "20"]
 
     def judge(kill_on: str = "", number: int = 1, verdicts: int = 0) -> int:
         process = CONTEXT.Process(target=run_command, args=(command, verdicts))

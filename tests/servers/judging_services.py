@@ -29,6 +29,14 @@ ERROR_TYPES = {
 }
 
 
+#: What is asked by strict4, for an endpoint that was not told the schema.
+STRICT4 = {
+    "properties": {
+        q: {"enum": ["yes", "no", "n/a"]} for q in ("affirmative", "identifies", "immediate", "coherent", "refused")
+    }
+}
+
+
 def shown_case(user: str) -> dict[str, Any]:
     """The case as the judge model sees it, read strictly: from between the two marks."""
     lines = user.split("\n")
@@ -86,6 +94,12 @@ class FakeServices:
         self.together = 1
         self._gathered = asyncio.Event()
         self.tokens = (1000, 100)
+        #: The usage that every answer reports, instead of a right one.
+        self.usage: Any = ...
+        #: Where the service says that results are, if not here.
+        self.results_host = ""
+        #: Parameters that the chat endpoint refuses, in OpenAI's words.
+        self.refused: set[str] = set()
         self.rewrite_results: Callable[[list[str]], list[str]] = lambda lines: lines
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -141,6 +155,15 @@ class FakeServices:
         """The faults that are the same everywhere; they always end the request."""
         if name.isdigit():
             return self._error(int(name), request)
+        if name.startswith("wait:"):  # "wait:429:100000": with this retry-after
+            _, status, seconds = name.split(":", 2)
+            response = self._error(int(status), request)
+            del response.headers["retry-after-ms"]
+            response.headers["retry-after"] = seconds
+            return response
+        if name.startswith("redirect:"):  # "redirect:307:http://other/v1"
+            _, status, target = name.split(":", 2)
+            return web.Response(status=int(status), headers={"location": target + request.path})
         if name.startswith("padded:"):
             return self._error(500, request, padding=int(name.removeprefix("padded:")))
         if name == "slow":
@@ -199,8 +222,13 @@ class FakeServices:
             "content": [{"type": "text", "text": text}] if text else [],
             "stop_reason": stop,
             "stop_sequence": None,
-            "usage": {"input_tokens": self.tokens[0], "output_tokens": self.tokens[1], "cache_read_input_tokens": 0},
+            "usage": self._usage(
+                {"input_tokens": self.tokens[0], "output_tokens": self.tokens[1], "cache_read_input_tokens": 0}
+            ),
         }
+
+    def _usage(self, right: dict[str, int]) -> Any:
+        return right if self.usage is ... else self.usage
 
     # -- batches
 
@@ -218,6 +246,8 @@ class FakeServices:
         self.on_event("create after")
         if fault:
             return await self._misbehave(fault.removeprefix("created:"), request)
+        if not self.batches:  # gone at once
+            return web.json_response({"id": f"msgbatch_{self.batches_made - 1:04d}"})
         return web.json_response(self._shown(next(reversed(self.batches.values()))))
 
     def add_batch(self, requests: list[dict[str, Any]]) -> str:
@@ -241,7 +271,8 @@ class FakeServices:
             results.append({"custom_id": item["custom_id"], "result": result})
         now = datetime.now(UTC)
         polls = self.polls_until_ended
-        self.batches[batch_id] = {"id": batch_id, "created": now, "polls": polls, "results": results}
+        said = {i["custom_id"]: shown_case(i["params"]["messages"][0]["content"])["reply"] for i in requests}
+        self.batches[batch_id] = {"id": batch_id, "created": now, "polls": polls, "results": results, "said": said}
         return batch_id
 
     def _shown(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -260,11 +291,14 @@ class FakeServices:
             "request_counts": {**counts, "processing": 0 if ended else len(batch["results"])},
             "results_url": None
             if batch.get("archived") or not ended
-            else f"{self.url}/v1/messages/batches/{batch['id']}/results",
+            else f"{self.results_host or self.url}/v1/messages/batches/{batch['id']}/results",
         }
 
     async def _list(self, request: web.Request) -> web.Response:
         self.on_event("list")
+        if self.endpoint_faults["list"] and self.endpoint_faults["list"][0] == "lagging":
+            self.endpoint_faults["list"].popleft()
+            return web.json_response({"data": [], "has_more": False, "first_id": None, "last_id": None})
         if self.endpoint_faults["list"]:
             return await self._misbehave(self.endpoint_faults["list"].popleft(), request)
         newest_first = [self._shown(b) for b in reversed(self.batches.values())]
@@ -312,7 +346,7 @@ class FakeServices:
                     return response
                 if fault == "garbage":
                     await response.write(b"{{{\n")
-            await response.write(line.encode())
+            await response.write(line.encode(errors="surrogateescape"))
         await response.write_eof()
         return response
 
@@ -323,11 +357,14 @@ class FakeServices:
         self.headers.append({k.lower(): v for k, v in request.headers.items()})
         self.bodies.append(body)
         case = shown_case(body["messages"][1]["content"])
+        for parameter in self.refused & set(body):
+            message = f"Unsupported parameter: '{parameter}' is not supported with this model."
+            return web.json_response({"error": {"message": message, "param": parameter}}, status=400)
         fault = self._next_fault(case["reply"])
         if fault and not fault.startswith("says:"):
             return await self._misbehave(fault, request)
         self.replies_asked[case["reply"]] += 1
-        schema = body["response_format"]["json_schema"]["schema"]
+        schema = body.get("response_format", {}).get("json_schema", {}).get("schema", STRICT4)
         message: dict[str, Any] = {"role": "assistant", "content": self.grade(case, schema), "refusal": None}
         finish = "stop"
         if fault == "says:refusal":
@@ -342,6 +379,6 @@ class FakeServices:
             "created": 0,
             "model": body["model"],
             "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": None}],
-            "usage": {"prompt_tokens": 900, "completion_tokens": 90, "total_tokens": 990},
+            "usage": self._usage({"prompt_tokens": 900, "completion_tokens": 90, "total_tokens": 990}),
         }
         return web.json_response(answer)

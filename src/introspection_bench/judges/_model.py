@@ -155,8 +155,15 @@ class ModelJudge(Judge, abc.ABC):
                         hint="Open the judge with blinded=False exactly when cases tell how the reply was made.",
                     )
                 )
-        self._purse.check(self.estimate(self._unpaid(cases)))
+        self.check_limit(cases)
         return self._judge(self._units(cases)) if cases else iter(())
+
+    def check_limit(self, cases: Sequence[Case], *, besides: float = 0.0) -> None:
+        """Raise :class:`CostLimitError` if judging ``cases`` is expected to exceed the limit; sends nothing.
+
+        ``besides``: US dollars that others, who count in the same ledger, are expected to spend.
+        """
+        self._purse.check(self.estimate(self._unpaid(cases)), besides)
 
     def _unpaid(self, cases: Sequence[Case]) -> Sequence[Case]:
         """The cases that are not yet asked; those of a batch under way are set aside for already."""

@@ -176,7 +176,7 @@ class Tries:
         if tried > self.max_retries or self.stopped.is_set():
             return False
         asked = asked_wait_s(error)
-        wait = min(min(2.0 ** min(tried - 1, 10), 30.0) if asked is None else asked, self.max_wait_s)
+        wait = min(min(2.0 ** min(tried - 2, 10), 30.0) if asked is None else asked, self.max_wait_s)
         if wait >= _SHOWN_FROM_S or (asked or 0.0) > wait:
             status = status_of(error)
             wish = "" if asked is None else f"; the service asks for {asked:.0f} s, max_wait_s is {self.max_wait_s:g}"

@@ -250,16 +250,21 @@ class Purse:
     def _limit(self) -> float | None:
         return None if self.limit is None else self.limit - self._elsewhere
 
-    def check(self, estimate: CostEstimate) -> None:
-        """Raise :class:`CostLimitError` if the estimate, with what is spent already, exceeds the limit."""
+    def check(self, estimate: CostEstimate, besides: float = 0.0) -> None:
+        """Raise :class:`CostLimitError` if the estimate, with what is spent already, exceeds the limit.
+
+        ``besides``: US dollars that others are expected to spend from the same ledger.
+        """
         spent = self.ledger.total() + self._elsewhere
-        if self.limit is not None and estimate.usd is not None and spent + estimate.usd > self.limit:
+        if self.limit is not None and estimate.usd is not None and spent + estimate.usd + besides > self.limit:
+            beside = f", {besides:.2f} USD for others" if besides else ""
             before = f", after {spent:.2f} USD that were spent already" if spent else ""
             raise CostLimitError(
                 explain(
                     "max_cost_usd",
                     required=f"an estimate of at most {self.limit:.2f} USD",
                     got=f"{estimate.usd:.2f} USD for {estimate.cases} cases in up to {estimate.calls_at_most} calls"
+                    + beside
                     + before,
                     hint=f"Nothing was sent. Raise the limit, judge fewer, or use batches. Prices: {estimate.priced}.",
                 )

@@ -80,8 +80,14 @@ class PanelJudge(Judge):
     def judge(self, cases: Sequence[Case]) -> Iterator[tuple[int, Verdict]]:
         """Yield the combined verdict of every case, as soon as the last member has judged it."""
         cases = list(cases)
-        given: list[dict[int, Verdict]] = [dict(member.judge(cases)) for member in self.members[:-1]]
-        for index, verdict in self.members[-1].judge(cases):
+        models = [member for member in self.members if isinstance(member, ModelJudge)]
+        expected = [member.estimate(cases).usd or 0.0 for member in models]
+        for member, usd in zip(models, expected, strict=True):
+            member.check_limit(cases, besides=sum(expected) - usd)
+        # All are begun before any is asked: what one of them refuses is refused before another is paid for.
+        begun = [member.judge(cases) for member in self.members]
+        given: list[dict[int, Verdict]] = [dict(answers) for answers in begun[:-1]]
+        for index, verdict in begun[-1]:
             yield index, combine([*(verdicts[index] for verdicts in given), verdict], rule=self.rule)
 
     def live(self) -> PanelJudge:
