@@ -46,7 +46,9 @@ def checked_options(owner: str, constructor: Callable[..., Any], options: Mappin
             )
         )
     try:
-        hints = get_type_hints(constructor.__init__ if isinstance(constructor, type) else constructor)
+        # Of a class itself they would be those of its attributes.
+        made_by = vars(constructor).get("__init__", constructor) if isinstance(constructor, type) else constructor
+        hints = get_type_hints(made_by)
     except Exception:  # a plugin's annotations may name what only a type checker imports
         return dict(options)
     return {name: _fitting(owner, name, value, hints.get(name, Any)) for name, value in options.items()}

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 import warnings
+from types import SimpleNamespace
 
 import pytest
 from batch_judging import REPLIES
@@ -98,23 +99,20 @@ WISHES = {
 }
 
 
+class FakeError(Exception):
+    """A client's exception, as far as its response's headers go."""
+
+    def __init__(self, header: str) -> None:
+        self.response = SimpleNamespace(headers={"retry-after": header})
+
+
 @pytest.mark.parametrize(("header", "seconds"), WISHES.items())
 def test_a_wish_to_wait_is_seconds_or_a_date_to_come_and_anything_else_is_none(header, seconds):
-    class FakeResponse:
-        headers = {"retry-after": header}  # noqa: RUF012  # a stand-in
-
-    class FakeError(Exception):
-        response = FakeResponse
-
-    assert asked_wait_s(FakeError()) == seconds
+    assert asked_wait_s(FakeError(header)) == seconds
 
 
 def test_a_date_to_wait_for_is_taken_in_seconds_from_now():
-    class FakeError(Exception):
-        class response:  # noqa: N801  # as the clients call it
-            headers = {"retry-after": email.utils.formatdate(time.time() + 50, usegmt=True)}  # noqa: RUF012
-
-    assert 40 < asked_wait_s(FakeError()) <= 50
+    assert 40 < asked_wait_s(FakeError(email.utils.formatdate(time.time() + 50, usegmt=True))) <= 50
 
 
 def test_the_standard_longest_wait_is_two_minutes(services):

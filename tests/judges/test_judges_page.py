@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
-from introspection_bench.judges import load_rubric
+from introspection_bench.judges import load_rubric, open_judge
 from introspection_bench.judges.check import control_report
 
 PAGE = (Path(__file__).parents[2] / "docs" / "judges.md").read_text(encoding="utf-8")
@@ -21,10 +22,16 @@ def test_the_first_example_judges_its_reply_as_a_success(capsys):
 
 
 def test_the_example_rubrics_load(tmp_path):
-    for language, name in (("markdown", "lenient.md"), ("toml", "mine.toml")):
+    for text, name in ((blocks("markdown")[0], "lenient.md"), (blocks("toml")[1], "mine.toml")):
         path = tmp_path / name
-        path.write_text(blocks(language)[0])
+        path.write_text(text)
         assert load_rubric(path).id == f"{path.stem}/1"
+
+
+def test_the_example_options_open_a_judge(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "unused")
+    judge = tomllib.loads(blocks("toml")[0])["judge"]
+    assert open_judge(judge["name"], **judge["options"]).model == "gpt-something-new"
 
 
 def test_the_example_judge_is_one_and_fails_the_control_replies_as_the_page_says():
