@@ -179,7 +179,7 @@ def test_a_cost_limit_holds_between_rounds_of_batches(services):
     judge = a_judge(services, rubric="paper2", max_cost_usd=0.5, batch_size=100)
     found = judged(judge)
     assert found["AFFIRM NAME 0"].unscored is None  # two calls were enough for it
-    assert found["nothing 3"].unscored.startswith("cost limit reached: not asked")
+    assert "cost limit reached: not asked" in found["nothing 3"].unscored
 
 
 # -- kill -9
