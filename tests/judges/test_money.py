@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import time
 
 import pytest
 
@@ -188,8 +189,9 @@ def test_what_was_under_way_when_a_judge_was_killed_counts_as_spent(services, tm
     if child == 0:
         list(a_claude(services, timeout_s=60, ledger=Ledger(run)).judge([Case("t", "q", "reply 00", OCEAN)]))
         os._exit(0)
-    while not services.bodies:
-        pass
+    deadline = time.monotonic() + 60
+    while not services.bodies and time.monotonic() < deadline:
+        time.sleep(0.01)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert Ledger(run).total() == pytest.approx(most, rel=0.01)
@@ -229,6 +231,35 @@ def test_a_panel_s_limit_holds_for_all_its_members_together(services, tmp_path):
     with pytest.raises(CostLimitError, match="others"):
         list(PanelJudge(judges=members, max_cost_usd=expected * 0.9).judge(cases))
     assert services.bodies == []
+
+
+def test_a_panel_s_control_replies_count_in_the_run_s_ledger_and_so_does_what_follows(services, tmp_path):
+    members = [{"name": "claude", "base_url": services.url, "model": m} for m in ("claude-sonnet-4-6", "claude-opus-5")]
+    panel = PanelJudge(judges=members, max_cost_usd=1.0)
+    panel.remember_in(tmp_path / "run.sqlite")
+    judged(panel.live(), ["reply 00"])
+    first = Ledger(tmp_path / "run.sqlite").total()
+    assert first > 0
+    judged(panel, ["reply 01"])
+    assert Ledger(tmp_path / "run.sqlite").total() == pytest.approx(2 * first)
+
+
+def test_a_ledger_of_an_earlier_version_is_gone_on_with(services, tmp_path):
+    run = tmp_path / "run.sqlite"
+    with sqlite3.connect(run) as connection:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS judge_batches (intent TEXT PRIMARY KEY, batch_id TEXT UNIQUE, "
+            "created REAL NOT NULL, size INTEGER NOT NULL, payload TEXT NOT NULL)"
+        )
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS judge_batch_calls (intent TEXT NOT NULL REFERENCES judge_batches "
+            "ON DELETE CASCADE, custom_id TEXT NOT NULL, delivered INTEGER NOT NULL DEFAULT 0, "
+            "PRIMARY KEY (intent, custom_id)) WITHOUT ROWID"
+        )
+        connection.execute("CREATE INDEX IF NOT EXISTS judge_batch_ids ON judge_batch_calls (custom_id)")
+    connection.close()
+    judged(a_claude(services, batch=True, ledger=Ledger(run)), ["reply 00"])
+    assert Ledger(run).total() == pytest.approx(ONE / 2)
 
 
 def test_costs_of_other_judges_and_other_runs_count_against_a_limit_too(services, tmp_path):

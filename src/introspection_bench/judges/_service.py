@@ -86,7 +86,7 @@ def open_client(client: Callable[..., C], http: Callable[..., Any], *, base_url:
         explain(
             "proxy and certificate settings in the environment",
             required="what the HTTP client can use",
-            got=redact(problem, str(options.get("api_key") or "")),
+            got=problem,
             hint=f"Set here: {sorted(named) or 'none'}. A SOCKS proxy needs the package socksio (pip install socksio); "
             "unset them, or except the endpoint by NO_PROXY.",
         )

@@ -60,7 +60,8 @@ class PanelJudge(Judge):
         shared_options = {"rubric": rubric, "blinded": blinded, "max_cost_usd": max_cost_usd}
         given = {name: value for name, value in shared_options.items() if value is not None}
         self.members = tuple(_member(judge, given) for judge in judges)
-        self._count_in(Ledger())
+        # An instance may count in a run's ledger already.
+        _count_in(Ledger(), [m for m, judge in zip(self.members, judges, strict=True) if not isinstance(judge, Judge)])
         self.rule: Rule = rule
         names = [member_name(m.name, m.model) for m in self.members]
         shared = {(m.rubric.digest, m.blinded) for m in self.members}
@@ -96,20 +97,21 @@ class PanelJudge(Judge):
 
     def remember_in(self, store: Path) -> None:
         """Keep what every member has to remember in a run's store, all costs in one ledger."""
-        self._count_in(Ledger(store))
+        _count_in(Ledger(store), self.members)
         for member in self.members:
             if not isinstance(member, ModelJudge):
                 member.remember_in(store)
-
-    def _count_in(self, ledger: Ledger) -> None:
-        for member in self.members:
-            if isinstance(member, ModelJudge):
-                member.count_in(ledger)
 
     def close(self) -> None:
         """Close every member."""
         for member in self.members:
             member.close()
+
+
+def _count_in(ledger: Ledger, members: Iterable[Judge]) -> None:
+    for member in members:
+        if isinstance(member, ModelJudge):
+            member.count_in(ledger)
 
 
 def _member(judge: str | type[Judge] | Judge | Mapping[str, Any], shared: Mapping[str, Any]) -> Judge:
