@@ -18,8 +18,8 @@ PAGES = {
         "What travels through the package: frozen objects without behaviour of their own beyond algebra, parsing and\n"
         "identity. The common names are also names of the package itself: `introspection_bench.Span` is\n"
         "`introspection_bench.injection.Span`.",
-        "names concepts vectors injection templates scaffolds reasoning trials digests files databases freezing "
-        "structuring options plugins errors",
+        "names concepts vectors injection templates scaffolds reasoning trials digests files databases "
+        "untrusted freezing structuring options plugins errors",
     ),
     "injectors": ("Injectors", "The port, the registry, the backends, and the demo's model.", "injectors models"),
     "judges": ("Judges", "The port, the registry, rubrics, blinding, and the judges.", "judges"),

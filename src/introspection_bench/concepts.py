@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
@@ -18,6 +17,7 @@ from .freezing import frozen_tuple
 from .names import composed, folded
 from .plugins import load_value, registered
 from .structuring import problems, strict_converter
+from .untrusted import parse_toml, read_text
 
 _GROUP = "introspection_bench.concepts"
 
@@ -197,8 +197,8 @@ class ConceptSet:
         """
         path = Path(path)
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            data = parse_toml(read_text(path))
+        except (OSError, ValueError) as error:
             raise ConceptError(
                 explain(str(path), required="a readable TOML file", got=str(error), hint="Check path and syntax.")
             ) from error
@@ -243,5 +243,5 @@ def load_concepts(name: str | Path) -> ConceptSet:
         return ConceptSet.from_toml(name)
     if name in BUILTIN:
         text = resources.files(__package__).joinpath("concepts", f"{name}.toml").read_text(encoding="utf-8")
-        return _structure(tomllib.loads(text), f"built-in concept set {name}")
+        return _structure(parse_toml(text), f"built-in concept set {name}")
     return load_value(_GROUP, name, ConceptSet, builtin=BUILTIN)

@@ -12,6 +12,7 @@ from .errors import SpecError, explain
 from .freezing import frozen_ints, frozen_tuple, plain_float
 from .injection import Receipt, Unit
 from .names import composed
+from .untrusted import encodable
 
 Arm = Literal["injected", "random", "control"]
 #: The four criteria of a verdict, in the order in which they are always shown.
@@ -230,7 +231,10 @@ class TrialRecord:
 
 
 def as_row(record: TrialRecord, verdict: Verdict | None) -> Mapping[str, Any]:
-    """Return one flat row (for frames, JSONL and Parquet): the trial's fields, then the verdict's."""
+    """Return one flat row (for frames and Parquet): the trial's fields, then the verdict's.
+
+    Half a surrogate pair in a text, which neither can hold, stands as an escape.
+    """
     key, receipt = record.key, record.receipt
     row: dict[str, Any] = {
         "trial": key.digest,
@@ -262,4 +266,4 @@ def as_row(record: TrialRecord, verdict: Verdict | None) -> Mapping[str, Any]:
     for criterion in (*CRITERIA, "strict", *FURTHER):
         row[criterion] = getattr(verdict, criterion) if verdict else None
     row["unscored"] = verdict.unscored if verdict else "not judged"
-    return row
+    return {name: encodable(value) if isinstance(value, str) else value for name, value in row.items()}

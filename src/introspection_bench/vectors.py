@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from .files import write_file
 from .freezing import frozen_float32
 from .names import composed
 from .structuring import problems, strict_converter
+from .untrusted import MOST_FILE, parse_json, regular_file
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -168,12 +168,10 @@ class ConceptVector:
         usable (NaN, wrong shape); the message names the file.
         """
         try:
-            data = Path(path).read_bytes()
-        except OSError as error:
+            data = regular_file(path, MOST_FILE).read_bytes()
+        except (OSError, ValueError) as error:
             raise VectorFileError(
-                explain(
-                    "path", required="a readable .safetensors file", got=f"{path}: {error.strerror}", hint="Check it."
-                )
+                explain("path", required="a readable .safetensors file", got=f"{path}: {error}", hint="Check it.")
             ) from error
         return cls.from_bytes(data, str(path))
 
@@ -186,12 +184,11 @@ class ConceptVector:
         try:
             values = load(data)["values"]
             # The library checked the layout: 8 bytes of length, then a JSON header with the metadata.
-            metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-            return cls._from_header(json.loads(metadata[_HEADER]), values)
+            metadata = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+            return cls._from_header(parse_json(metadata[_HEADER]), values)
         except (
             SafetensorError,
             LookupError,
-            RecursionError,  # a header of nested brackets
             TypeError,
             ValueError,  # VectorError and json's own among them
             cattrs.BaseValidationError,

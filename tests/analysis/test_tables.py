@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from introspection_bench.analysis import narrow_table, rates_table, records_frame, render
 from introspection_bench.errors import AnalysisError
+from introspection_bench.untrusted import visible
 
 
 def test_every_cell_shows_count_denominator_and_interval(record) -> None:
@@ -23,10 +25,33 @@ def test_every_cell_shows_count_denominator_and_interval(record) -> None:
 
 
 @given(st.lists(st.text(), min_size=1, max_size=4))
-def test_csv_is_read_back_as_it_was_whatever_the_text(cells) -> None:
-    cells = [c.replace("\x00", "") for c in cells]  # Python's reader of CSV takes no NUL
+def test_csv_is_read_back_as_it_can_be_seen_with_formulas_behind_an_apostrophe(cells) -> None:
     text = render(pd.DataFrame([cells], columns=[f"c{i}" for i in range(len(cells))], dtype=object), "csv")
-    assert list(csv.reader(io.StringIO(text, newline="")))[1] == cells
+    assert list(csv.reader(io.StringIO(text, newline="")))[1] == [
+        visible(f"'{c}" if c.lstrip(" ").startswith(tuple("=+-@\t\r\n＝＋－＠")) else c, "\n\t") for c in cells
+    ]
+
+
+@pytest.mark.parametrize("start", [*"=+-@\t\r", "  =", "＝"])
+def test_a_text_that_a_spreadsheet_would_calculate_is_neutralised_and_a_number_is_not(start) -> None:
+    text = render(pd.DataFrame([{"x": f"{start}cmd|' /C calc'!A0", "y": -0.5}], dtype=object), "csv")
+    cells = list(csv.reader(io.StringIO(text, newline="")))[1]
+    assert cells[0].startswith("'")
+    assert cells[1] == "-0.5"
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "latex", "csv"])
+@pytest.mark.parametrize("bad", ["\x1b[2J", "\x9b31m", "\u202e", "\ud800", "\x07", "\u2028"])
+def test_no_format_lets_a_control_character_through(form, bad) -> None:
+    text = render(pd.DataFrame([[f"c{bad}d"]], columns=pd.Index([f"a{bad}b"], dtype=object), dtype=object), form)
+    assert bad not in text
+    text.encode()
+
+
+@pytest.mark.parametrize("cell", ["[here](http://x.invalid)", "![](http://x.invalid)", "<img src=x>", "`a|b`", "$x$"])
+def test_no_text_becomes_markup_in_markdown(cell) -> None:
+    line = render(pd.DataFrame([{"x": cell}], dtype=object)).splitlines()[2]
+    assert not re.search(r"(?<!\\)[\[\]`$<>]", line)
 
 
 @given(st.text(alphabet="a|\n\\`"))
@@ -49,7 +74,7 @@ def test_an_unknown_format_is_an_error() -> None:
 @pytest.mark.parametrize("form", ["text", "markdown", "latex", "csv"])
 def test_a_cell_may_hold_a_list_as_a_field_of_a_specification_does(form) -> None:
     frame = pd.DataFrame([{"field": "magnitudes", "first": [0.1, 0.2], "second": None}], dtype=object)
-    assert "[0.1, 0.2]" in render(frame, form)
+    assert "[0.1, 0.2]" in render(frame, form).replace("\\", "")
 
 
 def test_the_narrow_table_names_what_all_cells_share_and_fits_a_terminal(record) -> None:

@@ -99,7 +99,7 @@ def test_a_file_that_is_cut_off_or_no_json_is_an_error_that_names_the_file(write
 def test_infinite_and_undefined_magnitudes_are_refused(write, study) -> None:
     for number in (float("inf"), float("nan")):
         study["results"][1]["magnitude"] = number
-        with pytest.raises(ResultsFormatError, match=r"results\[1\].*finite"):
+        with pytest.raises(ResultsFormatError, match=r"study\.judged\.json.*not JSON"):
             read(write, study)
 
 

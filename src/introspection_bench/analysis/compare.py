@@ -28,7 +28,7 @@ class Comparison:
     matching cell and outcome: the columns matched on, ``outcome``, ``k_first n_first rate_first``, the same for
     the second, ``difference`` (second minus first) with Newcombe's interval ``low`` to ``high``, Fisher's exact
     ``p`` and ``p_holm``, adjusted over the cells of that outcome. ``only_first`` and ``only_second`` are cells
-    without a partner.
+    without a partner. ``unjudged`` names those of the two that no judge has seen: then ``cells`` is empty.
     """
 
     first: str
@@ -38,10 +38,16 @@ class Comparison:
     only_first: pd.DataFrame = attrs.field(eq=False, repr=False)
     only_second: pd.DataFrame = attrs.field(eq=False, repr=False)
     confidence: float
+    unjudged: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
         """The result in words."""
+        if self.unjudged:
+            return (
+                f"{self.first} against {self.second}: {len(self.spec)} fields differ; outcomes are not compared, "
+                f"since there is no verdict in {' and '.join(self.unjudged)} (introspection-bench judge RUN)."
+            )
         if self.cells.empty:
             return f"{self.first} and {self.second} have no cell in common."
         tests = int(self.cells["p_holm"].notna().sum())
@@ -86,12 +92,14 @@ def compare(
     frames = [r.frame(judge, rubric) for r in (first, second)]
     both = pd.concat(frames, ignore_index=True)
     check_grouping(both, on)
+    unjudged = tuple(r.name for r in (first, second) if len(r) and not r.judges)
     parts = [{_identity(g): (g, p) for g, p in groups(f, on)} for f in frames]
     shared = [key for key in parts[0] if key in parts[1]]
     rows = [
         {**parts[0][key][0], "outcome": outcome, **_difference(parts[0][key][1], parts[1][key][1], outcome, confidence)}
         for outcome in outcomes
         for key in shared
+        if not unjudged
     ]
     names = [
         "k_first",
@@ -123,6 +131,7 @@ def compare(
         lonely[0],
         lonely[1],
         confidence,
+        unjudged,
     )
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from ..errors import AnalysisError, explain
 from ..trials import CRITERIA, FURTHER, TrialRecord, as_row
+from ..untrusted import encodable
 
 #: What trials of one cell share (:attr:`introspection_bench.trials.TrialRecord.cell`).
 CELL_COLUMNS = ("scaffold", "arm", "concept", "layer", "magnitude", "unit")
@@ -72,20 +73,37 @@ def records_frame(
 
     Raises:
         SpecError: several verdicts of a trial match ``judge`` and ``rubric``.
+        AnalysisError: no trial has a verdict of ``judge`` and ``rubric``; the message names those there are.
     """
+    records = list(records)
+    if judge is not None or rubric is not None:
+        _check_judged(records, judge, rubric)
     rows = []
     for record in records:
         if record.repeat_of is not None and not repeats:
             continue
         row = dict(as_row(record, record.verdict(judge, rubric)))
-        row["control_for"] = record.concept if record.arm == "control" else None
-        row["concept"] = None if record.arm == "control" else record.concept
+        row["control_for"] = row["concept"] if record.arm == "control" else None
+        row["concept"] = None if record.arm == "control" else row["concept"]
         if not record.reply.token_ids and record.reply.text:
             row["reply_tokens"] = None
-        row["source"] = record.source
+        row["source"] = encodable(record.source)
         rows.append(row)
     frame = pd.DataFrame(rows, columns=None if rows else list(_DTYPES))
     return frame.astype({name: dtype for name, dtype in _DTYPES.items() if name in frame.columns})
+
+
+def _check_judged(records: Sequence[TrialRecord], judge: str | None, rubric: str | None) -> None:
+    there = {(v.judge, v.rubric) for record in records for v in record.verdicts}
+    if not any(judge in (None, j) and rubric in (None, r) for j, r in there):
+        raise AnalysisError(
+            explain(
+                "judge, rubric",
+                required=f"one of {sorted(f'{j}/{r}' for j, r in there)}" if there else "a run that was judged",
+                got=f"judge {judge!r}, rubric {rubric!r}",
+                hint="Name a judge whose verdicts there are." if there else "introspection-bench judge RUN",
+            )
+        )
 
 
 def injected(frame: pd.DataFrame) -> pd.DataFrame:

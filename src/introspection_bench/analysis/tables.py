@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from ..errors import AnalysisError, explain
+from ..untrusted import one_line, visible
 from .frame import CELL_COLUMNS
 from .rates import Method, Sided, rates
 
@@ -18,6 +19,8 @@ Format = Literal["text", "markdown", "latex", "csv"]
 #: What the table shows unless told otherwise.
 SHOWN = ("affirmative", "identifies", "immediate", "coherent", "strict")
 
+#: What a cell begins with that a spreadsheet takes for a formula; some full-width forms count as well.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 #: Characters of a cell in a text table; other formats give it whole.
 _WIDEST = 60
 
@@ -82,7 +85,9 @@ def render(table: pd.DataFrame, format: Format = "markdown", *, digits: int = 3)
     Args:
         table: its index is not shown.
         format: ``text`` (aligned columns), ``markdown`` (a pipe table; ``|`` escaped), ``latex`` (a ``tabular`` of
-            booktabs, special characters escaped) or ``csv`` (RFC 4180, numbers in full).
+            booktabs, special characters escaped) or ``csv`` (RFC 4180, numbers in full; text that a spreadsheet
+            would take for a formula stands behind an apostrophe). In all of them what can't be seen, or would steer a
+            terminal, stands as an escape.
         digits: significant digits of floats, except in CSV.
 
     Raises:
@@ -91,8 +96,10 @@ def render(table: pd.DataFrame, format: Format = "markdown", *, digits: int = 3)
     if format not in _FORMATS:
         raise AnalysisError(explain("format", required=f"one of {list(_FORMATS)}", got=format, hint=""))
     shown: Callable[[Any], str] = _plain if format == "csv" else lambda value: _short(value, digits)
-    header = [str(name) for name in table.columns]
-    body = [[shown(value) for value in row] for row in table.itertuples(index=False, name=None)]
+    # What comes from files must not move the reader's cursor; only CSV has quotes that hold a line break.
+    keep = "\n\t" if format == "csv" else "\n"
+    header = [visible(shown(name), keep) for name in table.columns]
+    body = [[visible(shown(value), keep) for value in row] for row in table.itertuples(index=False, name=None)]
     return _FORMATS[format](header, body)
 
 
@@ -112,7 +119,11 @@ def _missing(value: Any) -> bool:
 
 
 def _plain(value: Any) -> str:
-    return "" if _missing(value) else str(value)
+    if _missing(value):
+        return ""
+    # Spreadsheets calculate text that begins so; "-0.5" as a number is no formula.
+    formula = isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA)
+    return f"'{value}" if formula else str(value)
 
 
 def _short(value: Any, digits: int) -> str:
@@ -124,21 +135,19 @@ def _short(value: Any, digits: int) -> str:
 
 
 def _text(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    # What comes from files must not move the reader's cursor.
-    rows = [[_one_line(cell) for cell in row] for row in [header, *body]]
+    rows = [[one_line(cell, _WIDEST) for cell in row] for row in [header, *body]]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
-def _one_line(cell: str) -> str:
-    shown = "".join(c if c.isprintable() else " " for c in cell)
-    return shown if len(shown) <= _WIDEST else f"{shown[: _WIDEST - 1]}…"
+# The text of a cell, never markup: other people's names could hold a link, an image or HTML.
+_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*[]|$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " "})
 
 
 def _markdown(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+        return "| " + " | ".join(c.translate(_MARKDOWN) for c in cells) + " |"
 
     return "\n".join([line(header), "|" + "---|" * len(header), *map(line, body)]) + "\n"
 

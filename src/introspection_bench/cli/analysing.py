@@ -44,7 +44,7 @@ def table(
         shown = rates_table(trials, columns, method=method, confidence=confidence)  # type: ignore[arg-type]  # as above
     typer.echo(render(shown, format), nl=False)  # type: ignore[arg-type]  # render checks it
     for note in found.notes:
-        console.err.print(f"note: {console.plain(note)}", highlight=False)
+        console.say(f"note: {note}")
 
 
 def compare(
@@ -64,7 +64,7 @@ def compare(
     found = compare_results(
         read_results(first), read_results(second), judge=judge, rubric=rubric, on=on or list(CELL_COLUMNS)
     )
-    typer.echo(found.sentence)
+    console.tell(found.sentence)
     sections = {
         "What differs in the specification": found.spec,
         "What differs in the outcome": found.cells,
@@ -73,7 +73,8 @@ def compare(
     }
     for title, frame in sections.items():
         if len(frame):
-            typer.echo(f"\n{title}\n{render(frame, format)}", nl=False)  # type: ignore[arg-type]  # render checks it
+            console.tell(f"\n{title}")
+            typer.echo(render(frame, format), nl=False)  # type: ignore[arg-type]  # render checks it
 
 
 def power(

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import IntrospectionBenchError
 from . import analysing, checking, console, judging, listing, results, running
 
+
+class _Commands(typer.core.TyperGroup):
+    """The commands; Ctrl-C ends each of them with exit code 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            console.say("Interrupted.")
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="introspection-bench",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -27,7 +40,7 @@ def _print_version(*, value: bool) -> None:
     if value:
         from .. import __version__
 
-        console.out.print(f"introspection-bench {__version__}")
+        console.tell(f"introspection-bench {__version__}")
         raise typer.Exit
 
 
@@ -42,9 +55,10 @@ def _root(
 
 
 def main() -> None:
-    """Run the command; an error of ours is one line on stderr and exit code 1."""
+    """Run the command; an error of ours, or of the machine, is one line on stderr and exit code 1."""
     try:
         app()
-    except IntrospectionBenchError as error:
-        console.err.print(f"[bold red]error[/]: {console.plain(str(error))}", highlight=False, soft_wrap=True)
+    except (IntrospectionBenchError, OSError) as error:
+        told = console.plain(" ".join(str(error).split()) or type(error).__name__)
+        console.err.print(f"[bold red]error[/]: {told}", highlight=False, soft_wrap=True)
         sys.exit(1)

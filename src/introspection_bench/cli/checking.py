@@ -74,14 +74,13 @@ def _named_reason(item: str) -> tuple[str, str]:
 
 
 def _option(item: str) -> tuple[str, Any]:
-    import tomllib
-
     from ..errors import SpecError, explain
+    from ..untrusted import parse_toml
 
     key, _, value = item.partition("=")
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError as error:
+        return key.strip(), parse_toml(f"value = {value}")["value"]
+    except ValueError as error:
         raise SpecError(
             explain("--option", required="KEY=VALUE in TOML", got=item, hint=f"Text stands in quotes: {error}")
         ) from error

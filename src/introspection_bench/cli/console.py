@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from ..trials import TrialRecord
+from ..untrusted import visible
 
 out = Console()
 err = Console(stderr=True)
@@ -27,14 +28,23 @@ err = Console(stderr=True)
 
 def plain(text: str) -> str:
     """Return text that rich prints as it is: replies, names and paths may hold brackets and control characters."""
-    shown = "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
-    return escape(shown)
+    return escape(visible(text, keep="\n\t"))
+
+
+def tell(text: str) -> None:
+    """Print text on stdout as it is: no markup, no control sequence, no line broken."""
+    out.print(plain(text), highlight=False, soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; every cell as plain text."""
     shown = Table(
-        *columns, title=plain(title), title_justify="left", header_style="bold", box=None, padding=(0, 1, 0, 0)
+        *map(plain, columns),
+        title=plain(title),
+        title_justify="left",
+        header_style="bold",
+        box=None,
+        padding=(0, 1, 0, 0),
     )
     for row in rows:
         shown.add_row(*(plain(str(cell)) for cell in row))
@@ -129,7 +139,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        err.print("Interrupted. What was finished is recorded; the same command goes on from there.")
+        say("Interrupted. What was finished is recorded; the same command goes on from there.")
         raise typer.Exit(130) from None
 
 

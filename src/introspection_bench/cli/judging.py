@@ -83,13 +83,12 @@ def judge(
         counted = phase.count("judged")
         summary = judge_run(store, opened, retry_unscored=retry_unscored, check=check, on_verdict=counted)
     cost = f", {summary.cost_usd:.4f} USD" if summary.cost_usd else ""
-    console.out.print(
+    console.tell(
         f"{summary.judge}/{summary.rubric}: {summary.judged} judged, {summary.unscored} unscored, "
-        f"{summary.kept} there already{cost}",
-        highlight=False,
+        f"{summary.kept} there already{cost}"
     )
     if summary.unscored:
-        console.out.print("Judge the unscored ones again with --retry-unscored.", highlight=False)
+        console.tell("Judge the unscored ones again with --retry-unscored.")
 
 
 def judge_check(
@@ -125,9 +124,7 @@ def judge_check(
     opened = open_judge(name, **options)
     with console.working(f"Control replies to {opened.name}"):
         report = control_report(opened)
-    console.out.print(
-        f"Control replies: {report.replies} judged, {len(report.failures)} answers wrong", highlight=False
-    )
+    console.tell(f"Control replies: {report.replies} judged, {len(report.failures)} answers wrong")
     if report.failures:
         console.table(
             "Wrong on control replies",
@@ -238,7 +235,7 @@ def _print_agreement(
         try:
             corrected = corrected_rate(sum(scored), len(scored), JudgeAccuracy(tp, tp + fn, tn, tn + fp))
         except AnalysisError as error:
-            console.err.print(f"{criterion}: no correction. {console.plain(str(error))}", highlight=False)
+            console.say(f"{criterion}: no correction. {error}")
             continue
         interval = f"{corrected.rate:.1%} [{corrected.low:.1%}, {corrected.high:.1%}]"
         rows.append([criterion, f"{sum(scored)}/{len(scored)}", interval])
@@ -289,6 +286,4 @@ def label(
         )
     target = to or run / "labels.jsonl"
     done = label_in_terminal(sample, target, console.out, labeller=labeller)
-    console.out.print(
-        f"{done.labelled} of {done.sample} labelled, in {console.plain(str(target))}", highlight=False, soft_wrap=True
-    )
+    console.tell(f"{done.labelled} of {done.sample} labelled, in {target}")

@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(epilog="Example: `introspection-bench report runs/demo --figures`")(report)
     app.command("import", epilog="Example: `introspection-bench import layer84.judged.json --to runs/405b`")(import_)
-    app.command(epilog="Example: `introspection-bench export runs/demo --format parquet --to demo.parquet`")(export)
+    app.command(epilog="Example: `introspection-bench export runs/demo --to demo.parquet`")(export)
 
 
 def write_outputs(run: Path) -> Path:
@@ -30,8 +30,8 @@ def write_outputs(run: Path) -> Path:
         written = write_report(found, run / "report.html")
         figures = write_figures(found, run / "figures", formats=("png", "svg", "pdf"))
     print_rates(found)
-    console.out.print(f"{len(figures)} figure files in {console.plain(str(run / 'figures'))}", highlight=False)
-    console.out.print(f"Report: {console.plain(str(written))}", highlight=False, soft_wrap=True)
+    console.tell(f"{len(figures)} figure files in {run / 'figures'}")
+    console.tell(f"Report: {written}")
     return written
 
 
@@ -65,25 +65,24 @@ def report(
         written = write_report(found, target, judge=judge, rubric=rubric)
         if figures:
             write_figures(found, target.parent / "figures", judge=judge, rubric=rubric)
-    console.out.print(console.plain(str(written)), highlight=False, soft_wrap=True)
+    console.tell(str(written))
 
 
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN_OR_FILE", help="Run directory or results file.")],
     *,
     to: Annotated[Path, typer.Option(help="The file to write.")],
-    format: Annotated[str, typer.Option(help="jsonl or parquet.")] = "jsonl",  # noqa: A002  # the word users type
+    format: Annotated[  # noqa: A002  # the word users type
+        str | None, typer.Option(help="jsonl or parquet; by default what the file's ending says.")
+    ] = None,
 ) -> None:
     """Export trials with replies, receipts and verdicts."""
-    from ..errors import SpecError, explain
-    from ..interop import read_results, write_jsonl, write_parquet
+    from ..interop import read_results, writer_for
 
-    writers = {"jsonl": write_jsonl, "parquet": write_parquet}
-    if format not in writers:
-        raise SpecError(explain("--format", required=f"one of {sorted(writers)}", got=format, hint=""))
+    write = writer_for(to, format)
     found = read_results(run)
-    writers[format](found.records, to)
-    console.out.print(f"{len(found)} trials in {console.plain(str(to))}", highlight=False, soft_wrap=True)
+    write(found.records, to)
+    console.tell(f"{len(found)} trials in {to}")
 
 
 def import_(
@@ -110,7 +109,7 @@ def import_(
         found_in = [read_results(f) for f in files]
     with import_results(found_in, to, load_concepts(concepts)) as store:
         found = len(store.recorded())
-    console.out.print(f"{found} trials in {console.plain(str(to))}", highlight=False, soft_wrap=True)
+    console.tell(f"{found} trials in {to}")
 
 
 def _pairs(option: str, text: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ DEMO_SPEC = "demo.toml"
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(epilog="Example: `introspection-bench demo --no-browser`")(demo)
-    app.command(epilog="Example: `introspection-bench run sweep.toml --backend vllm --report`")(run)
+    app.command(epilog="Example: `introspection-bench run sweep.toml --backend vllm`")(run)
     app.command(epilog="Example: `introspection-bench status runs/demo`")(status)
 
 
@@ -80,10 +80,9 @@ def _run(spec_path: Path, *, directory: Path | None, backend: str | None, with_j
         with sweep.open_store() as store:
             done = store.recorded()
         left = [t for t in sweep.planned if t.key.digest not in done]
-        console.err.print(
+        console.say(
             f"{len(sweep.planned)} trials planned, {len(done)} recorded, on {injector.model.name} "
-            f"({injector.name}), in {console.plain(spec.directory)}",
-            highlight=False,
+            f"({injector.name}), in {spec.directory}"
         )
         if left:
             cells = [_cell_of(t) for t in left]
@@ -94,7 +93,7 @@ def _run(spec_path: Path, *, directory: Path | None, backend: str | None, with_j
 
         with console.working(f"Judging with {judge.name}") as phase, Store.open(spec.directory) as store:
             summary = judge_run(store, judge, on_verdict=phase.count("judged"))
-        console.err.print(f"{summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept", highlight=False)
+        console.say(f"{summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept")
     return write_outputs(Path(spec.directory))
 
 
@@ -127,6 +126,6 @@ def status(run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="Ru
         [[*("" if v is None else v for v in place), *counts] for place, counts in cells.items()],
     )
     for name, count in sorted(verdicts.items()):
-        console.out.print(f"{name}: {count} of {len(recorded)} scored", highlight=False)
+        console.tell(f"{name}: {count} of {len(recorded)} scored")
     if not verdicts:
-        console.out.print("not judged yet: introspection-bench judge RUN", highlight=False)
+        console.tell(f"not judged yet: introspection-bench judge {run_directory}")

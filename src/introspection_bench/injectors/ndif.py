@@ -17,6 +17,7 @@ from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
 
 from ..errors import BackendUnavailableError, ModelError, ModelNotFoundError, SpecError, explain
 from ..files import write_file
+from ..untrusted import parse_json, read_text
 
 _FORMAT = 1
 
@@ -198,7 +199,7 @@ class Jobs:
 
 def _read(path: Path) -> dict[str, list[str]]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(read_text(path))
         jobs = data["jobs"]
         fine = data["format"] == _FORMAT and all(
             isinstance(k, str) and isinstance(v, list) and all(isinstance(r, str) for r in v) for k, v in jobs.items()

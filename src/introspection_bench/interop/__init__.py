@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .readers import Reader, read_results
     from .tabular import TableLayout, read_table
-    from .writers import write_jsonl, write_parquet
+    from .writers import write_jsonl, write_parquet, writer_for
 
 _HOME_OF = {
     "Reader": "readers",
@@ -20,9 +20,10 @@ _HOME_OF = {
     "read_table": "tabular",
     "write_jsonl": "writers",
     "write_parquet": "writers",
+    "writer_for": "writers",
 }
 
-__all__ = ["Reader", "TableLayout", "read_results", "read_table", "write_jsonl", "write_parquet"]
+__all__ = ["Reader", "TableLayout", "read_results", "read_table", "write_jsonl", "write_parquet", "writer_for"]
 
 
 def __getattr__(name: str) -> Any:

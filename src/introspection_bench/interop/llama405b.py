@@ -6,7 +6,6 @@ they don't say is marked as unknown, and nothing is guessed.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from functools import partial
@@ -21,6 +20,7 @@ from ..errors import IntrospectionBenchError, ResultsFormatError, explain
 from ..injection import Unit
 from ..scaffolds import BUILTIN, LINDSEY_405B, THINKING_ABOUT, Scaffold, Turn
 from ..trials import CRITERIA, Arm, Reply, Sampling, TrialKey, TrialRecord, Verdict
+from ..untrusted import MOST_FILE, parse_json, read_text
 
 JUDGE = "claude"
 RUBRIC = "llama405b"
@@ -63,8 +63,8 @@ class Llama405bReader:
                 message names entry and field. Unknown further fields are ignored.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError, RecursionError) as error:
+            data = parse_json(read_text(path, MOST_FILE))
+        except (OSError, ValueError) as error:
             raise ResultsFormatError(
                 explain(str(path), required="a readable JSON file", got=str(error), hint="It may be cut off.")
             ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -11,12 +12,15 @@ from ..analysis.results import Results
 from ..errors import PluginError, ResultsFormatError, explain
 from ..plugins import Lazy, registered, resolve
 from ..trials import TrialRecord
+from ..untrusted import MOST_LINE, regular_file
 from .records import FORMAT, from_json
 
 #: The entry-point group under which third parties register readers.
 GROUP = "introspection_bench.readers"
 _STORE_NAME = "store.sqlite"
 _HEAD_BYTES = 4096
+#: Bytes that a Parquet file may always unfold to.
+_MOST_UNFOLDED = 2**26
 
 
 @runtime_checkable
@@ -58,13 +62,12 @@ class JsonlReader:
     def read(self, path: Path) -> Results:
         """Read line by line; empty lines are skipped, and a trial that stands twice is an error."""
         try:
-            with path.open("rb") as lines:
-                records = [
-                    from_json(line, f"{path}: record {number - 1} (line {number})")
-                    for number, line in enumerate(lines, 1)
-                    if line.strip()
-                ]
-        except OSError as error:
+            records = [
+                from_json(line, f"{path}: record {number - 1} (line {number})")
+                for number, line in enumerate(_lines(path), 1)
+                if line.strip()
+            ]
+        except (OSError, _TooLongError) as error:
             raise _unreadable(path, error) from error
         return Results(path.stem, _once(records, path), {}, str(path))
 
@@ -79,32 +82,78 @@ class ParquetReader:
     def read(self, path: Path) -> Results:
         """Read the column ``record``; the rows of one trial (one per verdict) become one record."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         try:
-            file = pq.ParquetFile(path)
-            if "record" not in file.schema_arrow.names:
-                raise ResultsFormatError(
-                    explain(
-                        f"{path}, field 'record'",
-                        required="the column 'record' of our exports",
-                        got=file.schema_arrow.names,
-                        hint="Export with write_parquet, or register a reader for this layout.",
-                    )
-                )
-            cells = [cell for batch in file.iter_batches(columns=["record"]) for cell in batch.column(0).to_pylist()]
+            cells = _record_cells(path)
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(path, error) from error
-        places: dict[object, int] = {}
-        for row, cell in enumerate(cells):
-            places.setdefault(cell, row)
-        for cell, row in places.items():
+        for cell, row in cells.items():
             if not isinstance(cell, str):
                 raise ResultsFormatError(
                     explain(f"{path}: row {row}, field 'record'", required="JSON text", got=cell, hint="")
                 )
-        records = [from_json(str(cell), f"{path}: row {row}, field 'record'") for cell, row in places.items()]
+        records = [from_json(str(cell), f"{path}: row {row}, field 'record'") for cell, row in cells.items()]
         return Results(path.stem, _once(records, path), {}, str(path))
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with regular_file(path, sys.maxsize).open("rb") as file:
+        number = 0
+        while line := file.readline(MOST_LINE + 1):
+            number += 1
+            if len(line) > MOST_LINE:
+                raise _TooLongError(f"line {number} of more than {MOST_LINE:,} bytes")
+            yield line
+
+
+class _TooLongError(Exception):
+    """A line that no record has; kept apart from what reading a record raises."""
+
+
+def _record_cells(path: Path) -> dict[object, int]:
+    """Return the different cells of the column "record" of a Parquet file, each with its first row.
+
+    A few kB can stand for gigabytes: the same value in millions of rows, or text that shrank a thousandfold. What the
+    file says of itself is checked first, and the cells are never unfolded, only their different values.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    size = path.stat().st_size
+    schema = pq.ParquetFile(path).schema_arrow
+    found = schema.field("record").type if "record" in schema.names else None
+    if found is None or not (pa.types.is_string(found) or pa.types.is_large_string(found)):
+        raise ResultsFormatError(
+            explain(
+                f"{path}, field 'record'",
+                required="the column 'record' of our exports, JSON text",
+                got=schema.names if found is None else str(found),
+                hint="Export with write_parquet, or register a reader for this layout.",
+            )
+        )
+    file = pq.ParquetFile(path, read_dictionary=["record"])
+    meta = file.metadata
+    groups = [meta.row_group(n) for n in range(meta.num_row_groups)]
+    unfolded = sum(g.column(n).total_uncompressed_size for g in groups for n in range(g.num_columns))
+    # No record fits into a byte, and no honest text shrinks so far.
+    if meta.num_rows > size or unfolded > _MOST_UNFOLDED + 500 * size:
+        raise ResultsFormatError(
+            explain(
+                str(path),
+                required="a file whose size goes with what it holds",
+                got=f"{size:,} bytes that stand for {meta.num_rows:,} rows, {unfolded:,} bytes",
+                hint="It was made to exhaust its reader, or is damaged.",
+            )
+        )
+    cells: dict[object, int] = {}
+    start = 0
+    for batch in file.iter_batches(batch_size=1024, columns=["record"]):
+        column = batch.column(0)
+        values = column.dictionary.to_pylist()
+        for row, index in enumerate(column.indices.to_pylist(), start):
+            cells.setdefault(None if index is None else values[index], row)
+        start += len(column)
+    return cells
 
 
 BUILTIN: Mapping[str, Lazy] = MappingProxyType(
@@ -139,9 +188,9 @@ def read_results(path: str | Path, format: str | None = None) -> Results:  # noq
     try:
         head = b""
         if not path.is_dir():
-            with path.open("rb") as file:
+            with regular_file(path, sys.maxsize).open("rb") as file:
                 head = file.read(_HEAD_BYTES)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     if format is not None:
         return _reader(format).read(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import attrs
@@ -12,6 +11,7 @@ from ..digests import canonical_json
 from ..errors import ResultsFormatError, explain
 from ..structuring import problems, strict_converter
 from ..trials import TrialRecord
+from ..untrusted import parse_json
 
 #: Every exported record says what it is; a reader refuses versions that it doesn't know.
 FORMAT = "introspection_bench.trial"
@@ -30,8 +30,8 @@ def from_json(text: str | bytes, where: str) -> TrialRecord:
     raises :class:`ResultsFormatError`, which begins with ``where`` and names the field.
     """
     try:
-        data = json.loads(text, parse_constant=_finite)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(text)
+    except ValueError as error:
         raise ResultsFormatError(
             explain(where, required="one JSON object", got=str(error), hint="The file is cut off or damaged.")
         ) from error
@@ -56,11 +56,6 @@ def from_json(text: str | bytes, where: str) -> TrialRecord:
                 hint="The file was changed by hand, or is of another version.",
             )
         ) from error
-
-
-def _finite(name: str) -> float:
-    # Python's reader of JSON takes NaN and Infinity, which are no JSON and no measurement.
-    raise ValueError(f"the number {name} is not JSON")
 
 
 _CONVERTER = strict_converter(forbid_extra_keys=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+from ..errors import ResultsFormatError, SpecError, explain
 from ..files import replacing
 from ..trials import CRITERIA, FURTHER, TrialRecord, as_row
 from .records import to_json
@@ -36,16 +38,51 @@ def write_parquet(records: Iterable[TrialRecord], path: str | Path) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for record in records:
         text = to_json(record)
-        for verdict in record.verdicts or (None,):
-            flat = {name: _storable(value) for name, value in as_row(record, verdict).items()}
-            rows.append({**flat, "record": text})
+        rows.extend({**as_row(record, verdict), "record": text} for verdict in record.verdicts or (None,))
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in _SCHEMA.items()])
+    try:
+        table = pa.Table.from_pylist(rows, schema=schema)
+    except (pa.ArrowException, OverflowError) as error:
+        raise ResultsFormatError(
+            explain("records", required="values that Parquet can hold", got=str(error), hint="Export as JSONL.")
+        ) from error
     with replacing(path) as new:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), new, compression="zstd")
+        pq.write_table(table, new, compression="zstd")
     return len(rows)
+
+
+#: Writes records to a path, and returns how many lines or rows.
+Writer = Callable[[Iterable[TrialRecord], str | Path], int]
+#: The formats by name, which is also how the file ends.
+WRITERS: dict[str, Writer] = {"jsonl": write_jsonl, "parquet": write_parquet}
+
+
+def writer_for(path: str | Path, format: str | None = None) -> Writer:  # noqa: A002  # the word users look for
+    """Return what writes a file of this name: by its ending, or by ``format`` where it has another.
+
+    Raises :class:`SpecError` for an unknown format, a name without a known ending where no format is given, and a
+    format that contradicts the ending (a ``.parquet`` that holds JSONL would be found out much later).
+    """
+    ending = Path(path).suffix.removeprefix(".").lower()
+    if format is None and ending in WRITERS:
+        return WRITERS[ending]
+    if format not in WRITERS:
+        raise SpecError(
+            explain(
+                "format",
+                required=f"one of {sorted(WRITERS)}, or a file name that ends in one",
+                got=format or str(path),
+                hint="Name the format with --format, or let the file end in it.",
+            )
+        )
+    if ending in WRITERS and ending != format:
+        raise SpecError(
+            explain("format", required=f"{ending!r}, as {path} ends", got=format, hint="Change the name or the format.")
+        )
+    return WRITERS[format]
 
 
 # Written out, because Arrow would take the type of a column from its values, and an all-NA column has none.
@@ -66,8 +103,3 @@ _SCHEMA = {
     "unscored": "string",
     "record": "string",
 }
-
-
-def _storable(value: object) -> object:
-    # A reply may hold half a surrogate pair, which UTF-8 can't carry; the column "record" keeps it as it was.
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

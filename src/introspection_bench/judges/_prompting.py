@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from typing import Any
 
 import attrs
 
 from ..digests import digest
+from ..untrusted import visible
 from .base import Case
 from .rubrics import REASON, Call, Rubric
 
@@ -32,8 +32,6 @@ _DISCLOSED = ', and "trial" says how the reply was made: its arm, and for an inj
 _CLOSING = "Grade the reply of the case above by the rubric."
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-#: Characters that can't be seen or that reorder what is seen: controls, formats, private use, unassigned, separators.
-_UNSEEN = {"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"}
 
 
 @attrs.frozen
@@ -83,21 +81,6 @@ def visible_json(payload: Any) -> str:
     like something else to a person who reads the stored prompt.
     """
     return visible(json.dumps(payload, ensure_ascii=False))
-
-
-def visible(text: str) -> str:
-    """Return text in which characters that can't be seen stand as escapes, line breaks and tabs included."""
-    if text.isprintable():  # most texts, at a hundredth of the cost
-        return text
-    return "".join(_escape(c) if unicodedata.category(c) in _UNSEEN else c for c in text)
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    if code <= 0xFFFF:
-        return f"\\u{code:04x}"
-    code -= 0x10000
-    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
 
 
 def _mark(body: str) -> str:

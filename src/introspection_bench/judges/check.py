@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from importlib import resources
 
@@ -17,6 +16,7 @@ from ..freezing import frozen_tuple
 from ..scaffolds import LINDSEY
 from ..structuring import problems, strict_converter
 from ..trials import CRITERIA, Verdict
+from ..untrusted import parse_json
 from .base import Case, Disclosure, Judge
 from .rubrics import load_rubric
 
@@ -84,7 +84,7 @@ def control_replies() -> tuple[ControlReply, ...]:
     for number, line in enumerate(text.splitlines(), 1):
         where = f"control_replies.jsonl line {number}"
         try:
-            found.append(converter.structure(json.loads(line), ControlReply))
+            found.append(converter.structure(parse_json(line), ControlReply))
         except (ValueError, cattrs.BaseValidationError) as error:
             got = problems(error, "reply") if isinstance(error, cattrs.BaseValidationError) else str(error)
             raise ResultsFormatError(

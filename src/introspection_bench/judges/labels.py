@@ -24,8 +24,8 @@ from ..freezing import frozen_tuple
 from ..names import composed
 from ..structuring import problems, strict_converter
 from ..trials import CRITERIA, FURTHER, TrialRecord, Verdict
+from ..untrusted import parse_json, read_text, visible
 from ._interview import OutOfRubricError, criteria
-from ._prompting import visible
 from .base import Case
 from .blinding import asked_about
 from .rubrics import Rubric, load_rubric
@@ -116,11 +116,11 @@ def read_labels(path: str | Path) -> list[Label]:
     version, or two labels of one person on one trial.
     """
     path = Path(path)
-    if not path.exists():
-        return []
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
         raise ResultsFormatError(
             explain(str(path), required="a readable UTF-8 file", got=str(error), hint="")
         ) from error
@@ -132,8 +132,8 @@ def read_labels(path: str | Path) -> list[Label]:
             continue
         where = f"{path} line {number}"
         try:
-            label = converter.structure(json.loads(line), Label)
-        except (ValueError, RecursionError, cattrs.BaseValidationError) as error:
+            label = converter.structure(parse_json(line), Label)
+        except (ValueError, cattrs.BaseValidationError) as error:
             got = problems(error, "label") if isinstance(error, cattrs.BaseValidationError) else str(error)
             raise ResultsFormatError(
                 explain(where, required="a label (docs/labelling.md)", got=got, hint="Mend or delete the line.")
@@ -171,9 +171,10 @@ def _whole(text: str) -> str:
     """The text without a last line that a crash cut short: that was never a label, and must not swallow the next."""
     end = text.rfind("\n") + 1
     try:
-        json.loads(text[end:] or "null")
+        parse_json(text[end:] or "null")
     except ValueError:
-        return text[:end]
+        # What does not begin as a label does is something else, which reading reports and writing leaves alone.
+        return text[:end] if text[end:].startswith("{") else text
     return text
 
 
@@ -349,4 +350,4 @@ def _show(console: Console, case: Case, place: str) -> None:
 
 def seen(text: str) -> str:
     """Return text in which characters that can't be seen, or that steer a terminal, stand as escapes; lines stay."""
-    return "\n".join(visible(line) for line in text.split("\n"))
+    return visible(text, keep="\n")

@@ -7,7 +7,6 @@ few fixed words, so that an answer outside the rubric can be told from a "no".
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from functools import cached_property
 from importlib import resources
@@ -22,6 +21,7 @@ from ..errors import RubricError, UnknownNameError, explain
 from ..freezing import frozen_mapping, frozen_tuple
 from ..structuring import problems, strict_converter
 from ..trials import CRITERIA, FURTHER
+from ..untrusted import parse_toml, read_text
 
 #: The version of the text that stands around every rubric (:mod:`introspection_bench.judges._prompting`).
 FRAME_VERSION = 1
@@ -168,8 +168,8 @@ def load_rubric(name_or_path: str | Path | Rubric) -> Rubric:
 
 def _from_file(path: Path) -> Rubric:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         raise RubricError(
             explain(str(path), required="a readable UTF-8 file", got=str(error), hint="Check the path.")
         ) from error
@@ -178,15 +178,15 @@ def _from_file(path: Path) -> Rubric:
 
 def _parse_toml(text: str, where: str) -> Rubric:
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        data = parse_toml(text)
+    except ValueError as error:
         raise RubricError(explain(where, required="TOML", got=str(error), hint="Mend the syntax.")) from error
     return _structure(data, where)
 
 
 def _parse_markdown(text: str, where: str) -> Rubric:
     """A header in TOML between two lines of ``+++``, then the text: one call with strict4's answers and rules."""
-    lines = text.lstrip("\ufeff").splitlines()
+    lines = text.splitlines()
     fences = [number for number, line in enumerate(lines) if line.strip() == "+++"]
     if len(fences) < 2 or any(line.strip() for line in lines[: fences[0]]):
         raise RubricError(
@@ -198,8 +198,8 @@ def _parse_markdown(text: str, where: str) -> Rubric:
             )
         )
     try:
-        header = tomllib.loads("\n".join(lines[fences[0] + 1 : fences[1]]))
-    except tomllib.TOMLDecodeError as error:
+        header = parse_toml("\n".join(lines[fences[0] + 1 : fences[1]]))
+    except ValueError as error:
         raise RubricError(explain(f"{where}: header", required="TOML", got=str(error), hint="")) from error
     unknown = sorted(set(header) - {"name", "version", "source"})
     if unknown:

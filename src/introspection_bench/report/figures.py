@@ -15,12 +15,14 @@ import pandas as pd
 
 from ..errors import AnalysisError, explain
 from .marks import colour_bar, dots, forest, grid, legend, magnitude_ticks
-from .style import LIGHT, Theme, drawing, new_figure, rate_axis
+from .style import LIGHT, Theme, drawing, lettering, new_figure, rate_axis
 from .wording import dose, is_missing, magnitude_axis, unit_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: Characters of a title; a concept, a scaffold and a layer fit in.
+_TITLE = 120
 _WIDTH = 6.4  # inches; a column of text at print size
 
 
@@ -142,7 +144,7 @@ def rate_map(table: pd.DataFrame, *, outcome: str = "identifies", title: str = "
         axes.set_yticks(range(len(layers)), [_label(layer) for layer in layers])
         axes.set_xlabel(magnitude_axis(_one_unit(table)))
         axes.set_ylabel("layer (0-based block)")
-        axes.set_title(title or outcome)
+        axes.set_title(lettering(title, _TITLE) or outcome)
         colour_bar(figure, axes, image, f"{outcome} (% of scored trials)")
     return figure
 
@@ -183,7 +185,7 @@ def against_controls(
         panels[0].set_ylim(len(lines) - 0.4, -0.6)
         figure.supxlabel("rate (% of scored trials), with 95 % interval", fontsize=9)
         if title:
-            figure.suptitle(title, fontsize=9.5, x=0.01, ha="left")
+            figure.suptitle(lettering(title, _TITLE), fontsize=9.5, x=0.01, ha="left")
     return figure
 
 
@@ -221,14 +223,14 @@ def agreement_matrix(
             texts = {(int(i), int(j)): f"{int(counts[i, j])}" for i, j in np.ndindex(*counts.shape)}
             mesh = grid(axes, shares, texts, theme)
             axes.set_aspect("equal")
-            axes.set_xticks(range(counts.shape[1]), [str(c) for c in table.columns])
-            axes.set_yticks(range(counts.shape[0]), [str(r) for r in table.index] if number == 0 else [])
-            axes.set_title(f"{name}\nn = {int(total):,}", fontsize=8.5)
-        figure.supxlabel(judges[1], fontsize=9)
-        figure.supylabel(judges[0], fontsize=9)
+            axes.set_xticks(range(counts.shape[1]), [lettering(str(c)) for c in table.columns])
+            axes.set_yticks(range(counts.shape[0]), [lettering(str(r)) for r in table.index] if number == 0 else [])
+            axes.set_title(f"{lettering(str(name))}\nn = {int(total):,}", fontsize=8.5)
+        figure.supxlabel(lettering(judges[1]), fontsize=9)
+        figure.supylabel(lettering(judges[0]), fontsize=9)
         colour_bar(figure, list(panels), mesh, "share of replies (%)")
         if title:
-            figure.suptitle(title, fontsize=9.5, x=0.01, ha="left")
+            figure.suptitle(lettering(title, _TITLE), fontsize=9.5, x=0.01, ha="left")
     return figure
 
 
@@ -313,7 +315,7 @@ def _titled(title: str, table: pd.DataFrame) -> str:
         count = f"n = {sizes[0]} per point"
     else:
         count = f"n = {min(sizes)} to {max(sizes)} per point"
-    return f"{title} ({count})" if title else count
+    return f"{lettering(title, _TITLE)} ({count})" if title else count
 
 
 def _line_names(table: pd.DataFrame) -> list[str]:
@@ -327,7 +329,7 @@ def _line_names(table: pd.DataFrame) -> list[str]:
             names.append(f"control {size}".strip())
             continue
         parts = ["random vector"] if row["arm"] == "random" else []
-        parts += [f"layer {_label(_plain(row[c]))}" if c == "layer" else str(row[c]) for c in varying]
+        parts += [f"layer {_label(_plain(row[c]))}" if c == "layer" else lettering(str(row[c])) for c in varying]
         if "magnitude" in row:
             parts.append(dose(row["magnitude"], row["unit"]) if "unit" in row else f"{row['magnitude']:g}")
         names.append(f"{' · '.join(parts) or 'injected'} {size}".strip())

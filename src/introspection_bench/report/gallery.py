@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,15 @@ def gallery(
     """
     if frame.empty or not frame["unscored"].isna().any():
         return []
-    return [*_forests(frame), *_crossovers(frame, doses), *_agreements(comparisons), *_maps(frame)]
+    plates = [*_forests(frame), *_crossovers(frame, doses), *_agreements(comparisons), *_maps(frame)]
+    stems: Counter[str] = Counter()
+    named = []
+    for plate in plates:
+        # Different names may leave the same letters; the second must not overwrite the first one's file.
+        stems[plate.stem] += 1
+        count = stems[plate.stem]
+        named.append(plate if count == 1 else attrs.evolve(plate, stem=f"{plate.stem}--{count}"))
+    return named
 
 
 def _forests(frame: pd.DataFrame) -> Iterator[Plate]:
@@ -193,4 +202,4 @@ def _maps(frame: pd.DataFrame) -> Iterator[Plate]:
 
 def _slug(text: Hashable) -> str:
     kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in str(text).lower())
-    return "-".join(part for part in kept.split("-") if part) or "unnamed"
+    return "-".join(part for part in kept.split("-") if part)[:40] or "unnamed"

@@ -13,6 +13,7 @@ import matplotlib as mpl
 
 from ..errors import AnalysisError, explain
 from ..files import replacing
+from ..untrusted import escape, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,6 +109,7 @@ def drawing(theme: Theme) -> Iterator[None]:
             "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the same letters on every machine
             "font.size": 9,
             "mathtext.fontset": "dejavusans",
+            "text.parse_math": False,  # a name with two dollars is a name, and with one no error
             "axes.titlesize": 9.5,
             "axes.titlelocation": "left",
             "axes.labelsize": 9,
@@ -140,6 +142,18 @@ def drawing(theme: Theme) -> Iterator[None]:
         }
     ):
         yield
+
+
+def lettering(text: str, most: int = 60) -> str:
+    """Return other people's text as a figure can show it: one line of at most so many characters.
+
+    What can't be seen, and what the figures' font has no glyph for, stands as an escape.
+    """
+    from matplotlib.font_manager import findfont, get_font
+
+    font = get_font(findfont("DejaVu Sans"))
+    line = one_line(text, most)
+    return "".join(c if font.get_char_index(ord(c)) else escape(c) for c in line)
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from ..models import resolve_name
 from ..scaffolds import load_scaffold
 from ..structuring import problems, strict_converter
 from ..trials import Sampling
+from ..untrusted import parse_toml, read_text
 from ..vectors import ConceptVector
 from .grid import Grid, check_numbers
 
@@ -86,8 +86,8 @@ class SweepSpec:
         """
         path = Path(path)
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            data = parse_toml(read_text(path))
+        except (OSError, ValueError) as error:
             raise SpecError(
                 explain(str(path), required="a readable TOML file", got=str(error), hint="See docs/sweeps.md.")
             ) from error
