@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from introspection_bench import load_concepts, load_rubric, read_results
+from introspection_bench import load_concepts, load_rubric, read_results, untrusted
 from introspection_bench.errors import IntrospectionBenchError
-from introspection_bench.interop import readers, write_jsonl
+from introspection_bench.interop import TableLayout, read_table, write_jsonl
 from introspection_bench.judges.labels import read_labels
 from introspection_bench.sweep.spec import SweepSpec
 from introspection_bench.testing import strategies
@@ -23,7 +23,11 @@ from introspection_bench.untrusted import one_line, parse_json, read_text, visib
 from introspection_bench.vectors import ConceptVector
 
 CONCEPTS = 'name = "set"\n[[concepts]]\nname = "Bread"\nword = "Bread"\n'
+LAYOUT = TableLayout({"reply": "r", "arm": "a"}, {"c": "control"})
 READERS = {
+    "table.csv": lambda path: read_table(path, LAYOUT),
+    "table.jsonl": lambda path: read_table(path, LAYOUT),
+    "table.parquet": lambda path: read_table(path, LAYOUT),
     "concepts.toml": load_concepts,
     "rubric.toml": load_rubric,
     "rubric.md": load_rubric,
@@ -156,8 +160,9 @@ def test_a_parquet_file_of_a_few_kilobytes_that_stands_for_millions_of_rows_is_r
     path = tmp_path / "bomb.parquet"
     pq.write_table(pa.table({"record": pa.array(["x"] * 3_000_000)}), path, compression="zstd")
     assert path.stat().st_size < 20_000
-    with pytest.raises(IntrospectionBenchError, match="3,000,000 rows"):
-        read_results(path)
+    for read in (read_results, READERS["table.parquet"]):
+        with pytest.raises(IntrospectionBenchError, match="3,000,000 rows"):
+            read(path)
 
 
 def test_a_parquet_file_whose_text_shrank_a_thousandfold_is_refused_before_it_is_read(tmp_path):
@@ -165,8 +170,18 @@ def test_a_parquet_file_whose_text_shrank_a_thousandfold_is_refused_before_it_is
     table = pa.table({"record": pa.array(["x" * 2**27])})
     pq.write_table(table, path, compression="zstd", use_dictionary=False, write_statistics=False)
     assert path.stat().st_size < 20_000
-    with pytest.raises(IntrospectionBenchError, match="134,217,7"):
-        read_results(path)
+    for read in (read_results, READERS["table.parquet"]):
+        with pytest.raises(IntrospectionBenchError, match="134,217,7"):
+            read(path)
+
+
+def test_a_parquet_file_in_which_many_rows_share_one_long_text_is_refused_while_it_is_read(tmp_path):
+    path = tmp_path / "bomb.parquet"
+    pq.write_table(pa.table({"record": pa.array(["x" * 2**20] * 200)}), path, compression="zstd")
+    assert path.stat().st_size < 20_000
+    for read in (read_results, READERS["table.parquet"]):
+        with pytest.raises(IntrospectionBenchError, match="unfold to more than"):
+            read(path)
 
 
 @pytest.mark.parametrize("values", [[1, 2], [b"x"], [["x"]], [None, None], [{"a": 1}]])
@@ -178,10 +193,10 @@ def test_a_parquet_column_of_another_type_is_an_error(tmp_path, values):
 
 
 def test_a_line_without_end_is_refused_and_not_gathered(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "MOST_LINE", 1000)
+    monkeypatch.setattr(untrusted, "MOST_LINE", 1000)
     path = tmp_path / "long.jsonl"
     path.write_bytes(b"x" * 5000)
-    with pytest.raises(IntrospectionBenchError, match="line 1 of more than"):
+    with pytest.raises(IntrospectionBenchError, match="line 1 has more than"):
         read_results(path)
 
 

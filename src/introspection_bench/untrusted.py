@@ -11,8 +11,10 @@ import math
 import os
 import re
 import stat
+import sys
 import tomllib
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,18 @@ def read_text(path: str | Path, most: int = MOST_TEXT) -> str:
     if "\0" in text:
         raise ValueError("NUL characters; it is no text file, or in another encoding than UTF-8")
     return text
+
+
+def lines(path: str | Path, most: int | None = None) -> Iterator[bytes]:
+    """Yield an ordinary file's lines, a byte order mark dropped; raises OSError for one of more than ``most`` bytes."""
+    most = MOST_LINE if most is None else most
+    with regular_file(path, sys.maxsize).open("rb") as file:
+        number = 0
+        while line := file.readline(most + 1):
+            number += 1
+            if len(line) > most:
+                raise OSError(f"line {number} has more than {most:,} bytes")
+            yield line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
 
 
 def parse_toml(text: str) -> dict[str, Any]:

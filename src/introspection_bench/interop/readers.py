@@ -12,15 +12,14 @@ from ..analysis.results import Results
 from ..errors import PluginError, ResultsFormatError, explain
 from ..plugins import Lazy, registered, resolve
 from ..trials import TrialRecord
-from ..untrusted import MOST_LINE, regular_file
+from ..untrusted import lines, regular_file
 from .records import FORMAT, from_json
+from .unfolding import parquet_batches, parquet_columns
 
 #: The entry-point group under which third parties register readers.
 GROUP = "introspection_bench.readers"
 _STORE_NAME = "store.sqlite"
 _HEAD_BYTES = 4096
-#: Bytes that a Parquet file may always unfold to.
-_MOST_UNFOLDED = 2**26
 
 
 @runtime_checkable
@@ -64,10 +63,10 @@ class JsonlReader:
         try:
             records = [
                 from_json(line, f"{path}: record {number - 1} (line {number})")
-                for number, line in enumerate(_lines(path), 1)
+                for number, line in enumerate(lines(path), 1)
                 if line.strip()
             ]
-        except (OSError, _TooLongError) as error:
+        except OSError as error:
             raise _unreadable(path, error) from error
         return Results(path.stem, _once(records, path), {}, str(path))
 
@@ -83,9 +82,25 @@ class ParquetReader:
         """Read the column ``record``; the rows of one trial (one per verdict) become one record."""
         import pyarrow as pa
 
+        cells: dict[object, int] = {}
         try:
-            cells = _record_cells(path)
-        except (OSError, pa.ArrowException) as error:
+            columns = parquet_columns(path)
+            kind = columns.get("record")
+            if kind is None or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+                raise ResultsFormatError(
+                    explain(
+                        f"{path}, field 'record'",
+                        required="the column 'record' of our exports, JSON text",
+                        got=list(columns) if kind is None else str(kind),
+                        hint="Export with write_parquet, or register a reader for this layout.",
+                    )
+                )
+            rows = (cell for batch in parquet_batches(path, ["record"]) for cell in batch.column(0).to_pylist())
+            for row, cell in enumerate(rows):
+                cells.setdefault(cell, row)
+        except ResultsFormatError:
+            raise
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise _unreadable(path, error) from error
         for cell, row in cells.items():
             if not isinstance(cell, str):
@@ -94,66 +109,6 @@ class ParquetReader:
                 )
         records = [from_json(str(cell), f"{path}: row {row}, field 'record'") for cell, row in cells.items()]
         return Results(path.stem, _once(records, path), {}, str(path))
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    with regular_file(path, sys.maxsize).open("rb") as file:
-        number = 0
-        while line := file.readline(MOST_LINE + 1):
-            number += 1
-            if len(line) > MOST_LINE:
-                raise _TooLongError(f"line {number} of more than {MOST_LINE:,} bytes")
-            yield line
-
-
-class _TooLongError(Exception):
-    """A line that no record has; kept apart from what reading a record raises."""
-
-
-def _record_cells(path: Path) -> dict[object, int]:
-    """Return the different cells of the column "record" of a Parquet file, each with its first row.
-
-    A few kB can stand for gigabytes: the same value in millions of rows, or text that shrank a thousandfold. What the
-    file says of itself is checked first, and the cells are never unfolded, only their different values.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    size = path.stat().st_size
-    schema = pq.ParquetFile(path).schema_arrow
-    found = schema.field("record").type if "record" in schema.names else None
-    if found is None or not (pa.types.is_string(found) or pa.types.is_large_string(found)):
-        raise ResultsFormatError(
-            explain(
-                f"{path}, field 'record'",
-                required="the column 'record' of our exports, JSON text",
-                got=schema.names if found is None else str(found),
-                hint="Export with write_parquet, or register a reader for this layout.",
-            )
-        )
-    file = pq.ParquetFile(path, read_dictionary=["record"])
-    meta = file.metadata
-    groups = [meta.row_group(n) for n in range(meta.num_row_groups)]
-    unfolded = sum(g.column(n).total_uncompressed_size for g in groups for n in range(g.num_columns))
-    # No record fits into a byte, and no honest text shrinks so far.
-    if meta.num_rows > size or unfolded > _MOST_UNFOLDED + 500 * size:
-        raise ResultsFormatError(
-            explain(
-                str(path),
-                required="a file whose size goes with what it holds",
-                got=f"{size:,} bytes that stand for {meta.num_rows:,} rows, {unfolded:,} bytes",
-                hint="It was made to exhaust its reader, or is damaged.",
-            )
-        )
-    cells: dict[object, int] = {}
-    start = 0
-    for batch in file.iter_batches(batch_size=1024, columns=["record"]):
-        column = batch.column(0)
-        values = column.dictionary.to_pylist()
-        for row, index in enumerate(column.indices.to_pylist(), start):
-            cells.setdefault(None if index is None else values[index], row)
-        start += len(column)
-    return cells
 
 
 BUILTIN: Mapping[str, Lazy] = MappingProxyType(

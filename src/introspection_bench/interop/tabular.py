@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,8 @@ from ..errors import ResultsFormatError, SpecError, explain
 from ..freezing import frozen_mapping
 from ..injection import Unit
 from ..trials import CRITERIA, FURTHER, Arm, Reply, Sampling, TrialKey, TrialRecord, Verdict
+from ..untrusted import lines, parse_json
+from .unfolding import parquet_batches
 
 #: What a column may hold. ``draw`` names the random numbers behind a reply: rows that share it, and the reply, are
 #: one draw listed several times. ``unscored`` holds the reason for which a row has no verdict.
@@ -268,37 +269,43 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for number, row in enumerate(csv.DictReader(file, strict=True), 2):
-                if None in row or None in row.values():
-                    raise _unreadable(f"{path}: row {number}", "as many cells as there are columns")
-                yield number, row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = (line.decode() for line in lines(path))
+        for number, row in enumerate(csv.DictReader(text, strict=True), 2):
+            if None in row or None in row.values():
+                raise _unreadable(f"{path}: row {number}", "as many cells as there are columns")
+            yield number, row
+    except ResultsFormatError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
         raise _unreadable(str(path), str(error)) from error
 
 
 def jsonl_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield the objects of a JSONL file with their line numbers; raises :class:`ResultsFormatError`."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise _unreadable(f"{path}: row {number}", "not a JSON object")
-                    yield number, row
-    except (OSError, ValueError, RecursionError) as error:
+        for number, line in enumerate(lines(path), 1):
+            if line.strip():
+                row = parse_json(line)
+                if not isinstance(row, dict):
+                    raise _unreadable(f"{path}: row {number}", "not a JSON object")
+                yield number, row
+    except ResultsFormatError:
+        raise
+    except (OSError, ValueError) as error:
         raise _unreadable(str(path), str(error)) from error
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
+    number = 0
     try:
-        for batch in pq.ParquetFile(path).iter_batches():
-            yield from enumerate(batch.to_pylist())
-    except (OSError, pa.ArrowException) as error:
+        for batch in parquet_batches(path):
+            yield from enumerate(batch.to_pylist(), number)
+            number += len(batch)
+    except ResultsFormatError:
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise _unreadable(str(path), str(error)) from error
 
 

@@ -15,6 +15,7 @@ from ..errors import StoreError, explain
 from ..interop.records import from_json, to_json
 from ..structuring import strict_converter
 from ..trials import TrialRecord, Verdict
+from ..untrusted import parse_json
 from ..vectors import ConceptVector
 from .grid import PlannedTrial
 
@@ -112,21 +113,21 @@ def check_layout(database: Database) -> None:
 
 def read_spec(text: str) -> dict[str, Any]:
     """Return a run's specification; raises what a row's reader raises where what everybody relies on is missing."""
-    found = json.loads(text)
+    found = parse_json(text)
     _CONVERTER.structure(found, _SpecShape)
     return dict(found)
 
 
 def read_cell(text: str) -> dict[str, Any]:
     """Return what tables call a planned trial: the values of :data:`CELL`."""
-    found = json.loads(text)
+    found = parse_json(text)
     return {name: found[name] for name in CELL}
 
 
 def read_record(key: str, text: str, verdicts: Mapping[str, str]) -> TrialRecord:
     """Return a trial with its verdicts (by their keys), through the one reader of records, which checks types."""
-    data = json.loads(text)
-    data["record"]["verdicts"] = [json.loads(verdict) for verdict in verdicts.values()]
+    data = parse_json(text)
+    data["record"]["verdicts"] = [parse_json(verdict) for verdict in verdicts.values()]
     record = from_json(json.dumps(data), f"trial {key[:12]}")
     check_key(key, record.key.digest)
     for known, verdict in zip(verdicts, record.verdicts, strict=True):
