@@ -177,11 +177,11 @@ def test_a_parquet_file_whose_text_shrank_a_thousandfold_is_refused_before_it_is
 
 def test_a_parquet_file_in_which_many_rows_share_one_long_text_is_refused_while_it_is_read(tmp_path):
     path = tmp_path / "bomb.parquet"
-    pq.write_table(
-        pa.table({"record": pa.array(["x" * 2**20] * 200)}), path, compression="zstd", dictionary_pagesize_limit=2**22
-    )
+    long = ["x" * 2**20] * 200
+    table = pa.table({"record": long, "r": long, "a": ["c"] * 200})
+    pq.write_table(table, path, compression="zstd", dictionary_pagesize_limit=2**22)
     for read in (read_results, READERS["table.parquet"]):
-        with pytest.raises(IntrospectionBenchError, match=r"unfold to more|stand for"):
+        with pytest.raises(IntrospectionBenchError, match="unfold to more than"):
             read(path)
 
 
