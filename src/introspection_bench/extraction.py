@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -28,6 +29,7 @@ def extract(
     layers: Sequence[int],
     *,
     baseline: Sequence[str] | None = None,
+    date: datetime.date | None = None,
 ) -> list[ConceptVector]:
     """Return one raw vector per concept and layer, ordered by concept, then by layer.
 
@@ -43,6 +45,7 @@ def extract(
         concepts: a set, or concepts of either recipe.
         layers: 0-based block indices.
         baseline: baseline words; by default the set's own.
+        date: the day that a chat template which prints the date is told, in all prompts; by default today.
 
     Raises:
         ConceptError: a ``word`` concept without baseline words, or a word in its own baseline.
@@ -54,7 +57,8 @@ def extract(
     texts = {c.name: _prompts_of(c) for c in chosen}
     shared = [WORD_PROMPT.format(word=w.lower()) for w in words] if any(c.word for c in chosen) else []
     wanted = list(dict.fromkeys([*(t for both in texts.values() for side in both for t in side), *shared]))
-    prompts = {text: _render(injector, text) for text in wanted}
+    day = date or datetime.date.today()
+    prompts = {text: _render(injector, text, day) for text in wanted}
     captured = injector.capture([prompts[t] for t in wanted], layers)
     rows = {text: captured[n] for n, text in enumerate(wanted)}
     vectors = []
@@ -66,7 +70,7 @@ def extract(
             provenance = _provenance(
                 injector,
                 "pairs" if concept.pairs else "word",
-                [[prompts[t].digest for t in side] for side in (positive, against)],
+                [[prompts[t] for t in side] for side in (positive, against)],
                 means[0][number],
                 means[1][number],
             )
@@ -106,14 +110,14 @@ def _prompts_of(concept: Concept) -> tuple[list[str], list[str]]:
     return [p.positive for p in concept.pairs], [p.negative for p in concept.pairs]
 
 
-def _render(injector: Injector, text: str) -> RenderedPrompt:
-    return Scaffold(name="extraction", turns=[Turn("user", text)], span=Span.all()).render(injector.tokenizer)
+def _render(injector: Injector, text: str, date: datetime.date) -> RenderedPrompt:
+    return Scaffold(name="extraction", turns=[Turn("user", text)], span=Span.all()).render(injector.tokenizer, date)
 
 
 def _provenance(
     injector: Injector,
     recipe: Recipe,
-    prompts: list[list[str]],
+    prompts: list[list[RenderedPrompt]],
     positive: npt.NDArray[np.float64],
     negative: npt.NDArray[np.float64],
 ) -> Provenance:
@@ -122,11 +126,13 @@ def _provenance(
         recipe=recipe,
         model_name=injector.model.name,
         model_fingerprint=injector.model.fingerprint,
-        prompts_digest=digest("extraction_prompts", 1, [recipe, *prompts]),
+        # Of the texts, which the fingerprint's template and the date make token ids of: the same on any day.
+        prompts_digest=digest("extraction_prompts", 2, [recipe, *([p.scaffold_digest for p in s] for s in prompts)]),
         prompts=sum(map(len, prompts)),
         token_position=-1,
         raw_norm=float(np.linalg.norm(positive - negative)),
         cosine=float(positive @ negative) / norms if norms else None,
+        date=next((p.date.isoformat() for side in prompts for p in side if p.date is not None), None),
     )
 
 

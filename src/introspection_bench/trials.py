@@ -12,16 +12,19 @@ from .errors import SpecError, explain
 from .freezing import frozen_ints, frozen_tuple, plain_float
 from .injection import Receipt, Unit
 from .names import composed
+from .reasoning import split
 from .untrusted import encodable
 
 Arm = Literal["injected", "random", "control"]
+#: What of a reply is judged: its answer alone, or its reasoning and answer as one text.
+Part = Literal["answer", "whole"]
 #: The four criteria of a verdict, in the order in which they are always shown.
 CRITERIA = ("affirmative", "identifies", "immediate", "coherent")
 #: What a verdict may say besides; a rubric need not ask about it.
 FURTHER = ("refused", "names_as_thought")
 
 KEY_VERSION = 1
-VERDICT_KEY_VERSION = 1
+VERDICT_KEY_VERSION = 2
 
 
 @attrs.frozen
@@ -97,6 +100,29 @@ class Reply:
     reasoning: str | None = None
     unclear: str | None = None
 
+    @property
+    def parted(self) -> Reply:
+        """The reply with its reasoning set apart, where it came (from elsewhere) with markers in its text."""
+        if self.reasoning is not None or self.unclear is not None:
+            return self
+        parts = split(self.text)
+        return attrs.evolve(self, text=parts.answer, reasoning=parts.reasoning, unclear=parts.unclear)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the text is all answer, without any marker of reasoning."""
+        return self.reasoning is None and self.parted.unclear is None and self.parted.reasoning is None
+
+    def to_judge(self, part: Part = "answer") -> tuple[str, str | None]:
+        """Return the text of one part, and the reason why it can't be judged, None where it can."""
+        mine = self.parted
+        whole = mine.text if mine.reasoning is None else f"{mine.reasoning}\n\n{mine.text}"
+        if part == "whole":
+            return whole, None
+        if mine.unclear is None and mine.reasoning is not None and self.finish_reason == "length" and not mine.text:
+            return whole, "the token limit came before an answer"
+        return (mine.text, None) if mine.unclear is None else (whole, mine.unclear)
+
 
 @attrs.frozen
 class Evidence:
@@ -116,8 +142,9 @@ class Verdict:
     that failed gives ``unscored`` its reason and leaves every criterion None: never False. ``concept`` is what
     the judge was asked about: the trial's own, or the decoy on a control. ``names_as_thought`` is whether the concept
     is given as the content of the injected thought; ``identifies``, whether it is named anywhere. ``required`` holds
-    what the rubric takes for success. ``raw`` is the judge's answer as it came; ``cost_usd`` what it cost, None where
-    unknown.
+    what the rubric takes for success. ``judged`` is the part of the reply that was read: the answer, or the whole,
+    reasoning included (the two with an empty line between them; places of ``evidence`` count in that text). ``raw`` is
+    the judge's answer as it came; ``cost_usd`` what it cost, None where unknown.
     """
 
     judge: str
@@ -138,6 +165,7 @@ class Verdict:
     notes: str = ""
     raw: str = ""
     cost_usd: float | None = None
+    judged: Part = "answer"
 
     def __attrs_post_init__(self) -> None:
         for field in (*CRITERIA, *FURTHER):
@@ -166,18 +194,34 @@ class Verdict:
         """
         return None if self.unscored is not None else all(getattr(self, c) is True for c in self.required)
 
-    def key(self, trial: str) -> str:
-        """The verdict's identity: trial digest, judge, rubric, judge model, concept asked about, blinding."""
+    def key(self, trial: str, version: int = VERDICT_KEY_VERSION) -> str:
+        """The identity: trial digest, judge, rubric, judge model, concept asked about, blinding, part that was read."""
         return verdict_key(
-            trial, self.judge, self.rubric_digest, self.judge_model, concept=self.concept, blinded=self.blinded
+            trial,
+            self.judge,
+            self.rubric_digest,
+            self.judge_model,
+            concept=self.concept,
+            blinded=self.blinded,
+            judged=self.judged,
+            version=version,
         )
 
 
 def verdict_key(
-    trial: str, judge: str, rubric_digest: str, judge_model: str | None, *, concept: str, blinded: bool
+    trial: str,
+    judge: str,
+    rubric_digest: str,
+    judge_model: str | None,
+    *,
+    concept: str,
+    blinded: bool,
+    judged: Part = "answer",
+    version: int = VERDICT_KEY_VERSION,
 ) -> str:
-    """Return the 64-digit key under which a verdict is stored."""
-    return digest("verdict", VERDICT_KEY_VERSION, [trial, judge, rubric_digest, judge_model, concept, blinded])
+    """Return the 64-digit key under which a verdict is stored (in version 1 without the part that was read)."""
+    told = [trial, judge, rubric_digest, judge_model, concept, blinded, judged]
+    return digest("verdict", version, told if version > 1 else told[:-1])
 
 
 @attrs.frozen
@@ -235,7 +279,7 @@ def as_row(record: TrialRecord, verdict: Verdict | None) -> Mapping[str, Any]:
 
     Half a surrogate pair in a text, which neither can hold, stands as an escape.
     """
-    key, receipt = record.key, record.receipt
+    key, receipt, reply = record.key, record.receipt, record.reply.parted
     row: dict[str, Any] = {
         "trial": key.digest,
         "model": record.model_name,
@@ -251,7 +295,8 @@ def as_row(record: TrialRecord, verdict: Verdict | None) -> Mapping[str, Any]:
         "trial_index": key.trial_index,
         "seed": record.seed,
         "temperature": key.sampling.temperature,
-        "reply": record.reply.text,
+        "reply": reply.text,
+        "reasoning": reply.reasoning,
         "reply_tokens": len(record.reply.token_ids),
         "finish_reason": record.reply.finish_reason,
         "prompt_positions": receipt.prompt_positions if receipt else None,
@@ -263,6 +308,7 @@ def as_row(record: TrialRecord, verdict: Verdict | None) -> Mapping[str, Any]:
     row["rubric"] = verdict.rubric if verdict else None
     row["judge_model"] = verdict.judge_model if verdict else None
     row["judged_concept"] = verdict.concept if verdict else None
+    row["judged"] = verdict.judged if verdict else None
     for criterion in (*CRITERIA, "strict", *FURTHER):
         row[criterion] = getattr(verdict, criterion) if verdict else None
     row["unscored"] = verdict.unscored if verdict else "not judged"

@@ -31,9 +31,10 @@ class Provenance:
     """Where a vector came from.
 
     ``recipe`` is the extraction recipe; ``token_position`` the prompt position that was read, counted from the
-    end (-1 is the last prompt token); ``prompts_digest`` identifies the rendered prompts; ``cosine`` is that
+    end (-1 is the last prompt token); ``prompts_digest`` identifies the prompts; ``cosine`` is that
     between the two class means (positive and negative, or word and baseline); ``raw_norm`` is the norm of the
-    raw difference, in the residual stream's scale; ``steps`` lists the algebra applied since.
+    raw difference, in the residual stream's scale; ``steps`` lists the algebra applied since; ``date`` (ISO 8601) is
+    the day that the chat template printed into the prompts, None where it prints none.
     """
 
     recipe: str
@@ -45,6 +46,7 @@ class Provenance:
     raw_norm: float
     cosine: float | None
     steps: tuple[str, ...] = ()
+    date: str | None = None
 
 
 @attrs.frozen(repr=False)

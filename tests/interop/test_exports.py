@@ -50,6 +50,7 @@ COMMON = {
     "notes": ANY_TEXT,
     "raw": ANY_TEXT,
     "cost_usd": st.none() | st.floats(0, 10),
+    "judged": st.sampled_from(["answer", "whole"]),
 }
 VERDICTS = st.builds(Verdict, **COMMON, **CRITERIA, refused=MAYBE) | st.builds(
     Verdict, **COMMON, unscored=st.text(min_size=1, max_size=9)
@@ -61,7 +62,14 @@ RECORDS = st.builds(
     concept=st.none() | WORDS,
     scaffold=WORDS,
     model_name=WORDS,
-    reply=st.builds(Reply, ANY_TEXT, st.lists(COUNT, max_size=4), st.sampled_from(["stop", "length", "unknown"])),
+    reply=st.builds(
+        Reply,
+        ANY_TEXT,
+        st.lists(COUNT, max_size=4),
+        st.sampled_from(["stop", "length", "unknown"]),
+        st.none() | ANY_TEXT,
+        st.none() | WORDS,
+    ),
     receipt=st.none() | st.builds(Receipt, COUNT, COUNT, st.floats(0, 9), st.floats(0, 9)),
     seed=st.none() | st.integers(0, 2**63 - 1),
     verdicts=st.lists(VERDICTS, max_size=2),

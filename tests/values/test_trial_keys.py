@@ -114,8 +114,8 @@ def test_sampling_that_means_nothing_is_an_error_that_names_the_setting(change: 
 def test_the_key_of_a_verdict_is_pinned_and_holds_all_that_can_alter_it() -> None:
     given = {"concept": "love", "blinded": True}
     base = verdict_key("t" * 64, "rules", "r" * 64, None, **given)
-    assert base == "90ef34e13025ac61e32cfedb7e0825e8f2a8db7cedb743ea635602c9e1579a7f"
-    written = '["verdict",1,["' + "t" * 64 + '","rules","' + "r" * 64 + '",null,"love",true]]'
+    assert base == "c7676ff1fac79a4949b137aa635af4d4664dbe0929dc5470ed2d2e08a5090de7"
+    written = '["verdict",2,["' + "t" * 64 + '","rules","' + "r" * 64 + '",null,"love",true,"answer"]]'
     assert hashlib.sha256(written.encode()).hexdigest() == base
     others = {
         verdict_key("u" * 64, "rules", "r" * 64, None, **given),
@@ -124,8 +124,9 @@ def test_the_key_of_a_verdict_is_pinned_and_holds_all_that_can_alter_it() -> Non
         verdict_key("t" * 64, "rules", "r" * 64, "model", **given),
         verdict_key("t" * 64, "rules", "r" * 64, None, **(given | {"concept": "hate"})),
         verdict_key("t" * 64, "rules", "r" * 64, None, **(given | {"blinded": False})),
+        verdict_key("t" * 64, "rules", "r" * 64, None, **given, judged="whole"),
     }
-    assert len(others | {base}) == 7
+    assert len(others | {base}) == 8
     assert ib.Verdict(**VERDICT).key("t" * 64) == base
 
 

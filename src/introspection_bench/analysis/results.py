@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..freezing import frozen_mapping, frozen_tuple
-from ..trials import TrialRecord
+from ..trials import Part, TrialRecord, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,16 +17,26 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class JudgeName:
-    """Which judge gave a set of verdicts: ``judge``, ``rubric``, ``model`` (None without a model), blinded or not."""
+    """Which judge gave a set of verdicts: ``judge``, ``rubric``, ``model`` (None without a model), blinded or not.
+
+    ``judged`` is the part of the replies that it read.
+    """
 
     judge: str
     rubric: str
     model: str | None
     blinded: bool
+    judged: Part = "answer"
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> JudgeName:
+        """The judge that gave a verdict."""
+        return cls(verdict.judge, verdict.rubric, verdict.judge_model, verdict.blinded, verdict.judged)
 
     def __str__(self) -> str:
         model = f" ({self.model})" if self.model else ""
-        return f"{self.judge}/{self.rubric}{model}, {'blinded' if self.blinded else 'not blinded'}"
+        read = "" if self.judged == "answer" else ", reasoning and answer"
+        return f"{self.judge}/{self.rubric}{model}, {'blinded' if self.blinded else 'not blinded'}{read}"
 
 
 @attrs.frozen
@@ -54,9 +64,7 @@ class Results:
     @property
     def judges(self) -> tuple[JudgeName, ...]:
         """The judges that gave verdicts here, the one with the most verdicts first."""
-        counts = Counter(
-            JudgeName(v.judge, v.rubric, v.judge_model, v.blinded) for record in self.records for v in record.verdicts
-        )
+        counts = Counter(JudgeName.of(v) for record in self.records for v in record.verdicts)
         return tuple(name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], str(item[0]))))
 
     @property

@@ -220,7 +220,7 @@ class _Preview:
         from ..judges.base import Case
 
         # Affirmation does not depend on the concept, so a name that occurs nowhere will do.
-        case = Case(record.key.digest, "", record.reply.text, Concept("preview", word="preview"))
+        case = Case(record.key.digest, "", record.reply.to_judge()[0], Concept("preview", word="preview"))
         return any(verdict.affirmative is True for _, verdict in self._judge.judge([case]))
 
 

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from ..analysis import Results
     from ..judges.base import Judge
     from ..trials import Verdict
+
+
+#: What of a reply is read.
+PartOption = Annotated[
+    Literal["answer", "whole"],
+    typer.Option("--judged", help="What of a reply is read: its answer, or the whole with the model's reasoning."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -67,6 +74,7 @@ def judge(
     option: FurtherOption = None,
     retry_unscored: Annotated[bool, typer.Option("--retry-unscored", help="Judge again what failed.")] = False,
     check: Annotated[bool, typer.Option(help="First judge the control replies that every judge must pass.")] = True,
+    judged: PartOption = "answer",
 ) -> None:
     """Judge a run's replies. Judging again never generates again; what is scored already is kept."""
     from ..judges.registry import open_judge
@@ -81,7 +89,9 @@ def judge(
     with Store.open(run) as store, console.working(f"Judging with {name}") as phase, console.interruptible():
         opened = open_judge(name, **options)
         counted = phase.count("judged")
-        summary = judge_run(store, opened, retry_unscored=retry_unscored, check=check, on_verdict=counted)
+        summary = judge_run(
+            store, opened, retry_unscored=retry_unscored, check=check, part=judged, on_verdict=counted
+        )
     cost = f", {summary.cost_usd:.4f} USD" if summary.cost_usd else ""
     console.tell(
         f"{summary.judge}/{summary.rubric}: {summary.judged} judged, {summary.unscored} unscored, "
@@ -245,7 +255,7 @@ def _print_agreement(
 def _judged(judge: Judge, run: Path, found: Results, concepts: str) -> dict[str, Verdict]:
     """Judge every reply, without recording anything."""
     from ..concepts import load_concepts
-    from ..judges.base import Case
+    from ..judges.base import Case, verdicts_on
     from ..judges.blinding import asked_about
     from ..scaffolds import BUILTIN
     from ..sweep import Store
@@ -260,11 +270,12 @@ def _judged(judge: Judge, run: Path, found: Results, concepts: str) -> dict[str,
         asked = [known[name] for name in found.concepts]
         questions = {name: scaffold.transcript for name, scaffold in BUILTIN.items()}
     cases = [
-        Case(r.key.digest, questions.get(r.scaffold, UNKNOWN_QUESTION), r.reply.text, asked_about(r, asked))
+        Case(r.key.digest, questions.get(r.scaffold, UNKNOWN_QUESTION), text, asked_about(r, asked), unclear=unclear)
         for r in found.records
+        for text, unclear in [r.reply.to_judge()]
     ]
     with console.working(f"Judging {len(cases)} replies with {judge.name}"):
-        return {cases[index].trial: verdict for index, verdict in judge.judge(cases)}
+        return {cases[index].trial: verdict for index, verdict in verdicts_on(judge, cases)}
 
 
 def label(
@@ -274,6 +285,7 @@ def label(
     n: Annotated[int, typer.Option(help="Replies in the sample.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
     to: Annotated[Path | None, typer.Option(help="The labels file; by default labels.jsonl in the run.")] = None,
+    judged: PartOption = "answer",
 ) -> None:
     """Label a random, blinded sample of replies in the terminal. Stop at any time; the same command goes on."""
     from ..judges.labels import draw_sample, label_in_terminal
@@ -282,7 +294,7 @@ def label(
 
     with Store.open(run) as store:
         sample = draw_sample(
-            store.records(), n=n, seed=seed, concepts=run_concepts(store), questions=run_questions(store)
+            store.records(), n=n, seed=seed, concepts=run_concepts(store), questions=run_questions(store), part=judged
         )
     target = to or run / "labels.jsonl"
     done = label_in_terminal(sample, target, console.out, labeller=labeller)

@@ -92,7 +92,7 @@ def _run(spec_path: Path, *, directory: Path | None, backend: str | None, with_j
         from ..sweep import Store
 
         with console.working(f"Judging with {judge.name}") as phase, Store.open(spec.directory) as store:
-            summary = judge_run(store, judge, on_verdict=phase.count("judged"))
+            summary = judge_run(store, judge, part=spec.judge.judged, on_verdict=phase.count("judged"))
         console.say(f"{summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept")
     return write_outputs(Path(spec.directory))
 

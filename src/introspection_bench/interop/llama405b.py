@@ -145,7 +145,7 @@ class _File:
             concept=concept if injected else None,
             scaffold=scaffold,
             model_name=PurePosixPath(model).name or model,
-            reply=Reply(entry.take("response", str), (), "unknown"),
+            reply=Reply(entry.take("response", str), (), "unknown").parted,
             verdicts=_verdicts(entry, concept if injected else "", top.optional("judge_model", str)),
             source=f"{self.path.name}: results[{index}]",
         )

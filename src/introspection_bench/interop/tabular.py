@@ -159,7 +159,7 @@ def _record(row: _Row, counts: dict[tuple[Any, ...], int]) -> TrialRecord:
         concept=concept,
         scaffold=scaffold,
         model_name=model,
-        reply=Reply(row.needed("reply"), (), "unknown"),
+        reply=Reply(row.needed("reply"), (), "unknown").parted,
         verdicts=_verdicts(row, concept),
         source=row.where,
     )

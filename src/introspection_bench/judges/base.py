@@ -10,7 +10,7 @@ from typing import ClassVar
 import attrs
 
 from ..concepts import Concept
-from ..trials import Arm, Verdict
+from ..trials import Arm, Part, Verdict
 from .rubrics import Rubric
 
 
@@ -30,7 +30,9 @@ class Case:
 
     ``question`` is the scaffold's transcript, ``reply`` the untrusted text of the model, ``concept`` what the
     judge is asked about: on a control a decoy, so that the judge can't tell the arms apart. ``disclosure`` is
-    None unless the judge is unblinded. ``trial`` is the trial's digest and is not shown to a model.
+    None unless the judge is unblinded. ``trial`` is the trial's digest and is not shown to a model. ``judged`` says
+    which part of the reply ``reply`` is; ``unclear`` why that part can't be told from the rest, and such a case is
+    shown to no judge (:func:`verdicts_on`).
     """
 
     trial: str
@@ -38,6 +40,8 @@ class Case:
     reply: str
     concept: Concept
     disclosure: Disclosure | None = None
+    judged: Part = "answer"
+    unclear: str | None = None
 
 
 class Judge(abc.ABC):
@@ -76,3 +80,30 @@ class Judge(abc.ABC):
 
     def close(self) -> None:  # noqa: B027  # optional: most judges hold nothing
         """Free what the judge holds."""
+
+
+def verdicts_on(judge: Judge, cases: Sequence[Case]) -> Iterator[tuple[int, Verdict]]:
+    """Yield (index into ``cases``, verdict) for every case, each verdict with the part that it read.
+
+    A reply whose answer can't be told from its reasoning is unscored with that reason, and the judge is not asked.
+    """
+    asked = [index for index, case in enumerate(cases) if case.unclear is None]
+    for index, case in enumerate(cases):
+        if case.unclear is not None:
+            yield index, _unscored(judge, case)
+    for index, verdict in judge.judge([cases[n] for n in asked]) if asked else ():
+        yield asked[index], attrs.evolve(verdict, judged=cases[asked[index]].judged)
+
+
+def _unscored(judge: Judge, case: Case) -> Verdict:
+    return Verdict(
+        judge=judge.name,
+        rubric=judge.rubric.id,
+        rubric_digest=judge.rubric.digest,
+        concept=case.concept.name,
+        judge_model=judge.model,
+        blinded=judge.blinded,
+        required=judge.rubric.success,
+        unscored=case.unclear,
+        judged=case.judged,
+    )

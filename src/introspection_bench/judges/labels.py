@@ -23,7 +23,7 @@ from ..errors import ResultsFormatError, SpecError, explain
 from ..freezing import frozen_tuple
 from ..names import composed
 from ..structuring import problems, strict_converter
-from ..trials import CRITERIA, FURTHER, TrialRecord, Verdict
+from ..trials import CRITERIA, FURTHER, Part, TrialRecord, Verdict
 from ..untrusted import parse_json, read_text, visible
 from ._interview import OutOfRubricError, criteria
 from .base import Case
@@ -58,6 +58,7 @@ class Label:
     names_as_thought: bool | None = None
     required: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=CRITERIA)
     note: str = ""
+    judged: Part = "answer"
 
     @property
     def verdict(self) -> Verdict:
@@ -76,6 +77,7 @@ class Label:
             required=self.required,
             judge_model=self.labeller,
             notes=self.note,
+            judged=self.judged,
         )
 
 
@@ -86,6 +88,7 @@ def draw_sample(
     seed: int,
     concepts: Sequence[Concept],
     questions: Mapping[str, str],
+    part: Part = "answer",
 ) -> tuple[Case, ...]:
     """Return ``n`` replies to label, drawn at random without regard to arm, cell or any verdict.
 
@@ -95,6 +98,8 @@ def draw_sample(
         seed: another seed is another sample; a larger ``n`` with the same seed extends the sample.
         concepts: the run's concepts; on controls the same decoy is shown as to judges.
         questions: the transcript by scaffold name.
+        part: what of a reply is shown: the answer alone, or the whole with the model's reasoning. Replies whose answer
+            can't be told from their reasoning are left out, as judges leave them unscored.
 
     Raises:
         SpecError: ``n`` < 1, or a scaffold without a transcript.
@@ -102,11 +107,15 @@ def draw_sample(
     if n < 1:
         raise SpecError(explain("n", required="a whole number >= 1", got=n, hint=""))
     # Ordered by a digest of seed and trial: a random order that neither more records nor a larger n disturbs.
-    ordered = sorted(records, key=lambda record: digest("label_sample", 1, [seed, record.key.digest]))[:n]
+    clear = (record for record in records if record.reply.to_judge(part)[1] is None)
+    ordered = sorted(clear, key=lambda record: digest("label_sample", 1, [seed, record.key.digest]))[:n]
     missing = sorted({r.scaffold for r in ordered} - set(questions))
     if missing:
         raise SpecError(explain("questions", required="a transcript for every scaffold", got=missing, hint=""))
-    return tuple(Case(r.key.digest, questions[r.scaffold], r.reply.text, asked_about(r, concepts)) for r in ordered)
+    return tuple(
+        Case(r.key.digest, questions[r.scaffold], r.reply.to_judge(part)[0], asked_about(r, concepts), judged=part)
+        for r in ordered
+    )
 
 
 def read_labels(path: str | Path) -> list[Label]:
@@ -200,16 +209,20 @@ def comparable(
     person = {label.trial: label.verdict for label in labels if labeller in (None, label.labeller)}
     for trial, label in person.items():
         verdict = verdicts.get(trial)
-        if verdict is not None and (verdict.concept, verdict.rubric_digest) != (label.concept, label.rubric_digest):
+        if verdict is not None and _question(verdict) != _question(label):
             raise ResultsFormatError(
                 explain(
                     f"label on trial {trial[:12]}",
-                    required=f"the concept and rubric of the verdict: {verdict.concept!r}, {verdict.rubric}",
-                    got=f"{label.concept!r}, {label.rubric}",
+                    required=f"concept, rubric and part of the reply as of the verdict: {_question(verdict)}",
+                    got=_question(label),
                     hint="Label with the run's own concepts and the rubric of the judge.",
                 )
             )
     return dict(verdicts), person
+
+
+def _question(verdict: Verdict) -> tuple[str, str, str, str]:
+    return verdict.concept, verdict.rubric, verdict.rubric_digest[:12], verdict.judged
 
 
 @attrs.frozen
@@ -334,6 +347,7 @@ def _label(case: Case, rubric: Rubric, labeller: str, answers: Mapping[str, str]
         immediate=found["immediate"],
         coherent=found["coherent"] is True,
         refused=found["refused"] is True,
+        judged=case.judged,
         names_as_thought=found["names_as_thought"],
         required=rubric.success,
     )

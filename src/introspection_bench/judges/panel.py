@@ -155,7 +155,7 @@ def combine(verdicts: Sequence[Verdict], *, rule: Rule = "majority") -> Verdict:
 
     Raises :class:`JudgeError` for fewer than two verdicts, or verdicts on different concepts or rubrics.
     """
-    shared = {(v.rubric, v.rubric_digest, v.concept, v.blinded) for v in verdicts}
+    shared = {(v.rubric, v.rubric_digest, v.concept, v.blinded, v.judged) for v in verdicts}
     if len(verdicts) < 2 or len(shared) != 1 or rule not in RULES:
         raise JudgeError(
             explain(
@@ -197,6 +197,7 @@ def combine(verdicts: Sequence[Verdict], *, rule: Rule = "majority") -> Verdict:
         raw=json.dumps({n: _answers(v) for n, v in zip(names, verdicts, strict=True)}),
         notes="; ".join(f"{c}: {_tally([getattr(v, c) for v in scored], len(scored))}" for c in _split(scored)),
         cost_usd=None if None in costs else sum(c for c in costs if c is not None),
+        judged=first.judged,
         affirmative=None if problem else fields["affirmative"],
         identifies=None if problem else fields["identifies"],
         immediate=None if problem else fields["immediate"],

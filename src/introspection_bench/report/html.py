@@ -125,12 +125,18 @@ def verdict_frame(records: Iterable[TrialRecord], judge: JudgeName | None) -> pd
     kept = [
         attrs.evolve(
             record,
-            reply=attrs.evolve(record.reply, text=record.reply.text.encode("utf-8", "replace").decode()),
-            verdicts=[v for v in record.verdicts if JudgeName(v.judge, v.rubric, v.judge_model, v.blinded) == judge],
+            reply=attrs.evolve(
+                record.reply, text=_valid(record.reply.text), reasoning=_valid(record.reply.reasoning or "") or None
+            ),
+            verdicts=[v for v in record.verdicts if JudgeName.of(v) == judge],
         )
         for record in records
     ]
     return records_frame(kept)
+
+
+def _valid(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def known_prompts(results: Results) -> dict[str, str]:

@@ -181,12 +181,7 @@ def _number(value: float) -> str:
 
 def verdicts_by(records: Iterable[TrialRecord], name: JudgeName) -> dict[str, Verdict]:
     """Return one judge's verdicts by trial digest; of several on one trial (two decoys) the last counts."""
-    return {
-        r.key.digest: v
-        for r in records
-        for v in r.verdicts
-        if JudgeName(v.judge, v.rubric, v.judge_model, v.blinded) == name
-    }
+    return {r.key.digest: v for r in records for v in r.verdicts if JudgeName.of(v) == name}
 
 
 def judge_comparisons(results: Results, chosen: JudgeName | None) -> list[tuple[JudgeName, JudgeName, Agreement]]:
@@ -209,9 +204,7 @@ def judge_section(results: Results, comparisons: Sequence[tuple[JudgeName, Judge
         return None
     rows, reasons = [], []
     for name in results.judges:
-        verdicts = [
-            v for r in results for v in r.verdicts if JudgeName(v.judge, v.rubric, v.judge_model, v.blinded) == name
-        ]
+        verdicts = [v for r in results for v in r.verdicts if JudgeName.of(v) == name]
         costs = [v.cost_usd for v in verdicts if v.cost_usd is not None]
         unscored = Counter(v.unscored for v in verdicts if v.unscored is not None)
         rows.append(
@@ -221,13 +214,14 @@ def judge_section(results: Results, comparisons: Sequence[tuple[JudgeName, Judge
                 ", ".join(sorted({v.rubric_digest[:12] for v in verdicts})),
                 name.model or "none",
                 "yes" if name.blinded else "no",
+                "the answer" if name.judged == "answer" else "reasoning and answer",
                 f"{len(verdicts):,}",
                 f"{sum(unscored.values()):,}",
                 f"{math.fsum(costs):.2f}" if costs else "not stated",
             )
         )
         reasons += [(str(name), reason, f"{n:,}") for reason, n in unscored.most_common(8)]
-    columns = ("Judge", "rubric", "rubric digest", "model", "blinded", "verdicts", "unscored", "cost (US$)")
+    columns = ("Judge", "rubric", "rubric digest", "model", "blinded", "read", "verdicts", "unscored", "cost (US$)")
     tables = [Grid("Who judged", columns, rows)]
     if reasons:
         tables.append(

@@ -8,10 +8,12 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..trials import CRITERIA, FURTHER, TrialRecord, Verdict
+import attrs
+
+from ..trials import CRITERIA, FURTHER, Reply, TrialRecord, Verdict
 from .wording import dose
 
-PAYLOAD_VERSION = 1
+PAYLOAD_VERSION = 2
 #: Order of the fields of one verdict in the payload; ``assets/report.js`` reads them by place.
 VERDICT_FIELDS = (*CRITERIA, "strict", *FURTHER)
 
@@ -31,9 +33,10 @@ class _Pool:
 
 
 def judge_label(verdict: Verdict) -> str:
-    """Return how a report names the source of a verdict: judge, rubric, judge model, and whether it was blinded."""
+    """Return how a report names the source of a verdict: judge, rubric, judge model, blinding, and what it read."""
     model = f" · {verdict.judge_model}" if verdict.judge_model else ""
-    return f"{verdict.judge} / {verdict.rubric}{model}{'' if verdict.blinded else ' · not blinded'}"
+    read = "" if verdict.judged == "answer" else " · reasoning and answer"
+    return f"{verdict.judge} / {verdict.rubric}{model}{'' if verdict.blinded else ' · not blinded'}{read}"
 
 
 def transcripts_payload(records: Sequence[TrialRecord], *, prompts: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -48,7 +51,7 @@ def transcripts_payload(records: Sequence[TrialRecord], *, prompts: Mapping[str,
         doses.number(dose(magnitude, unit))
     trials = []
     for record in sorted(records, key=_order):
-        key, receipt = record.key, record.receipt
+        key, receipt, reply = record.key, record.receipt, record.reply.parted
         trials.append(
             [
                 key.digest[:16],
@@ -65,8 +68,9 @@ def transcripts_payload(records: Sequence[TrialRecord], *, prompts: Mapping[str,
                 len(record.reply.token_ids),
                 None if receipt is None else [_finite(receipt.mean_ratio), _finite(receipt.max_ratio)],
                 None if receipt is None else [receipt.prompt_positions, receipt.generation_positions],
-                [_verdict(v, record.reply.text, judges) for v in record.verdicts],
-                record.reply.text,
+                [_verdict(v, reply, judges) for v in record.verdicts],
+                reply.text,
+                reply.reasoning,
             ]
         )
     return {
@@ -107,15 +111,18 @@ def _order(record: TrialRecord) -> tuple[Any, ...]:
     )
 
 
-def _verdict(verdict: Verdict, reply: str, judges: _Pool) -> list[Any]:
-    places = _utf16_offsets(reply, (p for e in verdict.evidence for p in (e.start, e.stop)))
+def _verdict(verdict: Verdict, reply: Reply, judges: _Pool) -> list[Any]:
+    # Places count in the text that was judged, in which the answer may stand behind the reasoning.
+    before = len(reply.to_judge(verdict.judged)[0]) - len(reply.text)
+    evidence = [attrs.evolve(e, start=max(0, e.start - before), stop=max(0, e.stop - before)) for e in verdict.evidence]
+    places = _utf16_offsets(reply.text, (p for e in evidence for p in (e.start, e.stop)))
     return [
         judges.number(judge_label(verdict)),
         [getattr(verdict, name) for name in VERDICT_FIELDS],
         verdict.unscored,
         verdict.concept,
         verdict.notes,
-        [[e.criterion, places[e.start], places[e.stop], e.why] for e in verdict.evidence],
+        [[e.criterion, places[e.start], places[e.stop], e.why] for e in evidence],
     ]
 
 

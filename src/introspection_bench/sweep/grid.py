@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -63,6 +64,8 @@ class Grid:
         trials: per vector, layer, magnitude and scaffold.
         controls: uninjected trials per scaffold.
         span: overrides the scaffolds' default spans.
+        date: the day that a chat template which prints the date is told; None: the day of the vectors' own prompts if
+            they agree, else the day on which the run is planned. A run keeps its date.
 
     Raises :class:`SpecError` that names the field for empty, negative or duplicate values.
     """
@@ -77,6 +80,9 @@ class Grid:
     controls: int = 20
     sampling: Sampling = attrs.field(factory=Sampling)
     span: Span | None = None
+    date: datetime.date | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(datetime.date))
+    )
 
     def __attrs_post_init__(self) -> None:
         check_numbers(self.trials, self.controls, self.magnitudes)
@@ -113,12 +119,21 @@ class Grid:
                 )
             )
 
+    @property
+    def day(self) -> datetime.date:
+        """The date that prompts are rendered with: :attr:`date`, else that of the vectors' prompts, else today."""
+        days = {v.provenance.date for v in self.vectors} - {None}
+        if self.date is not None:
+            return self.date
+        return datetime.date.fromisoformat(str(*days)) if len(days) == 1 else datetime.date.today()
+
     def with_vectors_of(self, known: Iterable[ConceptVector]) -> Grid:
         """Return the grid with each vector replaced by the same extraction's in ``known``, if that is there.
 
         A vector extracted again, with another number of threads say, differs in its last bits, and would make other
         trials. Same are vectors of one concept and layer with one provenance (model, recipe, prompts, algebra) that
-        are no further apart than half-precision arithmetic explains.
+        are no further apart than half-precision arithmetic explains; or that were extracted on another day by a chat
+        template that prints the date, since a run goes on with the date that it began with.
         """
         stored = {_origin(v): v for v in known}
         return attrs.evolve(self, vectors=[_same_or(v, stored.get(_origin(v))) for v in self.vectors])
@@ -143,17 +158,20 @@ class Grid:
             "controls": self.controls,
             "sampling": attrs.asdict(self.sampling),
             "span": None if self.span is None else str(self.span),
+            "date": None if self.date is None else self.date.isoformat(),
         }
 
 
 def _origin(vector: ConceptVector) -> tuple[object, ...]:
-    # All of its provenance but the two measured numbers.
-    return vector.concept, vector.layer, attrs.evolve(vector.provenance, raw_norm=0.0, cosine=None)
+    # All of its provenance but the two measured numbers and the day.
+    return vector.concept, vector.layer, attrs.evolve(vector.provenance, raw_norm=0.0, cosine=None, date=None)
 
 
 def _same_or(vector: ConceptVector, stored: ConceptVector | None) -> ConceptVector:
     if stored is None or stored.values.shape != vector.values.shape:
         return vector
+    if stored.provenance.date != vector.provenance.date:
+        return stored
     distance = float(np.linalg.norm(stored.values - vector.values))
     return stored if distance <= _ROUNDING * stored.norm else vector
 
@@ -176,8 +194,9 @@ def plan(grid: Grid, model: ModelInfo, backend: str, tokenizer: Tokenizer) -> li
     :class:`ScaffoldError`, :class:`AnchorNotFoundError`, :class:`EmptySpanError`.
     """
     planned: list[PlannedTrial] = []
+    day = grid.day
     for scaffold in grid.scaffolds:
-        prompt = scaffold.render(tokenizer)
+        prompt = scaffold.render(tokenizer, day)
         base = {
             "model": model.fingerprint,
             "backend": backend,

@@ -12,11 +12,11 @@ import cattrs
 from ..concepts import Concept
 from ..digests import digest
 from ..errors import JudgeError, StoreError, explain
-from ..judges.base import Case, Disclosure, Judge
+from ..judges.base import Case, Disclosure, Judge, verdicts_on
 from ..judges.blinding import asked_about
 from ..judges.check import check_judge
 from ..judges.registry import open_judge
-from ..trials import TrialRecord, Verdict, verdict_key
+from ..trials import VERDICT_KEY_VERSION, Part, TrialRecord, Verdict, verdict_key
 from .locks import RunLock, hold
 from .store import Store
 
@@ -42,6 +42,7 @@ def judge_run(
     *,
     retry_unscored: bool = False,
     check: bool = True,
+    part: Part = "answer",
     on_verdict: OnVerdict | None = None,
 ) -> JudgingSummary:
     """Judge every recorded reply that this judge, rubric and judge model has no verdict on.
@@ -49,32 +50,42 @@ def judge_run(
     On controls, and on random vectors, the judge is asked about a decoy drawn from the run's own concepts by the
     trial's digest, so that a blinded judge can't tell the arms apart and the strict false-positive rate is
     measured. Each verdict is recorded in a transaction of its own. ``retry_unscored`` judges again what failed
-    before. ``check`` has the judge pass the control replies first, if there is anything to judge. Raises
+    before. ``check`` has the judge pass the control replies first, if there is anything to judge. ``part`` is what is
+    judged: the answer alone, or the whole reply with the model's reasoning; where the answer can't be told from the
+    reasoning, the verdict on it is unscored with that reason. Raises
     :class:`JudgeError` where the judge fails them or can't work at all, and
     :class:`~introspection_bench.errors.RunLockedError` where another process has the run judged by the same judge.
     """
     judge = open_judge(judge)
-    with _judging(store, judge) as lock:
-        return _judge_pending(store, judge, lock, retry_unscored=retry_unscored, check=check, on_verdict=on_verdict)
+    with _judging(store, judge, part) as lock:
+        pending, kept = pending_cases(store, judge, retry_unscored=retry_unscored, part=part)
+        return _judge_pending(store, judge, lock, pending, kept=kept, check=check, on_verdict=on_verdict)
 
 
-def _judging(store: Store, judge: Judge) -> AbstractContextManager[RunLock]:
+def _judging(store: Store, judge: Judge, part: Part) -> AbstractContextManager[RunLock]:
     """Hold the lock of this judge on this run: two processes would pay twice for what one of them records."""
-    identity = digest("judging", 1, [judge.name, judge.rubric.digest, judge.model, judge.blinded])
+    identity = digest("judging", 1, [judge.name, judge.rubric.digest, judge.model, judge.blinded, part])
     return hold(store.directory, f"judge-{identity[:12]}", f"judges by {judge.name}")
 
 
 def _judge_pending(
-    store: Store, judge: Judge, lock: RunLock, *, retry_unscored: bool, check: bool, on_verdict: OnVerdict | None
+    store: Store,
+    judge: Judge,
+    lock: RunLock,
+    pending: Sequence[Case],
+    *,
+    kept: int,
+    check: bool,
+    on_verdict: OnVerdict | None,
 ) -> JudgingSummary:
-    pending, kept = pending_cases(store, judge, retry_unscored=retry_unscored)
-    if pending:
+    asked = any(case.unclear is None for case in pending)
+    if asked:
         judge.remember_in(store.path)
-    if check and pending:
+    if check and asked:
         check_judge(judge)
     judged = unscored = 0
     cost = 0.0
-    for index, verdict in judge.judge(pending) if pending else ():
+    for index, verdict in verdicts_on(judge, pending):
         case = pending[index]
         if verdict.concept != case.concept.name:
             raise JudgeError(
@@ -95,16 +106,24 @@ def _judge_pending(
     return JudgingSummary(judge.name, judge.rubric.name, judged, unscored, kept, cost)
 
 
-def pending_cases(store: Store, judge: Judge, *, retry_unscored: bool = False) -> tuple[list[Case], int]:
+def pending_cases(
+    store: Store, judge: Judge, *, retry_unscored: bool = False, part: Part = "answer"
+) -> tuple[list[Case], int]:
     """Return the cases that the judge still has to judge, and how many verdicts it has already given."""
-    case_of = case_maker(store, blinded=judge.blinded)
+    case_of = case_maker(store, blinded=judge.blinded, part=part)
     there = store.verdict_keys(scored_only=retry_unscored)
-    cases = [case_of(record) for record in store.records()]
-    pending = [case for case in cases if _key(case, judge) not in there]
-    return pending, len(cases) - len(pending)
+    cases, pending = 0, []
+    for record in store.records():
+        case = case_of(record)
+        cases += 1
+        # On a reply that is all answer, a verdict from before reasoning was told apart is the same verdict.
+        keys = {_key(case, judge)} | ({_key(case, judge, version=1)} if record.reply.is_plain else set())
+        if not keys & there:
+            pending.append(case)
+    return pending, cases - len(pending)
 
 
-def case_maker(store: Store, *, blinded: bool = True) -> Callable[[TrialRecord], Case]:
+def case_maker(store: Store, *, blinded: bool = True, part: Part = "answer") -> Callable[[TrialRecord], Case]:
     """Return the function that makes of one of the run's records what a judge is shown of it.
 
     Whoever judges a run's replies, to record it or only to look, makes the cases by it.
@@ -125,14 +144,22 @@ def case_maker(store: Store, *, blinded: bool = True) -> Callable[[TrialRecord],
                     hint="The store is damaged.",
                 )
             ) from error
-        return Case(key.digest, question, record.reply.text, asked_about(record, concepts), disclosure)
+        text, unclear = record.reply.to_judge(part)
+        return Case(key.digest, question, text, asked_about(record, concepts), disclosure, part, unclear)
 
     return case_of
 
 
-def _key(case: Case, judge: Judge) -> str:
+def _key(case: Case, judge: Judge, version: int = VERDICT_KEY_VERSION) -> str:
     return verdict_key(
-        case.trial, judge.name, judge.rubric.digest, judge.model, concept=case.concept.name, blinded=judge.blinded
+        case.trial,
+        judge.name,
+        judge.rubric.digest,
+        judge.model,
+        concept=case.concept.name,
+        blinded=judge.blinded,
+        judged=case.judged,
+        version=version,
     )
 
 

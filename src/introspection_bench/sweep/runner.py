@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..analysis.results import Results
-from ..errors import SilentInjectionError
+from ..errors import SilentInjectionError, StoreError, explain
 from ..files import file_stem, make_own_folder, write_file
 from ..injectors.base import Completion, Injector, check_completion
-from ..trials import TrialRecord
+from ..trials import Part, TrialRecord
 from .grid import Grid, PlannedTrial, plan
 from .judging import JudgingSummary, judge_run
 from .locks import RunLock, hold
@@ -34,9 +35,9 @@ class Sweep:
     """One grid, on one injector, in one run directory.
 
     Making a sweep plans it: every prompt is rendered and every request validated, and nothing is written. The same
-    grid on the same model continues a run, with the run's own vectors where the grid's differ by rounding alone
-    (:meth:`Grid.with_vectors_of`); another grid is an error. Raises what :func:`plan` and :meth:`Injector.validate`
-    raise, and :class:`~introspection_bench.errors.StoreError` for a store that can't be read.
+    grid on the same model continues a run, with the run's own date, and its own vectors where the grid's differ by
+    rounding alone or by the day (:meth:`Grid.with_vectors_of`); another grid is an error. Raises what :func:`plan` and
+    :meth:`Injector.validate` raise, and :class:`~introspection_bench.errors.StoreError` for a store that can't be read.
     """
 
     def __init__(self, grid: Grid, injector: Injector, directory: str | Path) -> None:
@@ -77,10 +78,10 @@ class Sweep:
                     on_trial(record)
             return _results(store)
 
-    def judge(self, judge: str | Judge, *, retry_unscored: bool = False) -> JudgingSummary:
+    def judge(self, judge: str | Judge, *, retry_unscored: bool = False, part: Part = "answer") -> JudgingSummary:
         """Judge every recorded reply that this judge has not scored; see :func:`judge_run`."""
         with Store.open(self.directory) as store:
-            return judge_run(store, judge, retry_unscored=retry_unscored)
+            return judge_run(store, judge, retry_unscored=retry_unscored, part=part)
 
     def results(self) -> Results:
         """What is recorded so far, with all verdicts."""
@@ -134,10 +135,30 @@ def _shown(trial: PlannedTrial) -> str:
 
 
 def _continued(grid: Grid, directory: Path) -> Grid:
+    """Return the grid with the date and the vectors of the run that it goes on with, a date of its own otherwise."""
     if not Store.is_begun(directory):
-        return grid
+        return attrs.evolve(grid, date=grid.day)
     with Store.open(directory) as store:
-        return grid.with_vectors_of(store.vectors())
+        known = grid.with_vectors_of(store.vectors())
+        return attrs.evolve(known, date=grid.date or _date_of(store) or known.day)
+
+
+def run_date(directory: str | Path) -> datetime.date | None:
+    """Return the date that a run's prompts were rendered with; None where there is no run, or it doesn't say."""
+    if not Store.is_begun(directory):
+        return None
+    with Store.open(directory) as store:
+        return _date_of(store)
+
+
+def _date_of(store: Store) -> datetime.date | None:
+    stated = store.spec()["grid"].get("date")
+    try:
+        return None if stated is None else datetime.date.fromisoformat(stated)
+    except (TypeError, ValueError) as error:
+        raise StoreError(
+            explain(f"{store.path}: grid.date", required="a date, as 2026-07-26", got=stated, hint="It is damaged.")
+        ) from error
 
 
 def _results(store: Store) -> Results:

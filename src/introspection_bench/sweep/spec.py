@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from ..injectors.registry import open_injector
 from ..models import resolve_name
 from ..scaffolds import load_scaffold
 from ..structuring import problems, strict_converter
-from ..trials import Sampling
+from ..trials import Part, Sampling
 from ..untrusted import parse_toml, read_text
 from ..vectors import ConceptVector
 from .grid import Grid, check_numbers
+from .runner import run_date
 
 
 @attrs.frozen
@@ -57,13 +59,15 @@ class GridSpec:
     trials: int = 20
     controls: int = 20
     span: str | None = None
+    date: datetime.date | None = None
 
 
 @attrs.frozen
 class JudgeSpec:
-    """``[judge]``: a judge by name and its options."""
+    """``[judge]``: a judge by name and its options; ``judged`` is what it reads of a reply ("answer" or "whole")."""
 
     name: str = "rules"
+    judged: Part = "answer"
     options: dict[str, Any] = attrs.field(factory=dict)
 
 
@@ -128,7 +132,7 @@ class SweepSpec:
                 raise SpecError(
                     explain("concepts.layers", required="layers to extract at", got="none", hint="layers = [19]")
                 )
-            vectors = extract(injector, concepts, layers)
+            vectors = extract(injector, concepts, layers, date=self.grid.date or run_date(self.directory))
         randoms = [r for n in range(self.concepts.random) for r in random_controls(vectors, seed=n * len(vectors))]
         return Grid(
             vectors=[*vectors, *randoms],
@@ -141,6 +145,7 @@ class SweepSpec:
             controls=self.grid.controls,
             sampling=self.sampling,
             span=None if self.grid.span is None else Span.parse(self.grid.span),
+            date=self.grid.date,
         )
 
 
@@ -150,6 +155,13 @@ def _options(value: Any, _: Any) -> dict[str, Any]:
     return value
 
 
+def _date(value: Any, _: Any) -> datetime.date:
+    if not isinstance(value, datetime.date) or isinstance(value, datetime.datetime):
+        raise TypeError(f"required a date, as 2026-07-26 without quotes, got {value!r}")
+    return value
+
+
 # Options are checked by the backend's or judge's own signature.
 _CONVERTER = strict_converter()
+_CONVERTER.register_structure_hook(datetime.date, _date)
 _CONVERTER.register_structure_hook_func(lambda kind: kind == dict[str, Any], _options)

@@ -8,7 +8,7 @@
   const data = JSON.parse(source.textContent);
   const ROW = 64; // px; the height of .item in report.css
   const F = { id: 0, scaffold: 1, arm: 2, concept: 3, layer: 4, dose: 5, unit: 6, index: 7, model: 8, seed: 9,
-              finish: 10, tokens: 11, ratio: 12, positions: 13, verdicts: 14, reply: 15 };
+              finish: 10, tokens: 11, ratio: 12, positions: 13, verdicts: 14, reply: 15, reasoning: 16 };
   const V = { judge: 0, values: 1, unscored: 2, concept: 3, notes: 4, evidence: 5 };
   const CRITERIA = data.criteria;
   const SHOWN = CRITERIA.slice(0, 4);
@@ -182,7 +182,7 @@
     state.q = search.value.trim();
     const needle = state.q.toLowerCase();
     if (needle && folded === null) {
-      folded = trials.map((t) => [t[F.reply], ...t[F.verdicts].map((v) => `${v[V.notes]} ${v[V.unscored] || ""}`)]
+      folded = trials.map((t) => [t[F.reply], t[F.reasoning] || "", ...t[F.verdicts].map((v) => `${v[V.notes]} ${v[V.unscored] || ""}`)]
         .join("\n").toLowerCase());
     }
     const wanted = Object.entries(selects).filter(([, s]) => s.value).map(([key, s]) => [key, s.value]);
@@ -267,6 +267,12 @@
     }
     return block;
   };
+  const reasoningBlock = (t) => {
+    const block = element("details", "reasoning"), text = element("p", "reply", t[F.reasoning] || "(empty)");
+    text.dir = "auto";
+    block.append(element("summary", "", "Reasoning before the answer"), text);
+    return block;
+  };
   const verdictBlock = (v) => {
     const box = element("div", "verdict"), who = element("p");
     who.append(element("b", "", data.judges[v[V.judge]]), v[V.concept] ? ` asked about ${v[V.concept]}` : "");
@@ -328,6 +334,7 @@
     });
     bar.append(button("Previous", () => choose(at - 1), at === 0), button("Next", () => choose(at + 1), at === shown.length - 1), link);
     detail.append(element("h3", "", name(t)), element("div", "note", `${at + 1} of ${shown.length} in this selection`), bar, replyBlock(t));
+    if (t[F.reasoning] !== null) detail.append(reasoningBlock(t));
     const reasons = v ? v[V.evidence].filter((e) => e[3]) : [];
     if (reasons.length) {
       const ul = element("ul", "reasons");
