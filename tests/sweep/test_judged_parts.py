@@ -199,3 +199,11 @@ def test_verdicts_from_before_are_kept_on_plain_replies_and_are_about_the_whole_
         summary = judge_run(again, judge, check=False)
         assert (summary.judged, summary.kept) == (6, 1)
         assert all(r.verdict("fake") for r in again.records() if r.reply.is_plain)
+
+
+def test_a_judges_verdict_on_the_answer_comes_before_its_verdict_on_the_whole(store: Store) -> None:
+    judge = FakeJudge()
+    judge_run(store, judge, check=False, part="whole")
+    assert {r.verdict("fake").judged for r in store.records()} == {"whole"}
+    judge_run(store, judge, check=False)
+    assert {r.verdict("fake").judged for r in store.records()} == {"answer"}

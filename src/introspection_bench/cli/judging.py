@@ -89,9 +89,7 @@ def judge(
     with Store.open(run) as store, console.working(f"Judging with {name}") as phase, console.interruptible():
         opened = open_judge(name, **options)
         counted = phase.count("judged")
-        summary = judge_run(
-            store, opened, retry_unscored=retry_unscored, check=check, part=judged, on_verdict=counted
-        )
+        summary = judge_run(store, opened, retry_unscored=retry_unscored, check=check, part=judged, on_verdict=counted)
     cost = f", {summary.cost_usd:.4f} USD" if summary.cost_usd else ""
     console.tell(
         f"{summary.judge}/{summary.rubric}: {summary.judged} judged, {summary.unscored} unscored, "

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from introspection_bench import Completion, Injector, ModelInfo, Receipt, Reply, Request, Sampling
+from introspection_bench import Completion, Injector, ModelInfo, Receipt, Request, Sampling
 from introspection_bench.digests import digest
 from introspection_bench.injection import Injection, delta_length
 from introspection_bench.injectors.receipts import check_logits, make_receipt, unmeasured
+from introspection_bench.injectors.stopping import ReplyReader, end_tokens_of
 from introspection_bench.scaffolds import RenderedPrompt, Tokenizer
 
 
@@ -28,12 +29,15 @@ class RecomputeInjector(Injector):
         self._torch_model = model
         self._tokenizer = tokenizer
         self._blocks = model.model.layers
+        ends = end_tokens_of(model, tokenizer)
+        self._reader = ReplyReader(tokenizer, ends)
         config = model.config
         # A fingerprint must tell models apart that answer differently; a real backend hashes all of the weights.
         weights = [str(float(p.detach().double().sum())) for p in model.parameters()]
+        told = [config.model_type, weights, sorted(tokenizer.get_vocab().items()), ends.ids]
         self._info = ModelInfo(
             name=type(model).__name__,
-            fingerprint=digest("recompute", 1, [config.model_type, weights, sorted(tokenizer.get_vocab().items())]),
+            fingerprint=digest("recompute", 2, told),
             n_layers=len(self._blocks),
             hidden_size=config.hidden_size,
             dtype=str(model.dtype).removeprefix("torch."),
@@ -73,16 +77,15 @@ class RecomputeInjector(Injector):
                 check_logits(np.array(largest), len(request.prompt.token_ids), request.sampling.temperature)
                 ids.append(_choose(logits, request.sampling, generator))
                 sampled = ids[len(request.prompt.token_ids) :]
-                stopped = sampled[-1] == self._tokenizer.eos_token_id
-                if stopped or len(sampled) == request.sampling.max_new_tokens:
+                if sampled[-1] in self._reader.ends.ids or len(sampled) == request.sampling.max_new_tokens:
                     break
-            text = self._tokenizer.decode(sampled, skip_special_tokens=True)
+            reply = self._reader.read(sampled, request.sampling.max_new_tokens, request.prompt)
             residuals = np.stack([streams[at] for at in request.capture_layers]) if request.capture_layers else None
             receipt = Receipt.nothing()
             if request.injection is not None:
                 layer, dtype = request.injection.layer, self._info.dtype
                 receipt = make_receipt(measured, len(request.prompt.token_ids), layer=layer, dtype=dtype)
-            yield Completion(index, Reply(text, sampled, "stop" if stopped else "length"), receipt, residuals)
+            yield Completion(index, reply, receipt, residuals)
 
     def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> np.ndarray:
         found = []
