@@ -259,7 +259,8 @@ class TrialRecord:
     def verdict(self, judge: str | None = None, rubric: str | None = None) -> Verdict | None:
         """The verdict of a judge and rubric; without names the only one there is.
 
-        Of one judge's verdicts on the answer and on the whole reply, that on the answer. Returns None where there is none. Raises :class:`SpecError` where several match.
+        Of one judge's verdicts on the answer and on the whole reply, that on the answer. Returns None where there is
+        none. Raises :class:`SpecError` where several match.
         """
         found = [v for v in self.verdicts if judge in (None, v.judge) and rubric in (None, v.rubric)]
         if len(found) > 1:
