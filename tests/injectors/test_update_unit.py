@@ -39,7 +39,7 @@ def random_model(configuration, **settings):
 
 
 def branch_name(model, dtype, layer=1):
-    model = model.to(dtype)
+    model = model.to(dtype) if dtype != torch.float32 else model
     block = find_blocks(model).modules[layer]
     found = find_update_module(model, block, IDS)
     return next(name for name, module in block.named_modules() if module is found)
@@ -110,6 +110,25 @@ def test_an_mlp_that_adds_the_residual_is_refused_where_it_is_named_and_told_for
     injection = Injection(vector(64), 1, 0.5, "update", Span.all())
     with pytest.raises(ModelError, match="BloomMLP, whose output holds the residual stream itself"):
         list(injector.generate([Request(RenderedPrompt((7, 8, 9), ""), injection, Sampling(0, max_new_tokens=2))]))
+
+
+def test_packed_integer_parameters_do_not_stand_in_the_way_of_the_check():
+    model, _ = tiny_model("llama")
+    embedding = model.model.embed_tokens
+
+    class FakePackedEmbedding(torch.nn.Module):
+        """Rows as int8 with one scale, as quantised checkpoints hold them."""
+
+        def __init__(self, weight):
+            super().__init__()
+            self.scale = float(weight.abs().max()) / 127
+            self.weight = torch.nn.Parameter((weight / self.scale).round().to(torch.int8), requires_grad=False)
+
+        def forward(self, ids):
+            return self.weight[ids].float() * self.scale
+
+    model.model.embed_tokens = FakePackedEmbedding(embedding.weight.detach())
+    assert branch_name(model, torch.float32) == "mlp"
 
 
 def test_a_branch_that_does_not_run_is_an_error_that_says_so():

@@ -30,16 +30,21 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory):
-    """A function that returns the folder of a tiny random model of an architecture; "llama-fp8" is quantised."""
-    from introspection_bench.testing import quantise_saved_model, save_tiny_model
+    """A function that returns the folder of a tiny random model of an architecture.
+
+    "llama-fp8" is quantised, "llama-nan" has NaN among its logits.
+    """
+    from introspection_bench.testing import quantise_saved_model, save_tiny_model, spoil_logits, tiny_model
 
     made = {}
 
     def folder_of(architecture):
         if architecture not in made:
-            name, _, quantised = architecture.partition("-")
+            name, _, kind = architecture.partition("-")
             folder = save_tiny_model(name, tmp_path_factory.mktemp(architecture))
-            made[architecture] = quantise_saved_model(folder) if quantised else folder
+            if kind == "nan":
+                spoil_logits(tiny_model(name)[0]).save_pretrained(folder)
+            made[architecture] = quantise_saved_model(folder) if kind == "fp8" else folder
         return made[architecture]
 
     return folder_of

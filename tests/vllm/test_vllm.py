@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from introspection_bench import Injection, Sampling, Span, open_injector
-from introspection_bench.errors import ModelError, ModelNotFoundError, PluginError, SilentInjectionError
+from introspection_bench.errors import ModelError, ModelNotFoundError, NonFiniteError, PluginError, SilentInjectionError
 from introspection_bench.injectors.base import Request
 from introspection_bench.scaffolds import RenderedPrompt
 from introspection_bench.testing.subject import make_vector
@@ -173,3 +173,46 @@ def test_sampled_tokens_hold_the_end_token_and_the_text_does_not(injector):
         assert reply.token_ids.count(end) == 1
         assert reply.token_ids[-1] == end
         assert "<end>" not in reply.text
+
+
+@pytest.fixture(scope="module")
+def unsound(tiny_folder):
+    with open_injector("vllm", tiny_folder("llama-nan"), dtype="float32", max_model_len=128, max_num_seqs=4) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("kind", ["control", "injected"])
+def test_logits_that_are_not_finite_are_never_a_reply(unsound, kind, temperature):
+    asked = request(steered(unsound) if kind == "injected" else None, temperature=temperature)
+    with pytest.raises(NonFiniteError, match="position 11, which token 1") as caught:
+        list(unsound.generate([asked]))
+    assert caught.value.request == 0
+
+
+def test_a_sum_that_is_not_finite_is_an_error_that_names_layer_and_position_and_leaves_nothing_behind(injector):
+    bad = request(steered(injector, magnitude=3e38, unit="raw", span=Span.from_anchor("middle")), 3)
+    done = []
+    with pytest.raises(NonFiniteError, match="layer 1, position 6"):
+        done.extend(injector.generate([request(steered(injector)), bad, request(None, 2)]))
+    assert [c.index for c in done] == [0, 2]
+    worker = injector._engine.model_executor.driver_worker.worker
+    assert not worker._hook_data
+    assert not any(sampler._largest for sampler in worker._samplers())
+
+
+def test_the_largest_logits_of_preempted_and_sampled_rows_are_those_of_the_tokens(injector):
+    asked = [request(None, n, tokens=20, temperature=float(n % 2)) for n in range(8)]
+    kept = {}
+    real = injector._largest
+
+    def spy(key):
+        kept[key] = real(key)
+        return kept[key]
+
+    injector._largest = spy
+    try:
+        replies = [c.reply for c in injector.generate(asked)]
+    finally:
+        del injector._largest
+    assert sorted(map(len, kept.values())) == sorted(len(r.token_ids) for r in replies)

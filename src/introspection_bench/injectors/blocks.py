@@ -238,6 +238,7 @@ def _along(values: Tensor, direction: Tensor) -> float:
 def check_update_module(model: nn.Module, block: nn.Module, update: nn.Module, ids: Tensor) -> None:
     """Run ``ids`` (1, n) four times and judge the branch ``update`` of ``block`` by :func:`judge_branch`."""
     name = type(update).__name__
+    dtypes: list[torch.dtype] = []
 
     def run(*, given: Tensor | None = None, put: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the branch's own output and the block's, with ``given`` as block's input, ``put`` for the branch."""
@@ -257,6 +258,8 @@ def check_update_module(model: nn.Module, block: nn.Module, update: nn.Module, i
             return None if put is None else with_hidden(output, put.to(hidden, copy=True).reshape(hidden.shape))
 
         def on_block(_: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+            # The stream's own dtype: a model's parameters may be packed integers.
+            dtypes.append(hidden_of(output).dtype)
             whole.append(_copied(hidden_of(output)))
 
         handles = [
@@ -288,8 +291,7 @@ def check_update_module(model: nn.Module, block: nn.Module, update: nn.Module, i
     _, without = run(put=torch.zeros_like(whole))
     _, replaced = run(put=loud)
     answer, _ = run(given=loud)
-    dtype = next(model.parameters()).dtype
-    judge_branch(BranchProbe(whole, branch, without, replaced, answer, loud), name, dtype)
+    judge_branch(BranchProbe(whole, branch, without, replaced, answer, loud), name, dtypes[0])
 
 
 def _copied(hidden: Tensor) -> Tensor:
