@@ -192,10 +192,13 @@ def test_logits_that_are_not_finite_are_never_a_reply(unsound, kind, temperature
 
 def test_a_sum_that_is_not_finite_is_an_error_that_names_layer_and_position_and_leaves_nothing_behind(injector):
     bad = request(steered(injector, magnitude=3e38, unit="raw", span=Span.from_anchor("middle")), 3)
+    before = next(injector.generate([request(None, 2)])).reply
     done = []
     with pytest.raises(NonFiniteError, match="layer 1, position 6"):
         done.extend(injector.generate([request(steered(injector)), bad, request(None, 2)]))
     assert [c.index for c in done] == [0, 2]
+    # An infinite sum in the engine's cache would turn up in whoever gets its pages next.
+    assert [c.reply for c in injector.generate([request(None, 2)] * 4)] == [before] * 4
     worker = injector._engine.model_executor.driver_worker.worker
     assert not worker._hook_data
     assert not any(sampler._largest for sampler in worker._samplers())

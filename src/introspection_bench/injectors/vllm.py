@@ -174,15 +174,16 @@ class VllmInjector(Injector):
         """Run one token with every block read; find out which blocks can carry the unit ``update``."""
         layers = tuple(range(self._info.n_layers))
         self._updates = dict.fromkeys(layers, ("", False))
-        probe = Request(RenderedPrompt((0,), ""), None, Sampling(0.0, max_new_tokens=1), capture_layers=layers)
-        (completion,) = self._generate([probe])
-        shape = None if completion.residuals is None else completion.residuals.shape
+        try:
+            shape: tuple[int, ...] | str = self._capture([RenderedPrompt((0,), "")], layers).shape
+        except ValueError as error:  # of another width than the configuration says
+            shape = str(error)
         sampled = True
         for answer in self._engine.collective_rpc("introspection_sites"):
             found = json.loads(answer)
             self._updates.update({layer: (block, able) for layer, block, able in found["blocks"]})
             sampled = sampled and found["sampler"]
-        expected = (len(layers), 1, self._info.hidden_size)
+        expected = (1, len(layers), self._info.hidden_size)
         if shape != expected or not sampled:
             raise ModelError(
                 explain(

@@ -191,7 +191,9 @@ class Steering:
         self.direction, self.lengths = self.direction.to(hidden.device), self.lengths.to(hidden.device)
         stream, measured = steer(hidden[None, lo:hi], self.direction, self.lengths, None, update_norms)
         changed = hidden.clone()
-        changed[lo:hi] = stream[0]
+        # A sum that isn't finite is an error already. It must not reach the engine's cache, whose pages other requests
+        # get later: attention multiplies what is left in them by 0, and NaN by 0 is NaN.
+        changed[lo:hi] = torch.where(measured[2, 0].isfinite()[:, None], stream[0], hidden[lo:hi])
         claim.log.steered(first + lo, measured[:, 0].T)
         site.claims.append(claim)
         return changed
