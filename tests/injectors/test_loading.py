@@ -10,7 +10,8 @@ from introspection_bench import IntrospectionBenchError
 from introspection_bench.errors import ModelError, ModelNotFoundError, PluginError, UnknownNameError
 from introspection_bench.injectors import open_injector
 from introspection_bench.injectors.base import Request
-from introspection_bench.injectors.fingerprint import fingerprint_checkpoint, fingerprint_module
+from introspection_bench.injectors.checkpoints import fingerprint_checkpoint
+from introspection_bench.injectors.fingerprint import fingerprint_module
 from introspection_bench.injectors.loading import load
 from introspection_bench.models import smollm2_path
 from introspection_bench.scaffolds import RenderedPrompt

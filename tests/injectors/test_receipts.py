@@ -134,7 +134,8 @@ def test_a_component_near_float16s_largest_number_overflows_at_a_modest_share_of
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("magnitude", [None, 0.5])
 def test_logits_that_are_not_finite_are_never_a_reply(value, temperature, magnitude):
-    injector = opened(change=lambda model: spoil_logits(model, value))
+    injector = opened()
+    spoil_logits(injector._model, value)
     request = Request(PROMPT, None, GREEDY) if magnitude is None else steered(injector, magnitude)
     sampling = Sampling(temperature, top_k=5, top_p=0.9, max_new_tokens=4) if temperature else GREEDY
     request = Request(request.prompt, request.injection, sampling, 3)

@@ -64,7 +64,7 @@ def test_a_rounding_error_in_the_logits_hardly_ever_changes_the_token_however_fl
 def test_the_noise_is_that_of_splitmix64():
     # The first three outputs for the state 1234567, as published with the reference implementation.
     expected = [6457827717110365317, 3203168211198807973, 9817491932198370423]
-    numbers = sampling._mixed(torch.arange(1, 4) * sampling._STEP + 1234567)
+    numbers = sampling.mixed(torch.arange(1, 4) * sampling.STEP + 1234567)
     assert [n % 2**64 for n in numbers.tolist()] == expected
     halves = [h for n in expected for h in (n % 2**32, n >> 32)]
     uniform = 1 - torch.exp(-torch.exp(-sampling._gumbel(numbers)))

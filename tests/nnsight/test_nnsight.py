@@ -59,7 +59,8 @@ class NnsightConformance(InjectorConformance):
     @classmethod
     def unsound(cls):
         model, tokenizer = tiny_model(cls.architecture)
-        with open_injector("nnsight", spoil_logits(model), tokenizer=tokenizer) as opened:
+        with open_injector("nnsight", model, tokenizer=tokenizer) as opened:
+            spoil_logits(model)  # only now: such a model is not opened
             yield opened
 
 

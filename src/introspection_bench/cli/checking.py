@@ -33,6 +33,9 @@ def check(
     expect_failure: Annotated[
         list[str] | None, typer.Option(metavar="CHECK=REASON", help="A check that is known to fail, and why.")
     ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let Python code that comes with the checkpoint run.")
+    ] = False,
 ) -> None:
     """Check that a backend steers a real model as the Injector contract says."""
     from contextlib import ExitStack
@@ -42,7 +45,8 @@ def check(
     from ..testing import CheckResult, run_conformance
 
     expected = dict(_named_reason(item) for item in expect_failure or ())
-    common = {} if dtype is None else {"dtype": dtype}
+    common: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
+    common |= {"trust_remote_code": True} if trust_remote_code else {}
     own = dict(_option(item) for item in option or ())
 
     def tell(result: CheckResult) -> None:

@@ -51,13 +51,23 @@ def run(
     backend: Annotated[str | None, typer.Option(help="Backend to run on, instead of the file's.")] = None,
     directory: Annotated[Path | None, typer.Option(help="Run directory, instead of the file's.")] = None,
     judge: Annotated[bool, typer.Option(help="Judge the replies when all are there.")] = True,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let Python code that comes with the checkpoint run.")
+    ] = False,
 ) -> None:
     """Run a sweep, judge it, and write its report. Run it again to go on after an interruption."""
     with console.interruptible():
-        _run(spec, directory=directory, backend=backend, with_judge=judge)
+        _run(spec, directory=directory, backend=backend, with_judge=judge, trust_remote_code=trust_remote_code)
 
 
-def _run(spec_path: Path, *, directory: Path | None, backend: str | None, with_judge: bool = True) -> Path:
+def _run(
+    spec_path: Path,
+    *,
+    directory: Path | None,
+    backend: str | None,
+    with_judge: bool = True,
+    trust_remote_code: bool = False,
+) -> Path:
     from ..judges.registry import open_judge
     from ..sweep import Sweep, judge_run
     from ..sweep.spec import SweepSpec
@@ -66,6 +76,8 @@ def _run(spec_path: Path, *, directory: Path | None, backend: str | None, with_j
     spec = SweepSpec.from_toml(spec_path)
     if directory is not None:
         spec = attrs.evolve(spec, directory=str(directory))
+    if trust_remote_code:
+        spec = attrs.evolve(spec, model=attrs.evolve(spec.model, trust_remote_code=True))
     concepts = spec.concept_set(spec_path.parent)
     # Opened before the model: a judge that can't work should not cost a GPU hour first.
     judge = open_judge(spec.judge.name, **spec.judge.options) if with_judge else None

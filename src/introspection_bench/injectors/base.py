@@ -41,6 +41,53 @@ class ModelInfo:
 
 
 @attrs.frozen
+class Limits:
+    """What a request must keep to; None where there is no limit.
+
+    ``positions``: most tokens that are processed for one request. ``vocabulary``: rows of the embedding.
+    ``switch``: a sequence of more tokens than this is encoded in another way from its first position on (RoPE
+    ``longrope``), so that what was computed for a shorter one must not be continued beyond it.
+    """
+
+    positions: int | None = None
+    vocabulary: int | None = None
+    switch: int | None = None
+
+    def check(self, token_ids: Sequence[int], max_new_tokens: int, name: str) -> None:
+        """Raise :class:`SpecError` for a prompt and reply that the model called ``name`` can't carry."""
+        wrong = [i for i in token_ids if i < 0 or (self.vocabulary is not None and i >= self.vocabulary)]
+        if wrong:
+            raise SpecError(
+                explain(
+                    "prompt",
+                    required=f"token ids from 0 to {(self.vocabulary or 0) - 1}, the embedding of {name}",
+                    got=wrong[0],
+                    hint="Render the prompt with this model's own tokenizer.",
+                )
+            )
+        # The last sampled token is never fed back.
+        length, end = len(token_ids), len(token_ids) + max(max_new_tokens, 1) - 1
+        if self.positions is not None and end > self.positions:
+            raise SpecError(
+                explain(
+                    "prompt and max_new_tokens",
+                    required=f"at most {self.positions} positions of {name}",
+                    got=f"{length} prompt tokens and {max_new_tokens} new ones, {end} positions",
+                    hint="Shorten the prompt or ask for fewer tokens.",
+                )
+            )
+        if self.switch is not None and length <= self.switch < end:
+            raise SpecError(
+                explain(
+                    "prompt and max_new_tokens",
+                    required=f"all within {self.switch} positions of {name}, or a prompt beyond them",
+                    got=f"{length} prompt tokens and {max_new_tokens} new ones, {end} positions",
+                    hint="Its position encoding changes there, for earlier positions too, in the middle of a reply.",
+                )
+            )
+
+
+@attrs.frozen
 class Request:
     """One reply to make. ``injection`` None is a control; ``seed`` is the trial's own.
 
@@ -126,6 +173,11 @@ class Injector(abc.ABC):
     def tokenizer(self) -> Tokenizer:
         """The model's own tokenizer."""
 
+    @property
+    def limits(self) -> Limits:
+        """How many positions and which token ids a request may have; by default nothing is known of them."""
+        return Limits()
+
     @abc.abstractmethod
     def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         """Yield one completion per request, in any order, each as soon as it is finished."""
@@ -182,6 +234,8 @@ class Injector(abc.ABC):
             )
         for layer in layers:
             self.check_layer(layer)
+        for prompt in prompts:
+            self.limits.check(prompt.token_ids, 1, self.model.name)
         captured = self._capture(prompts, layers)
         expected = (len(prompts), len(layers), self.model.hidden_size)
         if captured.shape != expected:
@@ -207,7 +261,11 @@ class Injector(abc.ABC):
         return captured
 
     def validate(self, request: Request) -> None:
-        """Raise what is wrong with a request, before anything runs."""
+        """Raise what is wrong with a request, before anything runs.
+
+        :class:`SpecError` for token ids or lengths beyond :attr:`limits`, and what :meth:`generate` names.
+        """
+        self.limits.check(request.prompt.token_ids, request.sampling.max_new_tokens, self.model.name)
         for layer in request.capture_layers:
             self.check_layer(layer)
         if request.injection is None:

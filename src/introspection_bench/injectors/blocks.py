@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -20,7 +20,10 @@ KNOWN_PATHS = (
     "transformer.blocks",  # MPT
     "gpt_neox.layers",  # Pythia
     "model.decoder.layers",  # OPT
-    "backbone.layers",
+    "backbone.layers",  # Mamba
+    "backbone.blocks",  # xLSTM
+    "transformer.blocks",  # MPT
+    "rwkv.blocks",
 )
 #: Where a block keeps the branch that it adds last to the stream, by its name within the block; each that exists is
 #: tried, and the first that passes :func:`check_update_module` is taken. A norm behind the MLP (Gemma 2 and 3, OLMo 2,
@@ -125,11 +128,11 @@ def find_update_module(model: nn.Module, block: nn.Module, ids: Tensor, path: st
     return found
 
 
-def check_residual_stream(model: nn.Module, blocks: Blocks, ids: Tensor) -> int:
-    """Run ``ids`` (1, n) once; check that each block's output is the next one's input. Return the width.
+def check_residual_stream(model: nn.Module, blocks: Blocks, ids: Tensor) -> tuple[int, torch.dtype]:
+    """Run ``ids`` (1, n) once; check that each block's output is the next one's input. Return width and dtype.
 
-    This is what "residual stream" means here, seen in the model itself and not in its configuration. Raises
-    :class:`ModelError` otherwise.
+    This is what "residual stream" means here, seen in the model itself and not in its configuration: one vector for
+    each position. Raises :class:`ModelError` otherwise, and for a model that can't run these tokens at all.
     """
     inputs: dict[int, Tensor] = {}
     outputs: dict[int, Tensor] = {}
@@ -152,7 +155,16 @@ def check_residual_stream(model: nn.Module, blocks: Blocks, ids: Tensor) -> int:
     ]
     try:
         with torch.inference_mode():
-            model(input_ids=ids)
+            model(input_ids=ids, use_cache=False)
+    except Exception as error:  # a model whose parts don't fit together fails in any way
+        raise ModelError(
+            explain(
+                "model",
+                required="a causal language model that can run three tokens",
+                got=f"{type(error).__name__}: {error}",
+                hint="Check its configuration, and that this version of transformers supports it.",
+            )
+        ) from error
     finally:
         for handle in handles:
             handle.remove()
@@ -168,7 +180,21 @@ def check_residual_stream(model: nn.Module, blocks: Blocks, ids: Tensor) -> int:
                     hint="Pass the right path: open_injector('torch', model, blocks='path.to.layers').",
                 )
             )
-    return int(outputs[0].shape[-1])
+    check_stream_shape(tuple(outputs[0].shape), ids.shape[1])
+    return int(outputs[0].shape[-1]), outputs[0].dtype
+
+
+def check_stream_shape(shape: Sequence[int], positions: int) -> None:
+    """Raise :class:`ModelError` unless one prompt's stream has one vector for each of so many positions."""
+    if len(shape) != 3 or tuple(shape[:2]) != (1, positions):
+        raise ModelError(
+            explain(
+                "model",
+                required=f"a residual stream of one vector per position, (1, {positions}, hidden_size)",
+                got=f"blocks that return {tuple(shape)}",
+                hint="Models with several streams (Gemma 3n, DeepSeek-V4) have no one place to add to.",
+            )
+        )
 
 
 @attrs.frozen(eq=False)
@@ -297,6 +323,15 @@ def check_update_module(model: nn.Module, block: nn.Module, update: nn.Module, i
 def _copied(hidden: Tensor) -> Tensor:
     # Always a copy: some blocks write into these tensors (Falcon adds attention and MLP in place).
     return hidden.detach().to("cpu", torch.float32, copy=True)
+
+
+def embedding_of(model: nn.Module) -> tuple[torch.device, int | None]:
+    """Return where token ids have to be, and how many there may be; None where the module doesn't tell."""
+    embedding = model.get_input_embeddings()  # type: ignore[operator]  # every PreTrainedModel has it
+    tensors = [*embedding.parameters(), *embedding.buffers(), *model.parameters(), *model.buffers()]
+    weight = getattr(embedding, "weight", None)
+    rows = getattr(embedding, "num_embeddings", weight.shape[0] if isinstance(weight, Tensor) else None)
+    return tensors[0].device, rows
 
 
 def _configured_layers(model: nn.Module) -> int | None:

@@ -29,12 +29,14 @@ def load(
     device: str | None = None,
     device_map: Any = None,
     revision: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Loaded:
     """Load ``source``: a hub id, a folder, a ``.gguf`` file, or a ``PreTrainedModel`` (then with ``tokenizer``).
 
     ``dtype`` is "auto" (the checkpoint's own) or a torch name such as "bfloat16". ``device`` defaults to "cuda"
-    where there is one, else "cpu"; ``device_map`` goes to Hugging Face (needs accelerate) and excludes it. Remote
-    code is never run. Raises :class:`ModelNotFoundError` and :class:`ModelError`.
+    where there is one, else "cpu"; ``device_map`` goes to Hugging Face (needs accelerate) and excludes it. Code that
+    comes with a checkpoint runs with ``trust_remote_code=True`` and not otherwise, whatever anybody answers on the
+    terminal. Raises :class:`ModelNotFoundError` and :class:`ModelError`.
     """
     if not isinstance(source, str | Path):
         return _given(source, tokenizer)
@@ -45,12 +47,30 @@ def load(
             )
         )
     place, options = _locate(str(source), revision)
+    options["trust_remote_code"] = trusted(trust_remote_code)
     model, own = _from_pretrained(place, options, dtype=dtype, device_map=device_map, with_tokenizer=tokenizer is None)
+    # A checkpoint may bring a decoding method of its own; sampling is the spec's affair.
+    vars(model).pop("generate", None)
     if device_map is None:
         import torch
 
         model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return Loaded(model.eval(), own if tokenizer is None else tokenizer, Path(str(source)).name or str(source))
+
+
+def trusted(value: Any) -> bool:
+    """Return whether a checkpoint's own code may run: True, or False; anything else is a :class:`ModelError`."""
+    if not isinstance(value, bool):
+        # None would have transformers ask on the terminal.
+        raise ModelError(explain("trust_remote_code", required="true or false", got=repr(value), hint="Leave it out."))
+    return value
+
+
+def advice(error: Exception, otherwise: str) -> str:
+    """Return what to do about an error of transformers: about code that it was not allowed to run, or ``otherwise``."""
+    if "trust_remote_code" not in str(error):
+        return otherwise
+    return "Read the checkpoint's code; if you trust it, open it with trust_remote_code=True."
 
 
 def _given(model: Any, tokenizer: Any) -> Loaded:
@@ -157,7 +177,7 @@ def _from_pretrained(
                 "model",
                 required="a causal language model that this transformers version can load",
                 got=f"{place}: {type(error).__name__}: {error}",
-                hint="Check that the files are whole, and that the architecture is supported.",
+                hint=advice(error, "Check that the files are whole, and that the architecture is supported."),
             )
         ) from error
     return model, tokenizer

@@ -12,12 +12,14 @@ from typing import Any
 
 import attrs
 import torch
+from nnsight import TransformersModel
 from nnsight.intervention.backends.local import LocalSimulationBackend
 from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
 
 from ..errors import BackendUnavailableError, ModelError, ModelNotFoundError, SpecError, explain
 from ..files import write_file
 from ..untrusted import parse_json, read_text
+from .loading import advice
 
 _FORMAT = 1
 
@@ -66,16 +68,43 @@ def check_remote(remote: bool | str, model: Any, local_options: Mapping[str, Any
         )
 
 
-def load_tokenizer(model: str, revision: str | None) -> Any:
+def load_tokenizer(model: str, revision: str | None, *, trust_remote_code: bool) -> Any:
     """Load a remote model's tokenizer; raises :class:`ModelNotFoundError` where the name leads nowhere."""
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(model, revision=revision)
+        return AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise ModelNotFoundError(
             explain(
-                "model", required="a hub id with a tokenizer", got=f"{model}: {error}", hint="Check id and network."
+                "model",
+                required="a hub id with a tokenizer",
+                got=f"{model}: {error}",
+                hint=advice(error, "Check id and network."),
+            )
+        ) from error
+
+
+def open_remote(model: str, tokenizer: Any, revision: str | None, *, trust_remote_code: bool) -> Any:
+    """Build nnsight's model from the configuration alone: the weights stay on the server.
+
+    Raises :class:`ModelNotFoundError` where the name leads nowhere, or to code that may not run.
+    """
+    try:
+        return TransformersModel(
+            model,
+            task="text-generation",
+            tokenizer=tokenizer,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+        )
+    except (OSError, ValueError) as error:
+        raise ModelNotFoundError(
+            explain(
+                "model",
+                required="a hub id with a configuration",
+                got=f"{model}: {error}",
+                hint=advice(error, "Check id and network."),
             )
         ) from error
 

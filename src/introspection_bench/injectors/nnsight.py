@@ -23,11 +23,22 @@ from ..injection import Receipt
 from ..scaffolds import RenderedPrompt, Tokenizer
 from ..trials import Sampling
 from . import nnsight_traces as traces
-from .base import Completion, Injector, ModelInfo, Request, failures_last
-from .blocks import BranchProbe, find_blocks, first_that_passes, judge_branch, louder, update_candidates
-from .fingerprint import fingerprint_module, fingerprint_tokenizer
-from .loading import load
-from .ndif import Jobs, Saved, backend_for, check_remote, load_tokenizer
+from .base import Completion, Injector, Limits, ModelInfo, Request, failures_last
+from .blocks import (
+    BranchProbe,
+    check_stream_shape,
+    embedding_of,
+    find_blocks,
+    first_that_passes,
+    judge_branch,
+    louder,
+    update_candidates,
+)
+from .fingerprint import fingerprint_module, fingerprint_tokenizer, stable
+from .limits import limits_of
+from .loading import load, trusted
+from .ndif import Jobs, Saved, backend_for, check_remote, load_tokenizer, open_remote
+from .proving import require_proof
 from .receipts import check_logits, make_receipt, unmeasured
 from .sampling import processors
 from .stopping import EndTokens, ReplyReader, end_tokens_of
@@ -83,7 +94,10 @@ class NnsightInjector(Injector):
         self._modules = modules
         self._updates: dict[int, Any] = {}
         width, dtype = self._check_blocks()
+        self._limits = limits_of(model._module.config, embedding_of(model._module)[1])
         self._info = ModelInfo(name, fingerprint, len(modules), width, dtype)
+        if not remote:
+            require_proof(self, model._module, modules)
 
     @classmethod
     def open(
@@ -95,6 +109,7 @@ class NnsightInjector(Injector):
         device: str | None = None,
         device_map: Any = None,
         revision: str | None = None,
+        trust_remote_code: bool = False,
         remote: bool | str = False,
         jobs: str | Path | None = None,
         poll_seconds: float = 2.0,
@@ -112,6 +127,7 @@ class NnsightInjector(Injector):
             device: "cpu", "cuda", "cuda:1"; by default CUDA where there is one.
             device_map: passed to Hugging Face for several GPUs ("auto").
             revision: a hub revision.
+            trust_remote_code: whether code that comes with the checkpoint may run; it then counts in the fingerprint.
             remote: True for NDIF (key from the environment variable ``NDIF_API_KEY``), a URL for another server
                 of its kind, or "local" for nnsight's simulation of it, which serialises every trace.
             jobs: a JSON file in which unfinished NDIF jobs are kept, so that a run that was killed collects them
@@ -129,7 +145,13 @@ class NnsightInjector(Injector):
         kept = Jobs(None if jobs is None else Path(jobs), poll_seconds)
         if not remote:
             loaded = load(
-                model, tokenizer=tokenizer, dtype=dtype, device=device, device_map=device_map, revision=revision
+                model,
+                tokenizer=tokenizer,
+                dtype=dtype,
+                device=device,
+                device_map=device_map,
+                revision=revision,
+                trust_remote_code=trust_remote_code,
             )
             wrapped = TransformersModel(loaded.model, tokenizer=loaded.tokenizer, task="text-generation")
             name, tokenizer = loaded.name, loaded.tokenizer
@@ -137,15 +159,16 @@ class NnsightInjector(Injector):
             fingerprint = fingerprint_module(loaded.model, tokenizer, stop_ids=ends.ids)
         else:
             check_remote(remote, model, {"dtype": dtype != "auto", "device": device, "device_map": device_map})
-            tokenizer = load_tokenizer(str(model), revision) if tokenizer is None else tokenizer
-            # Configuration alone: the weights stay on the server.
-            wrapped = TransformersModel(str(model), task="text-generation", tokenizer=tokenizer, revision=revision)
+            trust = trusted(trust_remote_code)
+            if tokenizer is None:
+                tokenizer = load_tokenizer(str(model), revision, trust_remote_code=trust)
+            wrapped = open_remote(str(model), tokenizer, revision, trust_remote_code=trust)
             name = str(model)
             # The weights are on the server; what can be known of them here is the name and the revision.
-            config = wrapped._module.config.to_dict()
-            stated = {k: v for k, v in config.items() if isinstance(v, int | float | str | bool | None)}
+            stated = stable(wrapped._module.config.to_dict())
             ends = end_tokens_of(wrapped._module, tokenizer)
-            fingerprint = digest("ndif", 2, [name, revision, stated, fingerprint_tokenizer(tokenizer), ends.ids])
+            told = [name, revision, stated, fingerprint_tokenizer(tokenizer), ends.ids, trust]
+            fingerprint = digest("ndif", 3, told)
         ends.warn(tokenizer, name)
         return cls(
             wrapped,
@@ -164,6 +187,11 @@ class NnsightInjector(Injector):
     def model(self) -> ModelInfo:
         """What was opened; on NDIF the fingerprint covers name, revision, configuration and tokenizer alone."""
         return self._info
+
+    @property
+    def limits(self) -> Limits:
+        """What the model's configuration and embedding allow."""
+        return self._limits
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -209,7 +237,7 @@ class NnsightInjector(Injector):
         encoding = traces.encode([r.prompt.token_ids for r in batch.requests])
         backend = backend_for(self._nn, self._remote)
         options = {
-            "generation_config": self._generation_config(batch.sampling.max_new_tokens),
+            "generation_config": traces.generation_config(self._reader.ends.ids, batch.sampling.max_new_tokens),
             "logits_processor": processors(batch.sampling, [r.seed for r in batch.requests], batch.length),
         }
         with self._neutral_defaults():
@@ -262,29 +290,12 @@ class NnsightInjector(Injector):
 
         yield from failures_last(batch.indices, finish)
 
-    def _generation_config(self, max_new_tokens: int | None = None) -> Any:
-        """Settings under which only our sampler decides, whatever a checkpoint ships beside its weights."""
-        from transformers import GenerationConfig
-
-        stop = list(self._reader.ends.ids)
-        # Stated one by one: what is left open, a server fills in from the checkpoint's own file.
-        return GenerationConfig(
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            repetition_penalty=1.0,
-            no_repeat_ngram_size=0,
-            use_cache=True,
-            eos_token_id=stop or None,
-            pad_token_id=stop[0] if stop else 0,
-        )
-
     @contextmanager
     def _neutral_defaults(self) -> Iterator[None]:
         """Replace the checkpoint's own generation defaults of a local model while we sample."""
         module = self._nn._module
         own = module.generation_config
-        module.generation_config = self._generation_config()
+        module.generation_config = traces.generation_config(self._reader.ends.ids)
         try:
             yield
         finally:
@@ -360,8 +371,9 @@ class NnsightInjector(Injector):
                     hint="Pass the right path: open_injector('nnsight', model, blocks='path.to.layers').",
                 )
             )
-        _, width, dtype = seen[0]
-        return width, dtype.removeprefix("torch.")
+        _, shape, dtype = seen[0]
+        check_stream_shape(shape, positions=3)
+        return shape[-1], dtype.removeprefix("torch.")
 
     def _result(self, trace: Any, *subjects: Any, **options: Any) -> Any:
         """Run a small trace that saves one value called ``found``, and wait for it wherever it runs."""

@@ -120,8 +120,25 @@ def steer(model: Any, backend: Any, stations: Sequence[Any], encoding: Any, opti
     return {"measured": measured, "streams": streams, "largest": largest, "tokens": tokens}
 
 
+def generation_config(stop: Sequence[int], max_new_tokens: int | None = None) -> Any:
+    """Return settings under which only our sampler decides, whatever a checkpoint ships beside its weights."""
+    from transformers import GenerationConfig
+
+    # Stated one by one: what is left open, a server fills in from the checkpoint's own file.
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        use_cache=True,
+        eos_token_id=list(stop) or None,
+        pad_token_id=stop[0] if stop else 0,
+    )
+
+
 def read_blocks(model: Any, backend: Any, blocks: Sequence[Any]) -> Any:
-    """Return for each block: whether its output is the next one's input, the width, the dtype's name."""
+    """Return for each block: whether its output is the next one's input, the shape, the dtype's name."""
     encoding = encode([(0, 1, 2)])
     found: Any = None
     with model.trace(encoding, backend=backend):
@@ -132,7 +149,7 @@ def read_blocks(model: Any, backend: Any, blocks: Sequence[Any]) -> Any:
             same = True
             if number + 1 < len(blocks):
                 same = bool(torch.equal(blocks[number + 1].input.cpu(), hidden.cpu()))
-            found.append((same, int(hidden.shape[-1]), str(hidden.dtype)))
+            found.append((same, [int(n) for n in hidden.shape], str(hidden.dtype)))
     return found
 
 

@@ -19,7 +19,7 @@ from ..trials import Sampling
 
 #: SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): the step of its
 #: counter, and the multipliers of its mixing function, as signed 64-bit numbers.
-_STEP, _FIRST, _SECOND = (
+STEP, _FIRST, _SECOND = (
     int(np.uint64(c).astype(np.int64)) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )
 #: Rows are treated in parts of about this many numbers, so that large batches need no gigabyte of noise.
@@ -89,16 +89,16 @@ def choose(logits: Tensor, keys: Tensor) -> Tensor:
     function of the row's key and the token's id alone: half of a 64-bit number of SplitMix64 started at the key.
     """
     vocabulary = logits.shape[1]
-    counters = torch.arange(1, (vocabulary + 1) // 2 + 1, device=logits.device) * _STEP
+    counters = torch.arange(1, (vocabulary + 1) // 2 + 1, device=logits.device) * STEP
     at_once = max(1, _PART // vocabulary)
     chosen = []
     for first in range(0, len(logits), at_once):
-        noise = _gumbel(_mixed(keys[first : first + at_once, None] + counters))[:, :vocabulary]
+        noise = _gumbel(mixed(keys[first : first + at_once, None] + counters))[:, :vocabulary]
         chosen.append(noise.add_(logits[first : first + at_once]).argmax(dim=-1))
     return torch.cat(chosen)
 
 
-def _mixed(z: Tensor) -> Tensor:
+def mixed(z: Tensor) -> Tensor:
     """SplitMix64's mixing function, in place: (…), int64."""
     z = z.bitwise_xor_(_shifted(z, 30)).mul_(_FIRST)
     z = z.bitwise_xor_(_shifted(z, 27)).mul_(_SECOND)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,11 +18,14 @@ from ..errors import ModelError, explain
 from ..injection import Injection, Receipt
 from ..scaffolds import RenderedPrompt, Tokenizer
 from ..trials import Sampling
-from .base import Completion, Injector, ModelInfo, Request, failures_last
-from .blocks import Blocks, check_residual_stream, find_blocks, find_update_module
+from .base import Completion, Injector, Limits, ModelInfo, Request, failures_last
+from .blocks import Blocks, check_residual_stream, embedding_of, find_blocks, find_update_module
+from .caches import Sharing, batches_by_length, common_prefix, select
 from .fingerprint import fingerprint_module
 from .hooks import Row, Session, session
+from .limits import limits_of
 from .loading import Loaded, load
+from .proving import ROWS, Probe, unproved
 from .receipts import check_logits, make_receipt, unmeasured
 from .sampling import LogitsWatch, processors
 from .stopping import ReplyReader, end_tokens_of
@@ -42,7 +44,7 @@ class _Prefill:
     """The cache of a group's cells up to, and without, the last prompt token; and what was done on the way.
 
     ``measured`` (3, cells, positions), see :func:`.steering.steer`, and ``residuals`` (layers, cells, positions,
-    hidden) cover those positions.
+    hidden) cover those positions. Without a cache there are none, and sampling runs the whole prompt.
     """
 
     cache: Any
@@ -55,7 +57,8 @@ class TorchInjector(Injector):
 
     The prompt up to the first steered position is run once for all requests that share it, the rest of the prompt
     once per injection, and only sampling once per request. The last prompt token is always run per request, since
-    its logits begin the reply. Batches never hold prompts of different length, so there is no padding.
+    its logits begin the reply. Batches never hold prompts of different length, so there is no padding. Where a
+    model's caches don't carry that (:class:`Sharing`), less is shared.
 
     Floating-point effects of batching: matrix products of different batch shapes may round differently, so a
     sampled token can differ between batch sizes where two tokens are within rounding of each other.
@@ -78,21 +81,25 @@ class TorchInjector(Injector):
         self._blocks: Blocks = find_blocks(loaded.model, blocks)
         self._update_module = update_module
         self._batch_size = batch_size
-        device = loaded.model.get_input_embeddings().weight.device
-        self._device = device
-        self._probe = torch.tensor([[0, 1, 2]], device=device)
-        width = check_residual_stream(loaded.model, self._blocks, self._probe)
         ends = end_tokens_of(loaded.model, loaded.tokenizer)
         ends.warn(loaded.tokenizer, loaded.name)
         self._reader = ReplyReader(loaded.tokenizer, ends)
+        # Before the first pass, which may leave states in the model.
+        fingerprint = fingerprint_module(loaded.model, loaded.tokenizer, stop_ids=ends.ids)
+        self._device, vocabulary = embedding_of(loaded.model)
+        self._probe = torch.tensor([[0, 1, 2]], device=self._device)
+        width, dtype = check_residual_stream(loaded.model, self._blocks, self._probe)
         self._info = ModelInfo(
             name=loaded.name,
-            fingerprint=fingerprint_module(loaded.model, loaded.tokenizer, stop_ids=ends.ids),
+            fingerprint=fingerprint,
             n_layers=len(self._blocks.modules),
             hidden_size=width,
-            dtype=str(loaded.model.dtype).removeprefix("torch."),
+            dtype=str(dtype).removeprefix("torch."),
         )
+        self._limits = limits_of(loaded.model.config, vocabulary)
         self._update = functools.cache(self._checked_update)
+        self._sharing = Sharing.NOTHING
+        self._prove_sharing()
 
     @classmethod
     def open(
@@ -104,6 +111,7 @@ class TorchInjector(Injector):
         device: str | None = None,
         device_map: Any = None,
         revision: str | None = None,
+        trust_remote_code: bool = False,
         blocks: str | None = None,
         update_module: str | None = None,
         batch_size: int = 64,
@@ -117,6 +125,7 @@ class TorchInjector(Injector):
             device: "cpu", "cuda", "cuda:1"; by default CUDA where there is one.
             device_map: passed to Hugging Face for several GPUs ("auto"); needs accelerate.
             revision: a hub revision.
+            trust_remote_code: whether code that comes with the checkpoint may run; it then counts in the fingerprint.
             blocks: path of the ModuleList of decoder blocks, for architectures that are not known.
             update_module: name, within a block, of the branch that the block adds last (unit ``update``).
             batch_size: most rows sampled at once.
@@ -125,7 +134,15 @@ class TorchInjector(Injector):
             ModelNotFoundError: the name leads nowhere.
             ModelError: it loads but can't be steered, or an option is wrong.
         """
-        loaded = load(model, tokenizer=tokenizer, dtype=dtype, device=device, device_map=device_map, revision=revision)
+        loaded = load(
+            model,
+            tokenizer=tokenizer,
+            dtype=dtype,
+            device=device,
+            device_map=device_map,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+        )
         return cls(loaded, blocks=blocks, update_module=update_module, batch_size=batch_size)
 
     @property
@@ -138,6 +155,41 @@ class TorchInjector(Injector):
         """The model's own tokenizer."""
         tokenizer: Tokenizer = self._tokenizer
         return tokenizer
+
+    @property
+    def limits(self) -> Limits:
+        """What the model's configuration and embedding allow."""
+        return self._limits
+
+    @property
+    def sharing(self) -> Sharing:
+        """How much work requests share on this model."""
+        return self._sharing
+
+    def _prove_sharing(self) -> None:
+        """Set the most sharing under which captures and replies equal uncached passes on a probe.
+
+        Raises :class:`ModelError` where even unshared ones don't.
+        """
+        probe = Probe(self._model, self._blocks.modules, self._info, self._limits)
+        chosen, self._batch_size = self._batch_size, ROWS
+        problems = []
+        try:
+            for sharing in Sharing:
+                self._sharing = sharing
+                problem = probe.problem(self, noisy=sharing is Sharing.NOTHING)
+                if problem is None:
+                    return
+                problems.append(f"sharing {sharing.value}: {problem}")
+        finally:
+            self._batch_size = chosen
+        raise ModelError(unproved("; ".join(problems)))
+
+    def _sharing_for(self, positions: int) -> Sharing:
+        """Return how much may be shared by sequences that end after so many positions."""
+        # Behind the switch of its position encoding, what was computed for the beginning alone is another model's.
+        beyond = self._limits.switch is not None and positions > self._limits.switch
+        return Sharing.NOTHING if beyond else self._sharing
 
     def _checked_update(self, layer: int) -> nn.Module:
         block = self._blocks.modules[layer]
@@ -165,9 +217,14 @@ class TorchInjector(Injector):
 
     def _prefill(self, request: Request, rows: Sequence[Row]) -> _Prefill:
         """Run the prompt without its last token: the unsteered beginning once, the rest once per cell."""
+        sharing = self._sharing_for(len(request.prompt.token_ids))
+        if sharing is Sharing.NOTHING:
+            return _Prefill(None, torch.from_numpy(unmeasured(len(rows), 0)), None)
         ids = torch.tensor([request.prompt.token_ids[:-1]], device=self._device)
         length = ids.shape[1]
         shared = min([length, *(r.positions.start for r in rows if r.positions is not None)])
+        if sharing is Sharing.PROMPT and shared < length:
+            shared = 0
         layers = request.capture_layers
         cache: Any = None
         parts: list[Tensor] = []
@@ -177,7 +234,7 @@ class TorchInjector(Injector):
                 cache = self._forward(ids[:, :shared], None)
             if layers:
                 parts.append(_residuals(record, layers).expand(-1, len(rows), -1, -1))
-            cache = _select(cache, [0] * len(rows))
+            cache = select(cache, [0] * len(rows))
         if shared < length:
             with self._session(rows, shared, layers) as record:
                 cache = self._forward(ids[:, shared:].expand(len(rows), -1), cache)
@@ -193,19 +250,21 @@ class TorchInjector(Injector):
         batch = [requests[index] for _, index in rows]
         chosen = [cell for cell, _ in rows]
         prompt, sampling, layers = batch[0].prompt.token_ids, batch[0].sampling, batch[0].capture_layers
-        length = len(prompt)
+        length, first = len(prompt), prefill.measured.shape[2]
         watch = LogitsWatch()
-        with self._session([cells[c].row for c in chosen], length - 1, layers) as record, self._neutral_defaults():
+        with self._session([cells[c].row for c in chosen], first, layers) as record, self._neutral_defaults():
             tokens = self._model.generate(
                 torch.tensor([prompt], device=self._device).expand(len(rows), -1),
                 attention_mask=torch.ones((len(rows), length), dtype=torch.long, device=self._device),
-                past_key_values=None if prefill.cache is None else _select(prefill.cache, chosen),
+                past_key_values=None if prefill.cache is None else select(prefill.cache, chosen),
                 max_new_tokens=sampling.max_new_tokens,
                 do_sample=False,
                 logits_processor=LogitsProcessorList([watch, *processors(sampling, [r.seed for r in batch], length)]),
             )
         sampled = tokens[:, length:].tolist()
-        measured = torch.cat([prefill.measured[:, chosen], record.measured(len(sampled[0]))], dim=2).numpy()
+        # The last sampled token is not fed back.
+        here = record.measured(tokens.shape[1] - 1 - first)
+        measured = torch.cat([prefill.measured[:, chosen], here], dim=2).numpy()
         largest = watch.largest()
         residuals = _residuals(record, layers) if layers else None
 
@@ -250,22 +309,23 @@ class TorchInjector(Injector):
     def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> npt.NDArray[np.float32]:
         """Run what all prompts begin with once, then the rest in right-padded batches.
 
-        Under a causal mask no token sees the padding behind it, so a prompt's last token is exact.
+        Under a causal mask no token sees the padding behind it, so a prompt's last token is exact. Where a model's
+        caches can't be continued so, prompts are run whole, beside others of their length.
         """
         ids = [p.token_ids for p in prompts]
-        shared = _common_prefix(ids)
+        split = self._sharing_for(max(map(len, ids))) is Sharing.PREFIX
+        shared = common_prefix(ids) if split else 0
         prefix: Any = None
         if shared:
             prefix = self._forward(torch.tensor([ids[0][:shared]], device=self._device), None)
         found = np.empty((len(ids), len(layers), self._info.hidden_size), dtype=np.float32)
-        by_length = sorted(range(len(ids)), key=lambda n: len(ids[n]))
-        for start in range(0, len(ids), self._batch_size):
-            some = by_length[start : start + self._batch_size]
+        for some in batches_by_length(ids, self._batch_size, padded=split):
             tails = [ids[n][shared:] for n in some]
             width = max(map(len, tails))
             padded = torch.tensor([[*t, *[0] * (width - len(t))] for t in tails], device=self._device)
+            cache = None if prefix is None else select(prefix, [0] * len(some))
             with self._session([Row(None, None)] * len(some), shared, layers) as record:
-                self._forward(padded, None if prefix is None else _select(prefix, [0] * len(some)))
+                self._forward(padded, cache, keep=split)
             stream = _residuals(record, layers)
             last = torch.tensor([len(t) - 1 for t in tails])
             found[some] = stream[:, torch.arange(len(some)), last].transpose(0, 1).numpy()
@@ -274,9 +334,12 @@ class TorchInjector(Injector):
     def _session(self, rows: Sequence[Row], first_position: int, layers: Sequence[int]) -> Any:
         return session(self._blocks.modules, self._update, rows, first_position, layers)
 
-    def _forward(self, ids: Tensor, cache: Any) -> Any:
-        """Run tokens behind a cache and return the cache; the vocabulary projection is left out."""
+    def _forward(self, ids: Tensor, cache: Any, *, keep: bool = True) -> Any:
+        """Run tokens behind a cache and return the cache, if it is to be kept; there is no vocabulary projection."""
         with torch.inference_mode():
+            if not keep:
+                self._model.base_model(input_ids=ids, use_cache=False)
+                return None
             return self._model.base_model(input_ids=ids, past_key_values=cache, use_cache=True).past_key_values
 
 
@@ -297,23 +360,6 @@ def _cells(requests: Sequence[Request], indices: Sequence[int]) -> list[_Cell]:
     return cells
 
 
-def _select(cache: Any, rows: Sequence[int]) -> Any:
-    """Return a new cache that holds these rows of ``cache``, in this order, repeats allowed."""
-    # The layers' tensors are replaced, never written to, by selecting and by further tokens: copies of the layer
-    # objects share them, and a large cache is not copied whole to take a few rows of it.
-    selected = copy.copy(cache)
-    selected.layers = [copy.copy(layer) for layer in cache.layers]
-    selected.batch_select_indices(torch.tensor(rows))
-    return selected
-
-
 def _residuals(record: Session, layers: Sequence[int]) -> Tensor:
     """Return what a session captured: (layers, rows, positions, hidden_size)."""
     return torch.stack([record.captures[layer].residuals() for layer in layers])
-
-
-def _common_prefix(prompts: Sequence[Sequence[int]]) -> int:
-    """Return how many tokens all prompts begin with, leaving at least one token to each."""
-    shortest = min(map(len, prompts)) - 1
-    first = prompts[0]
-    return next((n for n in range(shortest) if any(p[n] != first[n] for p in prompts)), shortest)

@@ -21,7 +21,8 @@ from ..injection import Injection, Positions, Receipt, Unit
 from ..scaffolds import RenderedPrompt, Tokenizer
 from ..trials import Sampling
 from . import vllm_engine
-from .base import Completion, Injector, ModelInfo, Request, failures_last
+from .base import Completion, Injector, Limits, ModelInfo, Request, failures_last
+from .loading import trusted
 from .receipts import check_logits, make_receipt
 from .stopping import ReplyReader
 from .vllm_records import LayerRecord, merge_ranks
@@ -52,6 +53,8 @@ class VllmInjector(Injector):
         self._window = int(config.scheduler_config.max_num_seqs)
         self._longest = int(config.model_config.max_model_len)
         self._reader = reader
+        # Positions are vLLM's own affair: max_model_len.
+        self._limits = Limits(vocabulary=int(config.model_config.get_vocab_size()))
         self._keys = itertools.count()
         self._flying: set[str] = set()
         self._done: dict[str, Any] = {}
@@ -83,6 +86,7 @@ class VllmInjector(Injector):
         max_num_seqs: int | None = None,
         gpu_memory_utilization: float | None = None,
         revision: str | None = None,
+        trust_remote_code: bool = False,
         engine_args: Mapping[str, Any] | None = None,
     ) -> Self:
         """Start an engine, and check with one forward pass that the hooks see every block.
@@ -98,6 +102,7 @@ class VllmInjector(Injector):
             max_num_seqs: most requests at once (64 by default: vllm-lens's work per step grows with its square).
             gpu_memory_utilization: share of each GPU's memory that vLLM may take.
             revision: a hub revision.
+            trust_remote_code: whether code that comes with the checkpoint may run; it then counts in the fingerprint.
             engine_args: any other vLLM engine argument by its own name.
 
         Raises:
@@ -114,6 +119,7 @@ class VllmInjector(Injector):
             "max_num_seqs": max_num_seqs or vllm_engine.DEFAULT_SEQUENCES,
             "gpu_memory_utilization": gpu_memory_utilization,
             "revision": revision,
+            "trust_remote_code": trusted(trust_remote_code),
         }
         engine = vllm_engine.start(model, chosen, engine_args or {})
         try:
@@ -131,6 +137,11 @@ class VllmInjector(Injector):
     def model(self) -> ModelInfo:
         """What was opened."""
         return self._info
+
+    @property
+    def limits(self) -> Limits:
+        """Which token ids the embedding has."""
+        return self._limits
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -12,7 +12,7 @@ from vllm.usage.usage_lib import UsageContext
 
 from ..errors import ModelError, ModelNotFoundError, explain
 from .base import ModelInfo
-from .fingerprint import fingerprint_checkpoint
+from .checkpoints import fingerprint_checkpoint
 from .stopping import EndTokens, ReplyReader, end_tokens
 
 _EXTENSION = "introspection_bench.injectors.vllm_worker.SteeringExtension"
@@ -64,7 +64,11 @@ def describe(
     return ModelInfo(
         name=Path(str(model)).name or str(model),
         fingerprint=fingerprint_checkpoint(
-            _folder(config), _numerics(config, quantization, others), reader.tokenizer, stop_ids=reader.ends.ids
+            _folder(config),
+            _numerics(config, quantization, others),
+            reader.tokenizer,
+            stop_ids=reader.ends.ids,
+            trust_remote_code=bool(config.trust_remote_code),
         ),
         n_layers=int(config.get_total_num_hidden_layers()),
         hidden_size=int(config.get_hidden_size()),
@@ -131,7 +135,11 @@ def load_tokenizer(config: Any) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(config.tokenizer, revision=config.tokenizer_revision)
+        return AutoTokenizer.from_pretrained(
+            config.tokenizer,
+            revision=config.tokenizer_revision,
+            trust_remote_code=bool(config.trust_remote_code),
+        )
     except (OSError, ValueError) as error:
         raise ModelError(
             explain(

@@ -27,11 +27,15 @@ from .runner import run_date
 
 @attrs.frozen
 class ModelSpec:
-    """``[model]``: ``name`` is a hub id, folder, GGUF file or "demo"; ``options`` holds a table per backend."""
+    """``[model]``: ``name`` is a hub id, folder, GGUF file or "demo"; ``options`` holds a table per backend.
+
+    ``trust_remote_code`` lets code that comes with the checkpoint run; it never does otherwise.
+    """
 
     name: str
     backend: str = "torch"
     options: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    trust_remote_code: bool = False
 
 
 @attrs.frozen
@@ -121,7 +125,9 @@ class SweepSpec:
         """Open the model, on another backend than the file's if one is given."""
         backend = backend or self.model.backend
         name = resolve_name(self.model.name)
-        return open_injector(backend, name, **self.model.options.get(backend, {}))
+        # Only where it is asked for: a backend that has no such option never runs such code.
+        trust = {"trust_remote_code": True} if self.model.trust_remote_code else {}
+        return open_injector(backend, name, **{**self.model.options.get(backend, {}), **trust})
 
     def build_grid(self, injector: Injector, concepts: ConceptSet, beside: Path = Path()) -> Grid:
         """Extract or load the vectors and return the grid."""

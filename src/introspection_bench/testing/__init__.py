@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from .loop import LoopInjector
     from .subject import Subject
     from .suite import InjectorConformance
-    from .tiny import ARCHITECTURES, quantise_saved_model, save_tiny_model, spoil_logits, tiny_model, tiny_tokenizer
+    from .tiny import (
+        ARCHITECTURES,
+        RECURRENT,
+        quantise_saved_model,
+        save_tiny_model,
+        spoil_logits,
+        tiny_model,
+        tiny_tokenizer,
+    )
 
 _HOMES = {
     "checks": ("CHECKS", "Check", "CheckSkipped"),
@@ -29,6 +37,7 @@ _HOMES = {
     "suite": ("InjectorConformance",),
     "tiny": (
         "ARCHITECTURES",
+        "RECURRENT",
         "quantise_saved_model",
         "save_tiny_model",
         "spoil_logits",
@@ -42,6 +51,7 @@ _MODULES = ("fakes", "strategies")
 __all__ = [  # the names of _HOMES and _MODULES; tests/conformance/test_suite.py compares them
     "ARCHITECTURES",
     "CHECKS",
+    "RECURRENT",
     "Check",
     "CheckResult",
     "CheckSkipped",

@@ -7,10 +7,10 @@ nothing below that layer knows of the injection, the difference is the addition,
 
 from __future__ import annotations
 
-from . import checks_numbers, checks_positions, checks_requests
+from . import checks_groups, checks_numbers, checks_positions, checks_requests
 from .check import Check, CheckSkipped, registered
 
 __all__ = ["CHECKS", "Check", "CheckSkipped"]
 
 #: The checks by number.
-CHECKS: tuple[Check, ...] = registered(checks_positions, checks_requests, checks_numbers)
+CHECKS: tuple[Check, ...] = registered(checks_positions, checks_requests, checks_numbers, checks_groups)

@@ -14,10 +14,9 @@ from ..errors import (
     VectorError,
 )
 from ..injection import Injection, Span, Unit
-from ..injectors.base import Completion
 from ..scaffolds import RenderedPrompt
 from .check import CheckSkipped, check
-from .subject import FloatArray, Subject, make_vector, require, residuals, span_mask
+from .subject import FloatArray, Subject, make_vector, require, residuals, same_completion, span_mask
 
 
 @check(6)
@@ -61,20 +60,9 @@ def injected_requests_leave_no_trace(subject: Subject) -> str:
         subject.run(other)
         again = subject.run(injected)[0]
         after = subject.run(control)[0]
-        _equal(subject, after, before, "a control after injected requests with the same prompt")
-        _equal(subject, again, first, "an injected request after other requests with the same prompt")
+        same_completion(subject, after, before, "a control after injected requests with the same prompt")
+        same_completion(subject, again, first, "an injected request after other requests with the same prompt")
     return ""
-
-
-def _equal(subject: Subject, one: Completion, other: Completion, what: str) -> None:
-    if one.reply.token_ids == other.reply.token_ids:
-        subject.same(residuals(one), residuals(other), what)
-        return
-    require(not subject.exact, f"{what}: another reply")
-    n = min(residuals(one).shape[1], residuals(other).shape[1]) - max(
-        len(one.reply.token_ids), len(other.reply.token_ids)
-    )
-    subject.same(residuals(one)[:, :n], residuals(other)[:, :n], f"{what} (prompt)")
 
 
 @check(8)
@@ -92,7 +80,7 @@ def restores_its_state_after_an_exception(subject: Subject) -> str:
     close = getattr(given_up, "close", None)
     if close is not None:
         close()
-    _equal(subject, subject.run(control)[0], before, "a control after an abandoned generation")
+    same_completion(subject, subject.run(control)[0], before, "a control after an abandoned generation")
 
     # An addition beyond the largest float can't be proved: the port itself raises, in the middle of the generation.
     vector = make_vector(np.full(subject.injector.model.hidden_size, 1e4), subject.layer, subject.injector)
@@ -104,8 +92,8 @@ def restores_its_state_after_an_exception(subject: Subject) -> str:
         pass  # whatever the backend or the port calls it
     else:
         raise ConformanceError("an addition that overflows every float was answered as if it were a proper one")
-    _equal(subject, subject.run(control)[0], before, "a control after a failed generation")
-    _equal(subject, subject.run(injected)[0], steered_before, "an injected request after a failed generation")
+    same_completion(subject, subject.run(control)[0], before, "a control after a failed generation")
+    same_completion(subject, subject.run(injected)[0], steered_before, "an injected request after a failed generation")
     return ""
 
 

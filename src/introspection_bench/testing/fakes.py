@@ -372,7 +372,7 @@ class FakeCapturesTheFirstLayer(FakeBroken):
 
 def broken() -> tuple[type[FakeBroken], ...]:
     """All broken injectors."""
-    from . import fakes_numbers  # noqa: F401  # subclasses of this module's, which are found once they are defined
+    from . import fakes_groups, fakes_numbers  # noqa: F401  # subclasses of this module's, found once they are defined
 
     found: list[type[FakeBroken]] = []
     waiting = copy.copy(FakeBroken.__subclasses__())

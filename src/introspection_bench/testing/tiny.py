@@ -142,6 +142,30 @@ def _like_llama(name: str, **extra: Any) -> Callable[[Any, Mapping[str, Any]], A
     return lambda transformers, common: _rope(transformers, name, extra, common)
 
 
+def _recurrent(name: str, **extra: Any) -> Callable[[Any, Mapping[str, Any]], Any]:
+    return lambda transformers, common: getattr(transformers, name)(
+        **common, hidden_size=HIDDEN_SIZE, num_hidden_layers=LAYERS, **extra
+    )
+
+
+_LINEAR = ["linear_attention", "full_attention"] * (LAYERS // 2)
+_DELTA: Mapping[str, Any] = MappingProxyType(
+    {
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 2,
+        "linear_key_head_dim": 16,
+        "linear_value_head_dim": 16,
+    }
+)
+_EXPERTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "shared_expert_intermediate_size": 32,
+    }
+)
+_MAMBA: Mapping[str, Any] = MappingProxyType({"mamba_d_state": 8, "mamba_n_groups": 1, "mamba_chunk_size": 8})
 # Windows shorter than the conformance suite's prompts, so that sliding layers and their caches do slide.
 _WINDOW = 24
 _BUILDERS: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = MappingProxyType(
@@ -165,24 +189,82 @@ _BUILDERS: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = MappingProxyT
         # The MLP of one adds the residual itself, the block of the other adds into its MLP's output in place.
         "bloom": _bloom,
         "falcon": _falcon,
+        # Recurrent and convolutional states beside or instead of keys and values. Their scans work in pieces of
+        # eight tokens where the configuration lets one choose.
+        "qwen3_next": _like_llama("Qwen3NextConfig", head_dim=32, layer_types=_LINEAR, **_DELTA, **_EXPERTS),
+        "qwen3_5": _like_llama("Qwen3_5TextConfig", head_dim=32, layer_types=_LINEAR, **_DELTA),
+        "olmo_hybrid": _like_llama("OlmoHybridConfig", layer_types=_LINEAR, **_DELTA),
+        "lfm2": _like_llama("Lfm2Config", layer_types=["conv", "full_attention"] * 2),
+        "falcon_h1": _like_llama("FalconH1Config", mamba_d_ssm=64, mamba_n_heads=4, mamba_d_head=16, **_MAMBA),
+        "bamba": _like_llama("BambaConfig", attn_layer_indices=[1, 3], mamba_n_heads=8, mamba_d_head=16, **_MAMBA),
+        "granite4": _like_llama(
+            "GraniteMoeHybridConfig",
+            layer_types=["mamba", "attention"] * 2,
+            mamba_n_heads=8,
+            mamba_d_head=16,
+            num_local_experts=2,
+            num_experts_per_tok=1,
+            shared_intermediate_size=HIDDEN_SIZE,
+            **_MAMBA,
+        ),
+        "jamba": _like_llama(
+            "JambaConfig",
+            attn_layer_period=2,
+            attn_layer_offset=1,
+            expert_layer_period=2,
+            expert_layer_offset=1,
+            mamba_d_state=8,
+            mamba_dt_rank=8,
+            num_experts=2,
+            num_experts_per_tok=1,
+        ),
+        "zamba2": _like_llama(
+            "Zamba2Config",
+            layers_block_type=["mamba", "hybrid"] * 2,
+            hybrid_layer_ids=[1, 3],
+            num_mem_blocks=1,
+            adapter_rank=8,
+            mamba_d_state=8,
+            mamba_headdim=16,
+            n_mamba_heads=8,
+            mamba_ngroups=1,
+            chunk_size=8,
+        ),
+        "nemotron_h": _like_llama(
+            "NemotronHConfig",
+            layers_block_type=["mamba", "attention", "mamba", "mlp"],
+            mamba_num_heads=8,
+            mamba_head_dim=16,
+            ssm_state_size=8,
+            n_groups=1,
+            chunk_size=8,
+        ),
+        "minimax": _like_llama(
+            "MiniMaxConfig",
+            head_dim=32,
+            layer_types=_LINEAR,
+            block_size=8,
+            num_local_experts=2,
+            num_experts_per_tok=1,
+        ),
+        "recurrent_gemma": _like_llama(
+            "RecurrentGemmaConfig",
+            lru_width=HIDDEN_SIZE,
+            attention_window_size=_WINDOW,
+            block_types=["recurrent", "attention"],
+        ),
+        "mamba": _recurrent("MambaConfig", state_size=8, time_step_rank=8),
+        "mamba2": _recurrent("Mamba2Config", state_size=8, num_heads=8, head_dim=16, n_groups=1, chunk_size=8),
     }
 )
-
 #: The architectures that :func:`tiny_model` can build.
 ARCHITECTURES: tuple[str, ...] = tuple(_BUILDERS)
+#: Those of them that keep recurrent or convolutional states.
+RECURRENT: tuple[str, ...] = ARCHITECTURES[ARCHITECTURES.index("qwen3_next") :]
 
 
-def tiny_model(architecture: str, seed: int = 0) -> tuple[Any, Any]:
-    """Return (model, tokenizer): a float32 causal language model with random weights, in evaluation mode, on the CPU.
-
-    Four blocks, width 64, two heads of width 32, a vocabulary of about 320. The weights are wide enough (standard
-    deviation 0.2) that steering by half the residual's norm changes greedy tokens. The same ``seed`` gives the same
-    weights on one version of PyTorch; the global random state is left as it was.
-
-    Raises :class:`~introspection_bench.errors.UnknownNameError` for an architecture that is not in
-    :data:`ARCHITECTURES`.
-    """
-    import torch
+def tiny_config(architecture: str, settings: Mapping[str, Any] | None = None) -> Any:
+    """Return the configuration of :func:`tiny_model`, with ``settings`` of it replaced by their own names."""
     import transformers
 
     if architecture not in _BUILDERS:
@@ -198,11 +280,29 @@ def tiny_model(architecture: str, seed: int = 0) -> tuple[Any, Any]:
         "eos_token_id": tokenizer.eos_token_id,
     }
     config = _BUILDERS[architecture](transformers, common)
+    return config if not settings else type(config).from_dict({**config.to_dict(), **settings})
+
+
+def tiny_model(architecture: str, seed: int = 0, settings: Mapping[str, Any] | None = None) -> tuple[Any, Any]:
+    """Return (model, tokenizer): a float32 causal language model with random weights, in evaluation mode, on the CPU.
+
+    Four blocks, width 64, two heads of width 32, a vocabulary of about 320. The weights are wide enough (standard
+    deviation 0.2) that steering by half the residual's norm changes greedy tokens. The same ``seed`` gives the same
+    weights on one version of PyTorch; the global random state is left as it was. ``settings`` replace some of the
+    configuration.
+
+    Raises :class:`~introspection_bench.errors.UnknownNameError` for an architecture that is not in
+    :data:`ARCHITECTURES`.
+    """
+    import torch
+    import transformers
+
+    config = tiny_config(architecture, settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.eval()
-    return model, tokenizer
+    return model, tiny_tokenizer()
 
 
 def spoil_logits(model: Any, value: float = math.nan) -> Any:
