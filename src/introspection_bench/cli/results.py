@@ -22,13 +22,14 @@ def register(app: typer.Typer) -> None:
 
 def write_outputs(run: Path) -> Path:
     """Write a run's report and figures into its directory, print where they are and the headline table."""
+    from ..files import make_own_folder
     from ..interop import read_results
     from ..report import write_figures, write_report
 
     found = read_results(run)
     with console.working("Report and figures"):
         written = write_report(found, run / "report.html")
-        figures = write_figures(found, run / "figures", formats=("png", "svg", "pdf"))
+        figures = write_figures(found, make_own_folder(run / "figures"), formats=("png", "svg", "pdf"))
     print_rates(found)
     console.tell(f"{len(figures)} figure files in {run / 'figures'}")
     console.tell(f"Report: {written}")
@@ -56,6 +57,7 @@ def report(
     figures: Annotated[bool, typer.Option("--figures", help="Also write PNG, SVG and PDF figures beside it.")] = False,
 ) -> None:
     """Write the HTML report of a run, or of anybody's results file."""
+    from ..files import make_own_folder
     from ..interop import read_results
     from ..report import write_figures, write_report
 
@@ -64,7 +66,7 @@ def report(
     with console.working("Report"):
         written = write_report(found, target, judge=judge, rubric=rubric)
         if figures:
-            write_figures(found, target.parent / "figures", judge=judge, rubric=rubric)
+            write_figures(found, make_own_folder(target.parent / "figures"), judge=judge, rubric=rubric)
     console.tell(str(written))
 
 

@@ -69,7 +69,9 @@ def _run(
     trust_remote_code: bool = False,
 ) -> Path:
     from ..judges.registry import open_judge
-    from ..sweep import Sweep, judge_run
+    from ..sweep import Store, Sweep, judge_run
+    from ..sweep.judging import case_maker
+    from ..sweep.runner import generating
     from ..sweep.spec import SweepSpec
     from .results import write_outputs
 
@@ -79,6 +81,9 @@ def _run(
     if trust_remote_code:
         spec = attrs.evolve(spec, model=attrs.evolve(spec.model, trust_remote_code=True))
     concepts = spec.concept_set(spec_path.parent)
+    if Store.is_begun(spec.directory):
+        with generating(spec.directory):
+            pass  # another process at work there should be known of before a model is loaded
     # Opened before the model: a judge that can't work should not cost a GPU hour first.
     judge = open_judge(spec.judge.name, **spec.judge.options) if with_judge else None
     console.quiet_libraries()
@@ -90,7 +95,8 @@ def _run(
             grid = spec.build_grid(injector, concepts, spec_path.parent)
         sweep = Sweep(grid, injector, spec.directory)
         with sweep.open_store() as store:
-            done = store.recorded()
+            recorded, case_of = store.records(), case_maker(store)
+        done = {record.key.digest for record in recorded}
         left = [t for t in sweep.planned if t.key.digest not in done]
         console.say(
             f"{len(sweep.planned)} trials planned, {len(done)} recorded, on {injector.model.name} "
@@ -98,11 +104,9 @@ def _run(
         )
         if left:
             cells = [_cell_of(t) for t in left]
-            with console.run_view(len(sweep.planned), len(done), cells) as view:
+            with console.run_view(len(sweep.planned), recorded, cells, case_of) as view:
                 sweep.run(view.on_trial)
     if judge is not None:
-        from ..sweep import Store
-
         with console.working(f"Judging with {judge.name}") as phase, Store.open(spec.directory) as store:
             summary = judge_run(store, judge, part=spec.judge.judged, on_verdict=phase.count("judged"))
         console.say(f"{summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def _given(model: Any, tokenizer: Any) -> Loaded:
 
 def _locate(source: str, revision: str | None) -> tuple[str, dict[str, Any]]:
     """Return what ``from_pretrained`` takes: the folder or id, and the options that go with it."""
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # pathlib's own raises where an account has no home
     if source.endswith(".gguf"):
         if not path.is_file():
             raise ModelNotFoundError(explain("model", required="a GGUF file", got=source, hint="Check the path."))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def _arguments(model: Any, chosen: Mapping[str, Any], others: Mapping[str, Any])
         raise ModelError(
             explain("model", required="a folder or a hub id", got=type(model).__name__, hint="vLLM loads from disk.")
         )
-    path = Path(model).expanduser()
+    path = Path(os.path.expanduser(model))  # pathlib's own raises where an account has no home
     local = path.is_absolute() or str(model).startswith((".", "~"))
     if (local or path.is_dir()) and not (path / "config.json").is_file():
         raise ModelNotFoundError(

@@ -6,6 +6,7 @@ compares two judges compares a judge with a person.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from rich.text import Text
 from ..concepts import Concept
 from ..digests import digest
 from ..errors import ResultsFormatError, SpecError, explain
+from ..files import check_in_place, explaining, make_folder
 from ..freezing import frozen_tuple
 from ..names import composed
 from ..structuring import problems, strict_converter
@@ -162,10 +164,16 @@ def read_labels(path: str | Path) -> list[Label]:
 
 
 def append_label(path: str | Path, label: Label) -> None:
-    """Write one label to the end of a file, and to the disk before returning."""
+    """Write one label to the end of a file, and to the disk before returning.
+
+    Raises :class:`~introspection_bench.errors.OutputError` where it can't be written, or is a link.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
+    make_folder(path.parent)
+    check_in_place(path)
+    with explaining(path), path.open("a+b") as file:
+        # Two people may label into one file at a time, each in a process of their own.
+        fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         whole = _whole(file.read().decode("utf-8", "replace"))
         file.truncate(len(whole.encode()))
