@@ -32,6 +32,13 @@ test: lint types docs test-vllm unit ## lint, types, docs, the vLLM backend on C
 unit: venv chromium ## pytest alone
 	$(BIN)/python -m pytest --durations=15 $(PYTEST_ARGS)
 
+# KILLS processes are killed, each at points of its own; SEED draws them: make torture KILLS=1000 SEED=7
+KILLS ?= 200
+SEED ?= 0
+.PHONY: torture
+torture: venv ## kill 200 processes at random points of a run and see that nothing is lost (nightly)
+	IB_KILLS=$(KILLS) IB_KILL_SEED=$(SEED) $(BIN)/python -m pytest -q tests/kills $(PYTEST_ARGS)
+
 .PHONY: lint
 lint: venv ## ruff check and ruff format --check
 	$(BIN)/ruff check $(CODE)

@@ -75,7 +75,7 @@ def sweep(folder: Path, directory: Path) -> Sweep:
         ConceptVector(rng.standard_normal(8), c.name, 1, Provenance("word", "fake", "f" * 64, "p" * 64, 2, -1, 1.0, None))
         for c in CONCEPTS
     ]
-    grid = Grid(vectors, tuple(CONCEPTS), [0.5], "residual", trials=12, controls=8, sampling=Sampling())
+    grid = Grid(vectors, tuple(CONCEPTS), [0.5], "residual", trials=6, controls=6, sampling=Sampling())
     return Sweep(grid, FakeInjector(folder), directory)
 
 
