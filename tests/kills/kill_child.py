@@ -16,18 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoTokenizer, PreTrainedTokenizerFast  # noqa: F401  # as below
+from transformers import PreTrainedTokenizerFast
 
-# Imported by the fork server once, for all children.
-import introspection_bench.judges.rules
-import introspection_bench.report  # noqa: F401  # as above
+import introspection_bench.judges.rules  # noqa: F401  # imported by the fork server once, for all children
 from introspection_bench.concepts import Concept, ConceptSet
 from introspection_bench.injection import Receipt
 from introspection_bench.injectors.base import Completion, Injector, ModelInfo, Request
 from introspection_bench.interop import read_results, write_jsonl
 from introspection_bench.report import write_report
 from introspection_bench.sweep import Grid, Store, Sweep, import_results, judge_run
-from introspection_bench.testing.tiny import save_tiny_model  # noqa: F401  # as above
 from introspection_bench.trials import Reply, Sampling
 from introspection_bench.vectors import ConceptVector, Provenance
 
@@ -42,7 +39,9 @@ class FakeInjector(Injector):
     name = "fake"
 
     def __init__(self, folder: Path) -> None:
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        # Not by AutoTokenizer, which would import the model's code in every child.
+        self._tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+        self._tokenizer.chat_template = (folder / "chat_template.jinja").read_text()
 
     @classmethod
     def open(cls, model: Any) -> FakeInjector:
@@ -72,7 +71,9 @@ class FakeInjector(Injector):
 def sweep(folder: Path, directory: Path) -> Sweep:
     rng = np.random.default_rng(0)
     vectors = [
-        ConceptVector(rng.standard_normal(8), c.name, 1, Provenance("word", "fake", "f" * 64, "p" * 64, 2, -1, 1.0, None))
+        ConceptVector(
+            rng.standard_normal(8), c.name, 1, Provenance("word", "fake", "f" * 64, "p" * 64, 2, -1, 1.0, None)
+        )
         for c in CONCEPTS
     ]
     grid = Grid(vectors, tuple(CONCEPTS), [0.5], "residual", trials=6, controls=6, sampling=Sampling())
