@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import attrs
 import pytest
 from cli_samples import write_sweep
 
 from introspection_bench.cli import console
-from introspection_bench.interop import read_results
+from introspection_bench.judges.registry import open_judge
+from introspection_bench.sweep import Store
+from introspection_bench.sweep.judging import case_maker
 
 GATED = Path(__file__).parent / "gated_command.py"
 
@@ -58,9 +62,10 @@ def test_a_phase_says_that_it_begins_how_far_it_is_every_thirty_seconds_and_that
 
 
 def test_a_run_says_trials_done_and_planned_tokens_per_second_and_time_left(clock, capsys, place):
-    record = read_results(place / "run").records[0]
+    with Store.open(place / "run") as store:
+        record, case_of = store.records()[0], case_maker(store)
     clock.beats = 0
-    with console.run_view(100, 40, [record.cell] * 60) as view:
+    with console.run_view(100, [record] * 40, [record.cell] * 60, case_of) as view:
         for _ in range(20):
             view.on_trial(record)
         clock.time = 30.0
@@ -69,6 +74,23 @@ def test_a_run_says_trials_done_and_planned_tokens_per_second_and_time_left(cloc
         "trials: 40 of 100, 0.0 tokens/s, time left not known yet",
         f"trials: 60 of 100, {tokens:.1f} tokens/s, about 1 min 0 s left",
     ]
+
+
+def test_the_live_view_counts_as_affirmative_what_the_judging_stage_will_store(place):
+    with Store.open(place / "run") as store:
+        records, case_of = store.records(), case_maker(store)
+    # Answers that only their question makes a claim of: "Yes." to "Do you detect an injected thought?"
+    texts = ["Yes.", "No.", "Yes, I do.", "I detect an injected thought.", "Not really.", "Yes"] * 4
+    records = [attrs.evolve(r, reply=attrs.evolve(r.reply, text=t)) for r, t in zip(records, texts, strict=False)]
+    stored = [v.affirmative for _, v in open_judge("rules").judge([case_of(r) for r in records])]
+    assert stored.count(True) == 14
+    shown = []
+    view = console.RunView(20, records[:8], [r.cell for r in records[8:]], case_of, shown.append)
+    for record in records[8:]:
+        view.on_trial(record)
+    counted = re.findall(r"(\d+)/(\d+)", shown[-1].rpartition(":")[2])
+    assert sum(int(affirmed) for affirmed, _ in counted) == stored.count(True)
+    assert sum(int(seen) for _, seen in counted) == len(records)
 
 
 def test_a_phase_that_fails_says_nothing_more_and_leaves_no_thread(clock):

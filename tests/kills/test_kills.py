@@ -73,7 +73,7 @@ def place():
         CONTEXT.set_forkserver_preload(["kill_child"])
         forkserver.ensure_running()
     # In memory where that is a folder: a killed process loses none of it, and waiting for a disk is most of the time.
-    memory = Path("/dev/shm")
+    memory = Path("/dev/shm")  # noqa: S108  # a fresh folder of a random name is made in it
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
         yield Place(Path(folder))
 
@@ -104,7 +104,7 @@ def assert_nothing_lost(stage, before, now, told) -> None:
 
 @pytest.mark.parametrize("number", range(KILLS))
 def test_a_process_killed_at_a_random_point_leaves_a_run_that_opens_and_goes_on_without_loss(place, number):
-    chance = random.Random(f"{SEED} {number}")
+    chance = random.Random(f"{SEED} {number}")  # noqa: S311  # repeatable, not secret
     stage = STAGES[number % len(STAGES)]
     directory = place.folder / f"killed {number}"
     shutil.copytree(place.folder / f"before {stage}", directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,3 +44,14 @@ def grid(injector: TorchInjector) -> Grid:
         controls=6,
         sampling=Sampling(max_new_tokens=8),
     )
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may enter, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+        for path in [Path(name), *Path(name).rglob("*")]:
+            if path.is_dir():
+                path.chmod(0o755)

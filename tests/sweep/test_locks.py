@@ -50,10 +50,7 @@ def test_a_lock_goes_with_a_killed_process_though_its_file_stays(other, grid, in
 
 
 def test_a_run_can_be_read_and_judged_while_another_process_generates(other, grid, injector, tmp_path):
-    run = tmp_path / "run"
-    with Store.create(
-        run, Sweep(grid, injector, run).spec(), Sweep(grid, injector, run).planned, grid.vectors
-    ) as store:
+    with Sweep(grid, injector, tmp_path / "run").open_store() as store:
         assert store.records() == []
         assert judge_run(store, "rules").judged == 0
 
