@@ -8,6 +8,7 @@ functions never run, and :meth:`Database.check_schema` refuses tables that diffe
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -270,13 +271,16 @@ def _for_writing(path: Path, mode: str) -> sqlite3.Connection:
 
 def _other_way(path: Path, error: sqlite3.Error) -> str | None:
     """Return how else a file that can't be opened for reading may be read, None where there is no right way."""
-    name = _name(error)
-    if name == "READONLY":
+    if _name(error) not in ("READONLY", "CANTOPEN"):
+        return None
+    effective = os.access in os.supports_effective_ids
+    if any(_holds_something(path, aside) for aside in _ASIDE) or os.access(
+        path.parent, os.W_OK, effective_ids=effective
+    ):
         return "mode=rw"  # a killed process left its journal: SQLite has to take back what it had not finished
-    # A write-ahead log can't be made in a folder that is only read; without one, the file is the whole truth.
-    if name == "CANTOPEN" and not any(_holds_something(path, aside) for aside in _ASIDE):
-        return "immutable=1"
-    return None
+    # A file with a write-ahead log needs one in its folder to be read; without one it is the whole truth, and nobody
+    # writes it in a folder that is only read.
+    return "immutable=1"
 
 
 def _holds_something(path: Path, aside: str) -> bool:

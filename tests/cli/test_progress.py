@@ -83,7 +83,7 @@ def test_the_live_view_counts_as_affirmative_what_the_judging_stage_will_store(p
     texts = ["Yes.", "No.", "Yes, I do.", "I detect an injected thought.", "Not really.", "Yes"] * 4
     records = [attrs.evolve(r, reply=attrs.evolve(r.reply, text=t)) for r, t in zip(records, texts, strict=False)]
     stored = [v.affirmative for _, v in open_judge("rules").judge([case_of(r) for r in records])]
-    assert stored.count(True) == 14
+    assert stored.count(True) == 13
     shown = []
     view = console.RunView(20, records[:8], [r.cell for r in records[8:]], case_of, shown.append)
     for record in records[8:]:
