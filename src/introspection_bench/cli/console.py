@@ -205,8 +205,10 @@ class RunView:
         self._show(f"cells {finished}/{self._cells} · {self._speed()} · affirmative so far (rules): {rates}")
 
     def _count(self, record: TrialRecord) -> None:
+        from ..judges.base import verdicts_on
+
         self._seen[record.arm] += 1
-        verdicts = self._judge.judge([self._case_of(record)])
+        verdicts = verdicts_on(self._judge, [self._case_of(record)])
         self._affirmed[record.arm] += any(verdict.affirmative is True for _, verdict in verdicts)
 
     def describe(self) -> str:
