@@ -19,7 +19,7 @@ PAGES = {
         "identity. The common names are also names of the package itself: `introspection_bench.Span` is\n"
         "`introspection_bench.injection.Span`.",
         "names concepts vectors injection templates scaffolds reasoning trials digests files databases "
-        "untrusted freezing structuring options plugins errors",
+        "untrusted boundaries freezing structuring options plugins errors",
     ),
     "injectors": ("Injectors", "The port, the registry, the backends, and the demo's model.", "injectors models"),
     "judges": ("Judges", "The port, the registry, rubrics, blinding, and the judges.", "judges"),

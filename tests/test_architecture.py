@@ -21,7 +21,7 @@ MODULES["__init__"] = PACKAGE / "__init__.py"
 # Rooms of DESIGN.md. A module belongs to the first room whose pattern matches its whole name.
 ROOMS = {
     "errors": r"errors|_version",
-    "foundations": r"digests|files|databases|freezing|structuring|options|plugins|untrusted",
+    "foundations": r"digests|files|databases|freezing|structuring|options|plugins|untrusted|boundaries",
     # interop.records is a trial's one lossless JSON layout, which the store and the exports share.
     "values": r"concepts|vectors|injection|templates|scaffolds|reasoning|names|trials|interop\.records",
     "ports": r"injectors|injectors\.(base|registry)|judges|judges\.(base|registry|rubrics|blinding|check)",

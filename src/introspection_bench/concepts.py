@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import cattrs
 
+from .boundaries import checked
 from .digests import digest
 from .errors import ConceptError, UnknownNameError, explain
 from .freezing import frozen_tuple
@@ -228,6 +229,7 @@ def concept_set_names() -> tuple[str, ...]:
     return (*BUILTIN, *sorted(registered(_GROUP, BUILTIN)))
 
 
+@checked(ConceptError)
 def load_concepts(name: str | Path) -> ConceptSet:
     """Return a concept set by built-in name, plugin name, or path of a TOML file.
 

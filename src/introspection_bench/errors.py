@@ -11,9 +11,12 @@ from __future__ import annotations
 def explain(argument: str, *, required: str, got: object, hint: str) -> str:
     """Return one error text in the house form: argument, requirement, value that came, and the way out."""
     shown = got if isinstance(got, str) and got.strip() else repr(got)
-    if len(shown) > 300:
-        shown = shown[:300] + "…"
-    return f"{argument}: required {required}; got {shown}. {hint}".rstrip()
+    # Names and paths come from anywhere, and nobody reads a message of thousands of characters.
+    return f"{_cut(argument, 500)}: required {_cut(required, 1000)}; got {_cut(shown, 300)}. {hint}".rstrip()
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[:most] + "…"
 
 
 class IntrospectionBenchError(Exception):

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from .boundaries import checked
 from .concepts import Concept, ConceptSet
 from .digests import digest
-from .errors import ConceptError, explain
+from .errors import ConceptError, VectorError, explain
 from .injection import Span
 from .injectors.base import Injector
 from .names import folded
@@ -23,6 +24,7 @@ Recipe = Literal["word", "pairs"]
 WORD_PROMPT = "Tell me about {word}"
 
 
+@checked(ConceptError)
 def extract(
     injector: Injector,
     concepts: ConceptSet | Iterable[Concept],
@@ -136,6 +138,7 @@ def _provenance(
     )
 
 
+@checked(VectorError)
 def random_controls(vectors: Iterable[ConceptVector], seed: int = 0) -> list[ConceptVector]:
     """Return one norm-matched random vector for each vector, with seeds counted up from ``seed``."""
     return [v.random_like(seed + n) for n, v in enumerate(vectors)]

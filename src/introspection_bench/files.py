@@ -163,9 +163,16 @@ def explaining(path: Path) -> Iterator[None]:
             explain(str(path), required="a place that can be written", got=error.strerror or str(error), hint=hint)
         ) from error
     except ValueError as error:
-        # Python's answer to a path with a NUL in it; any other is the caller's.
-        if "\0" not in str(path):
+        # Python's answer to a path with NUL or half a surrogate pair in it; any other is the caller's.
+        if _is_name(path):
             raise
         raise OutputError(
-            explain("path", required="a path without NUL", got=repr(str(path)), hint="Choose another name.")
+            explain("path", required="a path that the system can write", got=repr(str(path)), hint="Choose another.")
         ) from error
+
+
+def _is_name(path: Path) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 import attrs
 
+from .boundaries import checked
 from .digests import digest
 from .errors import AnchorNotFoundError, ScaffoldError, explain
 from .freezing import frozen_ints, frozen_mapping, frozen_tuple
@@ -385,6 +386,7 @@ THINKING_ABOUT = Scaffold(
 BUILTIN: Mapping[str, Scaffold] = MappingProxyType({s.name: s for s in (LINDSEY, LINDSEY_405B, THINKING_ABOUT)})
 
 
+@checked(ScaffoldError)
 def load_scaffold(name: str) -> Scaffold:
     """Return a built-in scaffold, or one that a plugin registers under ``introspection_bench.scaffolds``.
 

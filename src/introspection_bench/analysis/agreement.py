@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
 from ..trials import CRITERIA, TrialRecord, Verdict
-from .rates import Interval, check_probability, interval
+from .rates import Interval, check_draws, check_probability, interval
 
 #: What "not applicable" counts as: not met (as in the strict rate), a category of its own, or left out.
 NotApplicable = Literal["not met", "category", "leave out"]
@@ -103,6 +104,7 @@ class Agreement:
         return pd.DataFrame(rows)
 
 
+@checked(AnalysisError)
 def verdicts_of(
     records: Iterable[TrialRecord], judge: str | None = None, rubric: str | None = None
 ) -> dict[str, Verdict]:
@@ -114,6 +116,7 @@ def verdicts_of(
     return {trial: verdict for trial, verdict in found if verdict is not None}
 
 
+@checked(AnalysisError)
 def agreement(
     first: Mapping[str, Verdict],
     second: Mapping[str, Verdict],
@@ -142,6 +145,7 @@ def agreement(
     Source: Cohen 1960, Educational and Psychological Measurement 20; percentile bootstrap.
     """
     check_probability("confidence", confidence)
+    check_draws("resamples", resamples, seed)
     allowed = (*JUDGED, "refused")
     if not_applicable not in ("not met", "category", "leave out") or not set(criteria) <= set(allowed):
         raise AnalysisError(

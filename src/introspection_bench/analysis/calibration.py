@@ -7,8 +7,9 @@ import math
 import attrs
 import numpy as np
 
+from ..boundaries import checked
 from ..errors import AnalysisError, explain
-from .rates import Interval, check_probability, interval
+from .rates import Interval, check_draws, check_probability, interval
 
 
 @attrs.frozen
@@ -53,6 +54,7 @@ class CorrectedRate:
     informative: bool
 
 
+@checked(AnalysisError)
 def corrected_rate(
     k: int, n: int, error: JudgeAccuracy, *, confidence: float = 0.95, draws: int = 100_000, seed: int = 0
 ) -> CorrectedRate:
@@ -77,6 +79,7 @@ def corrected_rate(
     Source: Rogan and Gladen 1978, American Journal of Epidemiology 107.
     """
     check_probability("confidence", confidence)
+    check_draws("draws", draws, seed)
     raw = interval(k, n, confidence=confidence)
     if n == 0 or error.positives == 0 or error.negatives == 0:
         raise AnalysisError(

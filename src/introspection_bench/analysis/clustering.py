@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import t as student_t
 
+from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from .frame import injected, require_columns, scored
-from .rates import Interval, check_probability, interval, percent
+from .rates import Interval, check_draws, check_probability, interval, percent
 
 Counts = npt.NDArray[np.int64]
 
@@ -69,6 +70,7 @@ class ClusterEstimate:
         )
 
 
+@checked(AnalysisError)
 def bootstrap_rate(
     frame: pd.DataFrame,
     outcome: str,
@@ -97,6 +99,7 @@ def bootstrap_rate(
         AnalysisError: no such trial, or an argument out of range.
     """
     check_probability("confidence", confidence)
+    check_draws("resamples", resamples, seed)
     k, n = _cluster_counts(frame, outcome, cluster)
     draws = np.random.default_rng(seed).integers(0, len(n), size=(resamples, len(n)))
     resampled = k[draws].sum(axis=1) / n[draws].sum(axis=1)
@@ -113,6 +116,7 @@ def bootstrap_rate(
     )
 
 
+@checked(AnalysisError)
 def hierarchical_rate(
     frame: pd.DataFrame, outcome: str, *, cluster: str = "concept", confidence: float = 0.95
 ) -> ClusterEstimate:

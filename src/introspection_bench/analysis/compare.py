@@ -10,6 +10,8 @@ import attrs
 import pandas as pd
 from scipy.stats import fisher_exact
 
+from ..boundaries import checked
+from ..errors import AnalysisError
 from .frame import CELL_COLUMNS, check_grouping
 from .rates import check_probability, groups, outcome_interval, percent
 from .results import Results
@@ -60,6 +62,7 @@ class Comparison:
         )
 
 
+@checked(AnalysisError)
 def compare(
     first: Results,
     second: Results,
@@ -135,6 +138,7 @@ def compare(
     )
 
 
+@checked(AnalysisError)
 def spec_differences(first: Results, second: Results) -> pd.DataFrame:
     """Return the fields in which two runs differ: ``field first second``, sorted by field.
 

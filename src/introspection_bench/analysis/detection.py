@@ -12,6 +12,7 @@ import attrs
 import pandas as pd
 from scipy.stats import norm
 
+from ..boundaries import checked
 from ..concepts import Concept
 from ..errors import AnalysisError, explain
 from .frame import check_grouping, controls, injected, require_columns, scored
@@ -40,6 +41,7 @@ class Sensitivity:
     high: float
 
 
+@checked(AnalysisError)
 def sensitivity(hits: int, signals: int, false_alarms: int, noises: int, *, confidence: float = 0.95) -> Sensitivity:
     """Return d′ and criterion of ``hits`` of ``signals`` injected and ``false_alarms`` of ``noises`` control trials.
 
@@ -63,6 +65,7 @@ def sensitivity(hits: int, signals: int, false_alarms: int, noises: int, *, conf
     return Sensitivity(*found, d_prime, -(z[0] + z[1]) / 2, d_prime - reach, d_prime + reach)
 
 
+@checked(AnalysisError)
 def detection(
     frame: pd.DataFrame,
     by: Sequence[str] = ("scaffold", "concept", "layer", "magnitude", "unit"),
@@ -141,6 +144,7 @@ with word would yes you your yourself
 _EMPTY = frozenset(_EMPTY_WORDS.split())
 
 
+@checked(AnalysisError)
 def guessed_word(reply: str) -> str | None:
     """Return the word that a reply offers as the injected thought, in lower case; None where no pattern finds one.
 
@@ -158,6 +162,7 @@ def guessed_word(reply: str) -> str | None:
     return None
 
 
+@checked(AnalysisError)
 def default_guesses(
     frame: pd.DataFrame,
     concepts: Iterable[Concept | str] | None = None,

@@ -12,10 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
+from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from .frame import CELL_COLUMNS, check_grouping, injected, require_columns, scored
 from .logistic import existence, fieller, fit_logistic
-from .rates import check_probability, groups, interval, percent
+from .rates import check_draws, check_outcomes, check_probability, groups, interval, percent
 
 #: One dose-response curve per value of these.
 DOSE_COLUMNS = ("scaffold", "concept", "layer", "unit")
@@ -24,6 +25,7 @@ RISING, FALLING = "identifies", "coherent"
 _END_OF_SIDE = {"at or below": "lowest", "above": "highest"}
 
 
+@checked(AnalysisError)
 def dose_response(
     frame: pd.DataFrame,
     outcomes: Sequence[str] = (RISING, FALLING),
@@ -41,6 +43,7 @@ def dose_response(
     Raises:
         AnalysisError: unknown columns, or no scored injected trial.
     """
+    check_outcomes(outcomes)
     rows = []
     for group, part in groups(_used(frame, by, outcomes), by):
         for outcome in outcomes:
@@ -51,6 +54,7 @@ def dose_response(
     return pd.DataFrame(rows).astype({c: frame[c].dtype for c in by})
 
 
+@checked(AnalysisError)
 def crossovers(
     frame: pd.DataFrame,
     *,
@@ -91,6 +95,7 @@ def crossovers(
         AnalysisError: unknown columns, or no scored injected trial.
     """
     check_probability("confidence", confidence)
+    check_draws("resamples", resamples, seed)
     rng = np.random.default_rng(seed)
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     rows = []
@@ -126,6 +131,7 @@ def crossovers(
     return pd.DataFrame(rows).astype({c: frame[c].dtype for c in by} | {"note": "string", "side": "string"})
 
 
+@checked(AnalysisError)
 def migration(crossed: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
     """Return how the interpolated crossover moves from layer to layer.
 
@@ -140,6 +146,7 @@ def migration(crossed: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFram
         and ``moves`` NA, and ``note`` says on which side of the magnitudes it lies.
     """
     check_probability("confidence", confidence)
+    require_columns(crossed, ["layer"])
     z = float(norm.ppf((1 + confidence) / 2))
     rows: list[dict[str, object]] = []
     shared = [c for c in DOSE_COLUMNS if c != "layer" and c in crossed]
@@ -211,6 +218,7 @@ class SweetSpots:
         )
 
 
+@checked(AnalysisError)
 def sweet_spots(
     frame: pd.DataFrame,
     rule: SweetSpotRule | None = None,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from ..trials import CRITERIA, FURTHER, TrialRecord, as_row
 from ..untrusted import encodable
@@ -49,6 +50,7 @@ _DTYPES = {
 }
 
 
+@checked(AnalysisError)
 def records_frame(
     records: Iterable[TrialRecord], judge: str | None = None, rubric: str | None = None, *, repeats: bool = False
 ) -> pd.DataFrame:
@@ -108,23 +110,31 @@ def _check_judged(records: Sequence[TrialRecord], judge: str | None, rubric: str
         )
 
 
+@checked(AnalysisError)
 def injected(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the trials with a concept's vector in them (neither controls nor random vectors)."""
+    require_columns(frame, ["arm"])
     return frame[frame["arm"] == "injected"]
 
 
+@checked(AnalysisError)
 def controls(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the control trials."""
+    require_columns(frame, ["arm"])
     return frame[frame["arm"] == "control"]
 
 
+@checked(AnalysisError)
 def scored(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the trials that have a verdict."""
+    require_columns(frame, ["unscored"])
     return frame[frame["unscored"].isna()]
 
 
+@checked(AnalysisError)
 def coherent(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the trials that a judge found coherent."""
+    require_columns(frame, ["coherent"])
     return frame[frame["coherent"].fillna(value=False)]
 
 

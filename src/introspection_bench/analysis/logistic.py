@@ -11,6 +11,8 @@ import numpy.typing as npt
 from scipy.special import rel_entr
 from scipy.stats import chi2, norm
 
+from ..boundaries import checked
+from ..errors import AnalysisError, explain
 from .rates import check_probability
 
 Status = Literal["fitted", "separated", "constant", "one magnitude", "no data"]
@@ -47,6 +49,17 @@ class LogisticFit:
     lack_of_fit: float = math.nan
 
 
+def _numbers(name: str, values: npt.ArrayLike) -> Floats:
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        found = np.array(math.nan)
+    if found.ndim != 1 or not np.isfinite(found).all():
+        raise AnalysisError(explain(name, required="a list of finite numbers", got=type(values).__name__, hint=""))
+    return found
+
+
+@checked(AnalysisError)
 def fit_logistic(magnitude: npt.ArrayLike, outcome: npt.ArrayLike, *, confidence: float = 0.95) -> LogisticFit:
     """Fit one logistic curve to single trials.
 
@@ -56,12 +69,16 @@ def fit_logistic(magnitude: npt.ArrayLike, outcome: npt.ArrayLike, *, confidence
         confidence: of the intervals.
 
     Raises:
-        AnalysisError: ``confidence`` is out of range.
+        AnalysisError: ``confidence`` is out of range, or the arrays are no numbers of one length.
 
     Source: ``statsmodels`` GLM, binomial family, logit link; Fieller 1954 for the midpoint.
     """
     check_probability("confidence", confidence)
-    x, y = np.asarray(magnitude, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
+    x, y = _numbers("magnitude", magnitude), _numbers("outcome", outcome)
+    if len(x) != len(y) or not np.isin(y, (0, 1)).all():
+        raise AnalysisError(
+            explain("outcome", required=f"{len(x)} values 0 or 1, one for each magnitude", got=y.tolist(), hint="")
+        )
     status = existence(x, y)
     if status == "separated":
         inner = (

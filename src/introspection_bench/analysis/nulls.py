@@ -10,10 +10,11 @@ import attrs
 import pandas as pd
 from scipy.stats import binom
 
+from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
 from .frame import CELL_COLUMNS, check_grouping, coherent, injected, scored
-from .rates import Interval, Method, Sided, check_probability, groups, outcome_interval, percent
+from .rates import Interval, Method, Sided, check_outcomes, check_probability, groups, outcome_interval, percent
 
 #: The planner gives up beyond this many trials: no study of replies is that large.
 MOST_TRIALS = 10**9
@@ -157,6 +158,7 @@ class Exclusion:
         return pd.DataFrame(rows)
 
 
+@checked(AnalysisError)
 def excludes(
     frame: pd.DataFrame,
     outcome: str = "strict",
@@ -181,6 +183,7 @@ def excludes(
     Raises:
         AnalysisError: there is no scored injected trial, or an argument is out of range.
     """
+    check_outcomes([outcome])
     check_grouping(frame, by)
     if sided == "lower":
         raise AnalysisError(
@@ -189,7 +192,7 @@ def excludes(
 
     def bound(part: pd.DataFrame, scope: str) -> Bound:
         found = outcome_interval(part, outcome, method=method, confidence=confidence, sided=sided)
-        return Bound(scope, outcome, found, part.groupby(list(by), dropna=False).ngroups if len(part) else 0)
+        return Bound(scope, outcome, found, sum(1 for _ in groups(part, by)) if len(part) else 0)
 
     everything = Scope().apply(frame)
     if everything.empty:
@@ -215,6 +218,7 @@ def excludes(
     )
 
 
+@checked(AnalysisError)
 def probability_under(k: int, n: int, rate: float) -> Alternative:
     """Return the exact probability of at most ``k`` of ``n`` where the true rate is ``rate`` (0 to 1).
 
@@ -225,6 +229,7 @@ def probability_under(k: int, n: int, rate: float) -> Alternative:
     return Alternative(k, n, rate, float(binom.cdf(k, n, rate)))
 
 
+@checked(AnalysisError)
 def trials_to_bound(rate: float, *, confidence: float = 0.95, sided: Sided = "two", k: int = 0) -> int:
     """Return the fewest trials after which ``k`` successes put the Clopper-Pearson upper bound at or below ``rate``.
 
@@ -245,6 +250,7 @@ def trials_to_bound(rate: float, *, confidence: float = 0.95, sided: Sided = "tw
     return _first(lambda n: bool(binom.cdf(k, n, rate) <= error), start=k + 1)
 
 
+@checked(AnalysisError)
 def trials_to_find(rate: float, *, power: float = 0.9, at_least: int = 1) -> int:
     """Return the fewest trials that show at least ``at_least`` successes with probability ``power``.
 
@@ -257,6 +263,7 @@ def trials_to_find(rate: float, *, power: float = 0.9, at_least: int = 1) -> int
     return _first(lambda n: bool(binom.sf(at_least - 1, n, rate) >= power), start=at_least)
 
 
+@checked(AnalysisError)
 def power_to_find(rate: float, trials: int, *, at_least: int = 1) -> float:
     """Return the exact probability of at least ``at_least`` successes in ``trials`` at the true rate ``rate``."""
     if not 0 <= rate <= 1 or trials < 0 or at_least < 0:
@@ -271,6 +278,7 @@ def power_to_find(rate: float, trials: int, *, at_least: int = 1) -> float:
     return float(binom.sf(at_least - 1, trials, rate))
 
 
+@checked(AnalysisError)
 def power_against(rate: float, trials: int, *, null_rate: float, error: float = 0.05) -> float:
     """Return the exact power of the one-sided binomial test of ``rate`` against ``null_rate``.
 
@@ -322,6 +330,7 @@ class Plan:
         )
 
 
+@checked(AnalysisError)
 def plan(
     rate: float,
     *,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import attrs
 import pandas as pd
 from scipy.stats import binomtest
 
+from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from .frame import CELL_COLUMNS, OUTCOMES, check_grouping, require_columns
 
@@ -47,6 +48,7 @@ class Interval:
         return f"{self.k}/{self.n} = {rate} ({percent(self.confidence)} {percent(self.low)} to {percent(self.high)})"
 
 
+@checked(AnalysisError)
 @lru_cache(maxsize=4096)  # scipy takes 3 ms for one, and a grid asks for the same k of n again and again
 def interval(
     k: int,
@@ -85,6 +87,7 @@ def interval(
     return Interval(int(k), int(n), float(found.low), float(found.high), confidence, sided, method)
 
 
+@checked(AnalysisError)
 def percent(share: float) -> str:
     """Return a share as a percentage of three significant digits, as all sentences show it."""
     return f"{share * 100:.3g} %"
@@ -94,6 +97,22 @@ def check_probability(name: str, value: float) -> None:
     """Raise :class:`AnalysisError` unless 0 < value < 1."""
     if not 0 < value < 1:
         raise AnalysisError(explain(name, required="a number between 0 and 1, both excluded", got=value, hint=""))
+
+
+def check_draws(name: str, value: int, seed: int) -> None:
+    """Raise :class:`AnalysisError` unless there are at least two random draws, of at most ten million, and a seed."""
+    for called, given, least in ((name, value, 2), ("seed", seed, 0)):
+        if not least <= given <= 10**7 and (called == name or given < 0):
+            raise AnalysisError(
+                explain(called, required=f"a whole number from {least} to 10,000,000", got=given, hint="")
+            )
+
+
+def check_outcomes(outcomes: Iterable[str]) -> None:
+    """Raise :class:`AnalysisError` for no outcome, or one that is none of :data:`OUTCOMES`."""
+    unknown = [o for o in outcomes if o not in OUTCOMES]
+    if unknown or not list(outcomes):
+        raise AnalysisError(explain("outcomes", required=f"some of {list(OUTCOMES)}", got=unknown or "none", hint=""))
 
 
 def groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
@@ -108,6 +127,7 @@ def groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, A
         yield dict(zip(by, values, strict=True)), rows
 
 
+@checked(AnalysisError)
 def counts(frame: pd.DataFrame, by: Sequence[str] = CELL_COLUMNS) -> pd.DataFrame:
     """Return one row per group: ``n_all n_scored n_coherent``, then how often each outcome was true.
 
@@ -119,6 +139,7 @@ def counts(frame: pd.DataFrame, by: Sequence[str] = CELL_COLUMNS) -> pd.DataFram
     return _typed(pd.DataFrame(rows, columns=[*by, "n_all", "n_scored", "n_coherent", *OUTCOMES]), frame, by)
 
 
+@checked(AnalysisError)
 def rates(
     frame: pd.DataFrame,
     by: Sequence[str] = CELL_COLUMNS,
@@ -153,9 +174,7 @@ def rates(
     """
     check_grouping(frame, by)
     require_columns(frame, OUTCOMES)
-    unknown = [o for o in outcomes if o not in OUTCOMES]
-    if unknown:
-        raise AnalysisError(explain("outcomes", required=f"some of {list(OUTCOMES)}", got=unknown, hint=""))
+    check_outcomes(outcomes)
     rows = []
     for group, part in groups(frame, by):
         sizes = _sizes(part)
@@ -170,6 +189,7 @@ def rates(
     return _typed(pd.DataFrame(rows, columns=names), frame, by)
 
 
+@checked(AnalysisError)
 def outcome_interval(
     frame: pd.DataFrame,
     outcome: str,

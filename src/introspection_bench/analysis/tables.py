@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from ..untrusted import one_line, visible
 from .frame import CELL_COLUMNS
@@ -25,6 +26,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _WIDEST = 60
 
 
+@checked(AnalysisError)
 def rates_table(
     frame: pd.DataFrame,
     by: Sequence[str] = CELL_COLUMNS,
@@ -53,6 +55,7 @@ def rates_table(
     return table.drop(columns=[name for name in by if len(table) and table[name].isna().all()])
 
 
+@checked(AnalysisError)
 def narrow_table(frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     """Return the cells of a run for a terminal: what all cells share, and a table of the rest.
 
@@ -79,6 +82,7 @@ def narrow_table(frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     return ", ".join(shared), pd.DataFrame(rows, columns=[*varying, *SHOWN])
 
 
+@checked(AnalysisError)
 def render(table: pd.DataFrame, format: Format = "markdown", *, digits: int = 3) -> str:  # noqa: A002  # the option's name
     """Return any table as text.
 
@@ -93,6 +97,8 @@ def render(table: pd.DataFrame, format: Format = "markdown", *, digits: int = 3)
     Raises:
         AnalysisError: another format.
     """
+    if not 1 <= digits <= 17:
+        raise AnalysisError(explain("digits", required="a whole number from 1 to 17", got=digits, hint=""))
     if format not in _FORMATS:
         raise AnalysisError(explain("format", required=f"one of {list(_FORMATS)}", got=format, hint=""))
     shown: Callable[[Any], str] = _plain if format == "csv" else lambda value: _short(value, digits)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 from ..analysis.results import Results
+from ..boundaries import checked
 from ..errors import PluginError, ResultsFormatError, explain
 from ..plugins import Lazy, registered, resolve
 from ..trials import TrialRecord
@@ -124,6 +125,7 @@ BUILTIN: Mapping[str, Lazy] = MappingProxyType(
 )
 
 
+@checked(ResultsFormatError)
 def read_results(path: str | Path, format: str | None = None) -> Results:  # noqa: A002  # the word users look for
     """Return the trials of a run directory or results file, whoever wrote it.
 

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import attrs
 
 from ..analysis.results import Results
+from ..boundaries import checked
 from ..digests import digest
 from ..errors import ResultsFormatError, SpecError, explain
 from ..freezing import frozen_mapping
@@ -90,6 +91,7 @@ class TableLayout:
             )
 
 
+@checked(ResultsFormatError)
 def read_table(path: str | Path, layout: TableLayout) -> Results:
     """Return the trials of a CSV, JSONL or Parquet table, one for each row.
 

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ..boundaries import checked
 from ..errors import ResultsFormatError, SpecError, explain
 from ..files import replacing
 from ..trials import CRITERIA, FURTHER, TrialRecord, as_row
 from .records import to_json
 
 
+@checked(ResultsFormatError)
 def write_jsonl(records: Iterable[TrialRecord], path: str | Path) -> int:
     """Write one JSON object a line, the full record with all its verdicts; return how many.
 
@@ -26,6 +28,7 @@ def write_jsonl(records: Iterable[TrialRecord], path: str | Path) -> int:
     return count
 
 
+@checked(ResultsFormatError)
 def write_parquet(records: Iterable[TrialRecord], path: str | Path) -> int:
     """Write one row per trial and verdict; return how many rows.
 
@@ -60,6 +63,7 @@ Writer = Callable[[Iterable[TrialRecord], str | Path], int]
 WRITERS: dict[str, Writer] = {"jsonl": write_jsonl, "parquet": write_parquet}
 
 
+@checked(ResultsFormatError)
 def writer_for(path: str | Path, format: str | None = None) -> Writer:  # noqa: A002  # the word users look for
     """Return what writes a file of this name: by its ending, or by ``format`` where it has another.
 

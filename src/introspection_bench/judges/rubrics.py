@@ -16,6 +16,7 @@ from typing import Any, Literal
 import attrs
 import cattrs
 
+from ..boundaries import checked
 from ..digests import digest
 from ..errors import RubricError, UnknownNameError, explain
 from ..freezing import frozen_mapping, frozen_tuple
@@ -137,6 +138,7 @@ class Rubric:
         )
 
 
+@checked(RubricError)
 def load_rubric(name_or_path: str | Path | Rubric) -> Rubric:
     """Return a rubric: built in, by path of a TOML or Markdown file, or a :class:`Rubric` as it is.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from .marks import colour_bar, dots, forest, grid, legend, magnitude_ticks
 from .style import LIGHT, Theme, drawing, lettering, new_figure, rate_axis
@@ -26,6 +27,7 @@ _TITLE = 120
 _WIDTH = 6.4  # inches; a column of text at print size
 
 
+@checked(AnalysisError)
 def crossover(
     table: pd.DataFrame,
     *,
@@ -68,6 +70,7 @@ def crossover(
     return figure
 
 
+@checked(AnalysisError)
 def layer_panels(
     table: pd.DataFrame,
     *,
@@ -113,6 +116,7 @@ def layer_panels(
     return figure
 
 
+@checked(AnalysisError)
 def rate_map(table: pd.DataFrame, *, outcome: str = "identifies", title: str = "", theme: Theme = LIGHT) -> Figure:
     """One outcome's rate over layers (rows) and magnitudes (columns), every cell with its count ``k/n``.
 
@@ -149,6 +153,7 @@ def rate_map(table: pd.DataFrame, *, outcome: str = "identifies", title: str = "
     return figure
 
 
+@checked(AnalysisError)
 def against_controls(
     table: pd.DataFrame,
     *,
@@ -189,6 +194,7 @@ def against_controls(
     return figure
 
 
+@checked(AnalysisError)
 def agreement_matrix(
     tables: Mapping[str, pd.DataFrame],
     *,

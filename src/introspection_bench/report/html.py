@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from ..analysis.frame import records_frame
 from ..analysis.results import JudgeName, Results
+from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from ..files import write_file
 from ..scaffolds import BUILTIN
@@ -33,6 +34,7 @@ MOST_FIGURES = 24
 _DOTS_PER_INCH = 96  # CSS pixels
 
 
+@checked(AnalysisError)
 def write_report(
     records: Results | Iterable[TrialRecord],
     path: str | Path,
@@ -74,6 +76,7 @@ def write_report(
     return write_file(path, page.encode("utf-8", "xmlcharrefreplace"))
 
 
+@checked(AnalysisError)
 def write_figures(
     records: Results | Iterable[TrialRecord],
     folder: str | Path,

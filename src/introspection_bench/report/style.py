@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import matplotlib as mpl
 
+from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from ..files import replacing
 from ..untrusted import escape, one_line
@@ -175,6 +176,7 @@ def rate_axis(axes: Axes, label: str = "rate (% of scored trials)", *, headroom:
     axes.set_axisbelow(True)
 
 
+@checked(AnalysisError)
 def save_figure(figure: Figure, stem: str | Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write a figure as ``<stem>.png``, ``.svg`` and ``.pdf``; the same figure gives the same bytes each time.
 

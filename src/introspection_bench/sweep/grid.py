@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from ..boundaries import checked
 from ..concepts import Concept
 from ..errors import SpecError, explain
 from ..freezing import frozen_tuple
@@ -187,6 +188,7 @@ class PlannedTrial:
     request: Request
 
 
+@checked(SpecError)
 def plan(grid: Grid, model: ModelInfo, backend: str, tokenizer: Tokenizer) -> list[PlannedTrial]:
     """Return every trial of the grid, controls first within each scaffold.
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import attrs
 
 from ..analysis.results import Results
+from ..boundaries import checked
 from ..concepts import Concept, ConceptSet
-from ..errors import ResultsFormatError, explain
+from ..errors import ResultsFormatError, SpecError, explain
 from ..scaffolds import BUILTIN
 from ..trials import TrialRecord
 from .store import Store
@@ -18,6 +19,7 @@ from .store import Store
 UNKNOWN_QUESTION = "(The source of these results does not quote the prompt.)"
 
 
+@checked(SpecError)
 def import_results(sources: Sequence[Results], directory: str | Path, concepts: ConceptSet) -> Store:
     """Return a new run that holds the trials of several results files, with the verdicts that came with them.
 

@@ -9,9 +9,10 @@ from typing import Any
 import attrs
 import cattrs
 
+from ..boundaries import checked
 from ..concepts import Concept
 from ..digests import digest
-from ..errors import JudgeError, StoreError, explain
+from ..errors import JudgeError, SpecError, StoreError, explain
 from ..judges.base import Case, Disclosure, Judge, verdicts_on
 from ..judges.blinding import asked_about
 from ..judges.check import check_judge
@@ -36,6 +37,7 @@ class JudgingSummary:
     cost_usd: float
 
 
+@checked(SpecError)
 def judge_run(
     store: Store,
     judge: str | Judge,
