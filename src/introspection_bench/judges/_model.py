@@ -10,12 +10,13 @@ from pathlib import Path
 
 import attrs
 
-from ..errors import JudgeError, SpecError, explain
+from ..errors import JudgeError, explain
 from ..trials import Verdict
 from . import costs
-from ._interview import Answer, Interview
+from ._interview import Answer
 from ._prompting import Prompt, case_text, render, system_text
 from ._service import FATAL, FatalAnswerError, Tries, describe, rejected, status_of, worth_repeating
+from ._units import Unit, check_disclosure, units_of
 from .base import Case, Judge
 from .costs import CostEstimate, Price, Purse, Usage
 from .ledger import Ledger
@@ -37,15 +38,6 @@ class Spending:
     cache_write_tokens: int
     cache_read_tokens: int
     usd: float | None
-
-
-@attrs.define
-class Unit:
-    """Cases whose requests would be the same: judged once, and every one of them gets the verdict."""
-
-    case: Case
-    indices: list[int]
-    interview: Interview
 
 
 class ModelJudge(Judge, abc.ABC):
@@ -120,7 +112,7 @@ class ModelJudge(Judge, abc.ABC):
 
     def estimate(self, cases: Sequence[Case]) -> CostEstimate:
         """Return what judging ``cases`` is expected to cost; sends nothing."""
-        units = self._units(cases)
+        units = units_of(self.rubric, cases)
         calls = self.rubric.calls
         systems = {
             (call.id, disclosed): costs.estimate_tokens(system_text(self.rubric, call, disclosed=disclosed))
@@ -145,18 +137,9 @@ class ModelJudge(Judge, abc.ABC):
         the first verdict where the service accepts no call at all.
         """
         cases = list(cases)
-        for case in cases:
-            if (case.disclosure is None) != self.blinded:
-                raise SpecError(
-                    explain(
-                        f"case {case.trial[:12]}",
-                        required="no disclosure for a blinded judge" if self.blinded else "a disclosure",
-                        got=case.disclosure,
-                        hint="Open the judge with blinded=False exactly when cases tell how the reply was made.",
-                    )
-                )
+        check_disclosure(cases, blinded=self.blinded)
         self.check_limit(cases)
-        return self._judge(self._units(cases)) if cases else iter(())
+        return self._judge(units_of(self.rubric, cases)) if cases else iter(())
 
     def check_limit(self, cases: Sequence[Case], *, besides: float = 0.0) -> None:
         """Raise :class:`CostLimitError` if judging ``cases`` is expected to exceed the limit; sends nothing.
@@ -265,19 +248,4 @@ class ModelJudge(Judge, abc.ABC):
             cost_usd=cost,
             secret=self._secret,
         )
-        yield unit.indices[0], verdict
-        for index in unit.indices[1:]:
-            # The cost stands once, so that the costs of a run's verdicts add up to the bill.
-            notes = f"{verdict.notes} Shared with trial {unit.case.trial[:12]}, whose reply is the same.".strip()
-            yield index, attrs.evolve(verdict, notes=notes, cost_usd=None if cost is None else 0.0)
-
-    def _units(self, cases: Sequence[Case]) -> list[Unit]:
-        units: dict[tuple[str, str], Unit] = {}
-        for index, case in enumerate(cases):
-            # A verdict names the concept, so cases that only look the same to the model stay apart.
-            key = (case.concept.name, case_text(case))
-            if key in units:
-                units[key].indices.append(index)
-            else:
-                units[key] = Unit(case, [index], Interview(self.rubric))
-        return list(units.values())
+        yield from unit.shared(verdict)

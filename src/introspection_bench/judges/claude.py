@@ -19,9 +19,10 @@ from . import costs
 from ._batch_service import BatchService
 from ._batches import Batches
 from ._interview import Answer
-from ._model import ModelJudge, Unit
+from ._model import ModelJudge
 from ._prompting import Prompt, render
 from ._service import FatalAnswerError, key_from_environment, open_client
+from ._units import Unit
 from .base import Case
 from .costs import Price, Usage
 from .ledger import Ledger
