@@ -97,6 +97,10 @@ def test_a_module_imports_only_what_the_design_lets_it_see(module: str) -> None:
     assert wrong == []
 
 
+#: What is known of Hugging Face checkpoints and of any model of theirs: no injector's own, so judges may see it too.
+CHECKPOINTS = {f"injectors.{name}" for name in ("loading", "fingerprint", "limits", "caches")} | {"models"}
+
+
 def test_one_adapter_does_not_import_another_kind() -> None:
     wrong = [
         f"{module}:{line} imports {target}"
@@ -104,6 +108,7 @@ def test_one_adapter_does_not_import_another_kind() -> None:
         if room(module) == "adapters" and module != "models"
         for target, line in imports(module)
         if room(target) in ("ports", "adapters") and target.split(".")[0] != module.split(".")[0]
+        if target not in CHECKPOINTS
     ]
     assert wrong == []
 

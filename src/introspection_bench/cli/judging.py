@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: `introspection-bench label runs/demo --n 50 --labeller ada`")(label)
 
 
-NameOption = Annotated[str, typer.Option("--judge", help="Judge: rules, claude, chat, panel, or a plugin's.")]
+NameOption = Annotated[str, typer.Option("--judge", help="Judge: rules, claude, chat, local, panel, or a plugin's.")]
 RubricOption = Annotated[str, typer.Option(help="Rubric by name, or path of a file.")]
 ModelOption = Annotated[str | None, typer.Option(help="The judge's model.")]
 AddressOption = Annotated[str | None, typer.Option(help="Address of the judge's endpoint (claude, chat).")]
@@ -86,6 +86,7 @@ def judge(
     )
     options |= {"batch": True} if batch else {}
     options |= {} if blinded else {"blinded": False}
+    _prepare(name, model)
     with Store.open(run) as store, console.working(f"Judging with {name}") as phase, console.interruptible():
         opened = open_judge(name, **options)
         counted = phase.count("judged")
@@ -100,7 +101,9 @@ def judge(
 
 
 def judge_check(
-    name: Annotated[str, typer.Argument(metavar="JUDGE", help="Judge: rules, claude, chat, panel, or a plugin's.")],
+    name: Annotated[
+        str, typer.Argument(metavar="JUDGE", help="Judge: rules, claude, chat, local, panel, or a plugin's.")
+    ],
     *,
     against: Annotated[
         Path | None, typer.Option(help="A labels file, or a results file that came with verdicts.")
@@ -129,6 +132,7 @@ def judge_check(
     from ..judges.registry import open_judge
 
     options = _options({"rubric": rubric, "model": model, "base_url": base_url, "judges": member}, option)
+    _prepare(name, model)
     opened = open_judge(name, **options)
     with console.working(f"Control replies to {opened.name}"):
         report = control_report(opened)
@@ -143,6 +147,13 @@ def judge_check(
         _print_agreement(opened, *_replies(run, against), labeller=labeller, concepts=concepts)
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _prepare(name: str, model: str | None) -> None:
+    """Ready the terminal for a judge that loads its model here."""
+    if name == "local":
+        console.quiet_libraries()
+        console.convert_demo_model(model or "")
 
 
 def _options(named: Mapping[str, Any], further: Sequence[str] | None) -> dict[str, Any]:

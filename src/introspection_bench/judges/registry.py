@@ -19,6 +19,7 @@ BUILTIN: Mapping[str, Lazy] = MappingProxyType(
         "rules": Lazy("introspection_bench.judges.rules", "RulesJudge"),
         "claude": Lazy("introspection_bench.judges.claude", "ClaudeJudge", "claude", "anthropic"),
         "chat": Lazy("introspection_bench.judges.chat", "ChatJudge", "chat", "openai"),
+        "local": Lazy("introspection_bench.judges.local", "LocalJudge"),
         "panel": Lazy("introspection_bench.judges.panel", "PanelJudge"),
     }
 )
