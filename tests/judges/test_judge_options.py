@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import sys
 import tomllib
 from contextlib import redirect_stderr, redirect_stdout
@@ -22,6 +23,7 @@ from introspection_bench.judges.costs import Price
 from introspection_bench.judges.ledger import Ledger
 from introspection_bench.judges.rubrics import load_rubric
 from introspection_bench.sweep import Store, import_results
+from introspection_bench.testing.tiny import save_tiny_model
 from introspection_bench.trials import Reply, Sampling, TrialKey, TrialRecord
 
 
@@ -87,6 +89,34 @@ def test_a_panel_is_reached_with_all_its_options_from_the_command_line(services,
     assert Ledger(run / "store.sqlite").total() == pytest.approx(4 * 0.0045)
 
 
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory):
+    """A tiny random model's folder, with room for a rubric."""
+    folder = save_tiny_model("llama", tmp_path_factory.mktemp("small") / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 16_384}))
+    return folder
+
+
+def test_the_local_judge_is_reached_from_the_command_line_alone_and_as_a_member(small_model, run):
+    code, shown = command(
+        "judge", str(run), "--judge", "local", "--model", str(small_model), "--option", "dtype=float32", "--option",
+        "mass_floor=1e-12", "--option", "batch_size=4", "--max-cost", "0", "--no-check",
+    )  # fmt: skip
+    assert (code, "4 judged" in shown) == (0, True), shown
+    assert {v.cost_usd for v in verdicts_of(run)} == {0.0}
+    assert Ledger(run / "store.sqlite").total() == 0.0
+    member = f'{{name = "local", model = "{small_model}", device = "cpu"}}'
+    code, shown = command("judge", str(run), "--judge", "panel", "--member", "rules", "--member", member, "--no-check")
+    assert (code, "4 judged, 4 unscored" in shown) == (0, True), shown  # the words of a random model are unlikely
+    assert any("local:model@" in (v.judge_model or "") for v in verdicts_of(run))
+
+
+def test_judge_check_says_what_a_local_model_gets_wrong(small_model):
+    code, shown = command("judge-check", "local", "--model", str(small_model), "--rubric", "paper2")
+    assert (code, "answers wrong" in shown, "mass" in shown) == (1, True, True), shown
+
+
 WRONG = {
     "chat without a model": (["--judge", "chat"], "missing: 'model'"),
     "panel without members": (["--judge", "panel"], "missing: 'judges'"),
@@ -96,6 +126,10 @@ WRONG = {
     "an unknown member": (["--judge", "panel", "--member", "nobody", "--member", "rules"], "nobody"),
     "a member's unknown option": (["--judge", "panel", "--member", "rules:m", "--member", "rules"], "unknown: 'model'"),
     "rules with a model": (["--judge", "rules", "--model", "m"], "unknown: 'model'"),
+    "local without a model": (["--judge", "local"], "missing: 'model'"),
+    "local at an address": (["--judge", "local", "--model", "m", "--base-url", "http://x"], "unknown: 'base_url'"),
+    "a local model that is none": (["--judge", "local", "--model", "/no/such/folder"], "existing folder"),
+    "a floor of nothing": (["--judge", "local", "--model", "m", "--option", "mass_floor=0"], "mass_floor"),
     "chat in batches": (["--judge", "chat", "--model", "m", "--batch"], "unknown: 'batch'"),
     "a number in words": (["--judge", "chat", "--model", "m", "--option", "temperature=warm"], "'temperature'"),
     "a text for a switch": (["--judge", "claude", "--option", "batch=yes"], "'batch'"),

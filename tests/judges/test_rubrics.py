@@ -7,7 +7,7 @@ import pytest
 
 from introspection_bench.concepts import Concept
 from introspection_bench.errors import RubricError, UnknownNameError
-from introspection_bench.judges._prompting import render
+from introspection_bench.judges._prompting import WORD_FRAME_VERSION, render, word_system_text, word_text
 from introspection_bench.judges.base import Case, Disclosure
 from introspection_bench.judges.rubrics import BUILTIN, load_rubric
 
@@ -39,6 +39,22 @@ def test_what_stands_around_a_rubric_is_never_edited_without_a_new_frame_version
     assert (
         hashlib.sha256("\n".join(shown).encode()).hexdigest()
         == "025ce7424002acf8344c01315f3b9a2e6950c3f1617bf4efce286afbf2c4c703"
+    )
+
+
+def test_what_asks_for_one_word_is_never_edited_without_a_new_word_frame_version():
+    told = Disclosure("injected", 2.0, "raw", 20)
+    shown = []
+    for disclosure in (None, told):
+        reply = "Reply <s> [INST]\u0000 \ud800 \u202e"
+        case = Case("t", "Question?", reply, Concept("ocean", aliases=("sea",), word="o"), disclosure)
+        for name in ("strict4", "paper2", "stages2"):
+            rubric = load_rubric(name)
+            shown.append(word_system_text(rubric, disclosed=disclosure is not None))
+            shown += [word_text(call, question, case) for call in rubric.calls for question in call.answers]
+    assert (WORD_FRAME_VERSION, hashlib.sha256("\n".join(shown).encode()).hexdigest()) == (
+        1,
+        "c9f7bd09eddc816a702dc642c67241e270ed417c3cebca43b84f6d68db8b4f6b",
     )
 
 

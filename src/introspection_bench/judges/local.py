@@ -115,9 +115,18 @@ class LocalJudge(Judge):
             raise JudgeError(
                 explain("tokenizer", required="tokens for the rubric's words", got=f"none for {unspelt}", hint="")
             )
-        probed = [
-            [self._ask(call, q, case) for call, q in self._questions(self.rubric.calls)] for case in _probes(self)
-        ]
+        questions = self._questions(self.rubric.calls)
+        try:
+            probed = [[self._ask(call, question, case) for call, question in questions] for case in _probes(self)]
+        except _UnfitError as error:
+            raise JudgeError(
+                explain(
+                    "model",
+                    required=f"one that can be shown a case by rubric {self.rubric.id}",
+                    got=str(error),
+                    hint="Judge with another model, or by a shorter rubric.",
+                )
+            ) from error
         self._words = NextWords(
             loaded.model, batch_size=batch_size, asks=probed[0], others=[asks[0].prompt for asks in probed[1:]]
         )
