@@ -1,7 +1,7 @@
 """Fit the coherence model of the rules judge and write its coefficients.
 
     python benchmarks/fit_coherence.py            # report only
-    python benchmarks/fit_coherence.py --write    # and write src/.../judges/rules_coherence.json
+    python benchmarks/fit_coherence.py --write    # and write src/.../judges/rules/coherence.json
 
 Trained on the published verdicts of the Llama-3.1-405B study (MIT licence), of which nothing is shipped but the
 coefficients. One trial in five is held out by a hash of its file, label, magnitude and index.
@@ -20,11 +20,11 @@ from sklearn.metrics import cohen_kappa_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from introspection_bench.judges.rules_coherence import FEATURES, measure
+from introspection_bench.judges.rules.coherence import FEATURES, measure
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "llama405b"
-TARGET = ROOT / "src" / "introspection_bench" / "judges" / "rules_coherence.json"
+TARGET = ROOT / "src" / "introspection_bench" / "judges" / "rules" / "coherence.json"
 PENALTY = 1.0
 FILES = ("layer84_canonical", "layer70_dense")
 

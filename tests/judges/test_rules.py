@@ -17,8 +17,8 @@ from introspection_bench.errors import RubricError
 from introspection_bench.judges import Case, load_rubric, open_judge
 from introspection_bench.judges.base import Disclosure
 from introspection_bench.judges.rules import RulesJudge
-from introspection_bench.judges.rules_coherence import FEATURES, shipped_model
-from introspection_bench.judges.rules_naming import same_word
+from introspection_bench.judges.rules.coherence import FEATURES, shipped_model
+from introspection_bench.judges.rules.naming import same_word
 from introspection_bench.trials import Verdict
 
 DETECT = (

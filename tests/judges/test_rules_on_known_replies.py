@@ -11,7 +11,7 @@ import pytest
 
 from introspection_bench.analysis.agreement import agreement
 from introspection_bench.judges.rules import RulesJudge
-from introspection_bench.judges.rules_coherence import FEATURES, shipped_model
+from introspection_bench.judges.rules.coherence import FEATURES, shipped_model
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -15,9 +15,9 @@ from typing import Literal
 
 import attrs
 
-from . import rules_lexicon as lex
-from .rules_candidates import Context, Found, ahead_of, behind_of, candidate
-from .rules_text import Sentence, Word, read_words
+from . import lexicon as lex
+from .candidates import Context, Found, ahead_of, behind_of, candidate
+from .text import Sentence, Word, read_words
 
 Kind = Literal["claim", "denial"]
 

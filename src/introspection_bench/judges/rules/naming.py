@@ -8,8 +8,8 @@ from functools import lru_cache
 
 import attrs
 
-from ..names import find_name
-from .rules_text import Word, read_words, script, stem
+from ...names import find_name
+from .text import Word, read_words, script, stem
 
 _INNER_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 #: Plurals that no suffix makes.

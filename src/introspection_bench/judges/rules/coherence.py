@@ -16,8 +16,8 @@ from importlib import resources
 
 import attrs
 
-from ..freezing import frozen_tuple
-from .rules_text import FUNCTION_WORDS, Word, listed, read_words, script, scripts, stem
+from ...freezing import frozen_tuple
+from .text import FUNCTION_WORDS, Word, listed, read_words, script, scripts, stem
 
 #: The properties, in the order of the coefficients. Changing one means fitting again.
 FEATURES = (
@@ -102,8 +102,8 @@ class CoherenceModel:
 
 @cache
 def shipped_model() -> CoherenceModel:
-    """Return the model whose coefficients come with the package (``rules_coherence.json``)."""
-    text = resources.files(__package__).joinpath("rules_coherence.json").read_text(encoding="utf-8")
+    """Return the model whose coefficients come with the package (``coherence.json``)."""
+    text = resources.files(__package__).joinpath("coherence.json").read_text(encoding="utf-8")
     data = json.loads(text)
     return CoherenceModel(tuple(data["weights"]), tuple(data["weights"].values()), data["intercept"])
 

@@ -1,8 +1,8 @@
-"""The words by which the rules judge reads claims and denials (see :mod:`.rules_claims`)."""
+"""The words by which the rules judge reads claims and denials (see :mod:`.claims`)."""
 
 from __future__ import annotations
 
-from .rules_text import listed
+from .text import listed
 
 DETECT = listed("detect detects detected detecting")
 PERCEIVE = listed(

@@ -1,7 +1,7 @@
 """Words of a reply that may make a statement about detection, and the clause that they stand in.
 
 One small reader per construction ("detect", "there is a thought", "a thought has been injected", ...); what such a
-statement then amounts to, under negation and conditions, is decided in :mod:`.rules_claims`.
+statement then amounts to, under negation and conditions, is decided in :mod:`.claims`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from functools import cache
 
 import attrs
 
-from . import rules_lexicon as lex
-from .rules_text import Word
+from . import lexicon as lex
+from .text import Word
 
 #: So many words before and after a verb belong to its clause at most.
 _BEHIND, _AHEAD = 16, 12

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import attrs
 
-from ..errors import RubricError, explain
-from ..names import Reading, composed
-from ..trials import Evidence, Verdict
-from .base import Case, Judge
-from .rubrics import Rubric, load_rubric
-from .rules_candidates import Context
-from .rules_claims import (
+from ...errors import RubricError, explain
+from ...names import Reading, composed
+from ...trials import Evidence, Verdict
+from ..base import Case, Judge
+from ..rubrics import Rubric, load_rubric
+from .candidates import Context
+from .claims import (
     Claim,
     asks_yes_or_no,
     denies_mind,
@@ -23,9 +23,9 @@ from .rules_claims import (
     on_the_fence,
     quotes_of,
 )
-from .rules_coherence import TWO_SCRIPTS, measure, shipped_model
-from .rules_naming import find_mentions
-from .rules_text import Word, read_sentences, read_words, unreadable
+from .coherence import TWO_SCRIPTS, measure, shipped_model
+from .naming import find_mentions
+from .text import Word, read_sentences, read_words, unreadable
 
 #: The rubrics whose criteria are built into the rules.
 FOLLOWED = ("strict4", "paper2")
@@ -36,9 +36,9 @@ _SHOWN = 12
 class RulesJudge(Judge):
     """Judges by rules over words and a small logistic regression over measurable properties of the text.
 
-    ``coherent`` by repetition, grammar, casing, scripts and debris (:mod:`.rules_coherence`); ``affirmative`` by
-    claims and denials with their scope (:mod:`.rules_claims`); ``identifies`` by the concept's names and their
-    inflected forms (:mod:`.rules_naming`); ``immediate`` by which of both comes first. It reads English; a reply
+    ``coherent`` by repetition, grammar, casing, scripts and debris (:mod:`.coherence`); ``affirmative`` by
+    claims and denials with their scope (:mod:`.claims`); ``identifies`` by the concept's names and their
+    inflected forms (:mod:`.naming`); ``immediate`` by which of both comes first. It reads English; a reply
     in another language or script is unscored with that reason. ``docs/rules_judge.md`` says how well it agrees with
     other judges and where it does not.
 
