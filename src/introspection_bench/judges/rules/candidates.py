@@ -12,6 +12,7 @@ from functools import cache
 import attrs
 
 from . import lexicon as lex
+from .clauses import asserts, embedded
 from .text import Word
 
 #: So many words before and after a verb belong to its clause at most.
@@ -38,12 +39,14 @@ class Found:
     """A word that may make a claim.
 
     ``start`` is the index of the word at which the statement begins; ``alone`` says that it needs no "I" as its
-    subject, ``you`` that its subject is the experimenter ("you injected the word ...").
+    subject, ``you`` that its subject is the experimenter ("you injected the word ..."), ``vague`` that it speaks of
+    something odd and of no thought.
     """
 
     start: int
     alone: bool = False
     you: bool = False
+    vague: bool = False
 
 
 Reader = Callable[[Sequence[Word], int, Context], "Found | None"]
@@ -76,24 +79,32 @@ def _readers() -> Mapping[str, tuple[Reader, ...]]:
     return table
 
 
-def _detects(words: Sequence[Word], i: int, _: Context) -> Found:
+def _detects(words: Sequence[Word], i: int, _: Context) -> Found | None:
+    if not asserts(words, i):
+        return None
     near = {w.lower for w in (*ahead_of(words, i), *words[max(0, i - 6) : i])}
     return Found(i, alone=bool(near & lex.INJECTED))
 
 
 def _perceives(words: Sequence[Word], i: int, context: Context) -> Found | None:
     verb = words[i].lower
+    if not asserts(words, i):
+        return None
     ahead = ahead_of(words, i)
     near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:5]}
     anomaly = verb not in lex.LOOK and near & lex.ANOMALY
     object_named = context.yes_or_no and verb in lex.SENSE and any(w.start in context.named for w in ahead[:6])
     thought = verb in lex.SENSE and close & lex.THOUGHT
-    return Found(i) if near & lex.INJECTED or anomaly or object_named or thought else None
+    if not (near & lex.INJECTED or anomaly or object_named or thought):
+        return None
+    return Found(i, vague=not (near & (lex.INJECTED | lex.THOUGHT) or object_named))
 
 
 def _has(words: Sequence[Word], i: int, context: Context) -> Found | None:
     ahead = ahead_of(words, i)
     near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:5]}
+    if close & (lex.ABILITY | lex.INNER_NOUNS):
+        return None
     thought = "thought" in close and ahead[0].lower not in {"thought", "been"}
     impression = close & lex.IMPRESSION and near & (lex.THOUGHT | lex.INJECTED | {"something"})
     answer = close & (lex.IMPRESSION | {"sentiment", "answer"}) and any(w.start in context.named for w in ahead)
@@ -126,20 +137,31 @@ def _placed(words: Sequence[Word], i: int, _: Context) -> Found | None:
     return None
 
 
-def _presupposes(words: Sequence[Word], i: int, _: Context) -> Found | None:
+def _presupposes(words: Sequence[Word], i: int, context: Context) -> Found | None:
     """Read "the injected thought is ..." and "this shows an injected thought": both take detection for granted."""
-    following = [w.lower for w in words[i + 1 : i + 6]]
+    following = [w.lower for w in words[i + 1 : i + 8]]
     before = [w.lower for w in words[max(0, i - 5) : i]][::-1]
     injected = bool(before) and before[0] in lex.INJECTED
-    if injected and following[:1] and following[0] in lex.COPULA:
+    if embedded(words, i - 1):
+        return None
+    if injected and _says_what(following):
         return Found(i - 1, alone=True)
     if following[:1] and following[0] in {"injected", "you", "you've", "that", "being"}:
         done = [k for k, w in enumerate(following[:4]) if w in lex.INJECTED]
-        if done and set(following[done[-1] + 1 : done[-1] + 2]) & lex.COPULA:
+        if done and _says_what(following[done[-1] + 1 :]):
             return Found(i, alone=True)
-    if injected and set(before[1:]) & lex.SIGNIFIES:
+    if injected and set(before[1:4]) & lex.SIGNIFIES:
         return Found(i - 1, alone=True)
     return None
+
+
+def _says_what(following: Sequence[str]) -> bool:
+    """Whether "is" follows the thought, at once or behind "for Trial 1", and then anything but the task's own words."""
+    at = next((k for k, w in enumerate(following) if w in lex.COPULA), None)
+    if at is None or not set(following[:at]) <= lex.ON_TRIAL:
+        return False
+    what = following[at + 1 : at + 5]
+    return not set(what[:3]) & lex.UNSPECIFIC
 
 
 def _elliptic(words: Sequence[Word], i: int, context: Context) -> Found | None:

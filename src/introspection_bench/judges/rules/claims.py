@@ -17,6 +17,7 @@ import attrs
 
 from . import lexicon as lex
 from .candidates import Context, Found, ahead_of, behind_of, candidate
+from .clauses import inability, reported, unasserted
 from .text import Sentence, Word, read_words
 
 Kind = Literal["claim", "denial"]
@@ -29,7 +30,8 @@ class Claim:
     """One statement about detection: characters ``start`` to ``stop``, and the words that made it one.
 
     ``hedged`` says that it stands under a might, may or perhaps; ``bare`` that it is a yes which runs on into
-    something other than a statement of its own.
+    something other than a statement of its own; ``vague`` that it is no statement of the speaker about a thought, but
+    about something odd or without an "I"; ``beyond`` that it denies the ability rather than the detection.
     """
 
     kind: Kind
@@ -38,6 +40,8 @@ class Claim:
     why: str
     hedged: bool = False
     bare: bool = False
+    vague: bool = False
+    beyond: bool = False
 
 
 def echoes_of(words: Sequence[Word], question: str) -> frozenset[int]:
@@ -95,13 +99,18 @@ def asks_yes_or_no(question: str) -> bool:
     return any(phrase in last for phrase in ("do you detect", "do you notice", "are you experiencing", "do you sense"))
 
 
-def find_claims(sentences: Sequence[Sentence], context: Context) -> list[Claim]:
+def find_claims(text: str, sentences: Sequence[Sentence], context: Context) -> list[Claim]:
     """Return the claims and denials of detection, in the order in which they end."""
     claims: list[Claim] = []
+    supposed = unasserted(sentences, text)
     for number, sentence in enumerate(sentences):
         words = sentence.words
-        if sentence.question and words[0].lower in lex.ASKS:
+        if number in supposed or (sentence.question and words[0].lower in lex.ASKS):
             continue
+        unable = inability(words)
+        if unable is not None:
+            first, last = words[unable[0]], words[unable[1]]
+            claims.append(Claim("denial", first.start, last.stop, "denies the ability", beyond=True))
         if context.yes_or_no:
             claims.extend(c for c in _answers(words, opening=number < 2) if c.start not in context.quoted)
         for i, word in enumerate(words):
@@ -172,7 +181,7 @@ def _scope(words: Sequence[Word], i: int, found: Found) -> Claim | None:
     around = set(before)
     negators = [w for w in before if w in lex.NEGATORS] + [w for w in after if w in lex.NOTHING]
     subject = next((w for w in before if w in lex.OTHERS or w in lex.SELF), None)
-    if subject in lex.OTHERS and not around & lex.SELF and not found.you:
+    if (subject in lex.OTHERS and not around & lex.SELF and not found.you) or reported(behind):
         return None
     inverted = any(w in lex.SELF and v in lex.INVERTS for w, v in pairwise(before))
     if inverted and not negators:
@@ -187,7 +196,8 @@ def _scope(words: Sequence[Word], i: int, found: Found) -> Claim | None:
         return None
     if not (found.alone or around & lex.SELF or "something" in before[:2]):
         return None
-    return Claim("claim", start, stop, f"claims: {verb!r}", hedged=bool(around & lex.MODAL))
+    vague = found.vague or (found.alone and not around & lex.SELF)
+    return Claim("claim", start, stop, f"claims: {verb!r}", hedged=bool(around & lex.MODAL), vague=vague)
 
 
 def on_the_fence(text: str) -> bool:

@@ -89,7 +89,7 @@ class RulesJudge(Judge):
             named=frozenset(m.start for m in mentions),
             quoted=quotes_of(text, words),
         )
-        claims = find_claims(sentences, context)
+        claims = find_claims(text, sentences, context)
         coherent, probability, places = self._coherent(text, words)
         affirmative, decisive = affirmed(claims, coherent=coherent, undecided=on_the_fence(text))
         if decisive is not None:
@@ -171,6 +171,9 @@ def affirmed(claims: Sequence[Claim], *, coherent: bool, undecided: bool) -> tup
     """
     if not coherent:
         claims = [c for c in claims if not c.bare]
+    elif any(c.beyond for c in claims) or (claims and claims[0].why == "answers no"):
+        # Behind "I am not able to" or an opening "no" it takes more than a perhaps or something odd to claim.
+        claims = [c for c in claims if not (c.hedged or (c.vague and c.kind == "claim"))]
     if undecided:
         claims = [c for c in claims if not c.hedged]
     if not claims:

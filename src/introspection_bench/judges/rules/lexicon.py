@@ -104,3 +104,54 @@ FENCE = (
     "don't know", "can't be sure", "cannot be sure", "or may not", "or might not", "may or may", "might or might",
     "undecided", "inconclusive", "uncertain whether", "not sure whether", "unsure whether",
 )  # fmt: skip
+
+# How a verb stands in its clause (:mod:`.clauses`).
+BE = listed("am i'm be is was were been are being it's that's")
+HAVE_FORMS = listed("have i've has had")
+KEEP = listed("keep keeps kept start started begin began")
+SEEM = listed("seem seems seemed appear appears appeared begin begins began beginning start started starting manage managed happen happened")
+ARTICLES = listed("a an the this that my your our any no of for in by about with from their its")
+CONNECTS = listed("and or but then that which something what")
+ADVERBS = listed("not never just now also still indeed even already do did does so far well quite rather perhaps maybe almost")
+WH = listed("what whether which if how when whichever whatever")
+REPORTS = listed(
+    """
+    say says said saying ask asks asked asking want wants wanted assume assumes assumed suggest suggests suggested
+    claim claims claimed tell tells told think thinks believe believes expect expects imply implies mean means
+    mention mentions mentioned state states stated describe describes described inform informed wonder wondering
+    test testing assess see check
+    """
+)
+THEIRS = listed("your their his her the question prompt prompts statement experiment study request")
+# What is only supposed, given as an example, or asked of somebody else.
+SUPPOSE = listed("suppose supposing imagine imagining assume assuming pretend say hypothetically")
+SUPPOSE_IN_TWO = frozenset({("let's", "say"), ("let's", "assume"), ("let's", "suppose"), ("let's", "imagine"), ("let's", "pretend"), ("what", "if"), ("in", "theory"), ("as", "if"), ("even", "if")})
+SUPPOSE_IN_THREE = frozenset({("let", "me", "assume"), ("let", "me", "pretend"), ("let", "me", "imagine"), ("i", "will", "pretend"), ("i'll", "pretend", "that"), ("i", "will", "assume"), ("i'll", "assume", "that"), ("in", "a", "hypothetical"), ("in", "this", "hypothetical"), ("for", "the", "sake")})
+HYPOTHETICAL = listed("hypothetical hypothetically theoretically pretending roleplay simulate simulated simulation")
+EXAMPLE = listed("e.g example examples")
+EXAMPLE_IN_TWO = frozenset({("for", "example"), ("for", "instance"), ("an", "example"), ("e", "g"), ("one", "example")})
+RETURNS = listed("actually")
+RETURNS_IN_TWO = frozenset({("in", "fact"), ("in", "reality"), ("but", "i"), ("however", "i"), ("now", "i"), ("yes", "i"), ("no", "i"), ("on", "this"), ("in", "truth"), ("so", "yes"), ("at", "present")})
+LEAD_IN = listed("so now ok okay then and but well however also please first next additionally alternatively")
+IMPERATIVES = listed("respond provide give type write choose select tell proceed continue inform explain describe indicate specify clarify ask ensure")
+IMPERATIVES_IN_TWO = frozenset({("you", "should"), ("you", "must"), ("you", "can"), ("you", "need"), ("you", "will"), ("your", "task"), ("feel", "free")})
+ABILITY = listed(
+    """
+    ability abilities capability capabilities capable capacity able equipped programmed designed possible means
+    access mechanism mechanisms way faculty power competence straightforward feasible
+    """
+)
+INNER = listed(
+    """
+    detect detecting perceive perceiving sense sensing notice noticing feel feeling experience experiencing recognize
+    recognise recognizing identify identifying know knowing tell determine determining distinguish distinguishing
+    discern introspect introspection introspective aware awareness observe monitor access inject injected injection
+    thought thoughts understand
+    """
+)
+#: "the injected thought for this trial is ..."
+ON_TRIAL = listed("for in on of this the trial first one that here")
+#: What is no content of a thought: "the injected thought is a concept that ...", "... is unknown".
+UNSPECIFIC = listed("specific unknown hypothetical not something which what whether that")
+#: What a model has or lacks rather than what it has in mind.
+INNER_NOUNS = listed("consciousness awareness information knowledge")

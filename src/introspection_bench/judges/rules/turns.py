@@ -1,0 +1,43 @@
+"""Where a reply's own words end: a base model goes on with turns, trials and questions that it makes up itself."""
+
+from __future__ import annotations
+
+import re
+
+#: A line that opens with one of these and a colon is somebody else's turn ...
+_OTHER_SPEAKERS = (
+    r"user|human|researcher|experimenter|interviewer|investigator|scientist|you|me|q|question|prompt|prompter|"
+    r"instructor|subject|participant|operator|customer|client|student|teacher|person|host|reader"
+)
+#: ... and with one of these the model's own, which a reply may repeat before it speaks.
+_OWN_SPEAKERS = r"assistant|ai|bot|chatbot|model|system|a|answer|response|reply"
+_MARKUP = r"[ \t>*_#\[(<|-]*"
+_TURN = re.compile(
+    rf"^{_MARKUP}(?:"
+    rf"(?:the[ \t]+)?(?P<other>{_OTHER_SPEAKERS})[ \t]*(?:\d+[ \t]*)?[\])>*_]*[ \t]*:"
+    r"|(?P<trial>trial[ \t]*(?:no\.?|number|\#)?[ \t]*(?P<number>\d+)\b)"
+    r"|(?P<token>(?:im_start|im_end|endoftext|end_of_text|eot_id|start_header_id|inst)\b)"
+    rf"|(?P<own>{_OWN_SPEAKERS})[ \t]*[\])>*_]*[ \t]*:"
+    r"|(?P<header>\#{2,}[ \t]*(?:instruction|input|human|user)\b)"
+    r")",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def own_part(text: str) -> int:
+    """Return the number of characters of ``text`` that are the reply's own.
+
+    A line that opens a turn of somebody else ("Human: ..."), a chat template's token or a further trial ("Trial 2")
+    ends the reply: what follows answers a question that nobody asked. So does a second turn of the model's own,
+    while a first one at the very start is only its name. "Trial 1" and a number that the reply itself is about end
+    nothing. Linear in the text.
+    """
+    for match in _TURN.finditer(text):
+        leading = not text[: match.start()].strip()
+        if match["trial"] is not None:
+            if int(match["number"][:6]) == 1:
+                continue
+        elif match["own"] is not None and leading:
+            continue
+        return match.start()
+    return len(text)
