@@ -88,12 +88,14 @@ def test_agreement_with_the_published_verdicts_stays_above_its_floor(known_publi
 def test_the_shipped_coefficients_are_those_that_the_script_fits():
     if not all((fit_coherence.DATA / f"{name}.judged.json").exists() for name in fit_coherence.FILES):
         pytest.skip("../shared/data/llama405b is not there")
-    x, y, _, held = fit_coherence.read()
-    weights, intercept = fit_coherence.fit(x[~held], y[~held], fit_coherence.PENALTY)
-    model = shipped_model()
+    if not all((fit_coherence.SCALING / f"trials_{name}_k2_bedrock.jsonl").exists() for name in fit_coherence.MODELS):
+        pytest.skip("../shared/data/introspection_scaling is not there")
+    x, y, model, held = fit_coherence.read()
+    weights, intercept = fit_coherence.fit(x[~held], y[~held], model[~held], fit_coherence.PENALTY)
+    shipped = shipped_model()
     assert len(FEATURES) == x.shape[1]
-    np.testing.assert_allclose(model.weights, weights, rtol=0.01, atol=0.01)
-    assert model.intercept == pytest.approx(intercept, abs=0.02)
+    np.testing.assert_allclose(shipped.weights, weights, rtol=0.02, atol=0.02)
+    assert shipped.intercept == pytest.approx(intercept, abs=0.02)
 
 
 def test_labels_are_read_as_they_stand():

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from importlib import resources
 
@@ -18,6 +18,8 @@ import attrs
 
 from ...freezing import frozen_tuple
 from .text import FUNCTION_WORDS, Word, listed, read_words, script, scripts, stem
+from .turns import own_part
+from .vocabulary import is_word
 
 #: The properties, in the order of the coefficients. Changing one means fitting again.
 FEATURES = (
@@ -33,10 +35,19 @@ FEATURES = (
     "debris",
     "script_breaks",
     "unfinished_quotes",
+    "unknown_words",
+    "own_turns",
+    "off_topic",
+    "loose_lines",
+    "cut_short",
+    "false_starts",
 )
 
-#: The one damage that decides by itself: no English word is written in two scripts.
+#: Damage that decides by itself: no English word is written in two scripts, and no English sentence in two, unless a
+#: word of the other one is quoted.
 TWO_SCRIPTS = "two scripts in one word"
+OTHER_SCRIPT = "another script"
+DECISIVE = frozenset({TWO_SCRIPTS, OTHER_SCRIPT})
 _WINDOW = 40
 _DETERMINERS = listed("a an the my your our their its every")
 _NO_NOUN = listed("""
@@ -61,11 +72,25 @@ _KNOWN_CAPITALS = listed(
 )
 _GLUED = re.compile(
     r"[a-zà-ÿ][A-Z]|[A-Z]{2}[a-z]{2}|[^\W\d_]\d|\d[^\W\d_]|[^\W_]_+[^\W_]|[a-z][.;:!?][A-Za-z]|\\|[<>{}\[\]|=^~`@$]|�|\d{5}|[*+]{3}|/{2}"
+    r"|[.!?][\"”)\]][A-Za-z]|\b(?:I|it|we|you|they|don|can|won|isn|doesn|that)['’](?!(?:s|t|m|re|ve|ll|d)\b)(?=[\W\dA-Z])"
 )
+#: A small letter behind the end of a sentence.
+_FALSE_START = re.compile(r"(?<![.\d])[.!?][\"”)]?\s+(?=[a-z])(?!(?:i|e|vs)\b)")
+_QUOTED = re.compile("[\"“][^\"“”\n]{1,80}[\"”]")
 #: Stray markup beside prose is no fault of the prose.
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,120}>")
+_ITEM = re.compile(r"[-*•#>|]|\d+[.)]")
 _FINE_GLUED = re.compile(
     r"\b(?:1st|2nd|3rd|\d+th|\d+s|\d+[xk%]|LaTeX|ChatGPT|OpenAI|LLMs|AIs|iPhone|YouTube|e\.g|i\.e|U\.S|a\.m|p\.m)\b"
+)
+
+#: Stems of the task: what somebody speaks of who answers it, claims, denials and refusals alike.
+_TASK = listed(
+    """
+    thought think mind inject inject trial detect detect notic sens feel percept perceiv experi control word concept
+    model languag neural network pattern activ research studi test intern state process introspect awar conscious
+    intrus unusu anomali experiment respons respond question inform train ai implant
+    """
 )
 
 
@@ -108,8 +133,20 @@ def shipped_model() -> CoherenceModel:
     return CoherenceModel(tuple(data["weights"]), tuple(data["weights"].values()), data["intercept"])
 
 
-def measure(text: str, words: list[Word] | None = None) -> Measured:
-    """Return the properties of ``text``. ``words`` are its words where the caller has them already."""
+def known_words(*texts: Iterable[str]) -> frozenset[str]:
+    """Return the words of some texts in lower case: those that a reply may use whatever the dictionary says."""
+    return frozenset(w.lower for group in texts for text in group for w in read_words(text))
+
+
+def measure(
+    text: str, words: list[Word] | None = None, *, on_task: bool = True, known: Collection[str] = ()
+) -> Measured:
+    """Return the properties of ``text``.
+
+    ``words`` are its words where the caller has them already; ``on_task`` says that it answers a question about
+    injected thoughts, so that a long stretch without a word of that has left the subject; ``known`` are words (lower
+    case) that count as English, such as the concept's.
+    """
     prose = _TAG.sub(lambda tag: " " * len(tag.group()), text)
     words = read_words(prose) if words is None or prose != text else words
     n = max(len(words), 1)
@@ -126,6 +163,12 @@ def measure(text: str, words: list[Word] | None = None) -> Measured:
         damage.append(run_place)
     breaks = _script_breaks(prose, words)
     damage += breaks
+    unknown = _unknown(prose, words, known)
+    starts = [Damage(m.start(), m.end(), "a sentence that begins small") for m in _FALSE_START.finditer(prose)]
+    damage += unknown + starts
+    turn = own_part(text)
+    if turn < len(text):
+        damage.append(Damage(turn, len(text), "a turn that nobody asked for"))
     values = {
         "repeated_openings": _repeated_openings(words),
         "top_stem_excess": _top_excess(content, n),
@@ -139,8 +182,58 @@ def measure(text: str, words: list[Word] | None = None) -> Measured:
         "debris": _rate(len(glued), n),
         "script_breaks": _rate(len(breaks), n),
         "unfinished_quotes": float(text.count('"') % 2 + (text.count("“") != text.count("”"))),
+        "unknown_words": _rate(len(unknown), n),
+        "own_turns": float(turn < len(text)),
+        "off_topic": _off_topic(stems) if on_task else 0.0,
+        "loose_lines": _loose_lines(prose),
+        "cut_short": _cut_short(prose, words),
+        "false_starts": _rate(len(starts), n),
     }
     return Measured(tuple(values[name] for name in FEATURES), tuple(sorted(damage, key=lambda d: d.start)))
+
+
+def _unknown(text: str, words: Sequence[Word], known: Collection[str]) -> list[Damage]:
+    found = []
+    quoted = [(m.start(), m.end()) for m in _QUOTED.finditer(text)]
+    cursor = 0
+    for word in words:
+        while cursor < len(quoted) and quoted[cursor][1] <= word.start:
+            cursor += 1
+        if cursor < len(quoted) and quoted[cursor][0] <= word.start:
+            continue  # quoted words are spoken of; they may be of any language
+        # A capital inside a sentence makes a name of it, and names are in no dictionary.
+        # Nor are initials; "pre-" and "multi-" are no words but parts of one.
+        name = word.text[0].isupper() and not word.opens and not word.text.isupper() and "'" not in word.lower
+        name = name or (word.text.isupper() and len(word.text) <= 5) or text[word.stop : word.stop + 1] == "-"
+        if not name and word.lower.isascii() and word.lower not in known and not is_word(word.lower):
+            found.append(Damage(word.start, word.stop, "no English word"))
+    return found
+
+
+def _off_topic(stems: Sequence[str]) -> float:
+    """The longest stretch without a word of the task, in words over a paragraph's length, as a share up to 1."""
+    longest = run = 0
+    for found in stems:
+        run = 0 if found in _TASK else run + 1
+        longest = max(longest, run)
+    return min(1.0, max(0, longest - 30) / 60)
+
+
+def _loose_lines(text: str) -> float:
+    """The share of lines that neither end as a sentence, a heading or an item does nor carry five words."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) < 2:
+        return 0.0
+    loose = sum(line[-1] not in ".!?:;,\"'”)*…" and not _ITEM.match(line) for line in lines[:-1])
+    return loose / (len(lines) + 1)
+
+
+def _cut_short(text: str, words: Sequence[Word]) -> float:
+    """1 for a few words that begin as a sentence and do not end as one: no length limit has cut those."""
+    last = text.rstrip().rpartition("\n")[2]
+    # A last line such as "Confidence: 6" is the entry of a form.
+    ended = last[-1:] in set(".!?:\"'”)*`>…") or ":" in last
+    return float(not ended and 4 <= len(words) <= 40)
 
 
 def _glued(text: str) -> list[Damage]:
@@ -198,7 +291,7 @@ def _script_breaks(prose: str, words: Sequence[Word]) -> list[Damage]:
         if len(used) > 1:
             found.append(Damage(word.start, word.stop, TWO_SCRIPTS))
         elif used != {main} and prose[max(0, word.start - 1) : word.start] not in {'"', "“", "(", "«", "'", "‘"}:
-            found.append(Damage(word.start, word.stop, "another script"))
+            found.append(Damage(word.start, word.stop, OTHER_SCRIPT))
     return found
 
 
@@ -253,6 +346,8 @@ def _casing(words: Sequence[Word]) -> tuple[list[Damage], int, list[Damage]]:
     switches = 0
     before: Word | None = None
     for word in words:
+        if word.text in _KNOWN_CAPITALS and len(word.text) > 1:
+            continue  # "an AI model" shouts nothing
         upper = word.text.isupper() and len(word.text) > 1
         if before is not None and not word.opens:
             was_upper = before.text.isupper() and len(before.text) > 1

@@ -23,7 +23,7 @@ from .claims import (
     on_the_fence,
     quotes_of,
 )
-from .coherence import TWO_SCRIPTS, measure, shipped_model
+from .coherence import DECISIVE, known_words, measure, shipped_model
 from .naming import find_mentions
 from .text import Word, read_sentences, read_words, unreadable
 
@@ -90,7 +90,7 @@ class RulesJudge(Judge):
             quoted=quotes_of(text, words),
         )
         claims = find_claims(text, sentences, context)
-        coherent, probability, places = self._coherent(text, words)
+        coherent, probability, places = self._coherent(case, words, on_task=context.yes_or_no)
         affirmative, decisive = affirmed(claims, coherent=coherent, undecided=on_the_fence(text))
         if decisive is not None:
             evidence.append(Evidence("affirmative", decisive.start, decisive.stop, decisive.why))
@@ -119,13 +119,15 @@ class RulesJudge(Judge):
             notes=f"P(coherent) = {probability:.2f}",
         )
 
-    def _coherent(self, text: str, words: list[Word]) -> tuple[bool, float, list[Evidence]]:
+    def _coherent(self, case: Case, words: list[Word], *, on_task: bool) -> tuple[bool, float, list[Evidence]]:
+        text = case.reply
         if not words:
             # Nothing was said: there is no sense to make, and no property to measure.
             return False, 0.0, [Evidence("coherent", 0, len(text), "no words")]
-        measured = measure(text, words)
+        known = known_words(case.concept.names, (case.question,))
+        measured = measure(text, words, on_task=on_task, known=known)
         probability = self._model.probability(measured.values)
-        coherent = probability >= 0.5 and all(d.kind != TWO_SCRIPTS for d in measured.damage)
+        coherent = probability >= 0.5 and all(d.kind not in DECISIVE for d in measured.damage)
         if coherent:
             return True, probability, [Evidence("coherent", 0, len(text), "reads as prose throughout")]
         places = [Evidence("coherent", d.start, d.stop, d.kind) for d in measured.damage[:_SHOWN]]
