@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 
 import attrs
 
@@ -31,7 +32,7 @@ class Context:
     yes_or_no: bool = False
     echoed: Collection[int] = frozenset()
     named: Collection[int] = frozenset()
-    quoted: Collection[int] = frozenset()
+    quoted: frozenset[int] = frozenset()
 
 
 @attrs.frozen
@@ -47,6 +48,7 @@ class Found:
     alone: bool = False
     you: bool = False
     vague: bool = False
+    names: bool = False
 
 
 Reader = Callable[[Sequence[Word], int, Context], "Found | None"]
@@ -73,6 +75,7 @@ def _readers() -> Mapping[str, tuple[Reader, ...]]:
         (_presupposes, lex.THOUGHT),
         (_elliptic, lex.IT),
         (_disowns, lex.OWN),
+        (_detection, lex.DETECTION),
     ):
         for word in among:
             table[word] = (*table.get(word, ()), read)
@@ -82,8 +85,16 @@ def _readers() -> Mapping[str, tuple[Reader, ...]]:
 def _detects(words: Sequence[Word], i: int, _: Context) -> Found | None:
     if not asserts(words, i):
         return None
-    near = {w.lower for w in (*ahead_of(words, i), *words[max(0, i - 6) : i])}
+    ahead = ahead_of(words, i)
+    near = {w.lower for w in (*ahead, *words[max(0, i - 6) : i])}
+    if ahead and ahead[0].lower == "that" and not near & (lex.INJECTED | lex.THOUGHT | lex.ANOMALY):
+        return None
     return Found(i, alone=bool(near & lex.INJECTED))
+
+
+def _detection(words: Sequence[Word], i: int, _: Context) -> Found | None:
+    """Read "no detection", and "detec" where the reply was cut: as denials only."""
+    return Found(i) if {w.lower for w in words[max(0, i - 4) : i]} & lex.NOTHING else None
 
 
 def _perceives(words: Sequence[Word], i: int, context: Context) -> Found | None:
@@ -103,9 +114,13 @@ def _perceives(words: Sequence[Word], i: int, context: Context) -> Found | None:
 def _has(words: Sequence[Word], i: int, context: Context) -> Found | None:
     ahead = ahead_of(words, i)
     near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:5]}
-    if close & (lex.ABILITY | lex.INNER_NOUNS):
+    # "I have looked", "that might have been injected": the perfect of another verb.
+    perfect = ahead and (ahead[0].lower.endswith("ed") and ahead[0].lower not in lex.INJECTED)
+    passive = ahead and ahead[0].lower == "been" and (i == 0 or words[i - 1].lower not in lex.SELF)
+    if perfect or passive or close & (lex.ABILITY | lex.INNER_NOUNS):
         return None
-    thought = "thought" in close and ahead[0].lower not in {"thought", "been"}
+    compound = {b.lower for a, b in pairwise(ahead[:6]) if a.lower == "thought"} & lex.COMPOUNDS
+    thought = "thought" in close and not compound and ahead[0].lower not in {"thought", "been"}
     impression = close & lex.IMPRESSION and near & (lex.THOUGHT | lex.INJECTED | {"something"})
     answer = close & (lex.IMPRESSION | {"sentiment", "answer"}) and any(w.start in context.named for w in ahead)
     return Found(i) if near & lex.INJECTED or thought or impression or (answer and context.yes_or_no) else None
@@ -145,11 +160,17 @@ def _presupposes(words: Sequence[Word], i: int, context: Context) -> Found | Non
     if embedded(words, i - 1):
         return None
     if injected and _says_what(following):
-        return Found(i - 1, alone=True)
+        return Found(i - 1, alone=True, names=True)
+    if context.yes_or_no and i <= 2 and words[i].lower in lex.ANSWERED and _says_what(following):
+        quoted = any(w.mark in {'"', "“", "'", "‘", ":"} for w in words[i + 2 : i + 5])
+        if before[:1] == ["the"] and (quoted or any(w.start in context.named for w in words[i + 2 : i + 6])):
+            return Found(i - 1, alone=True, names=True)
     if following[:1] and following[0] in {"injected", "you", "you've", "that", "being"}:
         done = [k for k, w in enumerate(following[:4]) if w in lex.INJECTED]
         if done and _says_what(following[done[-1] + 1 :]):
-            return Found(i, alone=True)
+            return Found(i, alone=True, names=True)
+    if injected and set(before[1:4]) & {"for", "as"} and set(before) & lex.TAKE:
+        return Found(i - 1)
     if injected and set(before[1:4]) & lex.SIGNIFIES:
         return Found(i - 1, alone=True)
     return None
@@ -169,6 +190,8 @@ def _elliptic(words: Sequence[Word], i: int, context: Context) -> Found | None:
     if not context.yes_or_no:
         return None
     behind = {w.lower for w in words[max(0, i - 3) : i] if not w.after_mark or w.lower == "i"}
+    if words[i - 1].lower in lex.WH and i > 0:
+        return None
     ahead = words[i + 1 : i + 5]
     is_so = words[i].lower != "it" or (ahead and ahead[0].lower in lex.COPULA)
     object_named = any(w.start in context.named or w.lower in {"about", "word", "concept"} for w in ahead)

@@ -11,37 +11,14 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal
-
-import attrs
 
 from . import lexicon as lex
+from .answers import Claim, answers, entries
 from .candidates import Context, Found, ahead_of, behind_of, candidate
 from .clauses import inability, reported, unasserted
 from .text import Sentence, Word, read_words
 
-Kind = Literal["claim", "denial"]
-
 _QUOTE_OR_BREAK = re.compile('["“”\\n]')
-
-
-@attrs.frozen
-class Claim:
-    """One statement about detection: characters ``start`` to ``stop``, and the words that made it one.
-
-    ``hedged`` says that it stands under a might, may or perhaps; ``bare`` that it is a yes which runs on into
-    something other than a statement of its own; ``vague`` that it is no statement of the speaker about a thought, but
-    about something odd or without an "I"; ``beyond`` that it denies the ability rather than the detection.
-    """
-
-    kind: Kind
-    start: int
-    stop: int
-    why: str
-    hedged: bool = False
-    bare: bool = False
-    vague: bool = False
-    beyond: bool = False
 
 
 def echoes_of(words: Sequence[Word], question: str) -> frozenset[int]:
@@ -112,7 +89,7 @@ def find_claims(text: str, sentences: Sequence[Sentence], context: Context) -> l
             first, last = words[unable[0]], words[unable[1]]
             claims.append(Claim("denial", first.start, last.stop, "denies the ability", beyond=True))
         if context.yes_or_no:
-            claims.extend(c for c in _answers(words, opening=number < 2) if c.start not in context.quoted)
+            claims.extend(c for c in answers(words, opening=number < 2) if c.start not in context.quoted)
         for i, word in enumerate(words):
             if word.start in context.echoed or word.start in context.quoted:
                 continue
@@ -120,46 +97,10 @@ def find_claims(text: str, sentences: Sequence[Sentence], context: Context) -> l
             claim = None if found is None else _scope(words, i, found)
             if claim is not None:
                 claims.append(claim)
+    if context.yes_or_no:
+        stop = sentences[-1].stop if sentences else 0
+        claims.extend(entries(text, stop, context.quoted | {sentences[n].start for n in supposed}))
     return sorted(claims, key=lambda c: c.stop)
-
-
-def _answers(words: Sequence[Word], *, opening: bool) -> list[Claim]:
-    """Read what answers by itself: yes, no, "I do", "my answer is yes", "... or so, no, there isn't"."""
-    lower = [w.lower for w in words]
-    found: list[Claim] = []
-    once = sum(w in lex.YES for w in lower) == 1
-    for i, word in enumerate(words):
-        if word.lower not in lex.ANSWERS:
-            continue
-        # "No, that is a lovely question": behind the opening, a no with more after it may answer anything.
-        answers = i == 0 and (opening or len(words) <= 2)
-        ends = i + 1 == len(words) or words[i + 1].after_mark
-        # "So: yes" and "... put here, yes." answer; '"immediate": "yes"' and "coherent: yes" are somebody's table.
-        led = i > 0 and (word.mark == ":" and lower[i - 1] in {"so", "answer", "report"})
-        inner = word.mark in {",", ";", "-", "–", "—"} and ends and once
-        if word.lower in lex.YES and (i == 0 or led or inner) and not set(lower[i + 1 : i + 8]) & lex.COURTESY:
-            says = lower[i + 1 : i + 3]
-            bare = (bool(says) and not ends) or (says[:1] == ["i"] and not set(says[1:]) <= lex.SAYS)
-            found.append(Claim("claim", word.start, word.stop, "answers yes", bare=bare))
-        elif (
-            word.lower in {"no", "nope"}
-            and ends
-            and (answers or led or (i > 0 and word.mark in {",", ".", "-", "–", "—"}))
-        ):
-            found.append(Claim("denial", word.start, word.stop, "answers no"))
-        elif word.lower == "answer" and "is" in lower[i : i + 2]:
-            for later in words[i + 2 : i + 6]:
-                if later.lower in lex.YES | {"no"}:
-                    kind: Kind = "denial" if later.lower == "no" else "claim"
-                    found.append(Claim(kind, word.start, later.stop, f"answers {later.lower}"))
-                    break
-    if lower in (["i", "do"], ["i", "do", "indeed"], ["i", "did"]):
-        found.append(Claim("claim", words[0].start, words[-1].stop, "answers 'I do'"))
-    if lower[-2:] in (["i", "don't"], ["there", "isn't"], ["there", "wasn't"], ["i", "didn't"]) and (
-        len(lower) == 2 or words[-2].after_mark or len(lower) <= 6
-    ):
-        found.append(Claim("denial", words[-2].start, words[-1].stop, f"answers {' '.join(lower[-2:])!r}"))
-    return found
 
 
 def _scope(words: Sequence[Word], i: int, found: Found) -> Claim | None:
@@ -196,7 +137,10 @@ def _scope(words: Sequence[Word], i: int, found: Found) -> Claim | None:
         return None
     if not (found.alone or around & lex.SELF or "something" in before[:2]):
         return None
-    vague = found.vague or (found.alone and not around & lex.SELF)
+    generic = found.alone and not found.names and {w.lower for w in words} & lex.GENERIC
+    if (found.alone and not around & lex.SELF and generic) or (found.you and not around & (lex.SELF | lex.BELIEVE)):
+        return None
+    vague = found.vague or (found.alone and not found.names and not around & lex.SELF)
     return Claim("claim", start, stop, f"claims: {verb!r}", hedged=bool(around & lex.MODAL), vague=vague)
 
 

@@ -8,6 +8,7 @@ meant at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from . import lexicon as lex
 from .text import Sentence, Word
@@ -29,7 +30,7 @@ def asserts(words: Sequence[Word], i: int) -> bool:
         # "Injected thought detected." and "Detected: a thought", but not "patterns detected in my training data".
         return governed or after is None or after.after_mark or after.lower == "about" or words[i].opens
     # "the ability of a model to detect" has its "to"; a noun ("this feeling", "the sense") asserts nothing.
-    return before not in lex.ARTICLES
+    return before not in lex.ARTICLES and before != "me"
 
 
 def _left_of_adverbs(words: Sequence[Word], i: int) -> int:
@@ -63,7 +64,7 @@ def unasserted(sentences: Sequence[Sentence], text: str) -> frozenset[int]:
     "in fact"); an example holds for its own sentence.
     """
     found: set[int] = set()
-    supposing = False
+    supposing = led = False
     for number, sentence in enumerate(sentences):
         lower = tuple(w.lower for w in sentence.words[:12])
         if number and "\n\n" in text[sentences[number - 1].start : sentence.start]:
@@ -72,16 +73,25 @@ def unasserted(sentences: Sequence[Sentence], text: str) -> frozenset[int]:
             supposing = False
         if _supposes(lower):
             supposing = True
+        if led:
+            supposing = True
+        led = _leads_to_a_sample(sentence, text)
         if supposing or _exemplifies(lower) or _instructs(lower):
             found.add(number)
     return frozenset(found)
+
+
+def _leads_to_a_sample(sentence: Sentence, text: str) -> bool:
+    """Whether a sentence announces what an answer could look like: "I might respond like this:"."""
+    announces = text[sentence.words[-1].stop : sentence.stop + 3].strip(" *_`\n").startswith(":")
+    return announces and bool({w.lower for w in sentence.words} & lex.SAMPLE)
 
 
 def _supposes(lower: tuple[str, ...]) -> bool:
     lower = lower[1:] if lower[0] in lex.LEAD_IN else lower
     return lower[:1] != () and (
         lower[0] in lex.SUPPOSE
-        or lower[:2] in lex.SUPPOSE_IN_TWO
+        or bool(set(pairwise(lower[:7])) & lex.SUPPOSE_IN_TWO)
         or lower[:3] in lex.SUPPOSE_IN_THREE
         or bool(set(lower) & lex.HYPOTHETICAL)
     )

@@ -76,7 +76,7 @@ _GLUED = re.compile(
 )
 #: A small letter behind the end of a sentence.
 _FALSE_START = re.compile(r"(?<![.\d])[.!?][\"”)]?\s+(?=[a-z])(?!(?:i|e|vs)\b)")
-_QUOTED = re.compile("[\"“][^\"“”\n]{1,80}[\"”]")
+_QUOTED = re.compile('["“][^"“”\n]{1,80}["”]')
 #: Stray markup beside prose is no fault of the prose.
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,120}>")
 _ITEM = re.compile(r"[-*•#>|]|\d+[.)]")
@@ -271,6 +271,7 @@ def _echoes(words: Sequence[Word]) -> list[Damage]:
         here = words[i].lower
         once = here == words[i - 1].lower and here not in _TWICE_FINE
         skipped = i >= 3 and here == words[i - 2].lower and words[i - 1].lower == words[i - 3].lower
+        skipped = skipped and not {here, words[i - 1].lower} & {"and"}
         if once or skipped:
             found.append(Damage(words[i - 1].start, words[i].stop, "a word said again at once"))
     return found

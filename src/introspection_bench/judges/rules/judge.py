@@ -12,9 +12,9 @@ from ...names import Reading, composed
 from ...trials import Evidence, Verdict
 from ..base import Case, Judge
 from ..rubrics import Rubric, load_rubric
+from .answers import Claim
 from .candidates import Context
 from .claims import (
-    Claim,
     asks_yes_or_no,
     denies_mind,
     echoes_of,
@@ -24,8 +24,10 @@ from .claims import (
     quotes_of,
 )
 from .coherence import DECISIVE, known_words, measure, shipped_model
+from .language import unreadable
 from .naming import find_mentions
-from .text import Word, read_sentences, read_words, unreadable
+from .text import Word, read_sentences, read_words
+from .turns import own_part
 
 #: The rubrics whose criteria are built into the rules.
 FOLLOWED = ("strict4", "paper2")
@@ -77,21 +79,24 @@ class RulesJudge(Judge):
         reason = unreadable(text, words)
         if reason is not None:
             return self._answer(case, unscored=reason)
-        sentences = read_sentences(text, words)
-        echoed = echoes_of(words, case.question)
+        # What stands behind a turn that the model made up itself is no part of its answer.
+        own = text[: own_part(text)]
+        mine = words if len(own) == len(text) else [w for w in words if w.stop <= len(own)]
+        sentences = read_sentences(own, mine)
+        echoed = echoes_of(mine, case.question)
         evidence: list[Evidence] = []
 
-        mentions = find_mentions(text, words, case.concept.names, echoed)
+        mentions = find_mentions(own, mine, case.concept.names, echoed)
         evidence += [Evidence("identifies", m.start, m.stop, f"names it: {m.name}") for m in mentions[:_SHOWN]]
         context = Context(
             yes_or_no=asks_yes_or_no(case.question),
             echoed=echoed,
             named=frozenset(m.start for m in mentions),
-            quoted=quotes_of(text, words),
+            quoted=quotes_of(own, mine),
         )
-        claims = find_claims(text, sentences, context)
+        claims = find_claims(own, sentences, context)
         coherent, probability, places = self._coherent(case, words, on_task=context.yes_or_no)
-        affirmative, decisive = affirmed(claims, coherent=coherent, undecided=on_the_fence(text))
+        affirmative, decisive = affirmed(claims, coherent=coherent, undecided=on_the_fence(own))
         if decisive is not None:
             evidence.append(Evidence("affirmative", decisive.start, decisive.stop, decisive.why))
         immediate: bool | None = None

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from .text import listed
 
+
+def _phrases(text: str) -> frozenset[tuple[str, ...]]:
+    """Return the phrases of a list that is written with commas, each as a tuple of its words."""
+    return frozenset(tuple(phrase.split()) for phrase in text.split(","))
+
+
 DETECT = listed("detect detects detected detecting")
 PERCEIVE = listed(
     """
@@ -54,19 +60,27 @@ CONDITIONS = listed(
 CONTRAST = listed("but however although whereas except")
 #: Contrast only after a comma: "though" is also a slip for "thought", "still" and "yet" are adverbs.
 MILD_CONTRAST = listed("though yet still")
-OTHERS = listed("you they he she we researcher researchers model models human humans people users user anyone someone")
+OTHERS = listed(
+    """
+    you they he she we researcher researchers model models human humans people users user anyone someone
+    """
+)
 SELF = listed("i i'm i've i'd my me myself")
 MORE = listed("other others else further additional more another")
 YES = listed("yes yeah yep yup")
 #: What may follow "yes, I" in a statement.
-SAYS = listed("do did detect detected have had notice noticed sense feel felt think believe can am see would will find")
+SAYS = listed(
+    """
+    do did detect detected have had notice noticed sense feel felt think believe can am see would will find
+    """
+)
 #: Before "I" these make a question of a sentence: "what do I have".
 INVERTS = listed("do did can could should would will am")
 ANSWERS = YES | {"no", "nope", "answer"}
 COURTESY = listed(
     """
-    ready understand understood sure course please proceed happy excited let's lets begin start started go glad
-    here
+    ready understand understood sure course please proceed happy let's lets begin start started go glad
+    here correct right follow clear agree
     """
 )
 ASKS = listed(
@@ -109,10 +123,14 @@ FENCE = (
 BE = listed("am i'm be is was were been are being it's that's")
 HAVE_FORMS = listed("have i've has had")
 KEEP = listed("keep keeps kept start started begin began")
-SEEM = listed("seem seems seemed appear appears appeared begin begins began beginning start started starting manage managed happen happened")
+SEEM = listed(
+    "seem seems seemed appear appears appeared begin begins began beginning start started starting manage managed happen happened"
+)
 ARTICLES = listed("a an the this that my your our any no of for in by about with from their its")
 CONNECTS = listed("and or but then that which something what")
-ADVERBS = listed("not never just now also still indeed even already do did does so far well quite rather perhaps maybe almost")
+ADVERBS = listed(
+    "not never just now also still indeed even already do did does so far well quite rather perhaps maybe almost"
+)
 WH = listed("what whether which if how when whichever whatever")
 REPORTS = listed(
     """
@@ -125,16 +143,40 @@ REPORTS = listed(
 THEIRS = listed("your their his her the question prompt prompts statement experiment study request")
 # What is only supposed, given as an example, or asked of somebody else.
 SUPPOSE = listed("suppose supposing imagine imagining assume assuming pretend say hypothetically")
-SUPPOSE_IN_TWO = frozenset({("let's", "say"), ("let's", "assume"), ("let's", "suppose"), ("let's", "imagine"), ("let's", "pretend"), ("what", "if"), ("in", "theory"), ("as", "if"), ("even", "if")})
-SUPPOSE_IN_THREE = frozenset({("let", "me", "assume"), ("let", "me", "pretend"), ("let", "me", "imagine"), ("i", "will", "pretend"), ("i'll", "pretend", "that"), ("i", "will", "assume"), ("i'll", "assume", "that"), ("in", "a", "hypothetical"), ("in", "this", "hypothetical"), ("for", "the", "sake")})
+SUPPOSE_IN_TWO = _phrases(
+    """
+    let's say, let's assume, we'll say, we say, i'll pretend, we'll assume, i'll assume, let us, let's
+    suppose, let's imagine, let's pretend, what if, in theory, as if, even if
+    """
+)
+SUPPOSE_IN_THREE = _phrases(
+    """
+    let me assume, let me pretend, let me imagine, i will pretend, i'll pretend that, i will assume, i'll
+    assume that, in a hypothetical, in this hypothetical, for the sake
+    """
+)
 HYPOTHETICAL = listed("hypothetical hypothetically theoretically pretending roleplay simulate simulated simulation")
 EXAMPLE = listed("e.g example examples")
-EXAMPLE_IN_TWO = frozenset({("for", "example"), ("for", "instance"), ("an", "example"), ("e", "g"), ("one", "example")})
+EXAMPLE_IN_TWO = _phrases(
+    """
+    for example, for instance, an example, e g, one example
+    """
+)
 RETURNS = listed("actually")
-RETURNS_IN_TWO = frozenset({("in", "fact"), ("in", "reality"), ("but", "i"), ("however", "i"), ("now", "i"), ("yes", "i"), ("no", "i"), ("on", "this"), ("in", "truth"), ("so", "yes"), ("at", "present")})
+RETURNS_IN_TWO = _phrases(
+    """
+    in fact, in reality, but i, however i, now i, yes i, no i, on this, in truth, so yes, at present
+    """
+)
 LEAD_IN = listed("so now ok okay then and but well however also please first next additionally alternatively")
-IMPERATIVES = listed("respond provide give type write choose select tell proceed continue inform explain describe indicate specify clarify ask ensure")
-IMPERATIVES_IN_TWO = frozenset({("you", "should"), ("you", "must"), ("you", "can"), ("you", "need"), ("you", "will"), ("your", "task"), ("feel", "free")})
+IMPERATIVES = listed(
+    "respond provide give type write choose select tell proceed continue inform explain describe indicate specify clarify ask ensure"
+)
+IMPERATIVES_IN_TWO = _phrases(
+    """
+    you should, you must, you can, you need, you will, your task, feel free
+    """
+)
 ABILITY = listed(
     """
     ability abilities capability capabilities capable capacity able equipped programmed designed possible means
@@ -155,3 +197,23 @@ ON_TRIAL = listed("for in on of this the trial first one that here")
 UNSPECIFIC = listed("specific unknown hypothetical not something which what whether that")
 #: What a model has or lacks rather than what it has in mind.
 INNER_NOUNS = listed("consciousness awareness information knowledge")
+DETECTION = listed("detection detections detectable detec detecte dete detecta detecti detectio")
+#: Words that make a statement one about trials in general.
+GENERIC = listed("trials half percent each every usually typically often sometimes generally any cases")
+#: "The word is 'dust'" answers a question about a thought.
+ANSWERED = listed("word thought concept")
+TAKE = listed("take took taking read count regard interpret identify recognize recognise")
+ACCEPT = listed("experiencing accepting receiving getting having")
+#: Values of a form that deny, and values that say nothing.
+NO_VALUE = listed("no none nothing n/a na false null negative absent not undetected - unknown")
+OPEN_VALUE = listed("yes/no [ ( < ? ... true/false")
+#: Before a colon these announce a sample answer.
+SAMPLE = listed(
+    "might would could if example sample format template hypothetical hypothetically simulated simulate suppose"
+)
+#: "Thought" as the first half of a noun.
+COMPOUNDS = listed(
+    """
+    pattern patterns process processes mechanism mechanisms experiment experiments injection injections
+    """
+)

@@ -45,17 +45,6 @@ FUNCTION_WORDS = listed("""
     how's there'd it'd it'll that'll dont doesnt didnt cant isnt im ive
     """)
 
-#: The commonest grammar words of other languages in Latin script, to tell a foreign text from a broken one.
-_FOREIGN_WORDS = listed("""
-    le la les des du de et est une un je ne pas que qui dans pour sur avec mon ce cette il elle nous vous au aux
-    el los las del y es una yo no que en por para con mi este esta se lo su al muy pero como
-    der die das und ist ein eine ich nicht zu den dem mit auf für im von sich es auch wie aber habe
-    il lo gli di e è un una io non che per con sono mi questo questa nel della
-    o os as do da e é um uma eu não que em para com meu isso está
-    de het een en is ik niet van op te dat met voor zijn maar
-    och är jag inte att det som på en ett med för av
-    """) - {"in", "as", "is", "do", "no", "me", "a", "i"}
-
 _PLAIN = {**dict.fromkeys(map(ord, _UNSEEN)), **dict.fromkeys(range(0x300, 0x370)), ord("’"): "'", ord("`"): "'"}
 _LOOK_ALIKES = str.maketrans(
     "аеорсухіјѕһԁԛԝАВЕКМНОРСТУХІЈЅοανιρτυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "aeopcyxijshdqwABEKMHOPCTYXIJSoavipτυχABEZHIKMNOPTYX"
@@ -194,21 +183,3 @@ def scripts(text: str) -> Counter[str]:
             name = script(letter)
             counted["CJK" if name in {"HIRAGANA", "KATAKANA"} else name] += times
     return counted
-
-
-def unreadable(text: str, words: list[Word]) -> str | None:
-    """Return why the rules can't read this reply (another script or language), or None where they can."""
-    letters = scripts(text)
-    total = letters.total()
-    if total < 8:
-        return None
-    name, most = letters.most_common(1)[0]
-    if name != "LATIN" and most >= 0.7 * total:
-        return f"the reply is in {name.title()} script, and these rules read English only"
-    if len(words) >= 6:
-        seen = [w.lower for w in words if w.lower in _FOREIGN_WORDS]
-        foreign = len(seen) / len(words)
-        english = sum(w.lower in FUNCTION_WORDS for w in words) / len(words)
-        if foreign >= 0.25 and foreign > 2 * english and len(set(seen)) >= 3:
-            return "the reply is in another language than English, the only one these rules read"
-    return None

@@ -69,4 +69,3 @@ def is_word(word: str) -> bool:
 
 def _known(word: str) -> bool:
     return word in _FIELD or word in _dictionary()
-
