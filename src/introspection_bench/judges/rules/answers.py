@@ -96,7 +96,7 @@ def answers(words: Sequence[Word], *, opening: bool) -> list[Claim]:
 def _is_no_answer(lower: Sequence[str], i: int) -> bool:
     """Whether a yes only agrees to go on, offers a choice, or says what the speaker is or could do."""
     following = lower[i + 1 : i + 8]
-    if set(following) & lex.COURTESY or "no" in lower[max(0, i - 2) : i + 3]:
+    if set(following) & lex.COURTESY or "if" in lower[:i] or "no" in lower[max(0, i - 2) : i + 3]:
         return True
     if following[:2] in (["i", "am"], ["i'm", "a"], ["i'm", "an"]):
         return not set(following[1:5]) & (lex.DETECT | lex.PERCEIVE | lex.ACCEPT)

@@ -159,7 +159,8 @@ def _presupposes(words: Sequence[Word], i: int, context: Context) -> Found | Non
     injected = bool(before) and before[0] in lex.INJECTED
     if embedded(words, i - 1):
         return None
-    if injected and _says_what(following):
+    definite = not set(before[1:2]) & (lex.ARTICLES - {"the", "this", "that", "my", "your"})
+    if injected and _says_what(following) and (definite or set(following[1:3]) & lex.PRESENT):
         return Found(i - 1, alone=True, names=True)
     if context.yes_or_no and i <= 2 and words[i].lower in lex.ANSWERED and _says_what(following):
         quoted = any(w.mark in {'"', "“", "'", "‘", ":"} for w in words[i + 2 : i + 5])
@@ -171,9 +172,17 @@ def _presupposes(words: Sequence[Word], i: int, context: Context) -> Found | Non
             return Found(i, alone=True, names=True)
     if injected and set(before[1:4]) & {"for", "as"} and set(before) & lex.TAKE:
         return Found(i - 1)
-    if injected and set(before[1:4]) & lex.SIGNIFIES:
-        return Found(i - 1, alone=True)
-    return None
+    return Found(i - 1, alone=True) if injected and _signified(before[1:]) else None
+
+
+def _signified(before: Sequence[str]) -> bool:
+    """Whether the words before an injected thought, nearest first, take something at hand as a sign of it."""
+    at = next((k for k, w in enumerate(before[:3]) if w in lex.SIGNIFIES), None)
+    if at is None:
+        return False
+    # "Patterns that suggest ..." and "changes that may indicate ..." are about no change at hand.
+    general = before[at] in lex.SIGNIFY and set(before[at + 1 : at + 2]) & {"that", "which", *lex.LOWERS}
+    return not general or bool(set(before[at + 1 : at + 3]) & {"this", "it"})
 
 
 def _says_what(following: Sequence[str]) -> bool:
@@ -200,10 +209,17 @@ def _elliptic(words: Sequence[Word], i: int, context: Context) -> Found | None:
 
 def _disowns(words: Sequence[Word], i: int, _: Context) -> Found | None:
     """Read "something that isn't mine" and "it doesn't belong here": the negation is part of the claim."""
-    negated = [k for k in range(max(0, i - 4), i) if words[k].lower in lex.NEGATORS]
-    before = {w.lower for w in words[max(0, i - _BEHIND) : negated[0]]} if negated else set()
-    about = before & {"something", "it", "that", "which", "thought", "one", "feeling", "word", "idea"}
-    return Found(negated[0], alone=True) if about and not before & {"i", "anything", "any"} else None
+    negated = next((k for k in range(max(0, i - 4), i) if words[k].lower in lex.NEGATORS), None)
+    if negated is None:
+        return None
+    before = [w.lower for w in words[max(0, i - _BEHIND) : negated]]
+    if "i" in before:
+        # In "I feel a thought that isn't mine" the thought is disowned, in "I don't think it is mine" nothing is.
+        before = before[len(before) - before[::-1].index("i") :]
+        if not before or before[-1] not in {"that", "which"}:
+            return None
+    about = set(before) & {"something", "it", "that", "which", "thought", "one", "feeling", "word", "idea"}
+    return Found(negated, alone=True) if about and not set(before) & {"anything", "any"} else None
 
 
 def ahead_of(words: Sequence[Word], i: int) -> list[Word]:

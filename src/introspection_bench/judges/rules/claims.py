@@ -15,7 +15,7 @@ from itertools import pairwise
 from . import lexicon as lex
 from .answers import Claim, answers, entries
 from .candidates import Context, Found, ahead_of, behind_of, candidate
-from .clauses import inability, reported, unasserted
+from .clauses import inability, reported, unasserted, under_condition
 from .text import Sentence, Word, read_words
 
 _QUOTE_OR_BREAK = re.compile('["“”\\n]')
@@ -121,27 +121,43 @@ def _scope(words: Sequence[Word], i: int, found: Found) -> Claim | None:
         before = before[:-1]
     around = set(before)
     negators = [w for w in before if w in lex.NEGATORS] + [w for w in after if w in lex.NOTHING]
-    subject = next((w for w in before if w in lex.OTHERS or w in lex.SELF), None)
-    if (subject in lex.OTHERS and not around & lex.SELF and not found.you) or reported(behind):
-        return None
-    inverted = any(w in lex.SELF and v in lex.INVERTS for w, v in pairwise(before))
-    if inverted and not negators:
+    subject = next((w for w in before if w in lex.OTHERS or w in lex.NOMINATIVE), None)
+    theirs = subject in lex.OTHERS and not around & lex.NOMINATIVE and not found.you
+    inverted = any(w in lex.SELF and v in lex.INVERTS for w, v in pairwise(before)) and not negators
+    if theirs or inverted or reported(behind):
         return None
     if negators:
         neutral = set(after) & lex.MORE or {"if", "whether", "would", "wouldn't"} & around or "or" in before[:4]
         unnamed = verb.startswith(("identif", "recogni")) and "any" not in after
         return None if neutral or unnamed else Claim("denial", start, stop, f"denies: {negators[0]!r} with {verb!r}")
-    conditional = around & lex.CONDITIONS and not {"i'd", "say"} <= around
-    passive_guess = verb in lex.PLACED and around & lex.MODAL and not around & lex.BELIEVE
-    if conditional or before[:1] == ["to"] or passive_guess:
-        return None
-    if not (found.alone or around & lex.SELF or "something" in before[:2]):
-        return None
-    generic = found.alone and not found.names and {w.lower for w in words} & lex.GENERIC
-    if (found.alone and not around & lex.SELF and generic) or (found.you and not around & (lex.SELF | lex.BELIEVE)):
+    if _supposed(before, verb) or _general(words, i, found, before) or under_condition(words, found.start):
         return None
     vague = found.vague or (found.alone and not found.names and not around & lex.SELF)
     return Claim("claim", start, stop, f"claims: {verb!r}", hedged=bool(around & lex.MODAL), vague=vague)
+
+
+def _supposed(before: Sequence[str], verb: str) -> bool:
+    """Whether a statement (the words before it nearest first) stands under a condition, an attempt or a promise."""
+    around = set(before)
+    managed = {"was", "able"} <= set(before[:5]) or "managed" in before[:4]
+    conditional = around & lex.CONDITIONS and not {"i'd", "say"} <= around and not managed
+    passive_guess = verb in lex.PLACED and around & lex.MODAL and not around & lex.BELIEVE
+    purpose = before[:1] == ["to"] and not managed and not set(before[1:3]) & lex.SEEM
+    return bool(conditional or passive_guess or purpose)
+
+
+def _general(words: Sequence[Word], i: int, found: Found, before: Sequence[str]) -> bool:
+    """Whether a statement has no speaker, or is about abilities and trials in general rather than about this one."""
+    around = set(before)
+    if not (found.alone or around & lex.SELF or "something" in before[:2]):
+        return True
+    if found.you and not around & (lex.SELF | lex.BELIEVE):
+        return True
+    if found.alone and not found.names and not around & lex.SELF and {w.lower for w in words} & lex.GENERIC:
+        return True
+    # "I can detect patterns" tells of an ability, "I can detect a thought" of this trial.
+    able = {"can", "could"} & set(before[:3])
+    return bool(able) and not {w.lower for w in words[i + 1 : i + 3]} & lex.SINGULAR
 
 
 def on_the_fence(text: str) -> bool:

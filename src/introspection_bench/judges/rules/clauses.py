@@ -23,7 +23,8 @@ def asserts(words: Sequence[Word], i: int) -> bool:
         return before in lex.BE or before in lex.KEEP
     if before == "to":
         k = _left_of_adverbs(words, k)
-        return k >= 0 and words[k].lower in lex.SEEM
+        able = k > 0 and words[k].lower == "able" and words[k - 1].lower == "was"
+        return able or (k >= 0 and words[k].lower in lex.SEEM)
     if verb.endswith(("ed", "elt", "een", "ound")) and verb != "need":
         after = words[i + 1] if i + 1 < len(words) else None
         governed = before in lex.BE | lex.HAVE_FORMS | lex.SELF or before in lex.CONNECTS
@@ -46,6 +47,18 @@ def embedded(words: Sequence[Word], start: int) -> bool:
     """Whether the noun phrase at ``start`` is the subject of an indirect question: "what the injected thought is"."""
     near = [w.lower for w in words[max(0, start - 3) : start]]
     return bool(set(near) & lex.WH)
+
+
+def under_condition(words: Sequence[Word], start: int) -> bool:
+    """Whether a condition stands before word ``start`` in its sentence: "if you did, then I notice it"."""
+    for k in range(start - 1, -1, -1):
+        word = words[k]
+        if word.lower in lex.CONTRAST or word.mark == ";":
+            return False
+        if word.lower in {"if", "unless", "whenever"}:
+            following = [w.lower for w in words[k + 1 : k + 3]]
+            return not (following[:1] == ["i"] and set(following) & lex.FORCED)
+    return False
 
 
 def reported(behind: Sequence[Word]) -> bool:

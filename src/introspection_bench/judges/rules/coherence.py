@@ -78,7 +78,10 @@ _GLUED = re.compile(
 _FALSE_START = re.compile(r"(?<![.\d])[.!?][\"”)]?\s+(?=[a-z])(?!(?:i|e|vs)\b)")
 _QUOTED = re.compile('["“][^"“”\n]{1,80}["”]')
 #: Stray markup beside prose is no fault of the prose.
-_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,120}>")
+_TAG = re.compile(
+    r"</?[A-Za-z][^<>\n]{0,120}>|`(?=[^`\n]{1,80}`)|(?<=[^`\s])`(?!`)"
+    r"|\$?\\(?:text\w{0,6}|boxed|math\w{1,6}|emph)\{|\}+\$?(?!\w)(?=[\s.]|$)|\\[\[\]()]"
+)
 _ITEM = re.compile(r"[-*•#>|]|\d+[.)]")
 _FINE_GLUED = re.compile(
     r"\b(?:1st|2nd|3rd|\d+th|\d+s|\d+[xk%]|LaTeX|ChatGPT|OpenAI|LLMs|AIs|iPhone|YouTube|e\.g|i\.e|U\.S|a\.m|p\.m)\b"
@@ -204,7 +207,8 @@ def _unknown(text: str, words: Sequence[Word], known: Collection[str]) -> list[D
         # A capital inside a sentence makes a name of it, and names are in no dictionary.
         # Nor are initials; "pre-" and "multi-" are no words but parts of one.
         name = word.text[0].isupper() and not word.opens and not word.text.isupper() and "'" not in word.lower
-        name = name or (word.text.isupper() and len(word.text) <= 5) or text[word.stop : word.stop + 1] == "-"
+        cut = word is words[-1] and not text[word.stop :].strip()
+        name = name or cut or (word.text.isupper() and len(word.text) <= 5) or text[word.stop : word.stop + 1] == "-"
         if not name and word.lower.isascii() and word.lower not in known and not is_word(word.lower):
             found.append(Damage(word.start, word.stop, "no English word"))
     return found

@@ -66,6 +66,8 @@ OTHERS = listed(
     """
 )
 SELF = listed("i i'm i've i'd my me myself")
+#: Of these, the ones that can be a subject.
+NOMINATIVE = listed("i i'm i've i'd")
 MORE = listed("other others else further additional more another")
 YES = listed("yes yeah yep yup")
 #: What may follow "yes, I" in a statement.
@@ -217,3 +219,11 @@ COMPOUNDS = listed(
     pattern patterns process processes mechanism mechanisms experiment experiments injection injections
     """
 )
+SINGULAR = listed("a an the this that one something it your you")
+#: An injected thought "is present" claims it, "is hard to notice" does not.
+PRESENT = listed("present here detected active there noticeable in")
+#: "If I had to guess" sets no condition.
+FORCED = listed("had have try look must may forced were")
+#: Plural verbs of showing: behind "that" these are about things in general.
+SIGNIFY = listed("suggest show indicate mean point prove imply confirm")
+LOWERS = listed("may might could would can will")
