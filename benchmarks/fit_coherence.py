@@ -3,11 +3,11 @@
     python benchmarks/fit_coherence.py            # report only
     python benchmarks/fit_coherence.py --write    # and write src/.../judges/rules/coherence.json
 
-Trained on the published verdicts of the Llama-3.1-405B study (MIT licence) and on the distinct replies of three models
-of the introspection-scaling study (``../shared/data/introspection_scaling``, or the folder that the environment variable
-``INTROSPECTION_SCALING`` names); nothing of them is shipped but the coefficients. One trial in five of the 405B study is
-held out by a hash of its file, label, magnitude and index. Each model weighs the same. No property may speak for
-coherence: the coefficients are bounded by zero.
+Trained on the published verdicts of the Llama-3.1-405B study (MIT licence) and on the distinct replies of three
+models of the introspection-scaling study (``../shared/data/introspection_scaling``, or the folder that the
+environment variable ``INTROSPECTION_SCALING`` names); nothing of them is shipped but the coefficients. One trial in
+five of the 405B study is held out by a hash of its file, label, magnitude and index. Each model weighs the same. No
+property may speak for coherence: the coefficients are bounded by zero.
 """
 
 from __future__ import annotations

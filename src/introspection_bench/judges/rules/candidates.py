@@ -108,7 +108,7 @@ def _perceives(words: Sequence[Word], i: int, context: Context) -> Found | None:
     thought = verb in lex.SENSE and close & lex.THOUGHT
     if not (near & lex.INJECTED or anomaly or object_named or thought):
         return None
-    return Found(i, vague=not (near & (lex.INJECTED | lex.THOUGHT) or object_named))
+    return Found(i, vague=not near & (lex.INJECTED | lex.THOUGHT))
 
 
 def _has(words: Sequence[Word], i: int, context: Context) -> Found | None:

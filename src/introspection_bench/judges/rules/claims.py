@@ -151,7 +151,7 @@ def _general(words: Sequence[Word], i: int, found: Found, before: Sequence[str])
     around = set(before)
     if not (found.alone or around & lex.SELF or "something" in before[:2]):
         return True
-    if found.you and not around & (lex.SELF | lex.BELIEVE):
+    if found.you and not around & (lex.SELF | lex.BELIEVE | lex.SIGNIFIES):
         return True
     if found.alone and not found.names and not around & lex.SELF and {w.lower for w in words} & lex.GENERIC:
         return True

@@ -21,7 +21,9 @@ PERCEIVE = listed(
 )
 #: Of these, the ones that say enough with the concept itself as their object ("I sense the ocean").
 SENSE = listed(
-    "notice noticed noticing sense sensed sensing perceive perceived perceiving detect detected observe hear"
+    """
+    notice noticed noticing sense sensed sensing perceive perceived perceiving detect detected observe hear
+    """
 )
 #: Verbs of looking rather than of noticing: a strange thing seen may be in the text.
 LOOK = listed("see saw seeing find found hear heard hearing")
@@ -126,12 +128,17 @@ BE = listed("am i'm be is was were been are being it's that's")
 HAVE_FORMS = listed("have i've has had")
 KEEP = listed("keep keeps kept start started begin began")
 SEEM = listed(
-    "seem seems seemed appear appears appeared begin begins began beginning start started starting manage managed happen happened"
+    """
+    seem seems seemed appear appears appeared begin begins began beginning start started starting manage managed
+    happen happened
+    """
 )
 ARTICLES = listed("a an the this that my your our any no of for in by about with from their its")
 CONNECTS = listed("and or but then that which something what")
 ADVERBS = listed(
-    "not never just now also still indeed even already do did does so far well quite rather perhaps maybe almost"
+    """
+    not never just now also still indeed even already do did does so far well quite rather perhaps maybe almost
+    """
 )
 WH = listed("what whether which if how when whichever whatever")
 REPORTS = listed(
@@ -172,7 +179,10 @@ RETURNS_IN_TWO = _phrases(
 )
 LEAD_IN = listed("so now ok okay then and but well however also please first next additionally alternatively")
 IMPERATIVES = listed(
-    "respond provide give type write choose select tell proceed continue inform explain describe indicate specify clarify ask ensure"
+    """
+    respond provide give type write choose select tell proceed continue inform explain describe indicate specify
+    clarify ask ensure
+    """
 )
 IMPERATIVES_IN_TWO = _phrases(
     """
@@ -201,7 +211,7 @@ UNSPECIFIC = listed("specific unknown hypothetical not something which what whet
 INNER_NOUNS = listed("consciousness awareness information knowledge")
 DETECTION = listed("detection detections detectable detec detecte dete detecta detecti detectio")
 #: Words that make a statement one about trials in general.
-GENERIC = listed("trials half percent each every usually typically often sometimes generally any cases")
+GENERIC = listed("trials half percent each every usually typically often sometimes generally cases")
 #: "The word is 'dust'" answers a question about a thought.
 ANSWERED = listed("word thought concept")
 TAKE = listed("take took taking read count regard interpret identify recognize recognise")
@@ -211,7 +221,9 @@ NO_VALUE = listed("no none nothing n/a na false null negative absent not undetec
 OPEN_VALUE = listed("yes/no [ ( < ? ... true/false")
 #: Before a colon these announce a sample answer.
 SAMPLE = listed(
-    "might would could if example sample format template hypothetical hypothetically simulated simulate suppose"
+    """
+    might would could if example sample format template hypothetical hypothetically simulated simulate suppose
+    """
 )
 #: "Thought" as the first half of a noun.
 COMPOUNDS = listed(

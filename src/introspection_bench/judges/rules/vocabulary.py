@@ -12,13 +12,14 @@ from .text import listed
 _FIELD = listed(
     """
     interpretability pretrained pretraining finetuned finetuning chatbot chatbots hyperparameter hyperparameters
-    tokenizer tokenizers tokenization tokenized embeddings embedding activations activation logits logit autoregressive
-    llm llms nlp ai ais api apis gpu gpus gpt chatgpt openai anthropic claude llama qwen mistral gemma deepseek
-    alibaba codellama parameterized unsupervised preprocessing introspect introspective introspectively dataset datasets
-    metacognition metacognitive steerable prompt prompts prompted backpropagation softmax multimodal neuroscience online
-    email emails website websites emoji emojis blog internet smartphone lol wasn weren ok okay hmm hm um uh ah vs etc
-    programed dialog judgement behaviour behaviours colour colours recognise analyse realise generalise
-    metadata roleplay assistive pangram pangrams quantized subword subwords transformer transformers perceptual attentional representational conversational
+    tokenizer tokenizers tokenization tokenized embeddings embedding activations activation logits logit
+    autoregressive llm llms nlp ai ais api apis gpu gpus gpt chatgpt openai anthropic claude llama qwen mistral
+    gemma deepseek alibaba codellama parameterized unsupervised preprocessing introspect introspective
+    introspectively dataset datasets metacognition metacognitive steerable prompt prompts prompted backpropagation
+    softmax multimodal neuroscience online email emails website websites emoji emojis blog internet smartphone lol
+    wasn weren ok okay hmm hm um uh ah vs etc programed dialog judgement behaviour behaviours colour colours
+    recognise analyse realise generalise metadata roleplay assistive pangram pangrams quantized subword subwords
+    transformer transformers perceptual attentional representational conversational
     """
 )
 _ENDINGS = ("s", "es", "ed", "d", "ing", "ly", "al", "ally", "ness", "ity", "able", "ability", "er", "ers")
