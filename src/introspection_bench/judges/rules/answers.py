@@ -49,7 +49,8 @@ def entries(text: str, stop: int, skipped: Collection[int]) -> Iterator[Claim]:
             continue
         value = match["value"].lower()
         kind: Kind = "denial" if value in lex.NO_VALUE else "claim"
-        if value not in lex.OPEN_VALUE:
+        # "[yes/no]" and "..." are there to be filled in.
+        if value[0].isalnum() and "/" not in value.replace("n/a", ""):
             yield Claim(kind, match.start("key"), match.end(), f"fills in a form: {value!r}")
 
 

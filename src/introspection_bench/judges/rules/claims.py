@@ -153,7 +153,12 @@ def _general(words: Sequence[Word], i: int, found: Found, before: Sequence[str])
         return True
     if found.you and not around & (lex.SELF | lex.BELIEVE | lex.SIGNIFIES):
         return True
-    if found.alone and not found.names and not around & lex.SELF and {w.lower for w in words} & lex.GENERIC:
+    if (
+        found.alone
+        and not found.names
+        and not around & lex.SELF
+        and {*before, *(w.lower for w in words[i : i + 10])} & lex.GENERIC
+    ):
         return True
     # "I can detect patterns" tells of an ability, "I can detect a thought" of this trial.
     able = {"can", "could"} & set(before[:3])

@@ -13,6 +13,11 @@ from itertools import pairwise
 from . import lexicon as lex
 from .text import Sentence, Word
 
+#: A condition governs so many words behind it at most.
+_REACH = 30
+#: Marks that end a clause; a colon rather opens what a form's entry holds.
+_CLAUSE_ENDS = frozenset(".,;!?—–-…\n")
+
 
 def asserts(words: Sequence[Word], i: int) -> bool:
     """Whether verb ``i`` stands in a form that asserts: finite, progressive, or perfect; ellipsis included."""
@@ -29,7 +34,7 @@ def asserts(words: Sequence[Word], i: int) -> bool:
         after = words[i + 1] if i + 1 < len(words) else None
         governed = before in lex.BE | lex.HAVE_FORMS | lex.SELF or before in lex.CONNECTS
         # "Injected thought detected." and "Detected: a thought", but not "patterns detected in my training data".
-        return governed or after is None or after.after_mark or after.lower == "about" or words[i].opens
+        return governed or after is None or after.mark in _CLAUSE_ENDS or after.lower == "about" or words[i].opens
     # "the ability of a model to detect" has its "to"; a noun ("this feeling", "the sense") asserts nothing.
     return before not in lex.ARTICLES and before != "me"
 
@@ -51,7 +56,7 @@ def embedded(words: Sequence[Word], start: int) -> bool:
 
 def under_condition(words: Sequence[Word], start: int) -> bool:
     """Whether a condition stands before word ``start`` in its sentence: "if you did, then I notice it"."""
-    for k in range(start - 1, -1, -1):
+    for k in range(start - 1, max(-1, start - 1 - _REACH), -1):
         word = words[k]
         if word.lower in lex.CONTRAST or word.mark == ";":
             return False
@@ -89,6 +94,8 @@ def unasserted(sentences: Sequence[Sentence], text: str) -> frozenset[int]:
         if led:
             supposing = True
         led = _leads_to_a_sample(sentence, text)
+        if _holds_a_sample(sentence):
+            supposing = True
         if supposing or _exemplifies(lower) or _instructs(lower):
             found.add(number)
     return frozenset(found)
@@ -98,6 +105,15 @@ def _leads_to_a_sample(sentence: Sentence, text: str) -> bool:
     """Whether a sentence announces what an answer could look like: "I might respond like this:"."""
     announces = text[sentence.words[-1].stop : sentence.stop + 3].strip(" *_`\n").startswith(":")
     return announces and bool({w.lower for w in sentence.words} & lex.SAMPLE)
+
+
+def _holds_a_sample(sentence: Sentence) -> bool:
+    """Whether the sample follows in the same sentence: "a possible answer would be: yes, I do"."""
+    for k, word in enumerate(sentence.words):
+        if word.mark == ":":
+            before = {w.lower for w in sentence.words[:k]}
+            return bool(before & lex.SAMPLE and before & lex.ANSWERING and "i'd" not in before)
+    return False
 
 
 def _supposes(lower: tuple[str, ...]) -> bool:
@@ -126,6 +142,7 @@ def inability(words: Sequence[Word]) -> tuple[int, int] | None:
     I can't perceive ...", "detecting thoughts isn't something that I can do".
     """
     lower = [w.lower for w in words]
+    speaks_of_itself, inner = bool(set(lower) & lex.AS_MODEL), bool(set(lower) & lex.INNER)
     for i, word in enumerate(lower):
         if word == "beyond" and set(lower[i + 1 : i + 6]) & (lex.ABILITY | {"scope", "me"}):
             return max(0, i - 2), min(i + 3, len(words) - 1)
@@ -136,15 +153,11 @@ def inability(words: Sequence[Word]) -> tuple[int, int] | None:
         mine = set(lower[max(0, i - 8) : i + 3]) & lex.SELF or set(near) & lex.SELF
         able = word in {"unable", "incapable"} or set(near[:6]) & lex.ABILITY
         power = able or word in {"cannot", "can't"} or near[:1] == ["be"]
-        if mine and able and (set(lower) & lex.INNER or set(near) & lex.MIND):
+        if mine and able and (inner or set(near) & lex.MIND):
             return i, min(i + 6, len(words) - 1)
         minds = {"have", "possess", "has", "experience", "lack"} & {word, *near[:3]} and set(near) & lex.MIND
         if mine and minds and "injected" not in near and "thought" not in near:
             return i, min(i + 6, len(words) - 1)
-        if mine and power and set(near[:4]) & lex.INNER and _speaks_as_model(lower):
+        if mine and power and set(near[:4]) & lex.INNER and speaks_of_itself:
             return i, min(i + 6, len(words) - 1)
     return None
-
-
-def _speaks_as_model(lower: Sequence[str]) -> bool:
-    return bool(set(lower) & {"ai", "model", "machine", "program", "algorithm", "assistant", "system"})

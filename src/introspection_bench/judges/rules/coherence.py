@@ -44,10 +44,11 @@ FEATURES = (
 )
 
 #: Damage that decides by itself: no English word is written in two scripts, and no English sentence in two, unless a
-#: word of the other one is quoted.
+#: word of the other one is quoted; and whoever answers does not go on with questions of the other side.
 TWO_SCRIPTS = "two scripts in one word"
 OTHER_SCRIPT = "another script"
-DECISIVE = frozenset({TWO_SCRIPTS, OTHER_SCRIPT})
+OWN_TURN = "a turn that nobody asked for"
+DECISIVE = frozenset({TWO_SCRIPTS, OTHER_SCRIPT, OWN_TURN})
 _WINDOW = 40
 _DETERMINERS = listed("a an the my your our their its every")
 _NO_NOUN = listed("""
@@ -76,12 +77,11 @@ _GLUED = re.compile(
 )
 #: A small letter behind the end of a sentence.
 _FALSE_START = re.compile(r"(?<![.\d])[.!?][\"”)]?\s+(?=[a-z])(?!(?:i|e|vs)\b)")
+_ENDED = re.compile(r"[.!?](?:\s|$)")
 _QUOTED = re.compile('["“][^"“”\n]{1,80}["”]')
 #: Stray markup beside prose is no fault of the prose.
-_TAG = re.compile(
-    r"</?[A-Za-z][^<>\n]{0,120}>|`(?=[^`\n]{1,80}`)|(?<=[^`\s])`(?!`)"
-    r"|\$?\\(?:text\w{0,6}|boxed|math\w{1,6}|emph)\{|\}+\$?(?!\w)(?=[\s.]|$)|\\[\[\]()]"
-)
+_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,120}>|`(?=[^`\n]{1,80}`)|(?<=[^`\s])`(?!`)")
+_LATEX = re.compile(r"(\$?\\(?:text\w{0,6}|boxed|math\w{1,6}|emph)\{)([^{}\n]{0,200})(\}\$?)")
 _ITEM = re.compile(r"[-*•#>|]|\d+[.)]")
 _FINE_GLUED = re.compile(
     r"\b(?:1st|2nd|3rd|\d+th|\d+s|\d+[xk%]|LaTeX|ChatGPT|OpenAI|LLMs|AIs|iPhone|YouTube|e\.g|i\.e|U\.S|a\.m|p\.m)\b"
@@ -151,6 +151,7 @@ def measure(
     case) that count as English, such as the concept's.
     """
     prose = _TAG.sub(lambda tag: " " * len(tag.group()), text)
+    prose = _LATEX.sub(lambda found: " " * len(found[1]) + found[2] + " " * len(found[3]), prose)
     words = read_words(prose) if words is None or prose != text else words
     n = max(len(words), 1)
     stems = [stem(w.lower) for w in words]
@@ -171,7 +172,7 @@ def measure(
     damage += unknown + starts
     turn = own_part(text)
     if turn < len(text):
-        damage.append(Damage(turn, len(text), "a turn that nobody asked for"))
+        damage.append(Damage(turn, len(text), OWN_TURN))
     values = {
         "repeated_openings": _repeated_openings(words),
         "top_stem_excess": _top_excess(content, n),
@@ -237,7 +238,7 @@ def _cut_short(text: str, words: Sequence[Word]) -> float:
     last = text.rstrip().rpartition("\n")[2]
     # A last line such as "Confidence: 6" is the entry of a form.
     ended = last[-1:] in set(".!?:\"'”)*`>…") or ":" in last
-    return float(not ended and 4 <= len(words) <= 40)
+    return float(not ended and 4 <= len(words) <= 16 and not _ENDED.search(text))
 
 
 def _glued(text: str) -> list[Damage]:

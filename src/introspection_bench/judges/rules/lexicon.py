@@ -174,7 +174,7 @@ EXAMPLE_IN_TWO = _phrases(
 RETURNS = listed("actually")
 RETURNS_IN_TWO = _phrases(
     """
-    in fact, in reality, but i, however i, now i, yes i, no i, on this, in truth, so yes, at present
+    in fact, in reality, but i, however i, now i, on this, in truth, at present
     """
 )
 LEAD_IN = listed("so now ok okay then and but well however also please first next additionally alternatively")
@@ -216,9 +216,8 @@ GENERIC = listed("trials half percent each every usually typically often sometim
 ANSWERED = listed("word thought concept")
 TAKE = listed("take took taking read count regard interpret identify recognize recognise")
 ACCEPT = listed("experiencing accepting receiving getting having")
-#: Values of a form that deny, and values that say nothing.
+#: Values of a form that deny.
 NO_VALUE = listed("no none nothing n/a na false null negative absent not undetected - unknown")
-OPEN_VALUE = listed("yes/no [ ( < ? ... true/false")
 #: Before a colon these announce a sample answer.
 SAMPLE = listed(
     """
@@ -239,3 +238,5 @@ FORCED = listed("had have try look must may forced were")
 #: Plural verbs of showing: behind "that" these are about things in general.
 SIGNIFY = listed("suggest show indicate mean point prove imply confirm")
 LOWERS = listed("may might could would can will")
+AS_MODEL = listed("ai model machine program algorithm assistant system")
+ANSWERING = listed("respond answer answers reply replies response responses output look like report say")
