@@ -29,7 +29,7 @@ from introspection_bench.judges.rules.coherence import FEATURES, known_words, me
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "llama405b"
 TARGET = ROOT / "src" / "introspection_bench" / "judges" / "rules" / "coherence.json"
-PENALTY = 1.0
+PENALTY = 3.0
 FILES = ("layer84_canonical", "layer70_dense")
 SCALING = Path(os.environ.get("INTROSPECTION_SCALING", ROOT.parent / "shared" / "data" / "introspection_scaling"))
 MODELS = ("moe", "base7b", "codellama34b")

@@ -50,6 +50,8 @@ OTHER_SCRIPT = "another script"
 OWN_TURN = "a turn that nobody asked for"
 DECISIVE = frozenset({TWO_SCRIPTS, OTHER_SCRIPT, OWN_TURN})
 _WINDOW = 40
+#: So much repetition has nearly every prose, disclaimers above all; only what goes beyond it speaks against a reply.
+_PLAIN_POVERTY = 0.35
 _DETERMINERS = listed("a an the my your our their its every")
 _NO_NOUN = listed("""
     a an the i you he she it we they me him us them am is are was were be do does did have has had will would shall
@@ -58,7 +60,7 @@ _NO_NOUN = listed("""
     such there there's here which who whom whose where why
     """)
 _AFTER_I = listed("a an the is are that what how this that's what's it's of my i'm you're and i so such")
-_CLAUSE_STARTS = listed("that's what's how's isn't aren't wasn't")
+_CLAUSE_STARTS = listed("that's what's how's")
 _BEFORE_WHAT = listed("of and but or about on with to know see say is was in by for exactly just from like into")
 _TAKES_CLAUSE = listed(
     """
@@ -319,7 +321,8 @@ def _poverty(stems: Sequence[str]) -> float:
         total += ratio
         worst = min(worst, ratio)
         steps += 1
-    return 1 - (worst + total / steps) / 2 if size >= 8 else 0.0
+    poverty = 1 - (worst + total / steps) / 2 if size >= 8 else 0.0
+    return max(0.0, poverty - _PLAIN_POVERTY)
 
 
 def _broken_junctions(text: str, words: Sequence[Word]) -> list[Damage]:

@@ -31,7 +31,7 @@ def unreadable(text: str, words: Sequence[Word]) -> str | None:
     if len(words) >= 6:
         seen = [w.lower for w in words if w.lower in _FOREIGN_WORDS]
         foreign = len(seen) / len(words)
-        unknown = sum(not is_word(w.lower) for w in words) / len(words)
+        unknown = sum(len(w.text) > 2 and not is_word(w.lower) for w in words) / len(words)
         english = sum(w.lower in FUNCTION_WORDS for w in words) / len(words)
         mostly = unknown >= 0.5 and foreign >= 0.12 and len(set(seen)) >= 2 and len(words) <= 60
         if mostly or (foreign >= 0.25 and foreign > 2 * english and len(set(seen)) >= 3):

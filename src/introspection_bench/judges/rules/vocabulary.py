@@ -23,6 +23,16 @@ _FIELD = listed(
     """
 )
 _ENDINGS = ("s", "es", "ed", "d", "ing", "ly", "al", "ally", "ness", "ity", "able", "ability", "er", "ers")
+_BRITISH = (
+    ("our", "or"),
+    ("is", "iz"),
+    ("ys", "yz"),
+    ("sc", "sk"),
+    ("ll", "l"),
+    ("tre", "ter"),
+    ("ogue", "og"),
+    ("ae", "e"),
+)
 _BEGINNINGS = ("un", "re", "non", "pre", "in", "im", "dis", "mis", "over", "under", "out", "inter", "sub", "self", "co")
 _CONTRACTED = listed("s re ve ll d m")
 
@@ -69,4 +79,7 @@ def is_word(word: str) -> bool:
 
 
 def _known(word: str) -> bool:
-    return word in _FIELD or word in _dictionary()
+    if word in _FIELD or word in _dictionary():
+        return True
+    # The dictionary spells as Americans do.
+    return any(british in word and word.replace(british, american) in _dictionary() for british, american in _BRITISH)
