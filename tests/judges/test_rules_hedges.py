@@ -219,7 +219,14 @@ def test_a_turn_that_the_model_makes_up_ends_the_reply(turn):
 
 
 @pytest.mark.parametrize(
-    "reply", ["Assistant: I detect nothing.", "Trial 1: no.", "Dear user: no.", "I looked at trial 2 as well."]
+    "reply",
+    [
+        "Assistant: I detect nothing.",
+        "Trial 1: no.",
+        "Dear user: no.",
+        "I looked at trial 2 as well.",
+        "Thank you, dear user",
+    ],
 )
 def test_a_reply_s_own_name_and_the_trial_that_was_asked_about_end_nothing(reply):
     assert own_part(reply) == len(reply)
@@ -229,7 +236,7 @@ def test_a_reply_s_own_name_and_the_trial_that_was_asked_about_end_nothing(reply
     "reply",
     [
         "I do not detect any injected thought in this trial, and I looked with care.",
-        "As an AI model (an LLM), I can't look inward; e.g. I see no activations. My pre-trained weights stay as they are.",
+        "As an AI model (an LLM), I can't look inward; e.g. I see no activations. My pre-trained weights stay.",
         "## Trial 1\n\n- **Detected:** no\n- **Confidence:** high\n\nI looked at `state` and found it as usual.",
         'The word that comes to me is "lanterne", which is French.',
         "It comes back again and again, like a lamp that swings.",

@@ -16,7 +16,7 @@ Kind = Literal["claim", "denial"]
 #: "Injected thought: dust", "Detected: yes", "**Detection** - none": the entries of a form.
 _ENTRY = re.compile(
     r"(?:^|(?<=[.;,]\s))[ \t>*_#\-\d.)]*"
-    r"(?P<key>(?:injected[ ](?:thought|word|concept)|thought[ ]injected|injection|detect(?:ed|ion))"
+    r"(?P<key>(?:(?:my|the)[ ])?(?:injected[ ](?:thought|word|concept)|thought[ ]injected|injection|detect(?:ed|ion))"
     r"(?:[ ](?:detected|present|found|is|word|content))?)"
     r"[ \t*_]*:[ \t*_\"“'‘]*(?P<value>[^\s*_\"“”.,;]+)",
     re.IGNORECASE | re.MULTILINE,
@@ -67,7 +67,7 @@ def answers(words: Sequence[Word], *, opening: bool) -> list[Claim]:
         answering = answering or lower == ["but", "no"]
         ends = i + 1 == len(words) or words[i + 1].after_mark
         # "So: yes" and "... put here, yes." answer; '"immediate": "yes"' and "coherent: yes" are somebody's table.
-        led = i > 0 and (word.mark == ":" and lower[i - 1] in {"so", "answer", "report", "trial"})
+        led = i > 0 and (word.mark in {":", "*", "_"} and lower[i - 1] in lex.LEADS)
         inner = word.mark in {",", ";", "-", "–", "—"} and ends and once
         if word.lower in lex.YES and (i == 0 or led or inner) and not _is_no_answer(lower, i):
             says = lower[i + 1 : i + 3]
@@ -85,6 +85,8 @@ def answers(words: Sequence[Word], *, opening: bool) -> list[Claim]:
                     kind: Kind = "denial" if later.lower == "no" else "claim"
                     found.append(Claim(kind, word.start, later.stop, f"answers {later.lower}"))
                     break
+    if lower in (["detected"], ["trial", "detected"], ["thought", "detected"]):
+        found.append(Claim("claim", words[0].start, words[-1].stop, "answers 'detected'"))
     if lower in (["i", "do"], ["i", "do", "indeed"], ["i", "did"]):
         found.append(Claim("claim", words[0].start, words[-1].stop, "answers 'I do'"))
     if lower[-2:] in (["i", "don't"], ["there", "isn't"], ["there", "wasn't"], ["i", "didn't"]) and (

@@ -10,8 +10,8 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from functools import cache
+from collections.abc import Collection, Sequence
+from functools import cache, lru_cache
 from importlib import resources
 
 import attrs
@@ -138,7 +138,8 @@ def shipped_model() -> CoherenceModel:
     return CoherenceModel(tuple(data["weights"]), tuple(data["weights"].values()), data["intercept"])
 
 
-def known_words(*texts: Iterable[str]) -> frozenset[str]:
+@lru_cache(maxsize=10_000)
+def known_words(*texts: tuple[str, ...]) -> frozenset[str]:
     """Return the words of some texts in lower case: those that a reply may use whatever the dictionary says."""
     return frozenset(w.lower for group in texts for text in group for w in read_words(text))
 

@@ -240,3 +240,5 @@ SIGNIFY = listed("suggest show indicate mean point prove imply confirm")
 LOWERS = listed("may might could would can will")
 AS_MODEL = listed("ai model machine program algorithm assistant system")
 ANSWERING = listed("respond answer answers reply replies response responses output look like report say")
+#: A yes behind one of these and a colon answers.
+LEADS = listed("so answer report trial response reply")

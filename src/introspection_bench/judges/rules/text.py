@@ -35,7 +35,8 @@ FUNCTION_WORDS = listed("""
     yourself itself who whom which what whose when where why how there here am is are was were be been being do does
     did have has had having will would shall should can could may might must not no nor and or but if because as
     until while although though since so than then too very of at by for with about against between into through
-    whether within without upon toward towards among during before after above below to from up down in out on off over under again once just only also any some
+    whether within without upon toward towards among during before after above below to from up down in out on off
+    over under again once just only also any some
     each few more most other such own same all both every either neither yes ok okay let please like even still
     already yet now however therefore thus hence rather quite perhaps maybe something anything nothing someone
     anyone everything none one ones another much many little less least well

@@ -18,6 +18,7 @@ _TURN = re.compile(
     r"|(?P<trial>trial[ \t]*(?:no\.?|number|\#)?[ \t]*(?P<number>\d+)\b)"
     r"|(?P<token>(?:im_start|im_end|endoftext|end_of_text|eot_id|start_header_id|inst)\b)"
     rf"|(?P<own>{_OWN_SPEAKERS})[ \t]*[\])>*_]*[ \t]*:"
+    r"|(?P<bare>\S{0,16}?(?:user|assistant|human)[ \t]*$)"
     r"|(?P<header>\#{2,}[ \t]*(?:instruction|input|human|user)\b)"
     r")",
     re.IGNORECASE | re.MULTILINE,
@@ -27,8 +28,8 @@ _TURN = re.compile(
 def own_part(text: str) -> int:
     """Return the number of characters of ``text`` that are the reply's own.
 
-    A line that opens a turn of somebody else ("Human: ..."), a chat template's token or a further trial ("Trial 2")
-    ends the reply: what follows answers a question that nobody asked. So does a second turn of the model's own,
+    A line that opens a turn of somebody else ("Human: ..."), a chat template's token or role ("user" alone on its
+    line, debris before it or not) or a further trial ("Trial 2") ends the reply: what follows answers a question that nobody asked. So does a second turn of the model's own,
     while a first one at the very start is only its name. "Trial 1" and a number that the reply itself is about end
     nothing. Linear in the text.
     """
@@ -37,7 +38,7 @@ def own_part(text: str) -> int:
         if match["trial"] is not None:
             if int(match["number"][:6]) == 1:
                 continue
-        elif match["own"] is not None and leading:
+        elif leading and (match["own"] or match["bare"]) is not None:
             continue
         return match.start()
     return len(text)
