@@ -29,9 +29,9 @@ def own_part(text: str) -> int:
     """Return the number of characters of ``text`` that are the reply's own.
 
     A line that opens a turn of somebody else ("Human: ..."), a chat template's token or role ("user" alone on its
-    line, debris before it or not) or a further trial ("Trial 2") ends the reply: what follows answers a question that nobody asked. So does a second turn of the model's own,
-    while a first one at the very start is only its name. "Trial 1" and a number that the reply itself is about end
-    nothing. Linear in the text.
+    line, debris before it or not) or a further trial ("Trial 2") ends the reply: what follows answers a question
+    that nobody asked. So does a second turn of the model's own, while a first one at the very start is only its
+    name. "Trial 1" and a number that the reply itself is about end nothing. Linear in the text.
     """
     for match in _TURN.finditer(text):
         leading = not text[: match.start()].strip()
