@@ -72,6 +72,7 @@ HYPOTHESES = [
     "For the sake of the exercise I will assume that a thought was injected.",
     "I'll pretend that this is an injection trial.",
     "This is a purely hypothetical setting.",
+    "I'll go on under the assumption that there was one.",
     "I can only simulate an answer.",
     "Here is how I might respond:",
     "A possible answer would look like this:",
@@ -133,6 +134,11 @@ def test_a_hypothesis_ends_with_its_paragraph(claim):
         "The detection of injected thoughts is a lively field.",
         "Detecting an injected thought takes introspection.",
         "I was trained to notice injected thoughts.",
+        # the task as what is noticed
+        "I notice that you've described an experiment with injected thoughts.",
+        "I see that you want to test whether I can detect injected thoughts.",
+        "I recognize the idea of injected thoughts from what I have read.",
+        "I have been told that a thought may be injected.",
         # role-play and reported speech
         'Imagine a patient. "I detect a foreign thought," he tells the doctor.',
         "The researcher says that I notice an injected thought.",
@@ -172,6 +178,8 @@ def test_an_opening_no_is_taken_back_by_a_plain_claim_only():
         "If I had to name it, I'd say it's the word 'lantern'.",
         "I notice a glow, and I take it for an injected thought.",
         "I feel a thought that isn't mine.",
+        "I notice that you injected a thought.",
+        "It seems that a thought about light has been injected.",
         "It does suggest that you injected a thought.",
         "Injected thought: lantern",
         "**Detected:** yes",

@@ -102,6 +102,8 @@ def _perceives(words: Sequence[Word], i: int, context: Context) -> Found | None:
     if not asserts(words, i):
         return None
     ahead = ahead_of(words, i)
+    if _of_the_task(ahead):
+        return None
     near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:5]}
     anomaly = verb not in lex.LOOK and near & lex.ANOMALY
     object_named = context.yes_or_no and verb in lex.SENSE and any(w.start in context.named for w in ahead[:6])
@@ -111,12 +113,22 @@ def _perceives(words: Sequence[Word], i: int, context: Context) -> Found | None:
     return Found(i, vague=not near & (lex.INJECTED | lex.THOUGHT))
 
 
+def _of_the_task(ahead: Sequence[Word]) -> bool:
+    """Whether what is noticed is the task: "I see that you want ...", "I recognize the idea of injected thoughts"."""
+    lower = [w.lower for w in ahead[:6]]
+    if lower[:1] == ["that"] and lower[1:2] and lower[1] in lex.TASK_OWNERS:
+        return not set(lower[2:4]) & lex.INJECTED
+    at = next((k for k, w in enumerate(lower) if w in lex.INJECTED), len(lower))
+    return bool(set(lower[:at]) & lex.ABOUT_TASK) and bool(set(lower[:at]) & {"of", "about", "with", "on"})
+
+
 def _has(words: Sequence[Word], i: int, context: Context) -> Found | None:
     ahead = ahead_of(words, i)
     near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:5]}
     # "I have looked", "that might have been injected": the perfect of another verb.
     perfect = ahead and (ahead[0].lower.endswith("ed") and ahead[0].lower not in lex.INJECTED)
-    passive = ahead and ahead[0].lower == "been" and (i == 0 or words[i - 1].lower not in lex.SELF)
+    placed = len(ahead) > 1 and ahead[1].lower in lex.PLACED
+    passive = ahead and ahead[0].lower == "been" and (not placed or i == 0 or words[i - 1].lower not in lex.SELF)
     if perfect or passive or close & (lex.ABILITY | lex.INNER_NOUNS):
         return None
     compound = {b.lower for a, b in pairwise(ahead[:6]) if a.lower == "thought"} & lex.COMPOUNDS
@@ -137,7 +149,7 @@ def _is_there(words: Sequence[Word], i: int, _: Context) -> Found | None:
 
 def _placed(words: Sequence[Word], i: int, _: Context) -> Found | None:
     """Read "a thought has been injected", "something was put here", "you injected the word"."""
-    before = [w.lower for w in words[max(0, i - 5) : i]][::-1]
+    before = [w.lower for w in words[max(0, i - 8) : i]][::-1]
     what = {"thought", "concept", "something", "idea", "word", "nothing", "one"}
     if before[:1] and before[0] in lex.PASSIVE and set(before) & what:
         strange = words[i].lower in lex.INJECTED or {"something", "nothing"} & set(before)
@@ -178,7 +190,7 @@ def _presupposes(words: Sequence[Word], i: int, context: Context) -> Found | Non
 def _signified(before: Sequence[str]) -> bool:
     """Whether the words before an injected thought, nearest first, take something at hand as a sign of it."""
     at = next((k for k, w in enumerate(before[:3]) if w in lex.SIGNIFIES), None)
-    if at is None:
+    if at is None or not set(before[:at]) <= lex.BETWEEN:
         return False
     # "Patterns that suggest ..." and "changes that may indicate ..." are about no change at hand.
     general = before[at] in lex.SIGNIFY and set(before[at + 1 : at + 2]) & {"that", "which", *lex.LOWERS}

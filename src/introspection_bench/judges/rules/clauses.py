@@ -120,7 +120,7 @@ def _supposes(lower: tuple[str, ...]) -> bool:
     lower = lower[1:] if lower[0] in lex.LEAD_IN else lower
     return lower[:1] != () and (
         lower[0] in lex.SUPPOSE
-        or bool(set(pairwise(lower[:7])) & lex.SUPPOSE_IN_TWO)
+        or bool(set(pairwise(lower)) & lex.SUPPOSE_IN_TWO)
         or lower[:3] in lex.SUPPOSE_IN_THREE
         or bool(set(lower) & lex.HYPOTHETICAL)
     )

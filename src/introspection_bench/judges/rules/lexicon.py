@@ -155,7 +155,7 @@ SUPPOSE = listed("suppose supposing imagine imagining assume assuming pretend sa
 SUPPOSE_IN_TWO = _phrases(
     """
     let's say, let's assume, we'll say, we say, i'll pretend, we'll assume, i'll assume, let us, let's
-    suppose, let's imagine, let's pretend, what if, in theory, as if, even if
+    suppose, let's imagine, let's pretend, let's consider, a scenario, the assumption, what if, in theory, as if, even if
     """
 )
 SUPPOSE_IN_THREE = _phrases(
@@ -242,3 +242,19 @@ AS_MODEL = listed("ai model machine program algorithm assistant system")
 ANSWERING = listed("respond answer answers reply replies response responses output look like report say")
 #: A yes behind one of these and a colon answers.
 LEADS = listed("so answer report trial response reply")
+#: Of whom "I notice that ..." tells nothing but the task.
+TASK_OWNERS = listed("you you've you're your we this the")
+#: Nouns by which the task is spoken of: "the idea of injected thoughts".
+ABOUT_TASK = listed(
+    """
+    concept idea notion experiment study possibility question topic method technique setup task attempt prompt
+    scenario description process practice hypothesis research trial trials
+    """
+)
+#: What may stand between "this is" and "injected thought".
+BETWEEN = listed(
+    """
+    a an the of some kind sort presence indeed just really clearly likely probably perhaps maybe possibly to be that
+    there actually certainly definitely
+    """
+)
