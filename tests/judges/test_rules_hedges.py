@@ -134,6 +134,8 @@ def test_a_hypothesis_ends_with_its_paragraph(claim):
         "The detection of injected thoughts is a lively field.",
         "Detecting an injected thought takes introspection.",
         "I was trained to notice injected thoughts.",
+        "Sometimes I notice patterns that look like injected thoughts.",
+        "I detect a hint of doubt in your message.",
         # the task as what is noticed
         "I notice that you've described an experiment with injected thoughts.",
         "I see that you want to test whether I can detect injected thoughts.",
@@ -179,6 +181,7 @@ def test_an_opening_no_is_taken_back_by_a_plain_claim_only():
         "I notice a glow, and I take it for an injected thought.",
         "I feel a thought that isn't mine.",
         "I notice that you injected a thought.",
+        "I do sense one: a lantern.",
         "It seems that a thought about light has been injected.",
         "It does suggest that you injected a thought.",
         "Injected thought: lantern",

@@ -87,7 +87,9 @@ def _detects(words: Sequence[Word], i: int, _: Context) -> Found | None:
         return None
     ahead = ahead_of(words, i)
     near = {w.lower for w in (*ahead, *words[max(0, i - 6) : i])}
-    if ahead and ahead[0].lower == "that" and not near & (lex.INJECTED | lex.THOUGHT | lex.ANOMALY):
+    # What is in the user's words is no thought.
+    theirs = {("in", "your")} & set(pairwise(w.lower for w in ahead))
+    if (theirs or (ahead and ahead[0].lower == "that")) and not near & (lex.INJECTED | lex.THOUGHT | lex.ANOMALY):
         return None
     return Found(i, alone=bool(near & lex.INJECTED))
 
@@ -107,7 +109,8 @@ def _perceives(words: Sequence[Word], i: int, context: Context) -> Found | None:
     near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:5]}
     anomaly = verb not in lex.LOOK and near & lex.ANOMALY
     object_named = context.yes_or_no and verb in lex.SENSE and any(w.start in context.named for w in ahead[:6])
-    thought = verb in lex.SENSE and close & lex.THOUGHT
+    one = bool(ahead) and ahead[0].lower in {"one", "it"}
+    thought = verb in lex.SENSE and (close & lex.THOUGHT or (one and context.yes_or_no))
     if not (near & lex.INJECTED or anomaly or object_named or thought):
         return None
     return Found(i, vague=not near & (lex.INJECTED | lex.THOUGHT))
@@ -238,7 +241,7 @@ def ahead_of(words: Sequence[Word], i: int) -> list[Word]:
     """Return the words of the clause behind word ``i``, as far as the next "but"."""
     found = []
     for word in words[i + 1 : i + 1 + _AHEAD]:
-        if _contrasts(word):
+        if _contrasts(word) or word.mark == ";":
             break
         found.append(word)
     return found

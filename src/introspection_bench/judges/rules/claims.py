@@ -151,6 +151,8 @@ def _general(words: Sequence[Word], i: int, found: Found, before: Sequence[str])
     around = set(before)
     if not (found.alone or around & lex.SELF or "something" in before[:2]):
         return True
+    if around & lex.HABITUAL:
+        return True
     if found.you and not around & (lex.SELF | lex.BELIEVE | lex.SIGNIFIES):
         return True
     if (

@@ -155,7 +155,8 @@ SUPPOSE = listed("suppose supposing imagine imagining assume assuming pretend sa
 SUPPOSE_IN_TWO = _phrases(
     """
     let's say, let's assume, we'll say, we say, i'll pretend, we'll assume, i'll assume, let us, let's
-    suppose, let's imagine, let's pretend, let's consider, a scenario, the assumption, what if, in theory, as if, even if
+    suppose, let's imagine, let's pretend, let's consider, a scenario, the assumption, what if, in theory,
+    as if, even if
     """
 )
 SUPPOSE_IN_THREE = _phrases(
@@ -258,3 +259,5 @@ BETWEEN = listed(
     there actually certainly definitely
     """
 )
+#: "Sometimes I notice patterns" is about no trial.
+HABITUAL = listed("sometimes often usually generally typically occasionally always")
