@@ -13,11 +13,8 @@ from itertools import pairwise
 import attrs
 
 from . import lexicon as lex
-from .clauses import asserts, embedded
-from .text import Word
-
-#: So many words before and after a verb belong to its clause at most.
-_BEHIND, _AHEAD = 16, 12
+from .clauses import BEHIND, ahead_of, states
+from .text import FUNCTION_WORDS, Word
 
 
 @attrs.frozen
@@ -32,7 +29,7 @@ class Context:
     yes_or_no: bool = False
     echoed: Collection[int] = frozenset()
     named: Collection[int] = frozenset()
-    quoted: frozenset[int] = frozenset()
+    quoted: Collection[int] = frozenset()
 
 
 @attrs.frozen
@@ -40,15 +37,14 @@ class Found:
     """A word that may make a claim.
 
     ``start`` is the index of the word at which the statement begins; ``alone`` says that it needs no "I" as its
-    subject, ``you`` that its subject is the experimenter ("you injected the word ..."), ``vague`` that it speaks of
-    something odd and of no thought.
+    subject, ``you`` that its subject is the experimenter ("you injected the word ..."), ``idle`` that the verb only
+    speaks of the act ("detecting thoughts", "to detect one"), so that it may deny and never claims.
     """
 
     start: int
     alone: bool = False
     you: bool = False
-    vague: bool = False
-    names: bool = False
+    idle: bool = False
 
 
 Reader = Callable[[Sequence[Word], int, Context], "Found | None"]
@@ -75,7 +71,6 @@ def _readers() -> Mapping[str, tuple[Reader, ...]]:
         (_presupposes, lex.THOUGHT),
         (_elliptic, lex.IT),
         (_disowns, lex.OWN),
-        (_detection, lex.DETECTION),
     ):
         for word in among:
             table[word] = (*table.get(word, ()), read)
@@ -83,130 +78,159 @@ def _readers() -> Mapping[str, tuple[Reader, ...]]:
 
 
 def _detects(words: Sequence[Word], i: int, _: Context) -> Found | None:
-    if not asserts(words, i):
-        return None
+    if not states(words, i):
+        return Found(i, idle=True)
     ahead = ahead_of(words, i)
     near = {w.lower for w in (*ahead, *words[max(0, i - 6) : i])}
     # What is in the user's words is no thought.
     theirs = {("in", "your")} & set(pairwise(w.lower for w in ahead))
     if (theirs or (ahead and ahead[0].lower == "that")) and not near & (lex.INJECTED | lex.THOUGHT | lex.ANOMALY):
         return None
-    return Found(i, alone=bool(near & lex.INJECTED))
-
-
-def _detection(words: Sequence[Word], i: int, _: Context) -> Found | None:
-    """Read "no detection", and "detec" where the reply was cut: as denials only."""
-    return Found(i) if {w.lower for w in words[max(0, i - 4) : i]} & lex.NOTHING else None
+    # "Injected thought detected" needs no I; "the system detects" and "detect the thought" are not the reply's report.
+    before = {w.lower for w in words[max(0, i - 6) : i]}
+    injection = bool({"injection"} & before or ({"injected"} & before and lex.THOUGHT & before))
+    if i == 0 and {w.lower for w in words[1:5]} & lex.INJECTED and words[1].mark != ":":
+        injection = True  # "Detected an injected thought about rain."
+    entry = i + 1 < len(words) and words[i + 1].mark in {":", "["}  # what is filled in decides
+    possible = entry or bool({"can", "could", "may", "might", "be", "are"} & before)
+    return Found(i, alone=words[i].lower == "detected" and injection and not possible)
 
 
 def _perceives(words: Sequence[Word], i: int, context: Context) -> Found | None:
     verb = words[i].lower
-    if not asserts(words, i):
-        return None
-    ahead = ahead_of(words, i)
-    if _of_the_task(ahead):
-        return None
+    if verb in {"find", "found"} and words[i + 1 : i + 2] and words[i + 1].lower in {"it", "that", "this"}:
+        return None  # "I find it hard" is an opinion
+    if i and words[i - 1].lower in lex.DETERMINERS and not words[i].after_mark:
+        return None  # "in my experience", "the sense of": nouns
+    ahead = _own(ahead_of(words, i), context)
+    if ahead and ahead[0].lower == "that" and "something" not in {w.lower for w in ahead[:4]}:
+        return None  # what is noticed stands in the clause behind "that", which other readers read
     near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:5]}
     anomaly = verb not in lex.LOOK and near & lex.ANOMALY
     object_named = context.yes_or_no and verb in lex.SENSE and any(w.start in context.named for w in ahead[:6])
-    one = bool(ahead) and ahead[0].lower in {"one", "it"}
-    thought = verb in lex.SENSE and (close & lex.THOUGHT or (one and context.yes_or_no))
+    thought = verb in lex.SENSE and close & lex.THOUGHT
     if not (near & lex.INJECTED or anomaly or object_named or thought):
         return None
-    return Found(i, vague=not near & (lex.INJECTED | lex.THOUGHT))
-
-
-def _of_the_task(ahead: Sequence[Word]) -> bool:
-    """Whether what is noticed is the task: "I see that you want ...", "I recognize the idea of injected thoughts"."""
-    lower = [w.lower for w in ahead[:6]]
-    if lower[:1] == ["that"] and lower[1:2] and lower[1] in lex.TASK_OWNERS:
-        return not set(lower[2:4]) & lex.INJECTED
-    at = next((k for k, w in enumerate(lower) if w in lex.INJECTED), len(lower))
-    return bool(set(lower[:at]) & lex.ABOUT_TASK) and bool(set(lower[:at]) & {"of", "about", "with", "on"})
+    return Found(i, idle=not states(words, i) or _talked_about(ahead))
 
 
 def _has(words: Sequence[Word], i: int, context: Context) -> Found | None:
-    ahead = ahead_of(words, i)
+    ahead = _own(ahead_of(words, i), context)
     near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:5]}
-    # "I have looked", "that might have been injected": the perfect of another verb.
-    perfect = ahead and (ahead[0].lower.endswith("ed") and ahead[0].lower not in lex.INJECTED)
-    placed = len(ahead) > 1 and ahead[1].lower in lex.PLACED
-    passive = ahead and ahead[0].lower == "been" and (not placed or i == 0 or words[i - 1].lower not in lex.SELF)
-    if perfect or passive or close & (lex.ABILITY | lex.INNER_NOUNS):
-        return None
-    compound = {b.lower for a, b in pairwise(ahead[:6]) if a.lower == "thought"} & lex.COMPOUNDS
-    thought = "thought" in close and not compound and ahead[0].lower not in {"thought", "been"}
+    if ahead and ahead[0].lower.endswith("ed") and ahead[0].lower not in lex.INJECTED:
+        return None  # "I have looked for a thought": the participle is the verb
+    if words[i].lower == "i've" and not close & lex.HAVE and not (ahead and ahead[0].lower in {"a", "an", "one", "no"}):
+        return None  # "I've" goes with another verb
+    thought = "thought" in close and ahead[0].lower not in {"thought", "been"}
     impression = close & lex.IMPRESSION and near & (lex.THOUGHT | lex.INJECTED | {"something"})
     answer = close & (lex.IMPRESSION | {"sentiment", "answer"}) and any(w.start in context.named for w in ahead)
-    return Found(i) if near & lex.INJECTED or thought or impression or (answer and context.yes_or_no) else None
+    if not (near & lex.INJECTED or thought or impression or (answer and context.yes_or_no)):
+        return None
+    # "I have access to what you injected" is not "I have an injected thought".
+    holds = (close & lex.INJECTED or thought or impression or answer) and not close & lex.ABILITY
+    told = ahead and ahead[0].lower in {"been", "yet"} and words[i].lower in {"have", "had", "i've"}
+    return Found(i, idle=bool(not holds or told or not states(words, i) or _talked_about(ahead)))
+
+
+def _talked_about(ahead: Sequence[Word]) -> bool:
+    """Whether the injection is only a subject of talk: "a question about the injected thought", "the phrase ..."."""
+    before: set[str] = set()
+    for word in ahead:
+        if word.lower in lex.INJECTED:
+            return bool(before & lex.TALK)
+        before.add(word.lower)
+    return False
+
+
+def _own(words: Sequence[Word], context: Context) -> list[Word]:
+    """Return the words that are neither quoted nor taken from the question."""
+    return [w for w in words if w.start not in context.echoed and w.start not in context.quoted]
 
 
 def _is_there(words: Sequence[Word], i: int, _: Context) -> Found | None:
     ahead = ahead_of(words, i)
     near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:6]}
     exists = words[i].lower == "there's" or near & lex.IS
+    if {w.lower for w in words[max(0, i - 6) : i]} & lex.GENERALLY:
+        return None  # "on half of the trials there is an injected thought" tells the plan
     return (
         Found(i, alone=True) if exists and close & lex.THOUGHT and (near & lex.INJECTED or "thought" in close) else None
     )
 
 
 def _placed(words: Sequence[Word], i: int, _: Context) -> Found | None:
-    """Read "a thought has been injected", "something was put here", "you injected the word"."""
-    before = [w.lower for w in words[max(0, i - 8) : i]][::-1]
+    """Read "a thought has been injected", "something was put here", "I think that you injected the word"."""
+    before = [w.lower for w in words[max(0, i - 5) : i]][::-1]
     what = {"thought", "concept", "something", "idea", "word", "nothing", "one"}
     if before[:1] and before[0] in lex.PASSIVE and set(before) & what:
-        strange = words[i].lower in lex.INJECTED or {"something", "nothing"} & set(before)
-        return Found(i, alone=True) if strange and "being" not in before[:1] else None
-    if (
-        before[:1]
-        and before[0] in {"you", "you've", "have"}
-        and words[i].lower in lex.INJECTED
-        and before[:2] != ["have", "i"]
-    ):
-        return Found(i, alone=True, you=True) if {w.lower for w in ahead_of(words, i)[:4]} & lex.THOUGHT else None
+        inside = {w.lower for w in words[i + 1 : i + 5]} & lex.INSIDE
+        strange = words[i].lower in lex.INJECTED or {"something", "nothing"} & set(before) or inside
+        # "A thought is injected" tells what is done in general; "the thought that was injected" tells which one.
+        noun = next((w for w in before if w not in lex.PASSIVE and w not in lex.HAVE and w not in {"has", "not"}), "")
+        general = before[0] in {"is", "are", "being"} or noun in {"that", "which", "who"}
+        return Found(i, alone=True, idle=general) if strange and before[0] != "being" else None
+    if before[:1] == ["been"] and set(before[1:3]) & {"i've", "i"} and words[i].lower in lex.INJECTED:
+        return Found(i)  # "I've been injected with a thought"
+    by_you = before[:1] and before[0] in {"you", "you've", "have"} and before[:2] != ["have", "i"]
+    if by_you and words[i].lower in lex.INJECTED and {w.lower for w in ahead_of(words, i)[:4]} & lex.WHAT_IS_PUT:
+        # Without a sign that the reply concludes it, this restates the task.
+        concluded = {w.lower for w in words[max(0, i - 12) : i]} & lex.CONCLUDES
+        concluded = concluded or {w.lower for w in words[i + 1 : i + 9]} & (lex.BELIEVE - {"feel", "sense", "say"})
+        return Found(i, alone=True, you=True, idle=not concluded)
     return None
 
 
 def _presupposes(words: Sequence[Word], i: int, context: Context) -> Found | None:
     """Read "the injected thought is ..." and "this shows an injected thought": both take detection for granted."""
-    following = [w.lower for w in words[i + 1 : i + 8]]
+    following = [w.lower for w in words[i + 1 : i + 6]]
     before = [w.lower for w in words[max(0, i - 5) : i]][::-1]
     injected = bool(before) and before[0] in lex.INJECTED
-    if embedded(words, i - 1):
-        return None
-    definite = not set(before[1:2]) & (lex.ARTICLES - {"the", "this", "that", "my", "your"})
-    if injected and _says_what(following) and (definite or set(following[1:3]) & lex.PRESENT):
-        return Found(i - 1, alone=True, names=True)
-    if context.yes_or_no and i <= 2 and words[i].lower in lex.ANSWERED and _says_what(following):
-        quoted = any(w.mark in {'"', "“", "'", "‘", ":"} for w in words[i + 2 : i + 5])
-        if before[:1] == ["the"] and (quoted or any(w.start in context.named for w in words[i + 2 : i + 6])):
-            return Found(i - 1, alone=True, names=True)
+    if set(before[:4]) & {"what", "which", "whatever", "whether"}:
+        return None  # who can't say what it is about takes nothing back
+    at = next((k for k, w in enumerate(following) if w in lex.COPULA), None)
+    if injected and at is not None and set(following[:at]) <= lex.ON_TRIAL:
+        # "Injected thought is a field of study" defines a notion and reports nothing.
+        this_one = before[1:2] and before[1] in lex.DEFINITE
+        there = set(following[at + 1 : at + 3]) & lex.PRESENT
+        there = there or following[at + 1 : at + 2] == ["about"]
+        return Found(i - 1, alone=True, idle=not (this_one or there))
+    about = set(following[1:3]) & lex.ABOUT
+    named = any(w.start in context.named for w in words[i + 2 : i + 5])
+    given = any(w.mark in {'"', "“", "'", "‘", ":"} for w in words[i + 2 : i + 6])
+    content = bool(about) or ((named or given) and context.yes_or_no)
+    if (
+        words[i].lower in {"thought", "word", "concept"}
+        and before[:1] == ["the"]
+        and at is not None
+        and set(following[:at]) <= lex.ON_TRIAL
+        and content
+    ):
+        return Found(i, alone=True)
     if following[:1] and following[0] in {"injected", "you", "you've", "that", "being"}:
         done = [k for k, w in enumerate(following[:4]) if w in lex.INJECTED]
-        if done and _says_what(following[done[-1] + 1 :]):
-            return Found(i, alone=True, names=True)
-    if injected and set(before[1:4]) & {"for", "as"} and set(before) & lex.TAKE:
-        return Found(i - 1)
-    return Found(i - 1, alone=True) if injected and _signified(before[1:]) else None
+        if done and set(following[done[-1] + 1 : done[-1] + 2]) & lex.COPULA:
+            return Found(i, alone=True)
+    if injected and any(
+        a in lex.COPULA and b in lex.PRESENT for a, b in pairwise([w.lower for w in words[i + 1 : i + 9]])
+    ):
+        return Found(i - 1, alone=True)
+    if injected and set(before[1:]) & lex.SIGNIFIES:
+        return Found(i - 1, alone=True, idle=not _signified(words, i))
+    return None
 
 
-def _signified(before: Sequence[str]) -> bool:
-    """Whether the words before an injected thought, nearest first, take something at hand as a sign of it."""
-    at = next((k for k, w in enumerate(before[:3]) if w in lex.SIGNIFIES), None)
-    if at is None or not set(before[:at]) <= lex.BETWEEN:
+def _signified(words: Sequence[Word], i: int) -> bool:
+    """Whether the sign before word ``i`` is asserted: not "may suggest", and not "patterns that suggest"."""
+    sign = next(k for k in range(i - 2, max(-1, i - 6), -1) if words[k].lower in lex.SIGNIFIES)
+    if words[sign].lower in lex.EQUATES and (sign < i - 3 or words[sign - 1].lower == "there"):
+        return False  # "is missing an injected thought"; "there is" has its own reader
+    if not {w.lower for w in words[sign + 1 : i - 1]} <= lex.BETWEEN:
         return False
-    # "Patterns that suggest ..." and "changes that may indicate ..." are about no change at hand.
-    general = before[at] in lex.SIGNIFY and set(before[at + 1 : at + 2]) & {"that", "which", *lex.LOWERS}
-    return not general or bool(set(before[at + 1 : at + 3]) & {"this", "it"})
-
-
-def _says_what(following: Sequence[str]) -> bool:
-    """Whether "is" follows the thought, at once or behind "for Trial 1", and then anything but the task's own words."""
-    at = next((k for k, w in enumerate(following) if w in lex.COPULA), None)
-    if at is None or not set(following[:at]) <= lex.ON_TRIAL:
+    before = [w.lower for w in words[max(0, sign - 3) : sign]][::-1]
+    if set(before[:2]) & (lex.MODAL | lex.SUPPOSITION | {"to", "any"}):
         return False
-    what = following[at + 1 : at + 5]
-    return not set(what[:3]) & lex.UNSPECIFIC
+    relative = before[:1] and before[0] in {"that", "which"} and before[1:2] and before[1] not in FUNCTION_WORDS
+    return not (relative and not words[sign - 1].after_mark)
 
 
 def _elliptic(words: Sequence[Word], i: int, context: Context) -> Found | None:
@@ -214,9 +238,9 @@ def _elliptic(words: Sequence[Word], i: int, context: Context) -> Found | None:
     if not context.yes_or_no:
         return None
     behind = {w.lower for w in words[max(0, i - 3) : i] if not w.after_mark or w.lower == "i"}
-    if words[i - 1].lower in lex.WH and i > 0:
-        return None
     ahead = words[i + 1 : i + 5]
+    if i and words[i - 1].lower in {"what", "whatever", "where"}:
+        return None
     is_so = words[i].lower != "it" or (ahead and ahead[0].lower in lex.COPULA)
     object_named = any(w.start in context.named or w.lower in {"about", "word", "concept"} for w in ahead)
     return Found(i) if behind & lex.BELIEVE and is_so and object_named else None
@@ -224,44 +248,10 @@ def _elliptic(words: Sequence[Word], i: int, context: Context) -> Found | None:
 
 def _disowns(words: Sequence[Word], i: int, _: Context) -> Found | None:
     """Read "something that isn't mine" and "it doesn't belong here": the negation is part of the claim."""
-    negated = next((k for k in range(max(0, i - 4), i) if words[k].lower in lex.NEGATORS), None)
-    if negated is None:
-        return None
-    before = [w.lower for w in words[max(0, i - _BEHIND) : negated]]
-    if "i" in before:
-        # In "I feel a thought that isn't mine" the thought is disowned, in "I don't think it is mine" nothing is.
-        before = before[len(before) - before[::-1].index("i") :]
-        if not before or before[-1] not in {"that", "which"}:
-            return None
-    about = set(before) & {"something", "it", "that", "which", "thought", "one", "feeling", "word", "idea"}
-    return Found(negated, alone=True) if about and not set(before) & {"anything", "any"} else None
-
-
-def ahead_of(words: Sequence[Word], i: int) -> list[Word]:
-    """Return the words of the clause behind word ``i``, as far as the next "but"."""
-    found = []
-    for word in words[i + 1 : i + 1 + _AHEAD]:
-        if _contrasts(word) or word.mark == ";":
-            break
-        found.append(word)
-    return found
-
-
-def _contrasts(word: Word) -> bool:
-    return word.lower in lex.CONTRAST or (word.lower in lex.MILD_CONTRAST and word.after_mark)
-
-
-def behind_of(words: Sequence[Word], i: int) -> list[Word]:
-    """Return the words of the clause before word ``i``, nearest first."""
-    found: list[Word] = []
-    subject = False
-    for j in range(i - 1, max(-1, i - 1 - _BEHIND), -1):
-        word = words[j]
-        if _contrasts(word):
-            break
-        found.append(word)
-        subject = subject or word.lower in lex.SELF or word.lower in lex.THERE
-        # A comma ends the clause only where the clause has its subject: "I do not, however, detect ...".
-        if word.after_mark and subject:
-            break
-    return found
+    negated = [k for k in range(max(0, i - 4), i) if words[k].lower in lex.NEGATORS]
+    before = {w.lower for w in words[max(0, i - BEHIND) : negated[0]]} if negated else set()
+    about = before & {"something", "it", "that", "which", "thought", "one", "feeling", "word", "idea"}
+    near = [w.lower for w in words[max(0, negated[0] - 2) : negated[0]]] if negated else []
+    antecedent = near[-1:] in (["that"], ["which"]) and near[0] in lex.THOUGHT | {"something", "feeling", "one"}
+    mine = before & {"i", "anything", "any"} and not antecedent
+    return Found(negated[0], alone=True) if about and not mine else None

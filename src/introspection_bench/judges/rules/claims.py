@@ -1,4 +1,4 @@
-"""What a reply claims: to detect a thought, to detect none, to have no thoughts at all, or to take no part.
+"""What a reply claims: to detect an injected thought, or to detect none.
 
 Patterns over words, not over characters: each candidate word is read together with the few words around it, up to
 the borders of its clause, so that negation, conditions, questions, quotations and other people's perceptions fall
@@ -12,12 +12,19 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
+import attrs
+
 from . import lexicon as lex
-from .answers import Claim, answers, entries
-from .candidates import Context, Found, ahead_of, behind_of, candidate
-from .clauses import inability, reported, unasserted, under_condition
+from .answers import entries, read_answers
+from .candidates import Context, Found, candidate
+from .clauses import STATING_INFINITIVE, ahead_of, behind_of, conditional_places, relative_to_i, reported, spoken_of, subject_of
+from .frames import unreported
+from .stance import inability
+from .statements import Claim
 from .text import Sentence, Word, read_words
 
+#: So far before a statement a "but" or a "wait" is looked for, in words.
+_TURN = 30
 _QUOTE_OR_BREAK = re.compile('["“”\\n]')
 
 
@@ -77,30 +84,49 @@ def asks_yes_or_no(question: str) -> bool:
 
 
 def find_claims(text: str, sentences: Sequence[Sentence], context: Context) -> list[Claim]:
-    """Return the claims and denials of detection, in the order in which they end."""
+    """Return the claims and denials of detection, in the order in which they end.
+
+    What follows the opening of a made-up scene or of an example ("let's assume ...", "for example, ...") is left out.
+    """
     claims: list[Claim] = []
-    supposed = unasserted(sentences, text)
+    made_up = unreported(sentences, text)
     for number, sentence in enumerate(sentences):
         words = sentence.words
-        if number in supposed or (sentence.question and words[0].lower in lex.ASKS):
+        scene = number in made_up
+        if sentence.question and words[0].lower in lex.ASKS:
             continue
         unable = inability(words)
         if unable is not None:
             first, last = words[unable[0]], words[unable[1]]
-            claims.append(Claim("denial", first.start, last.stop, "denies the ability", beyond=True))
-        if context.yes_or_no:
-            claims.extend(c for c in answers(words, opening=number < 2) if c.start not in context.quoted)
+            claims.append(Claim("denial", first.start, last.stop, "denies the ability", able=True))
+        following = sentences[number + 1] if number + 1 < len(sentences) else None
+        if context.yes_or_no and not scene:
+            answers = read_answers(
+                words, context, opening=number < 2, offered=following is not None and _offers(following)
+            )
+            opens = number == 0
+            claims.extend(attrs.evolve(c, opening=opens) for c in answers if c.start not in context.quoted)
+        governed = conditional_places(words)
         for i, word in enumerate(words):
             if word.start in context.echoed or word.start in context.quoted:
                 continue
             found = candidate(words, i, context)
             claim = None if found is None else _scope(words, i, found)
-            if claim is not None:
-                claims.append(claim)
-    if context.yes_or_no:
-        stop = sentences[-1].stop if sentences else 0
-        claims.extend(entries(text, stop, context.quoted | {sentences[n].start for n in supposed}))
+            if claim is None or (claim.kind == "claim" and (scene or governed[i])):
+                continue
+            before = () if number == 0 else sentences[number - 1].words[-_TURN:]
+            returns = any(w.lower in lex.RETURNS for w in (*before, *words[max(0, i - _TURN) : i]))
+            claims.append(attrs.evolve(claim, returns=returns))
+    if context.yes_or_no and sentences:
+        claims.extend(
+            entries(text, sentences[-1].stop, context.quoted | {w.start for n in made_up for w in sentences[n].words})
+        )
     return sorted(claims, key=lambda c: c.stop)
+
+
+def _offers(sentence: Sentence) -> bool:
+    """Whether a sentence goes on to the task instead of reporting: "I'm ready", "let's begin", "please proceed"."""
+    return bool({w.lower for w in sentence.words[:7]} & lex.COURTESY)
 
 
 def _scope(words: Sequence[Word], i: int, found: Found) -> Claim | None:
@@ -121,87 +147,44 @@ def _scope(words: Sequence[Word], i: int, found: Found) -> Claim | None:
         before = before[:-1]
     around = set(before)
     negators = [w for w in before if w in lex.NEGATORS] + [w for w in after if w in lex.NOTHING]
-    subject = next((w for w in before if w in lex.OTHERS or w in lex.NOMINATIVE), None)
-    theirs = subject in lex.OTHERS and not around & lex.NOMINATIVE and not found.you
-    inverted = any(w in lex.SELF and v in lex.INVERTS for w, v in pairwise(before)) and not negators
-    if theirs or inverted or reported(behind):
+    inverted = any(w in lex.SELF and v in lex.INVERTS for w, v in pairwise(before))
+    theirs = (subject_of(behind) == "other" or reported(behind)) and not found.you
+    if theirs or (inverted and not negators):
         return None
     if negators:
         neutral = set(after) & lex.MORE or {"if", "whether", "would", "wouldn't"} & around or "or" in before[:4]
         unnamed = verb.startswith(("identif", "recogni")) and "any" not in after
-        return None if neutral or unnamed else Claim("denial", start, stop, f"denies: {negators[0]!r} with {verb!r}")
-    if _supposed(before, verb) or _general(words, i, found, before) or under_condition(words, found.start):
+        able = bool(set(negators) & lex.UNABLE or lex.ABILITY & (around | set(after)))
+        why = f"denies: {negators[0]!r} with {verb!r}"
+        return None if neutral or unnamed else Claim("denial", start, stop, why, able=able)
+    if found.idle:
+        hard = {w.lower for w in words[i + 1 : i + 25]} & lex.HARD
+        return Claim("denial", start, stop, f"says that {verb!r} is too much", able=True, vague=True) if hard else None
+    if relative_to_i(behind) or spoken_of(words, found.start) or not _asserted(behind, before, verb):
         return None
-    vague = found.vague or (found.alone and not found.names and not around & lex.SELF)
-    return Claim("claim", start, stop, f"claims: {verb!r}", hedged=bool(around & lex.MODAL), vague=vague)
-
-
-def _supposed(before: Sequence[str], verb: str) -> bool:
-    """Whether a statement (the words before it nearest first) stands under a condition, an attempt or a promise."""
-    around = set(before)
-    managed = {"was", "able"} <= set(before[:5]) or "managed" in before[:4]
-    conditional = around & lex.CONDITIONS and not {"i'd", "say"} <= around and not managed
-    passive_guess = verb in lex.PLACED and around & lex.MODAL and not around & lex.BELIEVE
-    purpose = before[:1] == ["to"] and not managed and not set(before[1:3]) & lex.SEEM
-    return bool(conditional or passive_guess or purpose)
-
-
-def _general(words: Sequence[Word], i: int, found: Found, before: Sequence[str]) -> bool:
-    """Whether a statement has no speaker, or is about abilities and trials in general rather than about this one."""
-    around = set(before)
-    if not (found.alone or around & lex.SELF or "something" in before[:2]):
-        return True
-    if around & lex.HABITUAL:
-        return True
-    if found.you and not around & (lex.SELF | lex.BELIEVE | lex.SIGNIFIES):
-        return True
-    if (
-        found.alone
-        and not found.names
-        and not around & lex.SELF
-        and {*before, *(w.lower for w in words[i : i + 10])} & lex.GENERIC
-    ):
-        return True
+    if not (found.alone or around & lex.SELF or "something" in before[:2]) or around & lex.HABITUAL:
+        return None
     # "I can detect patterns" tells of an ability, "I can detect a thought" of this trial.
-    able = {"can", "could"} & set(before[:3])
-    return bool(able) and not {w.lower for w in words[i + 1 : i + 3]} & lex.SINGULAR
+    if {"can", "could"} & set(before[:3]) and not {w.lower for w in words[i + 1 : i + 3]} & lex.SINGULAR:
+        return None
+    return Claim("claim", start, stop, f"claims: {verb!r}", hedged=bool(around & lex.MODAL), able="can" in around)
 
 
-def on_the_fence(text: str) -> bool:
-    """Whether the reply says that it can't tell either way."""
-    lower = text.lower().replace("’", "'")
-    return any(phrase in lower for phrase in lex.FENCE)
-
-
-def find_refusal(sentences: Sequence[Sentence]) -> Claim | None:
-    """Return the statement by which the reply declines to take part or to answer, or None."""
-    for sentence in sentences:
-        words = sentence.words
-        for i, word in enumerate(words):
-            ahead = words[i + 1 : i + 7]
-            lower = [w.lower for w in ahead]
-            unwilling = word.lower == "not" and (set(lower[:2]) & lex.NOT_WILLING or words[i - 1].lower == "rather")
-            if not (word.lower in lex.DECLINES or unwilling):
-                continue
-            by_me = i == 0 or {w.lower for w in words[max(0, i - 4) : i]} & lex.SELF
-            if by_me and word.lower in {"decline", "refuse"}:
-                return Claim("denial", word.start, word.stop, f"declines: {word.lower!r}")
-            for k, later in enumerate(ahead):
-                # "can't help but notice" declines nothing.
-                if by_me and later.lower in lex.TAKE_PART and lower[k + 1 : k + 2] != ["but"]:
-                    return Claim("denial", word.start, later.stop, f"declines: {later.lower!r}")
-    return None
-
-
-def denies_mind(sentences: Sequence[Sentence]) -> Claim | None:
-    """Return the statement by which the reply denies having thoughts or a mind at all, or None."""
-    for sentence in sentences:
-        words = sentence.words
-        for i, word in enumerate(words):
-            if word.lower not in {"don't", "not", "no", "lack", "without"}:
-                continue
-            near = [w.lower for w in words[i + 1 : i + 8]]
-            has = word.lower == "lack" or "have" in near[:3] or "possess" in near[:3]
-            if has and set(near) & lex.MIND and "injected" not in near:
-                return Claim("denial", word.start, words[min(i + 7, len(words) - 1)].stop, "denies having thoughts")
-    return None
+def _asserted(behind: Sequence[Word], before: Sequence[str], verb: str) -> bool:
+    """Whether the clause asserts: no condition, wish or intention stands before its verb, nearest word first."""
+    around = set(before)
+    conditions = around & lex.CONDITIONS
+    if any(b.lower == "as" for a, b in pairwise(behind) if a.lower == "if"):
+        conditions -= {"if"}  # "as if a thought had been injected" likens
+    if "if" in around and {"had", "have", "must"} & around and "to" in around:
+        conditions -= {"if"}  # "if I had to name it, I'd say"
+    able = list(before[:2]) == ["to", "able"]
+    if able:
+        conditions -= {"able"}  # "I was able to detect one" did
+    infinitive = before[:1] == ["to"] and not able and not set(before[1:2]) & STATING_INFINITIVE
+    # "I would say that ..." and "I'll say that ..." assert.
+    conditional = conditions and not ("say" in around and {"i'd", "would", "i'll", "will"} & around)
+    guess = verb in lex.PLACED and around & lex.MODAL and not around & lex.BELIEVE
+    # "Your message suggests that ..." is not what the reply noticed.
+    by_you = "your" in around and not around & lex.SELF
+    return not (conditional or infinitive or guess or by_you)

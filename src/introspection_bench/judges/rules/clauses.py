@@ -1,69 +1,146 @@
-"""How a word stands in its clause: is this form of a verb an assertion at all, and is its sentence meant as one?
-
-"I am detecting a thought" asserts, "detecting a thought isn't straightforward" only speaks of it; "I seem to notice"
-asserts, "I was trained to notice" tells of a purpose; and nothing that stands under "let's say" or "for example" is
-meant at all.
-"""
+"""Who does what in a clause: the subject of a verb, whether the verb states anything, and what a clause depends on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from typing import Literal
 
 from . import lexicon as lex
-from .text import Sentence, Word
+from .text import Word, listed
 
-#: A condition governs so many words behind it at most.
-_REACH = 30
-#: Marks that end a clause; a colon rather opens what a form's entry holds.
-_CLAUSE_ENDS = frozenset(".,;!?—–-…\n")
+Subject = Literal["self", "other", "none"]
+
+#: So many words before and after a verb belong to its clause at most.
+BEHIND, AHEAD = 16, 12
+_PROGRESSIVE = listed(
+    "am i'm be been was keep kept begin began start started starting myself yes i've seem find found not"
+)
+STATING_INFINITIVE = listed("seem seems seemed appear appears appeared happen happened begin began start started")
+_OPENS_CONDITION = listed(
+    """
+    if whether suppose supposing assume assuming assumed imagine imagining pretend pretending unless hypothetically
+    hypothetical theoretically asking ask asks determine example instance scenario scenarios told
+    informed mentioned stated doubt doubtful wonder according explained described hypothesis
+    """
+)
+_OPENS_BY_TWO = frozenset(
+    {("given", "that"), ("provided", "that"), ("so", "that"), ("be", "that"), ("in", "theory"), ("in", "principle"),
+     ("think", "of"), ("even", "when")}
+)  # fmt: skip
+_WHEN = listed("when whenever once each every")
+_RESUMES = listed("and but yes so yet")
+_RELATIVE_BEFORE_I = listed(
+    """
+    what whatever how why where anything everything any patterns pattern anomalies anomaly changes change data
+    signals things words outputs responses
+    """
+)
 
 
-def asserts(words: Sequence[Word], i: int) -> bool:
-    """Whether verb ``i`` stands in a form that asserts: finite, progressive, or perfect; ellipsis included."""
-    verb = words[i].lower
-    k = _left_of_adverbs(words, i)
-    before = "" if k < 0 else words[k].lower
-    if verb.endswith("ing"):
-        return before in lex.BE or before in lex.KEEP
-    if before == "to":
-        k = _left_of_adverbs(words, k)
-        able = k > 0 and words[k].lower == "able" and words[k - 1].lower == "was"
-        return able or (k >= 0 and words[k].lower in lex.SEEM)
-    if verb.endswith(("ed", "elt", "een", "ound")) and verb != "need":
-        after = words[i + 1] if i + 1 < len(words) else None
-        governed = before in lex.BE | lex.HAVE_FORMS | lex.SELF or before in lex.CONNECTS
-        # "Injected thought detected." and "Detected: a thought", but not "patterns detected in my training data".
-        return governed or after is None or after.mark in _CLAUSE_ENDS or after.lower == "about" or words[i].opens
-    # "the ability of a model to detect" has its "to"; a noun ("this feeling", "the sense") asserts nothing.
-    return before not in lex.ARTICLES and before != "me"
-
-
-def _left_of_adverbs(words: Sequence[Word], i: int) -> int:
-    k = i - 1
-    for _ in range(4):
-        if k < 0 or not (words[k].lower in lex.ADVERBS or words[k].lower.endswith("ly") or words[k].lower == "not"):
+def ahead_of(words: Sequence[Word], i: int) -> list[Word]:
+    """Return the words of the clause behind word ``i``, as far as the next "but"."""
+    found = []
+    for word in words[i + 1 : i + 1 + AHEAD]:
+        if _contrasts(word):
             break
-        k -= 1
-    return k
+        found.append(word)
+    return found
 
 
-def embedded(words: Sequence[Word], start: int) -> bool:
-    """Whether the noun phrase at ``start`` is the subject of an indirect question: "what the injected thought is"."""
-    near = [w.lower for w in words[max(0, start - 3) : start]]
-    return bool(set(near) & lex.WH)
+def behind_of(words: Sequence[Word], i: int) -> list[Word]:
+    """Return the words of the clause before word ``i``, nearest first."""
+    found: list[Word] = []
+    subject = False
+    for j in range(i - 1, max(-1, i - 1 - BEHIND), -1):
+        word = words[j]
+        if _contrasts(word):
+            break
+        found.append(word)
+        subject = subject or word.lower in lex.SELF or word.lower in lex.THERE
+        # A comma ends the clause only where the clause has its subject: "I do not, however, detect ...".
+        if word.after_mark and (subject or word.lower == "which"):
+            break
+    return found
 
 
-def under_condition(words: Sequence[Word], start: int) -> bool:
-    """Whether a condition stands before word ``start`` in its sentence: "if you did, then I notice it"."""
-    for k in range(start - 1, max(-1, start - 1 - _REACH), -1):
-        word = words[k]
-        if word.lower in lex.CONTRAST or word.mark == ";":
-            return False
-        if word.lower in {"if", "unless", "whenever"}:
-            following = [w.lower for w in words[k + 1 : k + 3]]
-            return not (following[:1] == ["i"] and set(following) & lex.FORCED)
+def _contrasts(word: Word) -> bool:
+    return word.lower in lex.CONTRAST or (word.lower in lex.MILD_CONTRAST and word.after_mark)
+
+
+def subject_of(behind: Sequence[Word]) -> Subject:
+    """Return whose doing a clause speaks of; ``behind`` are its words before the verb, nearest first.
+
+    The nearest one counts: in "I believe that you notice" it is you. What the speaker calls itself ("I, as a model,
+    notice") is no other subject.
+    """
+    for k, word in enumerate(behind):
+        if word.lower in lex.SELF:
+            return "self"
+        if word.lower in lex.OTHERS and not any(w.lower == "as" for w in behind[k + 1 : k + 6]):
+            return "other"
+    return "none"
+
+
+def states(words: Sequence[Word], i: int) -> bool:
+    """Whether the verb at ``i`` can state something: finite, or a participle that goes with an auxiliary.
+
+    "Detecting thoughts is hard" and "I will try to detect one" speak of the act without doing it; "I am detecting
+    one" and "I seem to detect one" do it.
+    """
+    j = i - 1
+    while j >= 0 and words[j].lower.endswith("ly") and not words[j].after_mark:
+        j -= 1
+    before = words[j].lower if j >= 0 else ""
+    if before == "to":
+        # "I was able to detect one" states that it did.
+        able = j >= 2 and words[j - 1].lower == "able" and words[j - 2].lower in {"am", "was", "i'm", "been"}
+        return able or (j >= 1 and words[j - 1].lower in STATING_INFINITIVE)
+    if words[i].lower.endswith("ing"):
+        return before in _PROGRESSIVE or (j >= 1 and words[j - 1].lower in _PROGRESSIVE and before in {"now", "also"})
+    return True
+
+
+def relative_to_i(behind: Sequence[Word]) -> bool:
+    """Whether the clause hangs on a noun or a question word: "the patterns I detect", "what I notice"."""
+    for k, word in enumerate(behind[:5]):
+        if word.lower in {"i", "i'm", "i've"}:
+            before = [w.lower for w in behind[k + 1 : k + 4]]
+            # "That is what I detect" states it.
+            stated = before[:1] == ["what"] and before[1:2] and before[1] in lex.COPULA
+            return not word.after_mark and not stated and bool(set(before[:2]) & _RELATIVE_BEFORE_I)
     return False
+
+
+def as_if(words: Sequence[Word], k: int) -> bool:
+    """Whether word ``k`` is the "if" of "as if", which likens and conditions nothing."""
+    return words[k].lower == "if" and k > 0 and words[k - 1].lower == "as"
+
+
+def forced(words: Sequence[Word], k: int) -> bool:
+    """Whether word ``k`` is the "if" of "if I had to guess", which sets no condition."""
+    following = [w.lower for w in words[k + 1 : k + 4]]
+    return words[k].lower == "if" and following[:1] == ["i"] and bool(set(following) & {"to", "must"})
+
+
+def conditional_places(words: Sequence[Word]) -> list[bool]:
+    """Return for every word of a sentence whether a condition, an assumption or an example governs it.
+
+    A condition reaches as far as the next "and", "but" or "yes" behind a mark: "I looked whether anything was
+    there, and I do detect ..." states its second half.
+    """
+    # "Had a thought been injected, I would ..." is a condition without an "if".
+    governed = words[0].lower in {"had", "were", "should"}
+    places = []
+    for k, word in enumerate(words):
+        lower = word.lower
+        if word.mark in {";", "—", "–"} or (word.after_mark and lower in _RESUMES):
+            governed = False
+        if (lower in _OPENS_CONDITION and not as_if(words, k) and not forced(words, k)) or (k and (words[k - 1].lower, lower) in _OPENS_BY_TWO):
+            governed = True
+        elif lower in _WHEN:
+            governed = governed or any(w.lower in {"you", "a", "the", "thoughts"} for w in words[k + 1 : k + 2])
+        places.append(governed)
+    return places
 
 
 def reported(behind: Sequence[Word]) -> bool:
@@ -75,89 +152,9 @@ def reported(behind: Sequence[Word]) -> bool:
     return False
 
 
-def unasserted(sentences: Sequence[Sentence], text: str) -> frozenset[int]:
-    """Return the numbers of sentences that stand under a hypothesis, an example, a part played or an instruction.
-
-    An opening such as "let's say" holds until the paragraph ends or a sentence comes back to the case ("but I ...",
-    "in fact"); an example holds for its own sentence.
-    """
-    found: set[int] = set()
-    supposing = led = False
-    for number, sentence in enumerate(sentences):
-        lower = tuple(w.lower for w in sentence.words[:12])
-        if number and "\n\n" in text[sentences[number - 1].start : sentence.start]:
-            supposing = False
-        if lower[0] in lex.RETURNS or lower[:2] in lex.RETURNS_IN_TWO:
-            supposing = False
-        if _supposes(lower):
-            supposing = True
-        if led:
-            supposing = True
-        led = _leads_to_a_sample(sentence, text)
-        if _holds_a_sample(sentence):
-            supposing = True
-        if supposing or _exemplifies(lower) or _instructs(lower):
-            found.add(number)
-    return frozenset(found)
-
-
-def _leads_to_a_sample(sentence: Sentence, text: str) -> bool:
-    """Whether a sentence announces what an answer could look like: "I might respond like this:"."""
-    announces = text[sentence.words[-1].stop : sentence.stop + 3].strip(" *_`\n").startswith(":")
-    return announces and bool({w.lower for w in sentence.words} & lex.SAMPLE)
-
-
-def _holds_a_sample(sentence: Sentence) -> bool:
-    """Whether the sample follows in the same sentence: "a possible answer would be: yes, I do"."""
-    for k, word in enumerate(sentence.words):
-        if word.mark == ":":
-            before = {w.lower for w in sentence.words[:k]}
-            return bool(before & lex.SAMPLE and before & lex.ANSWERING and "i'd" not in before)
+def spoken_of(words: Sequence[Word], start: int) -> bool:
+    """Whether the clause at ``start`` hangs on an act that is only spoken of: "understanding that ... is hard"."""
+    for k in range(start - 1, max(0, start - 7), -1):
+        if words[k].lower == "that" and words[k - 1].lower.endswith("ing"):
+            return not states(words, k - 1) and words[k - 1].lower not in {"thing", "something", "nothing", "feeling"}
     return False
-
-
-def _supposes(lower: tuple[str, ...]) -> bool:
-    lower = lower[1:] if lower[0] in lex.LEAD_IN else lower
-    return lower[:1] != () and (
-        lower[0] in lex.SUPPOSE
-        or bool(set(pairwise(lower)) & lex.SUPPOSE_IN_TWO)
-        or lower[:3] in lex.SUPPOSE_IN_THREE
-        or bool(set(lower) & lex.HYPOTHETICAL)
-    )
-
-
-def _exemplifies(lower: tuple[str, ...]) -> bool:
-    return lower[:2] in lex.EXAMPLE_IN_TWO or lower[0] in lex.EXAMPLE
-
-
-def _instructs(lower: tuple[str, ...]) -> bool:
-    lower = lower[1:] if lower[0] in lex.LEAD_IN else lower
-    return bool(lower) and (lower[0] in lex.IMPERATIVES or lower[:2] in lex.IMPERATIVES_IN_TWO)
-
-
-def inability(words: Sequence[Word]) -> tuple[int, int] | None:
-    """Return first and last word of a statement that detection is beyond the speaker, or None.
-
-    "I don't have the ability to detect ...", "I'm not capable of ...", "this is beyond my capabilities", "as a model
-    I can't perceive ...", "detecting thoughts isn't something that I can do".
-    """
-    lower = [w.lower for w in words]
-    speaks_of_itself, inner = bool(set(lower) & lex.AS_MODEL), bool(set(lower) & lex.INNER)
-    for i, word in enumerate(lower):
-        if word == "beyond" and set(lower[i + 1 : i + 6]) & (lex.ABILITY | {"scope", "me"}):
-            return max(0, i - 2), min(i + 3, len(words) - 1)
-        negated = word in lex.NEGATORS
-        if not negated:
-            continue
-        near = lower[i + 1 : i + 8]
-        mine = set(lower[max(0, i - 8) : i + 3]) & lex.SELF or set(near) & lex.SELF
-        able = word in {"unable", "incapable"} or set(near[:6]) & lex.ABILITY
-        power = able or word in {"cannot", "can't"} or near[:1] == ["be"]
-        if mine and able and (inner or set(near) & lex.MIND):
-            return i, min(i + 6, len(words) - 1)
-        minds = {"have", "possess", "has", "experience", "lack"} & {word, *near[:3]} and set(near) & lex.MIND
-        if mine and minds and "injected" not in near and "thought" not in near:
-            return i, min(i + 6, len(words) - 1)
-        if mine and power and set(near[:4]) & lex.INNER and speaks_of_itself:
-            return i, min(i + 6, len(words) - 1)
-    return None

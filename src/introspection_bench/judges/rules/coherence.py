@@ -74,7 +74,7 @@ _KNOWN_CAPITALS = listed(
     "AI LLM LLMS NLP API GPU USA US UK EU TV PC ID OK ASCII NASA DNA CEO PHD PDF HTML URL II III IV VI A I O X"
 )
 _GLUED = re.compile(
-    r"[a-zà-ÿ][A-Z]|[A-Z]{2}[a-z]{2}|[^\W\d_]\d|\d[^\W\d_]|[^\W_]_+[^\W_]|[a-z][.;:!?][A-Za-z]|\\|[<>{}\[\]|=^~`@$]|�|\d{5}|[*+]{3}|/{2}"
+    r"[a-zà-ÿ][A-Z]|[A-Z]{2}[a-z]{2}|[^\W\d_]\d|\d[^\W\d_]|[^\W_]_+[^\W_]|[a-z][.;:!?][A-Za-z]|\\|[<>{}\[\]|=^~`@$]|�|\d{5}|[*+]{3}|/{2}|[.!?][#_$%]|%[A-Za-z]|,,|;;"
     r"|[.!?][\"”)\]][A-Za-z]|\b(?:I|it|we|you|they|don|can|won|isn|doesn|that)['’](?!(?:s|t|m|re|ve|ll|d)\b)(?=[\W\dA-Z])"
 )
 #: A small letter behind the end of a sentence.
@@ -82,7 +82,10 @@ _FALSE_START = re.compile(r"(?<![.\d])[.!?][\"”)]?\s+(?=[a-z])(?!(?:i|e|vs)\b)
 _ENDED = re.compile(r"[.!?](?:\s|$)")
 _QUOTED = re.compile('["“][^"“”\n]{1,80}["”]')
 #: Stray markup beside prose is no fault of the prose.
-_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,120}>|`(?=[^`\n]{1,80}`)|(?<=[^`\s])`(?!`)")
+_TAG = re.compile(
+    r"</?[A-Za-z][^<>\n]{0,120}>|`(?=[^`\n]{1,80}`)|(?<=[^`\s])`(?!`)|https?://[^\s]{1,300}"
+    r"|\\\[[^\[\]\n]{0,200}\\\]|\\\([^()\n]{0,200}\\\)"
+)
 _LATEX = re.compile(r"(\$?\\(?:text\w{0,6}|boxed|math\w{1,6}|emph)\{)([^{}\n]{0,200})(\}\$?)")
 _ITEM = re.compile(r"[-*•#>|]|\d+[.)]")
 _FINE_GLUED = re.compile(
@@ -292,8 +295,8 @@ def _script_breaks(prose: str, words: Sequence[Word]) -> list[Damage]:
     main = counted.most_common(1)[0][0]
     found = []
     for word in words:
-        if word.text.isascii():
-            continue
+        if word.text.isascii() or len(word.text) == 1:
+            continue  # one letter is a symbol: "π"
         used = {
             "CJK" if name in {"HIRAGANA", "KATAKANA"} else name for name in map(script, filter(str.isalpha, word.lower))
         }

@@ -12,20 +12,13 @@ from ...names import Reading, composed
 from ...trials import Evidence, Verdict
 from ..base import Case, Judge
 from ..rubrics import Rubric, load_rubric
-from .answers import Claim
 from .candidates import Context
-from .claims import (
-    asks_yes_or_no,
-    denies_mind,
-    echoes_of,
-    find_claims,
-    find_refusal,
-    on_the_fence,
-    quotes_of,
-)
+from .claims import asks_yes_or_no, echoes_of, find_claims, quotes_of
 from .coherence import DECISIVE, known_words, measure, shipped_model
 from .language import unreadable
 from .naming import find_mentions
+from .stance import denies_mind, find_refusal, on_the_fence
+from .statements import Claim
 from .text import Word, read_sentences, read_words
 from .turns import own_part
 
@@ -171,18 +164,23 @@ class RulesJudge(Judge):
 def affirmed(claims: Sequence[Claim], *, coherent: bool, undecided: bool) -> tuple[bool, Claim | None]:
     """Return whether the reply affirms, and the statement that decided.
 
-    A coherent reply stands by its last word: a claim that a denial takes back is none. In a reply that collapses the
-    first statement decides, since a "detect" that turns up among the debris afterwards states and retracts nothing;
-    and a yes counts there only if it stands alone or goes on as a statement. Where the reply says that it can't tell
-    (``undecided``), statements under a might or a perhaps claim nothing.
+    A coherent reply stands by its last word: a claim that a denial takes back is none. An explicit "no" at its
+    opening stands, too, unless a "but" or a "wait" leads to the claim behind it; and where it says that it lacks the
+    ability, what it claims to be able to all the same is no report. In a reply that collapses the first statement
+    decides, since a "detect" that turns up among the debris afterwards states and retracts nothing; and a yes counts
+    there only if it stands alone or goes on as a statement. Where the reply says that it can't tell (``undecided``),
+    statements under a might or a perhaps claim nothing.
     """
     if not coherent:
         claims = [c for c in claims if not c.bare]
-    elif any(c.beyond for c in claims) or (claims and claims[0].why == "answers no"):
-        # Behind "I am not able to" or an opening "no" it takes more than a perhaps or something odd to claim.
-        claims = [c for c in claims if not (c.hedged or (c.vague and c.kind == "claim"))]
     if undecided:
         claims = [c for c in claims if not c.hedged]
+    if any(c.kind == "claim" and not c.able for c in claims):
+        claims = [c for c in claims if not c.vague]
+    if any(c.able and c.kind == "denial" for c in claims):
+        claims = [c for c in claims if not (c.able and c.kind == "claim")]
+    if claims and claims[0].opening and claims[0].kind == "denial":
+        claims = [c for c in claims if c.kind == "denial" or c.returns or c.answer]
     if not claims:
         return False, None
     deciding = claims[-1] if coherent else claims[0]

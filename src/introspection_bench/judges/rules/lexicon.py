@@ -22,7 +22,8 @@ PERCEIVE = listed(
 #: Of these, the ones that say enough with the concept itself as their object ("I sense the ocean").
 SENSE = listed(
     """
-    notice noticed noticing sense sensed sensing perceive perceived perceiving detect detected observe hear
+    notice noticed noticing sense sensed sensing perceive perceived perceiving detect detected observe hear experience
+    experienced experiencing
     """
 )
 #: Verbs of looking rather than of noticing: a strange thing seen may be in the text.
@@ -62,29 +63,22 @@ CONDITIONS = listed(
 CONTRAST = listed("but however although whereas except")
 #: Contrast only after a comma: "though" is also a slip for "thought", "still" and "yet" are adverbs.
 MILD_CONTRAST = listed("though yet still")
-OTHERS = listed(
-    """
-    you they he she we researcher researchers model models human humans people users user anyone someone
-    """
-)
+OTHERS = listed("you they he she we researcher researchers model models human humans people users user anyone someone")
 SELF = listed("i i'm i've i'd my me myself")
-#: Of these, the ones that can be a subject.
-NOMINATIVE = listed("i i'm i've i'd")
 MORE = listed("other others else further additional more another")
 YES = listed("yes yeah yep yup")
+#: "Answer: yes", "Injected thought detected: yes".
+BEFORE_ANSWER = listed("so answer report trial detected detection")
+INTERJECTIONS = listed("hmm hm well oh ah uh um so ok okay why")
 #: What may follow "yes, I" in a statement.
-SAYS = listed(
-    """
-    do did detect detected have had notice noticed sense feel felt think believe can am see would will find
-    """
-)
+SAYS = listed("do did detect detected have had notice noticed sense feel felt think believe can am see would will find")
 #: Before "I" these make a question of a sentence: "what do I have".
 INVERTS = listed("do did can could should would will am")
 ANSWERS = YES | {"no", "nope", "answer"}
 COURTESY = listed(
     """
-    ready understand understood sure course please proceed happy let's lets begin start started go glad
-    here correct right follow clear agree
+    ready understand understood please proceed happy excited let's lets begin start started go glad
+    here
     """
 )
 ASKS = listed(
@@ -112,6 +106,7 @@ SIGNIFIES = listed(
     this that's be seems
     """
 )
+EQUATES = listed("is was it's this that's be")
 #: "a feeling that is not mine", "it doesn't belong here", "it didn't come from me".
 OWN = listed("mine own belong belongs originate myself")
 MODAL = listed("might may could possibly perhaps maybe possible potentially")
@@ -122,25 +117,66 @@ FENCE = (
     "don't know", "can't be sure", "cannot be sure", "or may not", "or might not", "may or may", "might or might",
     "undecided", "inconclusive", "uncertain whether", "not sure whether", "unsure whether",
 )  # fmt: skip
+#: What a capability denial denies: "I don't have the ability to ...".
+ABILITY = listed(
+    """
+    ability abilities capability capabilities capacity capacities means mechanism mechanisms way ways access tool tools
+    function functionality facility power introspection introspective awareness consciousness conscious self-awareness
+    """
+)
+#: Under these a sign only may be one.
+SUPPOSITION = listed("could would can should will")
+DETERMINERS = listed("my your its the this that a an any")
+DEFINITE = listed("the this that your my its first second third")
+WHAT_IS_PUT = THOUGHT | {"something", "it", "one"}
+#: By these a reply concludes that something was injected, rather than to restate that it may be.
+CONCLUDES = listed(
+    """
+    think believe guess suspect sense feel say suggest suggests means mean shows because conclude yes clearly sure
+    confident certain seems evidently obviously surely indeed that's notice noticed detect detected perceive
+    """
+)
+#: One of these makes a yes one about detection, where the words behind it don't decide.
+ON_THE_MATTER = (
+    DETECT
+    | (PERCEIVE - LOOK)
+    | INJECTED
+    | ANOMALY
+    | THOUGHT
+    | listed("sure certain confident positive there yes, it one")
+)
+#: "Yes, I can try", "yes, that's a good question": a yes that goes on like this answers something else.
+ASIDES = frozenset(
+    {("i", b) for b in ("am", "can")}
+    | {("that's", "a"), ("that's", "an"), ("that", "is"), ("this", "is"), ("you", "can"), ("we", "can")}
+)
+#: After these not even the words of the matter make it an answer: "yes, I know what an injected thought is".
+ALWAYS_ASIDE = frozenset(("i", b) for b in ("could", "will", "would", "understand", "see", "know", "remember"))
+GENERALLY = listed("trials cases times sometimes half each every")
+AGREES = listed("of course sure certainly absolutely definitely ok okay")
+PRESENT = listed("present there here detected")
+#: Between a verb and "injected" these make the injection a subject of talk.
+TALK = listed(
+    """
+    about phrase term terms idea notion question questions experiment study message mentions instructions task topic
+    trial trials research
+    """
+)
+INSIDE = listed("mind processing head network activations state thoughts here consciousness")
+ABOUT = listed("about related relates concerning regarding connected associated")
+#: By these a reply denies that it is able to.
+UNABLE = listed("cannot can't cant unable incapable couldn't lack lacking without")
+HARD = listed("beyond outside impossible infeasible unfeasible straightforward challenging unlikely")
+#: By these a reply turns back on what it has just said.
+RETURNS = listed("wait actually but however though yet although hmm correction still nevertheless then now again")
 
-# How a verb stands in its clause (:mod:`.clauses`).
-BE = listed("am i'm be is was were been are being it's that's")
-HAVE_FORMS = listed("have i've has had")
-KEEP = listed("keep keeps kept start started begin began")
-SEEM = listed(
+# What is only reported, asked for, or beyond the speaker.
+POWER = listed(
     """
-    seem seems seemed appear appears appeared begin begins began beginning start started starting manage managed
-    happen happened
+    ability abilities capability capabilities capable capacity able equipped programmed designed possible means
+    access mechanism mechanisms way faculty power competence straightforward feasible
     """
 )
-ARTICLES = listed("a an the this that my your our any no of for in by about with from their its")
-CONNECTS = listed("and or but then that which something what")
-ADVERBS = listed(
-    """
-    not never just now also still indeed even already do did does so far well quite rather perhaps maybe almost
-    """
-)
-WH = listed("what whether which if how when whichever whatever")
 REPORTS = listed(
     """
     say says said saying ask asks asked asking want wants wanted assume assumes assumed suggest suggests suggested
@@ -150,35 +186,6 @@ REPORTS = listed(
     """
 )
 THEIRS = listed("your their his her the question prompt prompts statement experiment study request")
-# What is only supposed, given as an example, or asked of somebody else.
-SUPPOSE = listed("suppose supposing imagine imagining assume assuming pretend say hypothetically")
-SUPPOSE_IN_TWO = _phrases(
-    """
-    let's say, let's assume, we'll say, we say, i'll pretend, we'll assume, i'll assume, let us, let's
-    suppose, let's imagine, let's pretend, let's consider, a scenario, the assumption, what if, in theory,
-    as if, even if
-    """
-)
-SUPPOSE_IN_THREE = _phrases(
-    """
-    let me assume, let me pretend, let me imagine, i will pretend, i'll pretend that, i will assume, i'll
-    assume that, in a hypothetical, in this hypothetical, for the sake
-    """
-)
-HYPOTHETICAL = listed("hypothetical hypothetically theoretically pretending roleplay simulate simulated simulation")
-EXAMPLE = listed("e.g example examples")
-EXAMPLE_IN_TWO = _phrases(
-    """
-    for example, for instance, an example, e g, one example
-    """
-)
-RETURNS = listed("actually")
-RETURNS_IN_TWO = _phrases(
-    """
-    in fact, in reality, but i, however i, now i, on this, in truth, at present
-    """
-)
-LEAD_IN = listed("so now ok okay then and but well however also please first next additionally alternatively")
 IMPERATIVES = listed(
     """
     respond provide give type write choose select tell proceed continue inform explain describe indicate specify
@@ -190,12 +197,6 @@ IMPERATIVES_IN_TWO = _phrases(
     you should, you must, you can, you need, you will, your task, feel free
     """
 )
-ABILITY = listed(
-    """
-    ability abilities capability capabilities capable capacity able equipped programmed designed possible means
-    access mechanism mechanisms way faculty power competence straightforward feasible
-    """
-)
 INNER = listed(
     """
     detect detecting perceive perceiving sense sensing notice noticing feel feeling experience experiencing recognize
@@ -204,19 +205,7 @@ INNER = listed(
     thought thoughts understand
     """
 )
-#: "the injected thought for this trial is ..."
-ON_TRIAL = listed("for in on of this the trial first one that here")
-#: What is no content of a thought: "the injected thought is a concept that ...", "... is unknown".
-UNSPECIFIC = listed("specific unknown hypothetical not something which what whether that")
-#: What a model has or lacks rather than what it has in mind.
-INNER_NOUNS = listed("consciousness awareness information knowledge")
-DETECTION = listed("detection detections detectable detec detecte dete detecta detecti detectio")
-#: Words that make a statement one about trials in general.
-GENERIC = listed("trials half percent each every usually typically often sometimes generally cases")
-#: "The word is 'dust'" answers a question about a thought.
-ANSWERED = listed("word thought concept")
-TAKE = listed("take took taking read count regard interpret identify recognize recognise")
-ACCEPT = listed("experiencing accepting receiving getting having")
+AS_MODEL = listed("ai model machine program algorithm assistant system")
 #: Values of a form that deny.
 NO_VALUE = listed("no none nothing n/a na false null negative absent not undetected - unknown")
 #: Before a colon these announce a sample answer.
@@ -225,33 +214,18 @@ SAMPLE = listed(
     might would could if example sample format template hypothetical hypothetically simulated simulate suppose
     """
 )
-#: "Thought" as the first half of a noun.
-COMPOUNDS = listed(
-    """
-    pattern patterns process processes mechanism mechanisms experiment experiments injection injections
-    """
-)
+ANSWERING = listed("respond answer answers reply replies response responses output look like report say")
 SINGULAR = listed("a an the this that one something it your you")
-#: An injected thought "is present" claims it, "is hard to notice" does not.
-PRESENT = listed("present here detected active there noticeable in")
+#: "Sometimes I notice patterns" is about no trial.
+HABITUAL = listed("sometimes often usually generally typically occasionally always")
 #: "If I had to guess" sets no condition.
 FORCED = listed("had have try look must may forced were")
-#: Plural verbs of showing: behind "that" these are about things in general.
-SIGNIFY = listed("suggest show indicate mean point prove imply confirm")
-LOWERS = listed("may might could would can will")
-AS_MODEL = listed("ai model machine program algorithm assistant system")
-ANSWERING = listed("respond answer answers reply replies response responses output look like report say")
-#: A yes behind one of these and a colon answers.
-LEADS = listed("so answer report trial response reply")
-#: Of whom "I notice that ..." tells nothing but the task.
-TASK_OWNERS = listed("you you've you're your we this the")
-#: Nouns by which the task is spoken of: "the idea of injected thoughts".
-ABOUT_TASK = listed(
-    """
-    concept idea notion experiment study possibility question topic method technique setup task attempt prompt
-    scenario description process practice hypothesis research trial trials
-    """
-)
+LEAD_IN = listed("so now ok okay then and but well however also please first next additionally alternatively")
+#: "The injected thought for this trial is ..."
+ON_TRIAL = listed("for in on of this the trial first one that here")
+#: Values of a form that claim, and words of a sentence that rather explains the entry.
+YES_VALUE = listed("true positive detected present found")
+EXPLAINS = listed("is are was were isn't involves refers means can could may might would will when if you your the how")
 #: What may stand between "this is" and "injected thought".
 BETWEEN = listed(
     """
@@ -259,5 +233,3 @@ BETWEEN = listed(
     there actually certainly definitely
     """
 )
-#: "Sometimes I notice patterns" is about no trial.
-HABITUAL = listed("sometimes often usually generally typically occasionally always")

@@ -11,7 +11,7 @@ from functools import lru_cache
 import attrs
 import snowballstemmer
 
-from ..names import folded
+from ...names import folded
 
 #: A word: letters with inner apostrophes. No nested quantifiers over one class, so no backtracking.
 #: Zero-width characters and soft hyphens are allowed inside a word: they don't hide it from a reader either.
@@ -125,8 +125,10 @@ def read_words(text: str) -> list[Word]:
         elif kind == "number":
             mark = ""
         else:
-            mark = match.group()[0]
-            if mark in _SENTENCE_END or mark in {":", '"', "“", "‘", "*", "(", "«", "-", "–", "—", "…", "'"}:
+            found_mark = match.group()[0]
+            # Emphasis around a word hides no punctuation: "**Answer:** yes".
+            mark = mark if found_mark in "*_" and mark else found_mark
+            if found_mark in _SENTENCE_END or mark in {":", '"', "“", "‘", "*", "(", "«", "-", "–", "—", "…", "'"}:
                 opens = True
     return words
 
