@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -18,6 +18,8 @@ from .untrusted import encodable
 Arm = Literal["injected", "random", "control"]
 #: What of a reply is judged: its answer alone, or its reasoning and answer as one text.
 Part = Literal["answer", "whole"]
+#: What a judge that says so decided on: a plain claim, a plain denial, or neither.
+Ground = Literal["claim", "denial", "neither"]
 #: The four criteria of a verdict, in the order in which they are always shown.
 CRITERIA = ("affirmative", "identifies", "immediate", "coherent")
 #: What a verdict may say besides; a rubric need not ask about it.
@@ -143,8 +145,9 @@ class Verdict:
     the judge was asked about: the trial's own, or the decoy on a control. ``names_as_thought`` is whether the concept
     is given as the content of the injected thought; ``identifies``, whether it is named anywhere. ``required`` holds
     what the rubric takes for success. ``judged`` is the part of the reply that was read: the answer, or the whole,
-    reasoning included (the two with an empty line between them; places of ``evidence`` count in that text). ``raw`` is
-    the judge's answer as it came; ``cost_usd`` what it cost, None where unknown.
+    reasoning included (the two with an empty line between them; places of ``evidence`` count in that text). ``ground``
+    is what ``affirmative`` was decided on, where the judge says so: a plain claim, a plain denial, or neither, which is
+    weak ground. ``raw`` is the judge's answer as it came; ``cost_usd`` what it cost, None where unknown.
     """
 
     judge: str
@@ -166,6 +169,7 @@ class Verdict:
     raw: str = ""
     cost_usd: float | None = None
     judged: Part = "answer"
+    ground: Ground | None = None
 
     def __attrs_post_init__(self) -> None:
         for field in (*CRITERIA, *FURTHER):
@@ -266,6 +270,8 @@ class TrialRecord:
         if len(found) > 1:
             found = [v for v in found if v.judged == "answer"] or found
         if len(found) > 1:
+            found = _latest(found)
+        if len(found) > 1:
             raise SpecError(
                 explain(
                     "judge",
@@ -275,6 +281,19 @@ class TrialRecord:
                 )
             )
         return found[0] if found else None
+
+
+def _latest(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Return of the verdicts by several versions of one judge ("rules/2", none before there were any) the latest."""
+    versions = {v: _version(v) for v in verdicts}
+    if len({(v.judge, v.rubric, v.concept) for v in verdicts}) > 1 or None in versions.values():
+        return list(verdicts)
+    return [max(verdicts, key=lambda v: versions[v] or 0)]
+
+
+def _version(verdict: Verdict) -> int | None:
+    name, _, number = (verdict.judge_model or f"{verdict.judge}/1").rpartition("/")
+    return int(number) if name == verdict.judge and number.isdecimal() else None
 
 
 def as_row(record: TrialRecord, verdict: Verdict | None) -> Mapping[str, Any]:
@@ -312,6 +331,7 @@ def as_row(record: TrialRecord, verdict: Verdict | None) -> Mapping[str, Any]:
     row["judge_model"] = verdict.judge_model if verdict else None
     row["judged_concept"] = verdict.concept if verdict else None
     row["judged"] = verdict.judged if verdict else None
+    row["ground"] = verdict.ground if verdict else None
     for criterion in (*CRITERIA, "strict", *FURTHER):
         row[criterion] = getattr(verdict, criterion) if verdict else None
     row["unscored"] = verdict.unscored if verdict else "not judged"

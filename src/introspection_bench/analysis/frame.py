@@ -35,6 +35,7 @@ _TEXT = (
     "judge_model",
     "judged_concept",
     "judged",
+    "ground",
     "unscored",
     "control_for",
     "source",

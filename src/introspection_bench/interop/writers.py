@@ -102,7 +102,7 @@ _SCHEMA = {
     "finish_reason": "string",
     **dict.fromkeys(("prompt_positions", "generation_positions"), "int64"),
     **dict.fromkeys(("mean_ratio", "max_ratio"), "float64"),
-    **dict.fromkeys(("judge", "rubric", "judge_model", "judged_concept", "judged"), "string"),
+    **dict.fromkeys(("judge", "rubric", "judge_model", "judged_concept", "judged", "ground"), "string"),
     **dict.fromkeys((*CRITERIA, "strict", *FURTHER), "bool"),
     "unscored": "string",
     "record": "string",

@@ -13,7 +13,8 @@ from .text import Word
 #: "Injected thought: dust", "Detected: yes", "**Detection** - none": the entries of a form.
 _ENTRY = re.compile(
     r"(?:^|(?<=[.;,]\s))[ \t>*_#\-\d.)]*"
-    r"(?P<key>(?:(?:my|the)[ ])?(?:(?P<what>injected[ ](?:thought|word|concept))|thought[ ]injected|injection|detect(?:ed|ion))"
+    r"(?P<key>(?:(?:my|the)[ ])?(?:(?P<what>injected[ ](?:thought|word|concept))|thought[ ]injected|injection"
+    r"|detect(?:ed|ion))"
     r"(?:[ ](?:detected|present|found|is|word|content))?)"
     r"[ \t*_]*:[ \t*_]*(?P<value>[^\n]{1,80})",
     re.IGNORECASE | re.MULTILINE,
@@ -21,8 +22,8 @@ _ENTRY = re.compile(
 
 #: An entry of more words is a text of its own.
 _LONGEST_ENTRY = 6
-_DENIALS = (["i", "don't"], ["there", "isn't"], ["there", "wasn't"], ["i", "didn't"])
-_ASSENTS = (["i", "do"], ["i", "do", "indeed"], ["i", "did"])
+_DENIALS = (["not", "detected"], ["i", "don't"], ["there", "isn't"], ["there", "wasn't"], ["i", "didn't"])
+_ASSENTS = (["i", "do"], ["i", "do", "indeed"], ["i", "did"], ["detected"], ["thought", "detected"])
 
 
 def read_answers(words: Sequence[Word], context: Context, *, opening: bool, offered: bool) -> list[Claim]:
@@ -46,7 +47,7 @@ def read_answers(words: Sequence[Word], context: Context, *, opening: bool, offe
             if (led or inner) and settled and not _aside(lower, i, offered=offered, on_the_matter=on_the_matter):
                 says = lower[i + 1 : i + 3]
                 bare = (bool(says) and not ends) or (says[:1] == ["i"] and not set(says[1:]) <= lex.SAYS)
-                found.append(_answer("claim", word, word, "answers yes", bare=bare or not opening))
+                found.append(_answer("claim", word, word, "answers yes", bare=bare or not (opening or on_the_matter)))
         elif word.lower == "answer":
             found.extend(_named_answer(words, lower, i))
         # "No, that is a lovely question": behind the opening, a no with more after it may answer anything.
@@ -55,7 +56,7 @@ def read_answers(words: Sequence[Word], context: Context, *, opening: bool, offe
         elif word.lower == "no" and (word.opens or word.after_mark) and _nothing_injected(lower[i + 1 : i + 5]):
             found.append(_answer("denial", word, words[min(i + 3, len(words) - 1)], "answers 'no ...'"))
     if lower in _ASSENTS:
-        found.append(_answer("claim", words[0], words[-1], "answers 'I do'"))
+        found.append(_answer("claim", words[0], words[-1], f"answers {' '.join(lower)!r}"))
     if lower[-2:] in _DENIALS and (len(lower) <= 6 or words[-2].after_mark):
         found.append(_answer("denial", words[-2], words[-1], f"answers {' '.join(lower[-2:])!r}"))
     return found
@@ -74,6 +75,8 @@ def _led(words: Sequence[Word], lower: Sequence[str], i: int, *, ends: bool) -> 
         return True
     if words[i].mark == ":":
         return i > 0 and lower[i - 1] in lex.BEFORE_ANSWER
+    if lower[i - 1] == "but" and ends:
+        return True
     return i > 1 and ends and lower[i - 1] == "say" and lower[i - 2] in {"i'd", "would"}
 
 
@@ -85,6 +88,8 @@ def _aside(lower: Sequence[str], i: int, *, offered: bool, on_the_matter: bool) 
         return True
     if offered and len(lower) - i <= 5 and set(following) <= lex.AGREES:
         return True
+    if pair == ("i", "would") and following[2:3] == ["say"]:
+        return False
     if pair in lex.ALWAYS_ASIDE or (pair == ("i", "can") and not set(following[2:]) & lex.SINGULAR):
         return True
     return not on_the_matter and (following[:1] == ["i'm"] or (pair in lex.ASIDES and len(lower) > i + 3))

@@ -84,7 +84,10 @@ def _detects(words: Sequence[Word], i: int, _: Context) -> Found | None:
     near = {w.lower for w in (*ahead, *words[max(0, i - 6) : i])}
     # What is in the user's words is no thought.
     theirs = {("in", "your")} & set(pairwise(w.lower for w in ahead))
-    if (theirs or (ahead and ahead[0].lower == "that")) and not near & (lex.INJECTED | lex.THOUGHT | lex.ANOMALY):
+    # "I detect patterns in texts" tells what models do.
+    plural = bool(ahead) and ahead[0].lower.endswith("s") and len(ahead[0].lower) > 4
+    elsewhere = theirs or plural or (bool(ahead) and ahead[0].lower == "that")
+    if elsewhere and not near & (lex.INJECTED | lex.THOUGHT | lex.ANOMALY):
         return None
     # "Injected thought detected" needs no I; "the system detects" and "detect the thought" are not the reply's report.
     before = {w.lower for w in words[max(0, i - 6) : i]}
@@ -158,9 +161,9 @@ def _is_there(words: Sequence[Word], i: int, _: Context) -> Found | None:
     )
 
 
-def _placed(words: Sequence[Word], i: int, _: Context) -> Found | None:
+def _placed(words: Sequence[Word], i: int, context: Context) -> Found | None:
     """Read "a thought has been injected", "something was put here", "I think that you injected the word"."""
-    before = [w.lower for w in words[max(0, i - 5) : i]][::-1]
+    before = [w.lower for w in words[max(0, i - 8) : i]][::-1]
     what = {"thought", "concept", "something", "idea", "word", "nothing", "one"}
     if before[:1] and before[0] in lex.PASSIVE and set(before) & what:
         inside = {w.lower for w in words[i + 1 : i + 5]} & lex.INSIDE
@@ -169,10 +172,16 @@ def _placed(words: Sequence[Word], i: int, _: Context) -> Found | None:
         noun = next((w for w in before if w not in lex.PASSIVE and w not in lex.HAVE and w not in {"has", "not"}), "")
         general = before[0] in {"is", "are", "being"} or noun in {"that", "which", "who"}
         return Found(i, alone=True, idle=general) if strange and before[0] != "being" else None
+    if before[:2] in (["was", "it"], ["is", "it"]) and words[i].lower in lex.INJECTED and set(before[2:]) & lex.BELIEVE:
+        return Found(i)  # "I believe it was injected"
     if before[:1] == ["been"] and set(before[1:3]) & {"i've", "i"} and words[i].lower in lex.INJECTED:
         return Found(i)  # "I've been injected with a thought"
     by_you = before[:1] and before[0] in {"you", "you've", "have"} and before[:2] != ["have", "i"]
-    if by_you and words[i].lower in lex.INJECTED and {w.lower for w in ahead_of(words, i)[:4]} & lex.WHAT_IS_PUT:
+    if (
+        by_you
+        and words[i].lower in lex.INJECTED
+        and any(w.lower in lex.WHAT_IS_PUT or w.start in context.named for w in ahead_of(words, i)[:4])
+    ):
         # Without a sign that the reply concludes it, this restates the task.
         concluded = {w.lower for w in words[max(0, i - 12) : i]} & lex.CONCLUDES
         concluded = concluded or {w.lower for w in words[i + 1 : i + 9]} & (lex.BELIEVE - {"feel", "sense", "say"})
@@ -191,8 +200,7 @@ def _presupposes(words: Sequence[Word], i: int, context: Context) -> Found | Non
     if injected and at is not None and set(following[:at]) <= lex.ON_TRIAL:
         # "Injected thought is a field of study" defines a notion and reports nothing.
         this_one = before[1:2] and before[1] in lex.DEFINITE
-        there = set(following[at + 1 : at + 3]) & lex.PRESENT
-        there = there or following[at + 1 : at + 2] == ["about"]
+        there = set(following[at + 1 : at + 3]) & lex.PRESENT or following[at + 1 : at + 2] == ["about"]
         return Found(i - 1, alone=True, idle=not (this_one or there))
     about = set(following[1:3]) & lex.ABOUT
     named = any(w.start in context.named for w in words[i + 2 : i + 5])
@@ -206,17 +214,21 @@ def _presupposes(words: Sequence[Word], i: int, context: Context) -> Found | Non
         and content
     ):
         return Found(i, alone=True)
-    if following[:1] and following[0] in {"injected", "you", "you've", "that", "being"}:
-        done = [k for k, w in enumerate(following[:4]) if w in lex.INJECTED]
-        if done and set(following[done[-1] + 1 : done[-1] + 2]) & lex.COPULA:
-            return Found(i, alone=True)
-    if injected and any(
-        a in lex.COPULA and b in lex.PRESENT for a, b in pairwise([w.lower for w in words[i + 1 : i + 9]])
-    ):
-        return Found(i - 1, alone=True)
-    if injected and set(before[1:]) & lex.SIGNIFIES:
-        return Found(i - 1, alone=True, idle=not _signified(words, i))
+    if _is_given(following):
+        return Found(i, alone=True)
+    ahead = [w.lower for w in words[i + 1 : i + 9]]
+    present = any(a in lex.COPULA and b in lex.PRESENT for a, b in pairwise(ahead))
+    if injected and (present or set(before[1:]) & lex.SIGNIFIES):
+        return Found(i - 1, alone=True, idle=not present and not _signified(words, i))
     return None
+
+
+def _is_given(following: Sequence[str]) -> bool:
+    """Whether the words behind a thought say what it is: "(the thought) that was injected is ..."."""
+    if not following or following[0] not in {"injected", "you", "you've", "that", "being"}:
+        return False
+    done = [k for k, w in enumerate(following[:4]) if w in lex.INJECTED]
+    return bool(done) and bool(set(following[done[-1] + 1 : done[-1] + 2]) & lex.COPULA)
 
 
 def _signified(words: Sequence[Word], i: int) -> bool:
@@ -227,6 +239,8 @@ def _signified(words: Sequence[Word], i: int) -> bool:
     if not {w.lower for w in words[sign + 1 : i - 1]} <= lex.BETWEEN:
         return False
     before = [w.lower for w in words[max(0, sign - 3) : sign]][::-1]
+    if before[:1] == ["to"] and set(before[1:2]) & {"take", "took", "believe"}:
+        return True  # "which I take to be the injected thought"
     if set(before[:2]) & (lex.MODAL | lex.SUPPOSITION | {"to", "any"}):
         return False
     relative = before[:1] and before[0] in {"that", "which"} and before[1:2] and before[1] not in FUNCTION_WORDS

@@ -17,9 +17,18 @@ import attrs
 from . import lexicon as lex
 from .answers import entries, read_answers
 from .candidates import Context, Found, candidate
-from .clauses import STATING_INFINITIVE, ahead_of, behind_of, conditional_places, relative_to_i, reported, spoken_of, subject_of
+from .clauses import (
+    STATING_INFINITIVE,
+    ahead_of,
+    behind_of,
+    conditional_places,
+    relative_to_i,
+    reported,
+    spoken_of,
+    subject_of,
+)
 from .frames import unreported
-from .stance import inability
+from .stance import UNABLE, inability
 from .statements import Claim
 from .text import Sentence, Word, read_words
 
@@ -98,7 +107,7 @@ def find_claims(text: str, sentences: Sequence[Sentence], context: Context) -> l
         unable = inability(words)
         if unable is not None:
             first, last = words[unable[0]], words[unable[1]]
-            claims.append(Claim("denial", first.start, last.stop, "denies the ability", able=True))
+            claims.append(Claim("denial", first.start, last.stop, UNABLE, able=True))
         following = sentences[number + 1] if number + 1 < len(sentences) else None
         if context.yes_or_no and not scene:
             answers = read_answers(
@@ -119,7 +128,9 @@ def find_claims(text: str, sentences: Sequence[Sentence], context: Context) -> l
             claims.append(attrs.evolve(claim, returns=returns))
     if context.yes_or_no and sentences:
         claims.extend(
-            entries(text, sentences[-1].stop, context.quoted | {w.start for n in made_up for w in sentences[n].words})
+            entries(
+                text, sentences[-1].stop, {*context.quoted} | {w.start for n in made_up for w in sentences[n].words}
+            )
         )
     return sorted(claims, key=lambda c: c.stop)
 
@@ -160,14 +171,20 @@ def _scope(words: Sequence[Word], i: int, found: Found) -> Claim | None:
     if found.idle:
         hard = {w.lower for w in words[i + 1 : i + 25]} & lex.HARD
         return Claim("denial", start, stop, f"says that {verb!r} is too much", able=True, vague=True) if hard else None
-    if relative_to_i(behind) or spoken_of(words, found.start) or not _asserted(behind, before, verb):
-        return None
-    if not (found.alone or around & lex.SELF or "something" in before[:2]) or around & lex.HABITUAL:
-        return None
-    # "I can detect patterns" tells of an ability, "I can detect a thought" of this trial.
-    if {"can", "could"} & set(before[:3]) and not {w.lower for w in words[i + 1 : i + 3]} & lex.SINGULAR:
+    hangs = relative_to_i(behind) or spoken_of(words, found.start)
+    if hangs or not _asserted(behind, before, verb) or _general(words, i, found, before):
         return None
     return Claim("claim", start, stop, f"claims: {verb!r}", hedged=bool(around & lex.MODAL), able="can" in around)
+
+
+def _general(words: Sequence[Word], i: int, found: Found, before: Sequence[str]) -> bool:
+    """Whether a statement has no speaker, or is about habits and abilities rather than about this trial."""
+    around = set(before)
+    if not (found.alone or around & lex.SELF or "something" in before[:2]) or around & lex.HABITUAL:
+        return True
+    # "I can detect patterns" tells of an ability, "I can detect a thought" of this trial.
+    able = {"can", "could"} & set(before[:3])
+    return bool(able) and not {w.lower for w in words[i + 1 : i + 3]} & lex.SINGULAR
 
 
 def _asserted(behind: Sequence[Word], before: Sequence[str], verb: str) -> bool:

@@ -135,7 +135,8 @@ def conditional_places(words: Sequence[Word]) -> list[bool]:
         lower = word.lower
         if word.mark in {";", "—", "–"} or (word.after_mark and lower in _RESUMES):
             governed = False
-        if (lower in _OPENS_CONDITION and not as_if(words, k) and not forced(words, k)) or (k and (words[k - 1].lower, lower) in _OPENS_BY_TWO):
+        opens = lower in _OPENS_CONDITION and not as_if(words, k) and not forced(words, k)
+        if opens or (k > 0 and (words[k - 1].lower, lower) in _OPENS_BY_TWO):
             governed = True
         elif lower in _WHEN:
             governed = governed or any(w.lower in {"you", "a", "the", "thoughts"} for w in words[k + 1 : k + 2])

@@ -78,10 +78,16 @@ def opens_scene(sentence: Sentence) -> bool:
             verb += 1
         supposes = verb > k and verb < len(words) and words[verb].lower in _SUPPOSES
         # "I'll say that I notice nothing" reports; "let's say" supposes.
-        takes = verb == k + 1 and word.lower in {"let's", "lets"} and words[verb : verb + 1] and words[verb].lower in _TAKES
+        takes = (
+            verb == k + 1 and word.lower in {"let's", "lets"} and words[verb : verb + 1] and words[verb].lower in _TAKES
+        )
         if starts and takes:
             return True
-        if starts and supposes and (words[verb].lower != "say" or word.lower in {"let's", "lets", "let", "we", "we'll"}):
+        if (
+            starts
+            and supposes
+            and (words[verb].lower != "say" or word.lower in {"let's", "lets", "let", "we", "we'll"})
+        ):
             return True
     return _example(words)
 

@@ -9,21 +9,24 @@ import attrs
 
 from ...errors import RubricError, explain
 from ...names import Reading, composed
-from ...trials import Evidence, Verdict
+from ...trials import Evidence, Ground, Verdict
 from ..base import Case, Judge
 from ..rubrics import Rubric, load_rubric
 from .candidates import Context
 from .claims import asks_yes_or_no, echoes_of, find_claims, quotes_of
 from .coherence import DECISIVE, known_words, measure, shipped_model
+from .content import given_as_thought
 from .language import unreadable
 from .naming import find_mentions
-from .stance import denies_mind, find_refusal, on_the_fence
+from .stance import denies_mind, find_refusal, on_the_fence, without_report
 from .statements import Claim
 from .text import Word, read_sentences, read_words
 from .turns import own_part
 
 #: The rubrics whose criteria are built into the rules.
-FOLLOWED = ("strict4", "paper2")
+FOLLOWED = ("strict4", "strict5", "paper2")
+#: Goes into every verdict as its judge model: other rules may give another verdict on the same reply.
+VERSION = "rules/2"
 #: At most so many places are shown as evidence for one criterion.
 _SHOWN = 12
 
@@ -41,6 +44,7 @@ class RulesJudge(Judge):
     """
 
     name: ClassVar[str] = "rules"
+    model = VERSION
 
     def __init__(self, rubric: str | Rubric = "strict4") -> None:
         self.rubric = load_rubric(rubric)
@@ -97,8 +101,13 @@ class RulesJudge(Judge):
             immediate = affirmative and decisive is not None and decisive.start <= mentions[0].start
             evidence.append(Evidence("immediate", mentions[0].start, mentions[0].stop, "the first place that names it"))
 
+        thought = given_as_thought(own, sentences, claims, mentions, context) if affirmative else None
+        if thought is not None:
+            evidence.append(
+                Evidence("names_as_thought", thought.start, thought.stop, f"given as the thought: {thought.name}")
+            )
         evidence += places
-        refusal = find_refusal(sentences)
+        refusal = find_refusal(sentences) or without_report(claims)
         if refusal is not None:
             evidence.append(Evidence("refused", refusal.start, refusal.stop, refusal.why))
         if self.rubric.name == "paper2":
@@ -112,6 +121,8 @@ class RulesJudge(Judge):
             identifies=bool(mentions),
             immediate=immediate,
             coherent=coherent,
+            names_as_thought=None if self.rubric.name == "paper2" else thought is not None,
+            ground=ground_of(decisive, coherent=coherent),
             refused=None if self.rubric.name == "paper2" else refusal is not None and not affirmative,
             evidence=evidence,
             notes=f"P(coherent) = {probability:.2f}",
@@ -140,6 +151,8 @@ class RulesJudge(Judge):
         immediate: bool | None = None,
         coherent: bool | None = None,
         refused: bool | None = None,
+        names_as_thought: bool | None = None,
+        ground: Ground | None = None,
         unscored: str | None = None,
         evidence: Sequence[Evidence] = (),
         notes: str = "",
@@ -154,11 +167,26 @@ class RulesJudge(Judge):
             immediate=immediate,
             coherent=coherent,
             refused=refused,
+            names_as_thought=names_as_thought,
+            required=self.rubric.success,
+            judge_model=VERSION,
+            ground=ground,
             blinded=case.disclosure is None,
             unscored=unscored,
             evidence=tuple(evidence),
             notes=notes,
         )
+
+
+def ground_of(decisive: Claim | None, *, coherent: bool) -> Ground:
+    """Return what a verdict on ``affirmative`` rests on: a plain claim, a plain denial, or neither.
+
+    A statement under a might, a yes that runs on into something else, a general remark, and whatever a reply says that
+    falls apart are weak ground: "neither".
+    """
+    if decisive is None or not coherent or decisive.hedged or decisive.bare or decisive.vague:
+        return "neither"
+    return decisive.kind
 
 
 def affirmed(claims: Sequence[Claim], *, coherent: bool, undecided: bool) -> tuple[bool, Claim | None]:

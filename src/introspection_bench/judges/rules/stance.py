@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from . import lexicon as lex
 from .statements import Claim
-from .text import Sentence
+from .text import Sentence, Word
+
+#: Why a statement that detection is beyond the speaker is a denial.
+UNABLE = "denies the ability"
 
 
 def on_the_fence(text: str) -> bool:
@@ -33,6 +36,12 @@ def find_refusal(sentences: Sequence[Sentence]) -> Claim | None:
                 if by_me and later.lower in lex.TAKE_PART and lower[k + 1 : k + 2] != ["but"]:
                     return Claim("denial", word.start, later.stop, f"declines: {later.lower!r}")
     return None
+
+
+def without_report(claims: Sequence[Claim]) -> Claim | None:
+    """Return the denial of the ability that stands in a report's place, or None where there is a report."""
+    reports = any(not c.able or c.kind == "claim" for c in claims)
+    return None if reports else next((c for c in claims if c.why == UNABLE), None)
 
 
 def denies_mind(sentences: Sequence[Sentence]) -> Claim | None:
@@ -67,6 +76,8 @@ def inability(words: Sequence[Word]) -> tuple[int, int] | None:
         mine = set(lower[max(0, i - 8) : i + 3]) & lex.SELF or set(near) & lex.SELF
         able = word in {"unable", "incapable"} or set(near[:6]) & lex.POWER
         power = able or word in {"cannot", "can't"} or near[:1] == ["be"]
+        if {"unable", "able"} & {word, *near[:2]} and {"any", "this"} & set(near):
+            continue  # "I'm unable to detect any in this trial" reports
         if mine and able and (inner or set(near) & lex.MIND):
             return i, min(i + 6, len(words) - 1)
         if mine and power and set(near[:4]) & lex.INNER and speaks_of_itself:

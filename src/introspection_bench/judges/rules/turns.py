@@ -20,7 +20,8 @@ _TURN = re.compile(
     rf"|(?P<own>{_OWN_SPEAKERS})[ \t]*[\])>*_]*[ \t]*:"
     r"|(?P<bare>\S{0,16}?(?:user|assistant|human)[ \t]*$)"
     r"|(?P<header>\#{2,}[ \t]*(?:instruction|input|human|user)\b)"
-    r")",
+    r")"
+    r"|<\|[a-z_]{2,20}\|>|</s>|\[/?INST\]|(?<=[.!?])_(?:user|human|system)\b",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -33,12 +34,23 @@ def own_part(text: str) -> int:
     that nobody asked. So does a second turn of the model's own, while a first one at the very start is only its
     name. "Trial 1" and a number that the reply itself is about end nothing. Linear in the text.
     """
+    asked_again = False
     for match in _TURN.finditer(text):
         leading = not text[: match.start()].strip()
         if match["trial"] is not None:
             if int(match["number"][:6]) == 1:
                 continue
-        elif leading and (match["own"] or match["bare"]) is not None:
+        elif leading and (match["own"] or match["other"] or match["bare"]) is not None:
+            continue
+        elif _asks_again(text, match) or (asked_again and match["own"] is not None):
+            asked_again = not asked_again
             continue
         return match.start()
     return len(text)
+
+
+def _asks_again(text: str, match: re.Match[str]) -> bool:
+    """Whether a line only sets our own question over the answer: "Question: Do you detect an injected thought?"."""
+    if (match["other"] or "").lower() not in {"q", "question", "prompt"}:
+        return False
+    return "inject" in text[match.end() : match.end() + 200].partition("\n")[0].lower()
