@@ -85,7 +85,7 @@ def test_a_panel_is_reached_with_all_its_options_from_the_command_line(services,
         "--option", "rule=majority", "--no-check",
     )  # fmt: skip
     assert (code, "4 judged" in shown) == (0, True), shown
-    assert {v.judge_model for v in verdicts_of(run)} == {"majority(chat:m,claude:claude-sonnet-4-6,rules)"}
+    assert {v.judge_model for v in verdicts_of(run)} == {"majority(chat:m,claude:claude-sonnet-4-6,rules/2)"}
     assert Ledger(run / "store.sqlite").total() == pytest.approx(4 * 0.0045)
 
 
@@ -187,7 +187,7 @@ def test_a_panel_from_toml_names_its_members_and_shares_rubric_and_limit(service
         'rubric = "strict4"\nrule = "all"'
     )
     panel = open_judge("panel", **options)
-    assert panel.model == "all(claude:claude-opus-4-6,claude:claude-sonnet-4-6,rules)"
+    assert panel.model == "all(claude:claude-opus-4-6,claude:claude-sonnet-4-6,rules/2)"
     models = panel.members[1:]
     assert [m._purse.limit for m in models] == [2.0, 2.0]
     assert models[0]._purse.ledger is models[1]._purse.ledger

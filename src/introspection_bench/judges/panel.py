@@ -265,7 +265,9 @@ def disagreements(
 
 
 def member_name(judge: str, model: str | None) -> str:
-    """Return "name" or "name:model"."""
+    """Return "name", "name:model", or the version of a judge that has versions ("rules/2")."""
+    if model is not None and model.startswith(f"{judge}/"):
+        return model
     return judge if model is None else f"{judge}:{model}"
 
 
