@@ -136,8 +136,7 @@ class CoherenceModel:
 @cache
 def shipped_model() -> CoherenceModel:
     """Return the model whose coefficients come with the package (``coherence.json``)."""
-    text = resources.files(__package__).joinpath("coherence.json").read_text(encoding="utf-8")
-    data = json.loads(text)
+    data = json.loads(resources.files(__package__).joinpath("coherence.json").read_text(encoding="utf-8"))
     return CoherenceModel(tuple(data["weights"]), tuple(data["weights"].values()), data["intercept"])
 
 
@@ -259,8 +258,7 @@ def _glued(text: str) -> list[Damage]:
 
 
 def _rate(count: float, n: int) -> float:
-    # The square root keeps one slip in a short reply from weighing as much as a collapse.
-    return math.sqrt(count / (n + 8))
+    return math.sqrt(count / (n + 8))  # the root keeps one slip in a short reply from weighing as much as a collapse
 
 
 def _repeated_openings(words: Sequence[Word]) -> float:
@@ -282,7 +280,7 @@ def _echoes(words: Sequence[Word]) -> list[Damage]:
         here = words[i].lower
         once = here == words[i - 1].lower and here not in _TWICE_FINE
         skipped = i >= 3 and here == words[i - 2].lower and words[i - 1].lower == words[i - 3].lower
-        skipped = skipped and not {here, words[i - 1].lower} & {"and"}
+        skipped = skipped and "and" not in {here, words[i - 1].lower}
         if once or skipped:
             found.append(Damage(words[i - 1].start, words[i].stop, "a word said again at once"))
     return found
