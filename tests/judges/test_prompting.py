@@ -135,7 +135,7 @@ def test_an_interview_stops_asking_after_a_failed_call():
     assert interview.due() == []
     interview.hear(second, Answer(text='{"reason": "", "success": "yes"}'))  # it was under way
     verdict = interview.verdict(
-        judge="x", model=None, concept=Concept("ocean", word="ocean"), blinded=True, cost_usd=None, secret=""
+        judge="x", model=None, concept=Concept("ocean", word="ocean"), blinded=True, cost_usd=None, secrets=()
     )
     assert verdict.unscored == "coherence: HTTP 500"
     assert verdict.identifies is None

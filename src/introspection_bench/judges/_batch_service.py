@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -69,11 +69,11 @@ class BatchResults:
 
 @attrs.frozen
 class BatchService:
-    """The service's endpoints for batches. ``secret`` is the key, to be kept out of reasons."""
+    """The service's endpoints for batches. ``secrets``, the key among them, are kept out of reasons."""
 
     client: anthropic.Anthropic
     tries: Tries
-    secret: str = attrs.field(repr=False)
+    secrets: Sequence[str] = attrs.field(repr=False)
 
     def create(self, requests: list[dict[str, Any]]) -> tuple[str | None, Exception | None]:
         """Send a batch, once; returns its id, or what went wrong (None: an answer came, without an id)."""
@@ -129,7 +129,7 @@ class BatchService:
                 error = caught
             if not (worth_repeating(error) and self.tries.again(error, tried)):
                 # Outside of the block above: what is raised must not hold the request with its key.
-                raise ReadError(describe(error, self.secret))
+                raise ReadError(describe(error, self.secrets))
 
 
 def _parsed(content: bytes) -> BatchResults:

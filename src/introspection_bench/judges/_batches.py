@@ -20,14 +20,15 @@ import attrs
 
 from ..errors import IntrospectionBenchWarning
 from ._batch_service import Absence, BatchResults, BatchService, Listed, ReadError
-from ._interview import Answer
+from ._interview import Answer, redact
 from ._service import FATAL, FatalAnswerError, Tries, describe, rejected, status_of
 from .costs import Purse, Ticket, Usage
 from .ledger import OpenBatch, batch_entry
 
 _AGAIN = frozenset({429, 529})
-#: How far the service's clock may stand behind ours, in seconds, when looking for a lost batch.
-_CLOCK_MARGIN = 600.0
+#: How far the service's clock may stand behind ours, in seconds, when looking for a lost batch: a clock that shows
+#: another zone's time is off by hours, and a batch that is not found is paid for again.
+_CLOCK_MARGIN = 86_400.0
 #: A batch may hold 100,000 requests or 256 MB; well below both, counted as ASCII JSON.
 _MOST_BYTES = 100_000_000
 
@@ -144,7 +145,7 @@ class Batches:
             tried += 1
             batch_id, error = self.service.create(body)
             if batch_id is None:
-                problem = describe(error, self.service.secret) if error else "no id came back"
+                problem = describe(error, self.service.secrets) if error else "no id came back"
                 status = status_of(error)
                 refused = error is not None and rejected(error)
                 if status is not None and (status in FATAL or 300 <= status < 400):
@@ -248,14 +249,14 @@ class Batches:
             watch.results = results
         absent = [c for c in batch.undelivered if c not in watch.results.found]
         if not absent:
-            _report(batch, watch.results)
+            self._report(batch, watch.results)
             return True
         # Cut short, most likely. Taking it for "no answer" would pay for those requests again.
         watch.problem = f"{len(absent)} of {len(batch.undelivered)} results are not in the batch's file"
         watch.failures += 1
         if watch.failures < self.patience:
             return False
-        _report(batch, watch.results)
+        self._report(batch, watch.results)
         self.purse.ledger.missed(batch.intent, absent)
         return True
 
@@ -287,15 +288,14 @@ class Batches:
             return Answer(problem=f"batch request without an answer: {kind}"), True, False
         return Answer(problem=f"malformed result in a batch: its type is {kind!r}"), False, True
 
-
-def _report(batch: OpenBatch, results: BatchResults) -> None:
-    """Say what in a results file was not used."""
-    unknown = sorted(set(results.found) - batch.asked)
-    if unknown or results.unread:
-        shown = ", ".join(repr(c[:64]) for c in unknown[:3])
-        warnings.warn(
-            f"batch {batch.batch_id}: not used of its results: {results.unread} lines that can't be read, "
-            f"{len(unknown)} for requests that were not in it{': ' + shown if shown else ''}",
-            IntrospectionBenchWarning,
-            stacklevel=2,
-        )
+    def _report(self, batch: OpenBatch, results: BatchResults) -> None:
+        """Say what in a results file was not used."""
+        unknown = sorted(set(results.found) - batch.asked)
+        if unknown or results.unread:
+            shown = ", ".join(repr(redact(c, self.service.secrets)[:64]) for c in unknown[:3])
+            warnings.warn(
+                f"batch {batch.batch_id}: not used of its results: {results.unread} lines that can't be read, "
+                f"{len(unknown)} for requests that were not in it{': ' + shown if shown else ''}",
+                IntrospectionBenchWarning,
+                stacklevel=2,
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -151,11 +151,18 @@ class Interview:
             self.problem = problem if len(self.rubric.calls) == 1 else f"{call.id}: {problem}"
 
     def verdict(
-        self, *, judge: str, model: str | None, concept: Concept, blinded: bool, cost_usd: float | None, secret: str
+        self,
+        *,
+        judge: str,
+        model: str | None,
+        concept: Concept,
+        blinded: bool,
+        cost_usd: float | None,
+        secrets: Sequence[str],
     ) -> Verdict:
         """Return what was found; unscored, with its reason, where anything went wrong.
 
-        ``secret`` is the API key: it is struck out of every text that will be stored.
+        ``secrets`` are the API key and the like: they are struck out of every text that will be stored.
         """
         fields: dict[str, bool | None] = {}
         problem = self.problem
@@ -172,9 +179,9 @@ class Interview:
             concept=concept.name,
             judge_model=model,
             blinded=blinded,
-            unscored=None if problem is None else redact(problem, secret)[:500],
-            notes=redact(" ".join(self.reasons), secret),
-            raw=redact(raw, secret),
+            unscored=None if problem is None else redact(problem, secrets)[:500],
+            notes=redact(" ".join(self.reasons), secrets),
+            raw=redact(raw, secrets),
             cost_usd=cost_usd,
             affirmative=fields.get("affirmative"),
             identifies=fields.get("identifies"),
@@ -186,6 +193,8 @@ class Interview:
         )
 
 
-def redact(text: str, secret: str) -> str:
-    """Return ``text`` in which the API key can't be read."""
-    return printable(text.replace(secret, "[key]") if secret else text)
+def redact(text: str, secrets: Sequence[str]) -> str:
+    """Return ``text`` in which no secret (the API key and the like) can be read."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, "[key]")
+    return printable(text)

@@ -57,7 +57,7 @@ class ModelJudge(Judge, abc.ABC):
         max_wait_s: float,
         timeout_s: float,
         ledger: Ledger | None,
-        secret: str,
+        secrets: Sequence[str],
     ) -> None:
         for name, value in {"concurrency": concurrency, "max_tokens": max_tokens, "max_retries": max_retries}.items():
             least = 0 if name == "max_retries" else 1
@@ -71,7 +71,7 @@ class ModelJudge(Judge, abc.ABC):
         self.blinded = blinded
         self.concurrency = concurrency
         self.max_tokens = max_tokens
-        self._secret = secret
+        self._secrets = secrets
         self._purse = Purse(price, max_cost_usd, model=model, ledger=ledger)
         self._tries = Tries(max_retries, max_wait_s)
 
@@ -226,7 +226,7 @@ class ModelJudge(Judge, abc.ABC):
 
     def _reason(self, error: Exception) -> str:
         """Why a call gave nothing; raises :class:`FatalAnswerError` where no other will give more."""
-        reason, status = describe(error, self._secret), status_of(error)
+        reason, status = describe(error, self._secrets), status_of(error)
         advice = self._refused_option(str(error)) if status in (400, 422) else None
         if advice is not None:
             raise FatalAnswerError(f"{reason}. {advice}")
@@ -246,6 +246,6 @@ class ModelJudge(Judge, abc.ABC):
             concept=unit.case.concept,
             blinded=self.blinded,
             cost_usd=cost,
-            secret=self._secret,
+            secrets=self._secrets,
         )
         yield from unit.shared(verdict)

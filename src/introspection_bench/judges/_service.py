@@ -7,15 +7,17 @@ import math
 import os
 import re
 import threading
+import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import attrs
 
 from ..errors import IntrospectionBenchWarning, JudgeError, explain
+from ..untrusted import MOST_FILE, MOST_TEXT
 from ._interview import redact
 
 #: HTTP statuses after which no call can work: key, payment, permission, unknown model or path.
@@ -26,12 +28,20 @@ REJECTED = frozenset({*range(300, 400), 400, 401, 402, 403, 404, 405, 413, 415, 
 _UNSENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "LocalProtocolError"}
 #: A wait from this many seconds on is shown.
 _SHOWN_FROM_S = 5.0
+#: A header's value that is shorter is no secret.
+_SHORTEST_SECRET = 8
+#: An answer that comes slower than this, in bytes a second, for as long as a call may take does not come.
+_LEAST_BYTES_PER_S = 10_000
 
 C = TypeVar("C")
 
 
 class ForeignAddressError(RuntimeError):
     """A request was about to go to another place than the judge's endpoint."""
+
+
+class AnswerTooLargeError(RuntimeError):
+    """A service sends more than any answer of its can hold."""
 
 
 class FatalAnswerError(Exception):
@@ -63,24 +73,46 @@ def key_from_environment(name: str, *, required: bool, environment: Mapping[str,
     return key
 
 
-def open_client(client: Callable[..., C], http: Callable[..., Any], *, base_url: str, **options: Any) -> C:
+def secret_headers(name: str, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what this variable has the client send as headers of its own: behind gateways, keys as a rule.
+
+    Values of less than eight characters are left out: they hide nothing, and stand in any text.
+    """
+    values = (line.partition(":")[2].strip() for line in environment.get(name, "").split("\n"))
+    return tuple(value for value in values if len(value) >= _SHORTEST_SECRET)
+
+
+def open_client(
+    client: Callable[..., C], http: Callable[..., Any], *, base_url: str, api_key: str, timeout_s: float
+) -> C:
     """Return a service's client that never leaves ``base_url`` and never repeats a call by itself.
 
     ``client`` and ``http`` are the package's own classes (``Anthropic`` and its ``DefaultHttpxClient``). Redirects
-    are not followed, and a request to another scheme, host or port is stopped before it is sent. Raises
-    :class:`JudgeError` for an address that is none, and for proxy or certificate settings that can't be used.
+    are not followed, and a request to another scheme, host or port is stopped before it is sent. An answer is read
+    within bounds of size and time, whatever it unpacks to and however it drips. Raises :class:`JudgeError` for an
+    address that is none, and for proxy or certificate settings that can't be used.
     """
-    origin = _origin(base_url)
+    base_url = base_url.strip()
+    if re.search(r"[\s?#\\]", base_url):  # what the client would drop, or send in another form
+        raise _no_address(base_url)
+    home = _origin(base_url)
 
     def stay(request: Any) -> None:
-        if _origin(str(request.url)) != origin:
-            raise ForeignAddressError(f"refused to leave {origin} for {_origin(str(request.url))}")
+        if not same_origin(str(request.url), home):
+            raise ForeignAddressError(f"refused to leave {home} for {request.url.copy_with(path='/', query=None)}")
 
     try:
         transport = http(follow_redirects=False, event_hooks={"request": [stay]})
-        return client(base_url=base_url, max_retries=0, http_client=transport, **options)
+        transport.send = _within_bounds(transport.send, timeout_s)
+        opened: Any = client(
+            base_url=base_url, max_retries=0, http_client=transport, api_key=api_key, timeout=timeout_s
+        )
+        # As the client writes it: a host's name of other letters than ASCII is sent in another form.
+        home = _origin(str(opened.base_url))
+        return cast("C", opened)
     except Exception as error:  # whatever the environment's proxy and certificate settings lead to
-        problem = re.sub(r"//[^/@\s]*@", "//", f"{type(error).__name__}: {error}")
+        # Not its message: of a proxy's address, with its password, it shows any part.
+        problem = type(error).__name__
     named = [n for n in os.environ if n.lower().endswith("_proxy") or n in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
     raise JudgeError(
         explain(
@@ -93,20 +125,53 @@ def open_client(client: Callable[..., C], http: Callable[..., Any], *, base_url:
     )
 
 
+def _within_bounds(send: Callable[..., Any], timeout_s: float) -> Callable[..., Any]:
+    """Return a transport's ``send`` that reads the answer by itself, within bounds.
+
+    The transport's own timeout begins anew with each byte that comes, and it unpacks whatever it is sent.
+    """
+
+    def bounded(request: Any, *, stream: bool = False, **options: Any) -> Any:  # noqa: ARG001  # read whole, always
+        response = send(request, stream=True, **options)
+        # Only files of results are large.
+        most = MOST_FILE if request.method == "GET" else MOST_TEXT
+        content = bytearray()
+        begun = time.monotonic()
+        try:
+            for part in response.iter_bytes():
+                content += part
+                if len(content) > most:
+                    raise AnswerTooLargeError(f"an answer of more than {most:,} bytes")
+                if time.monotonic() - begun > timeout_s + len(content) / _LEAST_BYTES_PER_S:
+                    raise TimeoutError(f"{len(content)} bytes of an answer in {time.monotonic() - begun:.0f} s")
+        finally:
+            response.close()
+        packed = ("content-encoding", "content-length", "transfer-encoding")
+        headers = [(k, v) for k, v in response.headers.multi_items() if k.lower() not in packed]
+        return type(response)(response.status_code, headers=headers, content=bytes(content), request=request)
+
+    return bounded
+
+
 def _origin(url: str) -> str:
     """The scheme, host and port of an address; raises :class:`JudgeError` where it is none."""
     try:
-        parts = urlsplit(url.strip())
+        parts = urlsplit(url)
         port = parts.port or {"https": 443, "http": 80}[parts.scheme]
-        if parts.hostname and parts.username is None and url.isprintable():
-            return f"{parts.scheme}://{parts.hostname}:{port}"
+        if parts.hostname and parts.hostname.encode("idna") and parts.username is None and url.isprintable():
+            host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+            return f"{parts.scheme}://{host}:{port}"
     except (ValueError, KeyError):
         pass
-    raise JudgeError(
+    raise _no_address(url)
+
+
+def _no_address(url: str) -> JudgeError:
+    return JudgeError(
         explain(
             "base_url",
-            required="an address such as http://localhost:8000/v1, without user name or password",
-            got=re.sub(r".*@", "…@", url, flags=re.DOTALL),
+            required="an address such as http://localhost:8000/v1, without user name, password or query",
+            got=re.sub(r"[?#].*", "?…", re.sub(r".*@", "…@", url, flags=re.DOTALL), flags=re.DOTALL),
             hint="Keys are read from the environment only.",
         )
     )
@@ -144,13 +209,13 @@ def worth_repeating(error: Exception) -> bool:
     status = status_of(error)
     if status is not None:
         return status in (408, 409, 429) or status >= 500
-    if isinstance(error.__cause__, ForeignAddressError):
+    if isinstance(error.__cause__, ForeignAddressError | AnswerTooLargeError):
         return False
-    return any(kind.__name__ == "APIConnectionError" for kind in type(error).__mro__)
+    return isinstance(error, TimeoutError) or any(kind.__name__ == "APIConnectionError" for kind in type(error).__mro__)
 
 
-def describe(error: Exception, secret: str) -> str:
-    """Return one line about a client's exception, without the key: status or kind, then its message."""
+def describe(error: Exception, secrets: Sequence[str]) -> str:
+    """Return one line about a client's exception, without the key and its like: status or kind, then its message."""
     status = status_of(error)
     kind = f"HTTP {status}" if status is not None else type(error).__name__
     message = str(error)
@@ -160,7 +225,7 @@ def describe(error: Exception, secret: str) -> str:
     elif error.__cause__ is not None:
         message += f" ({type(error.__cause__).__name__}: {error.__cause__})"
     # Cut only after the key is out: half a key would not be recognised.
-    return redact(f"{kind}: {' '.join(message.split())}", secret)[:300]
+    return redact(f"{kind}: {' '.join(message.split())}", secrets)[:300]
 
 
 @attrs.frozen

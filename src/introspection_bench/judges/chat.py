@@ -12,7 +12,7 @@ from ..errors import JudgeError, explain
 from ._interview import Answer
 from ._model import ModelJudge
 from ._prompting import Prompt
-from ._service import key_from_environment, open_client
+from ._service import key_from_environment, open_client, secret_headers
 from .costs import Price, Usage
 from .ledger import Ledger
 from .rubrics import Rubric
@@ -92,7 +92,7 @@ class ChatJudge(ModelJudge):
             max_wait_s=max_wait_s,
             timeout_s=timeout_s,
             ledger=ledger,
-            secret=key,
+            secrets=(key, *secret_headers("OPENAI_CUSTOM_HEADERS", os.environ)),
         )
         chosen = {"limit_parameter": (limit_parameter, LIMIT_PARAMETERS), "answer_format": (answer_format, FORMATS)}
         for name, (value, known) in chosen.items():
@@ -109,7 +109,7 @@ class ChatJudge(ModelJudge):
             openai.DefaultHttpxClient,
             base_url=base_url or "https://api.openai.com/v1",
             api_key=key or "none",
-            timeout=timeout_s,
+            timeout_s=timeout_s,
         )
 
     def close(self) -> None:

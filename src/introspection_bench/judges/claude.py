@@ -21,7 +21,7 @@ from ._batches import Batches
 from ._interview import Answer
 from ._model import ModelJudge
 from ._prompting import Prompt, render
-from ._service import FatalAnswerError, key_from_environment, open_client
+from ._service import FatalAnswerError, key_from_environment, open_client, secret_headers
 from ._units import Unit
 from .base import Case
 from .costs import Price, Usage
@@ -101,7 +101,7 @@ class ClaudeJudge(ModelJudge):
             max_wait_s=max_wait_s,
             timeout_s=timeout_s,
             ledger=ledger,
-            secret=key,
+            secrets=(key, *secret_headers("ANTHROPIC_CUSTOM_HEADERS", os.environ)),
         )
         ranges: dict[str, tuple[float, int, int]] = {
             "batch_attempts": (batch_attempts, 1, 100),
@@ -117,10 +117,10 @@ class ClaudeJudge(ModelJudge):
             anthropic.DefaultHttpxClient,
             base_url=base_url or os.environ.get("ANTHROPIC_BASE_URL") or "https://api.anthropic.com",
             api_key=key,
-            timeout=timeout_s,
+            timeout_s=timeout_s,
         )
         self._batches = Batches(
-            service=BatchService(self._client, self._tries, key),
+            service=BatchService(self._client, self._tries, self._secrets),
             purse=self._purse,
             most=lambda request: _at_most(request, self.max_tokens),
             read=lambda message: read_message(message, share=costs.batch_share()),

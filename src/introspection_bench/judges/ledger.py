@@ -15,6 +15,7 @@ import attrs
 
 from ..databases import Database
 from ..digests import digest
+from ..errors import StoreError, explain
 from ..freezing import frozen_tuple
 
 # A call's cost is NULL until the service has answered; until then, and if it never does, what was set aside counts.
@@ -29,6 +30,12 @@ at REAL NOT NULL);
 """
 #: Values of ``delivered`` besides 0, on the way: handed over; not in the results when they were last read.
 _DELIVERED, _MISSED = 1, 2
+#: The sum of all costs, and how many of them no call can have.
+_TOTAL = """
+SELECT TOTAL(COALESCE(cost, reserved)), TOTAL(typeof(cost) NOT IN ('real', 'null') OR typeof(reserved) NOT IN
+('real', 'null') OR COALESCE(cost, 0) NOT BETWEEN 0 AND 1e15 OR COALESCE(reserved, 0) NOT BETWEEN 0 AND 1e15)
+FROM judge_costs
+"""
 #: What an error calls the ledger.
 _PLACE = "the judges' ledger"
 
@@ -112,8 +119,21 @@ class Ledger:
             db.executemany("DELETE FROM judge_costs WHERE entry = ?", [(e,) for e in entries])
 
     def total(self) -> float:
-        """Return what all calls cost, or may have cost, in US dollars; calls without a known price are left out."""
-        return float(self._rows("SELECT TOTAL(COALESCE(cost, reserved)) FROM judge_costs")[0][0])
+        """Return what all calls cost, or may have cost, in US dollars; calls without a known price are left out.
+
+        Raises :class:`StoreError` where an entry is no amount of money: a limit can't hold by a damaged ledger.
+        """
+        total, wrong = self._rows(_TOTAL)[0]
+        if wrong:
+            raise StoreError(
+                explain(
+                    f"{self.path}: {_PLACE}",
+                    required="costs in US dollars, >= 0",
+                    got=f"{wrong:.0f} entries that are none",
+                    hint="The file is damaged or was changed by something else: go back to a copy.",
+                )
+            )
+        return float(total)
 
     def _set_aside(
         self, db: sqlite3.Connection, model: str, costs: Mapping[str, float | None], limit: float | None
