@@ -209,3 +209,27 @@ def test_a_number_in_an_export_that_is_none_is_an_error(tmp_path_factory, record
     path.write_text(text.replace('"magnitude":', f'"magnitude":{number},"was":', 1))
     with pytest.raises(IntrospectionBenchError):
         read_results(path)
+
+
+TWICE = {
+    "t.csv": b"r,r,a\nx,y,c\n",
+    "t.jsonl": b'{"r": "x", "r": "y", "a": "c"}\n',
+    "t.parquet": None,
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_a_column_or_key_that_stands_twice_is_an_error_not_the_one_or_the_other(tmp_path, name):
+    path = tmp_path / name
+    if TWICE[name] is None:
+        pq.write_table(pa.table([pa.array(["x"]), pa.array(["y"]), pa.array(["c"])], names=["r", "r", "a"]), path)
+    else:
+        path.write_bytes(TWICE[name])
+    with pytest.raises(IntrospectionBenchError, match="'r' stands twice"):
+        read_table(path, LAYOUT)
+
+
+def test_a_key_that_stands_twice_within_a_record_of_an_export_is_an_error(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"format": "introspection_bench.trial", "record": {"arm": "a", "arm": "b"}}\n')
+    with pytest.raises(IntrospectionBenchError, match="'arm' stands twice"):
+        read_results(tmp_path / "a.jsonl")

@@ -14,7 +14,7 @@ import stat
 import sys
 import tomllib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,17 +92,33 @@ def parse_toml(text: str) -> dict[str, Any]:
 def parse_json(text: str | bytes) -> Any:
     """Return a JSON value; raises ValueError for what is none, nested too deep, or holds a number that isn't finite.
 
+    A key that stands twice is refused too: readers take one or the other.
     Python's reader takes NaN and Infinity, and makes infinity of 1e999: no JSON, and no measurement. A lone surrogate
     stays, since replies may hold one; whoever writes or shows it has to escape it (:func:`visible`).
     """
     try:
-        value = json.loads(text, parse_constant=_not_json, parse_float=_finite)
+        value = json.loads(text, parse_constant=_not_json, parse_float=_finite, object_pairs_hook=each_once)
     except RecursionError:
         raise ValueError("nested too deep") from None
     brackets = (text.count("{") + text.count("[")) if isinstance(text, str) else (text.count(b"{") + text.count(b"["))
     if brackets > MOST_DEPTH and _depth_exceeds(value, MOST_DEPTH):
         raise ValueError(f"nested deeper than {MOST_DEPTH} levels")
     return value
+
+
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object's pairs a dict; raises :class:`ValueError` where a key stands twice."""
+    check_once(name for name, _ in pairs)
+    return dict(pairs)
+
+
+def check_once(names: Iterable[str]) -> None:
+    """Raise ValueError where a name (of a key, of a column) stands twice: readers would take one or the other."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{name[:40]!r} stands twice")
+        seen.add(name)
 
 
 def _depth_exceeds(value: Any, most: int) -> bool:

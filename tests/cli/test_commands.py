@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,6 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from cli_samples import command, write_sweep
+
+from introspection_bench.__main__ import main as loaded
+from introspection_bench.cli import main
 
 GATED = Path(__file__).parent / "gated_command.py"
 
@@ -154,3 +158,29 @@ def test_ctrl_c_keeps_what_was_finished_and_exits_130(tmp_path):
     assert "goes on from there" in told
     finished = command("run", "sweep.toml", cwd=folder)
     assert "20 trials planned, 5 recorded" in finished.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_name_that_the_terminal_s_encoding_lacks_is_printed_as_an_escape(place, tmp_path, monkeypatch, encoding):
+    run = tmp_path / "Schn\u00e9e \u6d77"
+    run.symlink_to(place / "run")
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "argv", ["introspection-bench", "status", str(run)])
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    main()
+    sys.stdout.flush()
+    assert r"\u6d77" in raw.getvalue().decode(encoding)
+
+
+def test_ctrl_c_while_the_command_is_loaded_ends_it_with_130_and_no_traceback(monkeypatch, capsys):
+    class Interrupted:
+        def find_spec(self, name, *_):
+            if name == "introspection_bench.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "introspection_bench.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        loaded()
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "")

@@ -121,6 +121,17 @@ def test_a_specification_without_what_everybody_relies_on_is_an_error(run, path,
     assert path == "backend"
 
 
+@pytest.mark.parametrize("field", ["arm", "concept", "scaffold", "layer", "magnitude", "unit", "trial_index"])
+@pytest.mark.parametrize("value", [[], {}, [{}], True, 10**400])
+def test_a_planned_trial_of_another_form_is_an_error_that_names_its_row(run, field, value):
+    edit(
+        run,
+        ("UPDATE planned SET cell = json_set(cell, ?, json(?)) WHERE position = 3", (f"$.{field}", json.dumps(value))),
+    )
+    with Store.open(run) as store, pytest.raises(StoreError, match="table planned, row"):
+        store.planned()
+
+
 @pytest.mark.parametrize(
     "statement",
     [

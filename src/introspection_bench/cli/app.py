@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated, Any
 
@@ -56,6 +57,9 @@ def _root(
 
 def main() -> None:
     """Run the command; an error of ours, or of the machine, is one line on stderr and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks stands as an escape
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except (IntrospectionBenchError, OSError) as error:

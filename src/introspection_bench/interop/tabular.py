@@ -17,7 +17,7 @@ from ..errors import ResultsFormatError, SpecError, explain
 from ..freezing import frozen_mapping
 from ..injection import Unit
 from ..trials import CRITERIA, FURTHER, Arm, Reply, Sampling, TrialKey, TrialRecord, Verdict
-from ..untrusted import lines, parse_json
+from ..untrusted import check_once, lines, parse_json
 from .unfolding import parquet_batches
 
 #: What a column may hold. ``draw`` names the random numbers behind a reply: rows that share it, and the reply, are
@@ -272,7 +272,9 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         text = (line.decode() for line in lines(path))
-        for number, row in enumerate(csv.DictReader(text, strict=True), 2):
+        table = csv.DictReader(text, strict=True)
+        check_once(table.fieldnames or ())
+        for number, row in enumerate(table, 2):
             if None in row or None in row.values():
                 raise _unreadable(f"{path}: row {number}", "as many cells as there are columns")
             yield number, row

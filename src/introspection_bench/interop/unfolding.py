@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..untrusted import regular_file
+from ..untrusted import check_once, regular_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +36,7 @@ def parquet_batches(path: Path, columns: Sequence[str] | None = None) -> Iterato
 
     size = regular_file(path, 2**63).stat().st_size
     file = pq.ParquetFile(path)
+    check_once(file.schema_arrow.names)
     meta, most = file.metadata, _ALWAYS + _TIMES * size
     groups = [meta.row_group(n) for n in range(meta.num_row_groups)]
     stated = sum(g.column(n).total_uncompressed_size for g in groups for n in range(g.num_columns))

@@ -12,7 +12,7 @@ import anthropic
 import attrs
 from anthropic.types.messages import MessageBatchIndividualResponse
 
-from ._interview import each_once
+from ..untrusted import each_once
 from ._service import Tries, describe, same_origin, worth_repeating
 
 T = TypeVar("T")

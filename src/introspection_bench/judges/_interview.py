@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import attrs
 
 from ..concepts import Concept
 from ..trials import Verdict
+from ..untrusted import each_once
 from ._prompting import printable
 from .costs import Usage
 from .rubrics import FIELDS, REASON, Call, Rubric
@@ -68,14 +68,6 @@ def _bare(text: str) -> str:
         text = rest
     fenced = re.fullmatch(r"\s*```(?:json|JSON)?[ \t]*\n(.*)\n[ \t]*```\s*", text, flags=re.DOTALL)
     return fenced[1] if fenced and "```" not in fenced[1] else text
-
-
-def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object's pairs a dict; raises :class:`ValueError` where a key stands twice."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
 
 
 def criteria(rubric: Rubric, answers: Mapping[str, str]) -> dict[str, bool | None]:

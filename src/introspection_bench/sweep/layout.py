@@ -79,10 +79,6 @@ def verdict_row(trial: str, verdict: Verdict) -> tuple[object, ...]:
     return verdict.key(trial), trial, verdict.unscored is None, canonical_json(attrs.asdict(verdict)), _now()
 
 
-#: What is kept of a planned trial besides its key.
-CELL = ("arm", "concept", "scaffold", "layer", "magnitude", "unit", "trial_index")
-
-
 def _cell(trial: PlannedTrial | TrialRecord) -> dict[str, Any]:
     key = trial.key
     return {
@@ -119,9 +115,8 @@ def read_spec(text: str) -> dict[str, Any]:
 
 
 def read_cell(text: str) -> dict[str, Any]:
-    """Return what tables call a planned trial: the values of :data:`CELL`."""
-    found = parse_json(text)
-    return {name: found[name] for name in CELL}
+    """Return what tables call a planned trial: arm, concept, scaffold and so on."""
+    return attrs.asdict(_CONVERTER.structure(parse_json(text), _CellShape))
 
 
 def read_record(key: str, text: str, verdicts: Mapping[str, str]) -> TrialRecord:
@@ -146,6 +141,17 @@ def check_key(key: str, digest: str) -> None:
     """Raise ValueError unless a row's key is that of its content."""
     if key != digest:
         raise ValueError(f"its content is that of {digest[:12]}")
+
+
+@attrs.frozen
+class _CellShape:
+    arm: str
+    concept: str | None
+    scaffold: str
+    layer: int | None
+    magnitude: float
+    unit: str | None
+    trial_index: int
 
 
 @attrs.frozen
