@@ -1,5 +1,7 @@
 """``python -m introspection_bench`` is the command ``introspection-bench``."""
 
+from __future__ import annotations
+
 import sys
 
 

@@ -167,8 +167,10 @@ def test_a_name_that_the_terminal_s_encoding_lacks_is_printed_as_an_escape(place
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "argv", ["introspection-bench", "status", str(run)])
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
-    main()
+    with pytest.raises(SystemExit) as ended:
+        main()
     sys.stdout.flush()
+    assert ended.value.code == 0
     assert r"\u6d77" in raw.getvalue().decode(encoding)
 
 

@@ -122,7 +122,7 @@ def test_a_specification_without_what_everybody_relies_on_is_an_error(run, path,
 
 
 @pytest.mark.parametrize("field", ["arm", "concept", "scaffold", "layer", "magnitude", "unit", "trial_index"])
-@pytest.mark.parametrize("value", [[], {}, [{}], True, 10**400])
+@pytest.mark.parametrize("value", [[], {}, [{}], True])
 def test_a_planned_trial_of_another_form_is_an_error_that_names_its_row(run, field, value):
     edit(
         run,

@@ -159,7 +159,7 @@ class LocalJudge(Judge):
                 concept=unit.case.concept,
                 blinded=self.blinded,
                 cost_usd=0.0,
-                secret="",
+                secrets=(),
             )
             raw = {"model": self.fingerprint, "words": {m.question: m.rounded() for m in measured}}
             notes = "; ".join(m.told(self._margin) for m in measured)
