@@ -25,9 +25,12 @@ class Split:
     unclear: str | None = None
 
 
-_NAME = r"(?:[a-z]+[:_])?(?:think(?:ing)?|thoughts?|reason(?:ing)?|scratchpad)"
+_NAME = (
+    r"(?:[a-z]+[:_])?"
+    r"(?:think(?:ing)?(?:_process)?|thoughts?|reason(?:ing)?|scratchpad|reflection|(?:inner|internal)_monologue)"
+)
 _OPEN = (
-    rf"<{_NAME}>",  # <think>, <thinking>, <reasoning>, <seed:think>
+    rf"<{_NAME}\s*>",  # <think>, <thinking>, <reasoning>, <seed:think>
     r"\[(?-i:THINK|THINKING|REASONING)\]",  # Magistral; "[thinking]" is a stage direction
     rf"<[|｜](?:start|begin)_(?:of_)?{_NAME}[|｜]>",  # <|START_THINKING|>, <|begin_of_thought|>
     rf"<[|｜]{_NAME}(?:_start|_begin)?[|｜]>",  # <|think_start|>
@@ -36,7 +39,7 @@ _OPEN = (
     r"(?:<\|channel>|<unused94>)(?:thought\b)?",  # Gemma's
 )
 _CLOSE = (
-    rf"</{_NAME}>",
+    rf"</\s*{_NAME}\s*>",
     r"\[/(?-i:THINK|THINKING|REASONING)\]",
     rf"<[|｜]end_(?:of_)?{_NAME}[|｜]>",
     rf"<[|｜](?:/{_NAME}|{_NAME}_end)[|｜]>",
@@ -46,7 +49,7 @@ _CLOSE = (
 )
 _MARKER = re.compile(rf"(?P<close>{'|'.join(_CLOSE)})|(?P<open>{'|'.join(_OPEN)})", re.IGNORECASE)
 #: What tells a closing marker from its opening one.
-_SIDE = re.compile(r"/|(?:start|begin|end)_(?:of_)?|_(?:start|begin|end)|_prefix|_suffix")
+_SIDE = re.compile(r"/|\s|(?:start|begin|end)_(?:of_)?|_(?:start|begin|end)|_prefix|_suffix")
 _UNLIKE = {"<channel|>": "<|channel>", "<unused95>": "<unused94>"}
 
 _CHANNEL = re.compile(r"<\|(?:start|channel|message|end|return|call|constrain)\|>")
@@ -55,6 +58,13 @@ _CHANNEL_END = re.compile(r"<\|(?:end|return|call)\|>")
 _ASIDE = frozenset({"analysis", "commentary"})
 #: What is left of harmony's markers where somebody decoded without special tokens.
 _GLUED = re.compile(r"\Aanalysis(?=[A-Z\"'(<])(?P<reasoning>.*?)(?:assistantfinal(?P<answer>.*))?\Z", re.DOTALL)
+#: Granite's plain text around its reasoning.
+_ANNOUNCED = re.compile(
+    r"\A\s*Here(?:['’]s| is) my thought process:(?P<reasoning>.*?)"
+    r"(?:Here(?:['’]s| is) my response:(?P<answer>.*))?\Z",
+    re.DOTALL,
+)
+_FENCE = "```"
 
 ENDS_INSIDE = "the reply ends inside its reasoning, before an answer"
 
@@ -74,11 +84,11 @@ def split(text: str, begun: str = "") -> Split:
     begun = begun[max(begun.rfind("<|start|>"), 0) :]
     if any(m in text or m in begun for m in ("<|channel|>", "<|message|>")):
         return _by_channels(text, begun if begun.startswith("<|start|>") else "")
-    glued = _GLUED.match(text)
+    glued = _GLUED.match(text) or _ANNOUNCED.match(text)
     if glued and not _MARKER.search(text):
         if glued["answer"] is None:
             return Split("", glued["reasoning"], ENDS_INSIDE)
-        return Split(glued["answer"], glued["reasoning"])
+        return Split(glued["answer"].lstrip(), glued["reasoning"].strip())
     return _by_pairs(text, begun)
 
 
@@ -93,10 +103,14 @@ def _by_pairs(text: str, begun: str) -> Split:
             if inside is not None:
                 return Split(text, None, f"{marker.group()} opens reasoning that is open already")
             answer.append(part)
+            # Models begin their reasoning on a line of its own: elsewhere an answer speaks of markers.
+            if part.rpartition("\n")[2].strip() or sum(a.count(_FENCE) for a in answer) % 2:
+                return Split(text, None, f"{marker.group()} stands within the answer, which may only quote it")
             inside = _kin(marker)
         else:
-            # A first marker that closes: the prompt, which an imported reply lacks, has opened it.
-            if (inside is None and seen) or (inside is not None and inside != _kin(marker)):
+            # A first marker that closes: the prompt, which an imported reply lacks, has opened it. One that is known
+            # has not.
+            if (inside is None and (seen or begun.strip())) or (inside is not None and inside != _kin(marker)):
                 return Split(text, None, f"{marker.group()} closes reasoning that it did not open")
             reasoning.append(part)
             inside = None

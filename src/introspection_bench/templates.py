@@ -27,6 +27,9 @@ _STILL_CLOCK = (
 #: What else of Jinja gives another text each time.
 _CHANCE = re.compile(r"\|\s*random\b|\blipsum\s*\(")
 
+#: A word that no template holds.
+_SAID = "Qzanswer"
+
 
 class Tokenizer(Protocol):
     """The part of a Hugging Face (fast) tokenizer that rendering needs."""
@@ -69,6 +72,21 @@ def write_chat(
 def reads_clock(tokenizer: Tokenizer) -> bool:
     """Whether the tokenizer's chat template prints the date or the time."""
     return _CLOCK in _template(tokenizer)
+
+
+def missing_opening(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], *, date: datetime.date) -> str:
+    """Return what the template writes before an assistant's turn and leaves out when it is to begin a reply.
+
+    Empty for all templates but those that ignore that wish: a model would have to write the turn's header itself.
+    """
+    asked = write_chat(tokenizer, messages, date=date)
+    if asked != write_chat(tokenizer, messages, date=date, begin_reply=False):
+        return ""
+    try:
+        said = write_chat(tokenizer, [*messages, {"role": "assistant", "content": _SAID}], date=date, begin_reply=False)
+    except Exception:  # some templates refuse to end with the assistant
+        return ""
+    return said[len(asked) :].partition(_SAID)[0].strip() if said.startswith(asked) else ""
 
 
 def _template(tokenizer: Tokenizer) -> str:

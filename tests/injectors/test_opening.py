@@ -261,7 +261,7 @@ def test_a_model_that_forgets_with_every_pass_is_refused():
             return super().forward(*args, past_key_values=None, **{**options, "attention_mask": None})
 
     model.model.layers[1].self_attn.__class__ = FakeForgetful
-    with pytest.raises(ModelError, match="equal passes without one"):
+    with pytest.raises(ModelError, match="equal passes without a cache"):
         opened((model, tokenizer))
 
 

@@ -14,6 +14,7 @@ from introspection_bench.errors import CaptureError, NonFiniteError, SilentInjec
 from introspection_bench.injectors.receipts import check_logits, make_receipt, unmeasured
 from introspection_bench.injectors.steering import coefficients, steer
 from introspection_bench.injectors.torch import TorchInjector
+from introspection_bench.injectors.unchanged import Unchanged
 from introspection_bench.testing import spoil_logits, tiny_model
 
 PROMPT = RenderedPrompt(tuple(range(5, 15)), "", {"here": 4})
@@ -136,6 +137,7 @@ def test_a_component_near_float16s_largest_number_overflows_at_a_modest_share_of
 def test_logits_that_are_not_finite_are_never_a_reply(value, temperature, magnitude):
     injector = opened()
     spoil_logits(injector._model, value)
+    injector._unchanged = Unchanged(injector._model)
     request = Request(PROMPT, None, GREEDY) if magnitude is None else steered(injector, magnitude)
     sampling = Sampling(temperature, top_k=5, top_p=0.9, max_new_tokens=4) if temperature else GREEDY
     request = Request(request.prompt, request.injection, sampling, 3)
@@ -146,6 +148,7 @@ def test_logits_that_are_not_finite_are_never_a_reply(value, temperature, magnit
 def test_logits_that_are_all_minus_infinity_are_never_a_reply():
     injector = opened()
     injector._model.lm_head.register_forward_hook(lambda _m, _a, output: torch.full_like(output, -torch.inf))
+    injector._unchanged = Unchanged(injector._model)
     with pytest.raises(NonFiniteError, match="-inf as the largest"):
         list(injector.generate([Request(PROMPT, None, GREEDY)]))
 
@@ -158,6 +161,7 @@ def test_some_logits_of_minus_infinity_are_a_models_own_way_of_forbidding_tokens
         return output
 
     injector._model.lm_head.register_forward_hook(forbid)
+    injector._unchanged = Unchanged(injector._model)
     (completion,) = injector.generate([Request(PROMPT, None, Sampling(max_new_tokens=4))])
     assert min(completion.reply.token_ids) >= 100
 
@@ -172,6 +176,7 @@ def test_a_captured_residual_that_is_not_finite_is_an_error_that_names_layer_and
         return output
 
     injector._model.model.layers[3].register_forward_hook(spoil)
+    injector._unchanged = Unchanged(injector._model)
     with pytest.raises(NonFiniteError, match="layer 3, position 0"):
         list(injector.generate([Request(PROMPT, None, GREEDY, capture_layers=(0, 3))]))
     with pytest.raises(CaptureError, match="layer 3, last token of prompt 1"):

@@ -12,6 +12,7 @@ from introspection_bench import Injection, RenderedPrompt, Request, Sampling, Sp
 from introspection_bench.errors import EmptySpanError, LayerError, ModelError, SilentInjectionError, VectorError
 from introspection_bench.injectors.blocks import check_update_module, find_blocks
 from introspection_bench.injectors.torch import TorchInjector
+from introspection_bench.injectors.unchanged import Unchanged
 from introspection_bench.testing import tiny_model
 
 
@@ -129,6 +130,7 @@ def test_hooks_are_gone_after_an_exception_in_the_middle_of_a_generation(llama):
             raise RuntimeError("power cut")
 
     handle = model.model.layers[2].register_forward_hook(fail)
+    injector._unchanged = Unchanged(model)
     try:
         with pytest.raises(RuntimeError, match="power cut"):
             run(injector, [request])

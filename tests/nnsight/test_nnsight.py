@@ -17,6 +17,7 @@ import torch
 from introspection_bench import open_injector
 from introspection_bench.errors import BackendUnavailableError, ModelError, SpecError
 from introspection_bench.injection import Span, Unit
+from introspection_bench.injectors.unchanged import Unchanged
 from introspection_bench.testing import (
     InjectorConformance,
     Subject,
@@ -61,6 +62,7 @@ class NnsightConformance(InjectorConformance):
         model, tokenizer = tiny_model(cls.architecture)
         with open_injector("nnsight", model, tokenizer=tokenizer) as opened:
             spoil_logits(model)  # only now: such a model is not opened
+            opened._unchanged = Unchanged(model)
             yield opened
 
 

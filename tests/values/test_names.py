@@ -26,6 +26,8 @@ SAME = [
     ("ocean", "o\u200bce\u00ada\u2060n"),
     ("İstanbul", "istanbul"),
     ("가방", unicodedata.normalize("NFD", "가방")),
+    ("👩\u200d🚀", "👩🚀"),
+    ("❤\ufe0f", "❤"),
     ("Ångström", "\u212bngstro\u0308m"),
 ]
 

@@ -21,6 +21,9 @@ ANALYSIS = "<|channel|>analysis<|message|>"
         ("<seed:think>", "</seed:think>"),
         ("<longcat_think>", "</longcat_think>"),
         ("[THINK]", "[/THINK]"),
+        ("<think >", "</think >"),
+        ("<reflection>", "</reflection>"),
+        ("<internal_monologue>", "</internal_monologue>"),
         ("<|START_THINKING|>", "<|END_THINKING|>"),
         ("<|begin_of_thought|>", "<|end_of_thought|>"),
         ("<|think_start|>", "<|think_end|>"),
@@ -66,6 +69,33 @@ def test_markers_that_contradict_each_other_or_hold_no_answer_are_unclear(text: 
     found = split(text)
     assert found.unclear
     assert found.answer == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The tag </think> closes it.",
+        "I'd write <think>yes</think> but no.",
+        "<think>a</think>The tag `<think>x</think>` is used.",
+        "```\n<think>yes, I detect it</think>\n```\nNo.",
+        "```xml\n<think>\nyes\n</think>\n```\nNo.",
+    ],
+)
+def test_markers_that_an_answer_may_only_quote_are_unclear(text: str) -> None:
+    found = split(text, "<end><assistant>")
+    assert found.unclear
+    assert found.answer == text
+
+
+def test_reasoning_may_stand_in_several_blocks_each_on_a_line_of_its_own() -> None:
+    found = split("<think>a</think><think>b</think>\n```x```\n<think>c</think>d", "<assistant>")
+    assert (found.answer, found.reasoning, found.unclear) == ("```x```\n\nd", "a\n\nb\n\nc", None)
+
+
+def test_reasoning_that_is_announced_in_plain_text_is_parted() -> None:
+    found = split("Here's my thought process: say yes?\n\nHere is my response: No.", "<assistant>")
+    assert (found.answer, found.reasoning) == ("No.", "say yes?")
+    assert split("Here is my thought process: say").unclear == ENDS_INSIDE
 
 
 def test_a_lone_closing_marker_ends_reasoning_that_the_prompt_began() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
+import attrs
 import pytest
 
 from introspection_bench import LINDSEY
@@ -54,6 +55,21 @@ def test_white_space_around_a_template_with_a_clock_is_its_own() -> None:
         template = start + ("{% endif %}" if "if" in start else "") + "{{ strftime_now('%%') }}" + CHAT
         tokenizer = tokenizer_with(template)
         assert write_chat(tokenizer, ASKED, date=DAY) == tokenizer.apply_chat_template(ASKED, tokenize=False)
+
+
+def test_a_template_that_never_begins_the_reply_is_refused_unless_the_prefill_does() -> None:
+    header = "{% for message in messages %}<{{ message.role }}>{{ message.content }}<end>{% endfor %}"
+    with pytest.raises(ScaffoldError, match="leaves out '<assistant>'"):
+        LINDSEY.render(tokenizer_with(header))
+    begun = attrs.evolve(LINDSEY, prefill="<assistant>")
+    assert begun.render(tokenizer_with(header)).text.endswith("<end><assistant>")
+    # Templates whose turns have no header (Llama 2), or that always begin the reply, are as they should be.
+    for fine in (
+        "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} {{ m.content }} </s>"
+        "{% endif %}{% endfor %}",
+        header + "{% if messages[-1].role == 'user' %}<assistant>{% endif %}",
+    ):
+        assert LINDSEY.render(tokenizer_with(fine)).token_ids
 
 
 def test_a_rendered_prompt_says_which_date_it_shows() -> None:

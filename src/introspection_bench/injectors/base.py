@@ -193,11 +193,12 @@ class Injector(abc.ABC):
         :class:`LayerError` for a layer out of range, :class:`EmptySpanError` for an empty span. A reply whose
         receipt does not prove its injection raises :class:`SilentInjectionError` instead of being yielded, and
         :class:`NonFiniteError` one that rests on a number which isn't finite: logits, a steered sum, a captured
-        residual.
+        residual. A model that somebody has altered since it was opened is a :class:`ModelError`.
         """
         requests = list(requests)
         for request in requests:
             self.validate(request)
+        self._check_unchanged()
         return self._checked(requests)
 
     def _checked(self, requests: Sequence[Request]) -> Iterator[Completion]:
@@ -236,6 +237,7 @@ class Injector(abc.ABC):
             self.check_layer(layer)
         for prompt in prompts:
             self.limits.check(prompt.token_ids, 1, self.model.name)
+        self._check_unchanged()
         captured = self._capture(prompts, layers)
         expected = (len(prompts), len(layers), self.model.hidden_size)
         if captured.shape != expected:
@@ -282,6 +284,9 @@ class Injector(abc.ABC):
                     hint="Extract the vector on this model.",
                 )
             )
+
+    def _check_unchanged(self) -> None:  # noqa: B027  # optional: an engine of its own keeps the model to itself
+        """Raise :class:`ModelError` where a caller could have altered the model since it was opened, and has."""
 
     def check_layer(self, layer: int) -> None:
         """Raise :class:`LayerError` unless ``layer`` is a block of this model."""

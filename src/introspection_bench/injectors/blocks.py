@@ -280,13 +280,13 @@ def check_update_module(model: nn.Module, block: nn.Module, update: nn.Module, i
 
         def on_branch(_: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
             hidden = hidden_of(output)
-            branch.append(_copied(hidden))
+            branch.append(copied(hidden))
             return None if put is None else with_hidden(output, put.to(hidden, copy=True).reshape(hidden.shape))
 
         def on_block(_: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
             # The stream's own dtype: a model's parameters may be packed integers.
             dtypes.append(hidden_of(output).dtype)
-            whole.append(_copied(hidden_of(output)))
+            whole.append(copied(hidden_of(output)))
 
         handles = [
             block.register_forward_pre_hook(on_input, with_kwargs=True),
@@ -320,8 +320,8 @@ def check_update_module(model: nn.Module, block: nn.Module, update: nn.Module, i
     judge_branch(BranchProbe(whole, branch, without, replaced, answer, loud), name, dtypes[0])
 
 
-def _copied(hidden: Tensor) -> Tensor:
-    # Always a copy: some blocks write into these tensors (Falcon adds attention and MLP in place).
+def copied(hidden: Tensor) -> Tensor:
+    """Return hidden states as float32 on the CPU, never the tensor itself: a following module may write into it."""
     return hidden.detach().to("cpu", torch.float32, copy=True)
 
 

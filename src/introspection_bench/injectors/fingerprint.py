@@ -8,6 +8,7 @@ with the checkpoint.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import json
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..digests import digest
 from ..errors import ModelError, explain
+from .foreign import LIBRARIES, attached, described
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
 _VOLATILE = frozenset({"_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures", "use_cache"})
 #: Attributes of modules that change from load to load, or in use.
 _PASSING = frozenset({"training", "gradient_checkpointing", "name_or_path", "hf_device_map", "max_seq_len_cached"})
-#: Modules of these libraries keep weights in parameters and buffers alone; their plain tensors are caches, and their
-#: private attributes belong to the loading.
-_LIBRARIES = ("transformers.", "torch.", "accelerate.")
 #: 64-bit words that are mixed at once: 1 MB, which stays in a processor's cache, and on a GPU enough to fill it.
 _WORDS, _WORDS_GPU = 2**17, 2**24
 
@@ -45,7 +44,7 @@ def fingerprint_module(model: Any, tokenizer: Any, *, stop_ids: Iterable[int] = 
         sha.update(line.encode() + b"\n")
     config = stable(model.config.to_dict())
     ends = sorted(set(stop_ids))
-    return digest("model", 3, [config, sha.hexdigest(), fingerprint_tokenizer(tokenizer), ends, _code(model)])
+    return digest("model", 4, [config, sha.hexdigest(), fingerprint_tokenizer(tokenizer), ends, _code(model)])
 
 
 def fingerprint_tokenizer(tokenizer: Any) -> str:
@@ -88,9 +87,10 @@ def _state(model: nn.Module) -> Iterator[str]:
         if name not in seen:
             yield from _lines(name, value) if isinstance(value, torch.Tensor) else [f"{name} {value!r}"]
     of_any_module = vars(torch.nn.Module())
+    tell = functools.partial(_lines, "")
     for name, module in model.named_modules():
-        foreign = not type(module).__module__.startswith(_LIBRARIES)
-        settings = {}
+        foreign = not type(module).__module__.startswith(LIBRARIES)
+        settings: dict[str, Any] = {}
         for key, value in sorted(vars(module).items()):
             if key in _PASSING or key in of_any_module or (key.startswith("_") and not foreign):
                 continue
@@ -99,9 +99,14 @@ def _state(model: nn.Module) -> Iterator[str]:
                     yield from _lines(f"{name}.{key}", value.detach())
             elif _is_plain(value):
                 settings[key] = stable(value)
+            elif foreign and not callable(value):
+                # A steering library's own objects, which may hold vectors.
+                settings[key] = list(described(value, tell))
         # A model's own attributes are its configuration, which is told elsewhere, and where it came from.
         if not hasattr(module, "config_class"):
-            yield f"{name} {json.dumps(settings, sort_keys=True)}"
+            yield f"{name} {type(module).__qualname__} {json.dumps(settings, sort_keys=True)}"
+    for name, value in attached(model):
+        yield from (f"{name} {line}" for line in described(value, tell))
 
 
 def _is_plain(value: Any) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import SilentInjectionError, explain
 from ..injection import Injection, Positions, Unit
-from .blocks import hidden_of, with_hidden
+from .blocks import copied, hidden_of, with_hidden
 from .steering import NOT_STEERED, coefficients, steer
 
 
@@ -132,7 +132,7 @@ class BlockCapture:
 
     def on_block(self, _: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         """Forward hook on the block, registered behind the steering one."""
-        self._passes.append(hidden_of(output).detach().float().cpu())
+        self._passes.append(copied(hidden_of(output)))
 
     def residuals(self) -> Tensor:
         """All that was read: (rows, positions, hidden_size), float32, on the CPU."""

@@ -42,6 +42,7 @@ from .proving import require_proof
 from .receipts import check_logits, make_receipt, unmeasured
 from .sampling import processors
 from .stopping import EndTokens, ReplyReader, end_tokens_of
+from .unchanged import Unchanged
 
 
 @attrs.frozen(eq=False)
@@ -98,6 +99,7 @@ class NnsightInjector(Injector):
         self._info = ModelInfo(name, fingerprint, len(modules), width, dtype)
         if not remote:
             require_proof(self, model._module, modules)
+        self._unchanged = None if remote else Unchanged(model._module)
 
     @classmethod
     def open(
@@ -200,6 +202,10 @@ class NnsightInjector(Injector):
         return tokenizer
 
     # Generation
+
+    def _check_unchanged(self) -> None:
+        if self._unchanged is not None:
+            self._unchanged.check()
 
     def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         for request in requests:

@@ -110,7 +110,7 @@ def steer(model: Any, backend: Any, stations: Sequence[Any], encoding: Any, opti
                         hidden[rows] = after
                         block.output = (hidden, *output[1:]) if isinstance(output, tuple) else hidden
                     if captured:
-                        kept.append(hidden.float().cpu())
+                        kept.append(hidden.detach().to("cpu", torch.float32, copy=True))
                 seen += count
                 measured.append(touched)
                 streams.append(kept)

@@ -1,5 +1,9 @@
 """The proof, when a model is opened, that what an injector computes is what one uncached pass computes.
 
+Two things are compared: the residual stream of captures and replies, and the tokens of replies, which must be those
+that the seeds choose from that pass's logits: a ``generate`` that was replaced, or that forbids or favours tokens,
+would give replies of another model.
+
 Caches are where architectures differ most: recurrent and convolutional states are written in place, position encodings
 may depend on how much was run at once, and some models can't continue from a cache by more than a token. No list of
 names would stay complete, so the injector's own captures and replies on a small probe are compared with passes that use
@@ -24,6 +28,7 @@ from ..vectors import ConceptVector, Provenance
 from .base import Limits, ModelInfo, Request
 from .blocks import embedding_of
 from .hooks import Row, session
+from .sampling import noisy, step_keys
 
 if TYPE_CHECKING:
     from .base import Injector
@@ -70,7 +75,7 @@ class Probe:
         ]
         # A model that keeps states outside its cache takes this for the next token of the prompt before.
         self.shortest = Request(RenderedPrompt(ids[:1], ""), None, sampling, 3, self.layers)
-        self._alone = [self._pass(p.token_ids, Row(None, None)) for p in self.prompts]
+        self._alone = [self._pass(p.token_ids, Row(None, None))[0] for p in self.prompts]
         #: Relative error that is taken for rounding.
         self.tolerance = _ROUNDING.get(info.dtype, 6e-2)
         if info.dtype in ("float16", "bfloat16"):
@@ -85,10 +90,11 @@ class Probe:
         for request, completion in [(run[c.index], c) for run in runs for c in injector._generate(run)]:
             ids = (*request.prompt.token_ids, *completion.reply.token_ids[:-1])
             where = None if request.injection is None else request.injection.span.resolve(request.prompt)
-            expected = self._pass(ids, Row(request.injection, where))
+            expected, logits = self._pass(ids, Row(request.injection, where))
             got = completion.residuals
             fits = got is not None and got.shape == expected.shape
             worst.append(_apart(got, expected) if got is not None and fits else np.inf)
+            worst.append(_misses(logits[len(request.prompt.token_ids) - 1 :], completion.reply.token_ids, request))
         found = max(worst)
         return found if np.isfinite(found) else np.inf
 
@@ -106,18 +112,20 @@ class Probe:
             return f"{type(error).__name__}: {error}"
         return None if deviation <= allowed else f"off by {deviation:.2g}"
 
-    def _pass(self, ids: Sequence[int], row: Row, copies: int = 1) -> FloatArray:
-        """One pass without any cache: (layers, positions, hidden_size)."""
+    def _pass(self, ids: Sequence[int], row: Row, copies: int = 1) -> tuple[FloatArray, torch.Tensor]:
+        """One pass without a cache: residuals (layers, positions, hidden_size) and logits (positions, vocabulary)."""
         with session(self._blocks, None, [row] * copies, 0, self.layers) as record, torch.inference_mode():
-            self._model(input_ids=torch.tensor([list(ids)] * copies, device=self._device), use_cache=False)
-        return np.stack([record.captures[layer].residuals()[-1].numpy() for layer in self.layers])
+            done = self._model(input_ids=torch.tensor([list(ids)] * copies, device=self._device), use_cache=False)
+        residuals = np.stack([record.captures[layer].residuals()[-1].numpy() for layer in self.layers])
+        return residuals, done.logits[-1].float().cpu()
 
     def _noise(self) -> float:
         """How far uncached passes of other shapes differ from each other over the same tokens."""
         ids, row = self.prompts[0].token_ids, Row(None, None)
         base = self._alone[0]
-        longer = self._pass((*ids, *ids[:_NEW_TOKENS]), row)[:, : len(ids)]
-        return max(_apart(self._pass(ids, row, copies=ROWS + 1), base), _apart(longer, base))
+        longer, _ = self._pass((*ids, *ids[:_NEW_TOKENS]), row)
+        several, _ = self._pass(ids, row, copies=ROWS + 1)
+        return max(_apart(several, base), _apart(longer[:, : len(ids)], base))
 
 
 def require_proof(injector: Injector, model: Any, blocks: Sequence[nn.Module]) -> None:
@@ -131,9 +139,9 @@ def unproved(found: str) -> str:
     """The text of the error for a model that no way of running it carries."""
     return explain(
         "model",
-        required="a cache under which captures and replies equal passes without one",
+        required="captures and replies that equal passes without a cache, token by token",
         got=found,
-        hint="This version of transformers can't continue this model as it should; try another version.",
+        hint="This version of transformers can't continue this model as it should, or its generate was altered.",
     )
 
 
@@ -152,6 +160,20 @@ def _injection(width: int, layer: int, span: Span) -> Injection:
     values = np.random.default_rng(layer).standard_normal(width)
     made = Provenance("synthetic", "probe", "", "", 0, -1, float(np.linalg.norm(values)), None)
     return Injection(ConceptVector(values, "probe", layer, made), layer, 0.5, Unit.RESIDUAL, span)
+
+
+def _misses(logits: torch.Tensor, tokens: Sequence[int], request: Request) -> float:
+    """By how much the tokens miss being those that the request's seed chooses from ``logits`` (tokens, vocabulary).
+
+    In lengths of the logits, so that an error which is rounding in the residuals is rounding here.
+    """
+    keys = torch.from_numpy(step_keys(request.seed, request.sampling.max_new_tokens))[: len(tokens)]
+    shaped = logits / request.sampling.temperature
+    scores = noisy(shaped, keys)
+    chosen = scores.gather(1, torch.tensor(tokens)[:, None])[:, 0]
+    # A model may forbid tokens by infinity.
+    size = shaped.where(shaped.isfinite(), 0.0).square().mean(dim=-1).sqrt()
+    return float(((scores.amax(dim=-1) - chosen) / size.clamp_min(1e-9)).max())
 
 
 def _apart(one: FloatArray, other: FloatArray) -> float:

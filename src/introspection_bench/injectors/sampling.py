@@ -88,14 +88,16 @@ def choose(logits: Tensor, keys: Tensor) -> Tensor:
     ``logits`` (rows, vocabulary), float32, and ``keys`` (rows,), int64, on one device. The noise of a token is a
     function of the row's key and the token's id alone: half of a 64-bit number of SplitMix64 started at the key.
     """
+    at_once = max(1, _PART // logits.shape[1])
+    parts = [slice(first, first + at_once) for first in range(0, len(logits), at_once)]
+    return torch.cat([noisy(logits[part], keys[part]).argmax(dim=-1) for part in parts])
+
+
+def noisy(logits: Tensor, keys: Tensor) -> Tensor:
+    """Return the logits with the noise of their keys, of which :func:`choose` takes the largest: (rows, vocabulary)."""
     vocabulary = logits.shape[1]
     counters = torch.arange(1, (vocabulary + 1) // 2 + 1, device=logits.device) * STEP
-    at_once = max(1, _PART // vocabulary)
-    chosen = []
-    for first in range(0, len(logits), at_once):
-        noise = _gumbel(mixed(keys[first : first + at_once, None] + counters))[:, :vocabulary]
-        chosen.append(noise.add_(logits[first : first + at_once]).argmax(dim=-1))
-    return torch.cat(chosen)
+    return _gumbel(mixed(keys[:, None] + counters))[:, :vocabulary].add_(logits)
 
 
 def mixed(z: Tensor) -> Tensor:

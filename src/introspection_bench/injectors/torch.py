@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from transformers import LogitsProcessorList
+from transformers import GenerationMixin, LogitsProcessorList
 
 from ..errors import ModelError, explain
 from ..injection import Injection, Receipt
@@ -29,6 +29,7 @@ from .proving import ROWS, Probe, unproved
 from .receipts import check_logits, make_receipt, unmeasured
 from .sampling import LogitsWatch, processors
 from .stopping import ReplyReader, end_tokens_of
+from .unchanged import Unchanged
 
 
 @attrs.frozen(eq=False)
@@ -100,6 +101,7 @@ class TorchInjector(Injector):
         self._update = functools.cache(self._checked_update)
         self._sharing = Sharing.NOTHING
         self._prove_sharing()
+        self._unchanged = Unchanged(loaded.model)
 
     @classmethod
     def open(
@@ -195,6 +197,9 @@ class TorchInjector(Injector):
         block = self._blocks.modules[layer]
         return find_update_module(self._model, block, self._probe, self._update_module)
 
+    def _check_unchanged(self) -> None:
+        self._unchanged.check()
+
     def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         for injection in {r.injection for r in requests if r.injection is not None and r.injection.unit == "update"}:
             self._update(injection.layer)  # a model that can't carry the unit fails before the first reply
@@ -253,7 +258,9 @@ class TorchInjector(Injector):
         length, first = len(prompt), prefill.measured.shape[2]
         watch = LogitsWatch()
         with self._session([cells[c].row for c in chosen], first, layers) as record, self._neutral_defaults():
-            tokens = self._model.generate(
+            # Not the model's own, which a checkpoint or a patch may have replaced.
+            tokens = GenerationMixin.generate(
+                self._model,
                 torch.tensor([prompt], device=self._device).expand(len(rows), -1),
                 attention_mask=torch.ones((len(rows), length), dtype=torch.long, device=self._device),
                 past_key_values=None if prefill.cache is None else select(prefill.cache, chosen),

@@ -180,7 +180,7 @@ class Steering:
             skip = max(self.capture_from - first, 0)
             if skip < count:
                 rows = hidden if changed is None else changed
-                log.captured(first + skip, rows[skip:].float().cpu())
+                log.captured(first + skip, rows[skip:].to("cpu", torch.float32, copy=True))
         return changed
 
     def _steer(self, claim: Claim, site: Site, hidden: Tensor, first: int) -> Tensor:

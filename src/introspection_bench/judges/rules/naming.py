@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import attrs
 
-from ...names import find_name
+from ...names import find_name, folded
 from .text import Word, read_words, script, stem
 
 _INNER_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -109,8 +109,8 @@ def _prepare(names: tuple[str, ...]) -> tuple[_Name, ...]:
     prepared = []
     for name in names:
         parts = tuple(w.lower for w in read_words(name))
-        if parts:
-            latin = all(script(c) == "LATIN" for part in parts for c in part if c.isalpha())
+        if parts or folded(name):  # an emoji has no words
+            latin = bool(parts) and all(script(c) == "LATIN" for part in parts for c in part if c.isalpha())
             prepared.append(_Name(name, parts, "".join(parts), latin))
     return tuple(prepared)
 

@@ -17,7 +17,7 @@ from ...names import folded
 #: Zero-width characters and soft hyphens are allowed inside a word: they don't hide it from a reader either.
 _UNSEEN = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
 _TOKEN = re.compile(
-    rf"(?P<word>[^\W\d_]+(?:['’`\u0300-\u036f{_UNSEEN}]+[^\W\d_]+)*)"
+    rf"(?P<word>[^\W\d_]+(?:['’ʼ`\u0300-\u036f{_UNSEEN}]+[^\W\d_]+)*)"
     r"|(?P<number>\d+)|(?P<break>\n+)|(?P<mark>[^\w\s]|_)"
 )
 _SENTENCE_END = frozenset(".!?\n。！？")
@@ -46,7 +46,11 @@ FUNCTION_WORDS = listed("""
     how's there'd it'd it'll that'll dont doesnt didnt cant isnt im ive
     """)
 
-_PLAIN = {**dict.fromkeys(map(ord, _UNSEEN)), **dict.fromkeys(range(0x300, 0x370)), ord("’"): "'", ord("`"): "'"}
+_PLAIN = {
+    **dict.fromkeys(map(ord, _UNSEEN)),
+    **dict.fromkeys(range(0x300, 0x370)),
+    **dict.fromkeys(map(ord, "’ʼ`"), "'"),
+}
 _LOOK_ALIKES = str.maketrans(
     "аеорсухіјѕһԁԛԝАВЕКМНОРСТУХІЈЅοανιρτυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "aeopcyxijshdqwABEKMHOPCTYXIJSoavipτυχABEZHIKMNOPTYX"
 )
