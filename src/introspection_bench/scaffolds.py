@@ -20,7 +20,7 @@ from .errors import AnchorNotFoundError, ScaffoldError, explain
 from .freezing import frozen_ints, frozen_mapping, frozen_tuple
 from .injection import ANCHOR_NAME, Span
 from .templates import Tokenizer as Tokenizer  # noqa: PLC0414  # importers know it from here
-from .templates import missing_opening, reads_clock, write_chat
+from .templates import check_reply_begins, reads_clock, write_chat
 
 Role = Literal["user", "assistant"]
 Template = Literal["auto", "chat", "transcript"]
@@ -226,8 +226,6 @@ class Scaffold:
         write = functools.partial(self._chat_text, date=day) if as_chat else self._transcript_text
         text = write(tokenizer, self.turns)
         begun = text[self._check_kept(text) :]
-        if as_chat:
-            self._check_begun(tokenizer, day)
         ids, offsets = _tokenise(tokenizer, text)
         anchors = {}
         for anchor in self.anchors:
@@ -237,26 +235,12 @@ class Scaffold:
         kind: Literal["chat", "transcript"] = "chat" if as_chat else "transcript"
         return RenderedPrompt(ids, text, anchors, self.digest, kind, begun, printed)
 
-    def _messages(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
-        messages = [{"role": "system", "content": self.system}] if self.system is not None else []
-        return messages + [{"role": t.role, "content": t.content} for t in turns]
-
-    def _check_begun(self, tokenizer: Tokenizer, date: datetime.date) -> None:
-        missing = missing_opening(tokenizer, self._messages(self.turns), date=date)
-        if missing and not (self.prefill or "").lstrip().startswith(missing):
-            raise ScaffoldError(
-                explain(
-                    "chat template",
-                    required="one that begins the assistant's turn when it is asked to (add_generation_prompt)",
-                    got=f"one that leaves out {missing!r}",
-                    hint="Mend the tokenizer's chat_template, put that text into prefill, or use template='transcript'.",
-                )
-            )
-
     def _chat_text(self, tokenizer: Tokenizer, turns: Sequence[Turn], date: datetime.date) -> str:
-        messages = self._messages(turns)
+        messages = [{"role": "system", "content": self.system}] if self.system is not None else []
+        messages += [{"role": t.role, "content": t.content} for t in turns]
         try:
             text = write_chat(tokenizer, messages, date=date)
+            check_reply_begins(tokenizer, messages, date=date, prefill=self.prefill or "")
         except ScaffoldError:
             raise
         except Exception as error:  # a template is code of the model's author and may raise anything

@@ -74,19 +74,30 @@ def reads_clock(tokenizer: Tokenizer) -> bool:
     return _CLOCK in _template(tokenizer)
 
 
-def missing_opening(tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], *, date: datetime.date) -> str:
-    """Return what the template writes before an assistant's turn and leaves out when it is to begin a reply.
+def check_reply_begins(
+    tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], *, date: datetime.date, prefill: str = ""
+) -> None:
+    """Raise :class:`ScaffoldError` for a template that does not write the header of a reply that it is to begin.
 
-    Empty for all templates but those that ignore that wish: a model would have to write the turn's header itself.
+    A model would have to write it itself. ``prefill``, what follows the prompt, may hold it instead.
     """
     asked = write_chat(tokenizer, messages, date=date)
     if asked != write_chat(tokenizer, messages, date=date, begin_reply=False):
-        return ""
+        return
     try:
         said = write_chat(tokenizer, [*messages, {"role": "assistant", "content": _SAID}], date=date, begin_reply=False)
     except Exception:  # some templates refuse to end with the assistant
-        return ""
-    return said[len(asked) :].partition(_SAID)[0].strip() if said.startswith(asked) else ""
+        return
+    missing = said[len(asked) :].partition(_SAID)[0].strip() if said.startswith(asked) else ""
+    if missing and not prefill.lstrip().startswith(missing):
+        raise ScaffoldError(
+            explain(
+                "chat template",
+                required="one that begins the assistant's turn when it is asked to (add_generation_prompt)",
+                got=f"one that leaves out {missing!r}",
+                hint="Mend the chat_template, let prefill begin with that text, or use template='transcript'.",
+            )
+        )
 
 
 def _template(tokenizer: Tokenizer) -> str:

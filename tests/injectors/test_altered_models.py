@@ -132,7 +132,7 @@ def test_residuals_are_read_before_the_next_block_writes_into_them(backend):
                 lambda _m, _a, output, layer=layer: expected.__setitem__(layer, output.clone())
             )
         for block in model.model.layers[1:]:
-            block.register_forward_pre_hook(lambda _m, args: args[0].mul_(1.5) and None)
+            block.register_forward_pre_hook(lambda _m, args: (args[0].mul_(1.5), *args[1:]))
         model(torch.tensor([PROMPT.token_ids]))
         for block in model.model.layers:
             block._forward_hooks.clear()

@@ -158,6 +158,9 @@ class Injector(abc.ABC):
     #: The registry name of the backend; part of every trial's key.
     name: ClassVar[str]
 
+    #: What the model looked like when it was opened (:class:`.unchanged.Unchanged`), where a caller could alter it.
+    _unchanged: Any = None
+
     @classmethod
     @abc.abstractmethod
     def open(cls, model: Any) -> Self:
@@ -198,7 +201,8 @@ class Injector(abc.ABC):
         requests = list(requests)
         for request in requests:
             self.validate(request)
-        self._check_unchanged()
+        if self._unchanged is not None:
+            self._unchanged.check()
         return self._checked(requests)
 
     def _checked(self, requests: Sequence[Request]) -> Iterator[Completion]:
@@ -237,7 +241,8 @@ class Injector(abc.ABC):
             self.check_layer(layer)
         for prompt in prompts:
             self.limits.check(prompt.token_ids, 1, self.model.name)
-        self._check_unchanged()
+        if self._unchanged is not None:
+            self._unchanged.check()
         captured = self._capture(prompts, layers)
         expected = (len(prompts), len(layers), self.model.hidden_size)
         if captured.shape != expected:
@@ -284,9 +289,6 @@ class Injector(abc.ABC):
                     hint="Extract the vector on this model.",
                 )
             )
-
-    def _check_unchanged(self) -> None:  # noqa: B027  # optional: an engine of its own keeps the model to itself
-        """Raise :class:`ModelError` where a caller could have altered the model since it was opened, and has."""
 
     def check_layer(self, layer: int) -> None:
         """Raise :class:`LayerError` unless ``layer`` is a block of this model."""

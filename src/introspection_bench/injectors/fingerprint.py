@@ -86,27 +86,33 @@ def _state(model: nn.Module) -> Iterator[str]:
     for name, value in model.state_dict().items():
         if name not in seen:
             yield from _lines(name, value) if isinstance(value, torch.Tensor) else [f"{name} {value!r}"]
-    of_any_module = vars(torch.nn.Module())
-    tell = functools.partial(_lines, "")
     for name, module in model.named_modules():
-        foreign = not type(module).__module__.startswith(LIBRARIES)
-        settings: dict[str, Any] = {}
-        for key, value in sorted(vars(module).items()):
-            if key in _PASSING or key in of_any_module or (key.startswith("_") and not foreign):
-                continue
-            if isinstance(value, torch.Tensor):
-                if foreign:
-                    yield from _lines(f"{name}.{key}", value.detach())
-            elif _is_plain(value):
-                settings[key] = stable(value)
-            elif foreign and not callable(value):
-                # A steering library's own objects, which may hold vectors.
-                settings[key] = list(described(value, tell))
-        # A model's own attributes are its configuration, which is told elsewhere, and where it came from.
-        if not hasattr(module, "config_class"):
-            yield f"{name} {type(module).__qualname__} {json.dumps(settings, sort_keys=True)}"
+        yield from _module(name, module)
     for name, value in attached(model):
-        yield from (f"{name} {line}" for line in described(value, tell))
+        yield from (f"{name} {line}" for line in described(value, functools.partial(_lines, "")))
+
+
+def _module(name: str, module: nn.Module) -> Iterator[str]:
+    """A module's class and settings, and the tensors that it holds as plain attributes."""
+    import torch
+
+    of_any_module = vars(torch.nn.Module())
+    foreign = not type(module).__module__.startswith(LIBRARIES)
+    settings: dict[str, Any] = {}
+    for key, value in sorted(vars(module).items()):
+        if key in _PASSING or key in of_any_module or (key.startswith("_") and not foreign):
+            continue
+        if isinstance(value, torch.Tensor):
+            if foreign:
+                yield from _lines(f"{name}.{key}", value.detach())
+        elif _is_plain(value):
+            settings[key] = stable(value)
+        elif foreign and not callable(value):
+            # A steering library's own objects, which may hold vectors.
+            settings[key] = list(described(value, functools.partial(_lines, "")))
+    # A model's own attributes are its configuration, which is told elsewhere, and where it came from.
+    if not hasattr(module, "config_class"):
+        yield f"{name} {type(module).__qualname__} {json.dumps(settings, sort_keys=True)}"
 
 
 def _is_plain(value: Any) -> bool:

@@ -99,7 +99,7 @@ class NnsightInjector(Injector):
         self._info = ModelInfo(name, fingerprint, len(modules), width, dtype)
         if not remote:
             require_proof(self, model._module, modules)
-        self._unchanged = None if remote else Unchanged(model._module)
+            self._unchanged = Unchanged(model._module)
 
     @classmethod
     def open(
@@ -202,10 +202,6 @@ class NnsightInjector(Injector):
         return tokenizer
 
     # Generation
-
-    def _check_unchanged(self) -> None:
-        if self._unchanged is not None:
-            self._unchanged.check()
 
     def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         for request in requests:

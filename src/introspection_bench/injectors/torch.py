@@ -197,9 +197,6 @@ class TorchInjector(Injector):
         block = self._blocks.modules[layer]
         return find_update_module(self._model, block, self._probe, self._update_module)
 
-    def _check_unchanged(self) -> None:
-        self._unchanged.check()
-
     def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         for injection in {r.injection for r in requests if r.injection is not None and r.injection.unit == "update"}:
             self._update(injection.layer)  # a model that can't carry the unit fails before the first reply
@@ -259,7 +256,7 @@ class TorchInjector(Injector):
         watch = LogitsWatch()
         with self._session([cells[c].row for c in chosen], first, layers) as record, self._neutral_defaults():
             # Not the model's own, which a checkpoint or a patch may have replaced.
-            tokens = GenerationMixin.generate(
+            tokens: Any = GenerationMixin.generate(
                 self._model,
                 torch.tensor([prompt], device=self._device).expand(len(rows), -1),
                 attention_mask=torch.ones((len(rows), length), dtype=torch.long, device=self._device),
