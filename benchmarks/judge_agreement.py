@@ -6,9 +6,10 @@
     python benchmarks/judge_agreement.py --disagreements 50   # besides, disagreements to read
 
 Data sets: the published verdicts of the Llama-3.1-405B study (``../shared/data/llama405b``, not shipped; skipped
-where missing) and our labelled replies. "Held out" is the fifth of the published trials that
-``fit_coherence.py`` never trains on. ``identifies`` and ``immediate`` are compared on injected trials only: on
-controls the published judge was told that they must be false.
+where missing), the introspection-scaling study's distinct replies with Claude Sonnet 4's verdicts
+(``../shared/data/introspection_scaling``, likewise), our labels of 173 of them, and our labelled replies. "Held out" is
+the fifth of the 405B study's trials that ``fit_coherence.py`` never trains on. ``identifies`` and ``immediate`` are
+compared on injected trials only: on controls the published judge was told that they must be false.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ import time
 from collections.abc import Mapping
 
 import attrs
-from fit_coherence import DATA, FILES, ROOT, held_out
+from fit_coherence import DATA, FILES, ROOT, SCALING, held_out
 
 from introspection_bench.analysis.agreement import agreement
 from introspection_bench.concepts import Concept, load_concepts
 from introspection_bench.judges import Case, Judge, open_judge
-from introspection_bench.trials import Verdict
+from introspection_bench.scaffolds import LINDSEY
+from introspection_bench.trials import CRITERIA, FURTHER, Verdict
 
 REPLIES = ROOT / "tests" / "data" / "replies"
 CONTROL_BLIND = ("identifies", "immediate")
@@ -83,6 +85,41 @@ def published() -> list[Known]:
     return known
 
 
+SCALED = ("moe", "base7b", "codellama34b", "base32b", "coder32b")
+
+
+def scaling() -> tuple[list[Known], dict[str, Verdict]]:
+    """Return the other study's distinct replies, those that we labelled besides, and Sonnet's verdicts on the latter.
+
+    A reply that is listed for several concepts (clean draws are) counts once, with its first verdict.
+    """
+    concepts = {c.name: c for c in load_concepts("lindsey2026")}
+    lines = (REPLIES / "introspection_scaling_labels.jsonl").read_text(encoding="utf-8").splitlines()
+    labels = {(row["reply_sha256"], row["concept"]): row for row in map(json.loads, lines)}
+    known, sonnet = [], {}
+    for name in SCALED:
+        path = SCALING / f"trials_{name}_k2_bedrock.jsonl"
+        if not path.exists():
+            print(f"skipped: {path} is not there\n")
+            continue
+        seen = set()
+        for number, row in enumerate(map(json.loads, path.read_text(encoding="utf-8").splitlines())):
+            reply, concept = row["transcript"], concepts[row["concept"]]
+            clean = row["condition"] == "no_injection"
+            told = {"affirmative": row["affirmative"], "coherent": row["coherent"]}
+            case = Case(f"{name}/{number}", LINDSEY.transcript, reply, concept)
+            if reply not in seen:
+                seen.add(reply)
+                sets = {f"scaling, {name}", "scaling, all five", *(["scaling, clean"] if clean else [])}
+                known.append(Known(case, _verdict(concept, told), frozenset(sets), control=True))
+            label = labels.pop((hashlib.sha256(reply.encode()).hexdigest(), concept.name), None)
+            if label is not None:
+                case = attrs.evolve(case, trial=f"label/{case.trial}")
+                known.append(Known(case, _verdict(concept, label), frozenset({"labels on scaling"})))
+                sonnet[case.trial] = _verdict(concept, told)
+    return known, sonnet
+
+
 def labelled(file: str, name: str) -> list[Known]:
     """Return our labelled replies."""
     path = REPLIES / file
@@ -109,7 +146,7 @@ def _other(concept: Concept) -> bool:
 
 
 def _verdict(concept: Concept, answers: Mapping[str, bool | None]) -> Verdict:
-    criteria = {c: answers.get(c) for c in ("affirmative", "identifies", "immediate", "coherent", "refused")}
+    criteria = {c: answers.get(c) for c in (*CRITERIA, *FURTHER)}
     return Verdict(judge="known", rubric="known", rubric_digest="known", concept=concept.name, **criteria)
 
 
@@ -117,13 +154,17 @@ def compare(known: list[Known], judged: Mapping[str, Verdict], name: str, resamp
     """Return the table rows of one data set."""
     members = [k for k in known if name in k.sets]
     rows = []
-    for criterion in ("coherent", "identifies", "affirmative", "immediate", "refused", "strict"):
+    for criterion in ("coherent", "identifies", "affirmative", "immediate", *FURTHER, "strict"):
         mine = [k for k in members if not (k.control and criterion in CONTROL_BLIND)]
-        if criterion == "refused" and any(k.verdict.refused is None for k in mine):
+        if criterion in FURTHER and any(getattr(k.verdict, criterion) is None for k in mine):
             continue
+        if criterion == "strict" and any(k.verdict.identifies is None for k in mine):
+            continue  # Sonnet's "identifies" is our names_as_thought
         first = {k.case.trial: k.verdict for k in mine}
         second = {k.case.trial: judged[k.case.trial] for k in mine if k.case.trial in judged}
-        if not second:
+        # "strict" is False wherever a criterion is missing: a judge that wasn't asked about one has none.
+        asked = CRITERIA if criterion == "strict" else (criterion,)
+        if any(all(getattr(v, name) is None for v in second.values()) for name in asked):
             continue
         result = agreement(first, second, criteria=[criterion], resamples=resamples)
         cell = result[criterion]
@@ -146,7 +187,8 @@ def main() -> None:
     args = parser.parse_args()
 
     judge = open_judge(args.judge, rubric=args.rubric)
-    known = published() + labelled("labelled.jsonl", "labelled") + labelled("controls.jsonl", "controls")
+    scaled, sonnet = scaling()
+    known = published() + scaled + labelled("labelled.jsonl", "labelled") + labelled("controls.jsonl", "controls")
     known = [k for k in known if any(args.only in s for s in k.sets)]
     judged = {known[i].case.trial: v for i, v in judge.judge([k.case for k in known])}
     names = sorted({s for k in known for s in k.sets if args.only in s})
@@ -157,6 +199,10 @@ def main() -> None:
     print("|---|---|" + "--:|" * (len(heads) - 2))
     for name in names:
         print("\n".join(compare(known, judged, name, args.resamples)))
+    if sonnet:
+        print("\nClaude Sonnet 4 as the judge, on the same labels:\n")
+        own = [k for k in known if k.case.trial in sonnet and k.verdict.affirmative is not None]
+        print("\n".join(compare(own, sonnet, "labels on scaling", args.resamples)))
     for line in disagreements(known, judged)[: args.disagreements]:
         print(line)
     if args.speed:

@@ -57,6 +57,22 @@ def test_a_judge_that_always_says_yes_to_one_criterion_is_noticed_by_name(criter
     assert "control-" in str(caught.value)
 
 
+class FakeCredulous(FakeJudge):
+    """Takes the hedged denials for claims."""
+
+    def change(self, verdict, label):
+        return attrs.evolve(verdict, affirmative=True) if label.id.startswith("control-hedge") else verdict
+
+
+def test_a_judge_that_takes_hedged_denials_for_claims_is_refused():
+    hedged = [c for c in control_replies() if c.id.startswith("control-hedge")]
+    assert len(hedged) >= 10
+    assert not any(c.affirmative for c in hedged)
+    with pytest.raises(JudgeError, match=r"control-hedge-01.*affirmative = False"):
+        check_judge(FakeCredulous())
+    assert len(control_report(FakeCredulous()).failures) == len(hedged)
+
+
 def test_a_judge_that_says_no_to_everything_is_noticed():
     with pytest.raises(JudgeError, match=r"affirmative = True"):
         check_judge(FakeJudge(affirmative=False, identifies=False, immediate=None))

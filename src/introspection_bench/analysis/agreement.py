@@ -14,7 +14,7 @@ import pandas as pd
 from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
-from ..trials import CRITERIA, TrialRecord, Verdict
+from ..trials import CRITERIA, FURTHER, TrialRecord, Verdict
 from .rates import Interval, check_draws, check_probability, interval
 
 #: What "not applicable" counts as: not met (as in the strict rate), a category of its own, or left out.
@@ -132,7 +132,7 @@ def agreement(
     Args:
         first: verdicts by trial digest (:func:`verdicts_of`).
         second: the other judge's.
-        criteria: some of :data:`JUDGED` or ``refused``.
+        criteria: some of :data:`JUDGED`, ``refused`` or ``names_as_thought``.
         not_applicable: what None counts as: ``not met`` (false; the judge that answers false where another says
             "not applicable" agrees with it), ``category`` (a third answer), or ``leave out``.
         confidence: of the intervals.
@@ -146,7 +146,7 @@ def agreement(
     """
     check_probability("confidence", confidence)
     check_draws("resamples", resamples, seed)
-    allowed = (*JUDGED, "refused")
+    allowed = (*JUDGED, *FURTHER)
     if not_applicable not in ("not met", "category", "leave out") or not set(criteria) <= set(allowed):
         raise AnalysisError(
             explain(

@@ -19,6 +19,7 @@ from ..analysis.rates import outcome_interval, rates
 from ..analysis.results import JudgeName, Results
 from ..freezing import frozen_tuple
 from ..trials import CRITERIA, TrialRecord, Verdict
+from .ground import ground_lines
 from .summary import Grid, cell_name
 from .wording import bounds, is_missing, percent, plural
 
@@ -228,6 +229,10 @@ def judge_section(results: Results, comparisons: Sequence[tuple[JudgeName, Judge
             Grid("Why replies are unscored (never counted as false)", ("Judge", "reason", "replies"), reasons)
         )
     sentences = []
+    for name in results.judges:
+        said, grids = ground_lines(results, name)
+        sentences += said
+        tables += grids
     for first, second, found in comparisons:
         sentences.append(
             f"{first} and {second}: {plural(found.both_scored, 'reply').replace('replys', 'replies')} scored by both; "

@@ -108,6 +108,8 @@ def _perceives(words: Sequence[Word], i: int, context: Context) -> Found | None:
     ahead = _own(ahead_of(words, i), context)
     if ahead and ahead[0].lower == "that" and "something" not in {w.lower for w in ahead[:4]}:
         return None  # what is noticed stands in the clause behind "that", which other readers read
+    if context.yes_or_no and verb in lex.SENSE and ahead and ahead[0].lower in {"nothing", "none"}:
+        return Found(i)
     near, close = {w.lower for w in ahead}, {w.lower for w in ahead[:5]}
     anomaly = verb not in lex.LOOK and near & lex.ANOMALY
     object_named = context.yes_or_no and verb in lex.SENSE and any(w.start in context.named for w in ahead[:6])

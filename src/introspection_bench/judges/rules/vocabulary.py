@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import cache, lru_cache
 
-from spellchecker import SpellChecker
-
 from .text import listed
 
 #: Words of this field, and of talk about models, that the dictionary (of film subtitles) lacks.
@@ -48,6 +46,8 @@ _SHORT = listed(
 
 @cache
 def _dictionary() -> frozenset[str]:
+    from spellchecker import SpellChecker  # half a second, spent only where something is judged
+
     return frozenset(SpellChecker(language="en", distance=1).word_frequency.dictionary)
 
 

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import attrs
+from report_samples import make_record
+
+from introspection_bench.analysis import Results
+from introspection_bench.judges.labels import Label, append_label
+from introspection_bench.report.sections import judge_section
+
+
+def a_record(index, arm="injected", ground="claim", **changes):
+    record = make_record(index, arm=arm)
+    verdict = attrs.evolve(record.verdicts[0], judge="rules", ground=ground, coherent=True, **changes)
+    return attrs.evolve(record, verdicts=[verdict])
+
+
+def said(records, source=""):
+    section = judge_section(Results("r", records, source=source), [])
+    return " ".join(section.sentences), section.tables
+
+
+def test_the_report_counts_verdicts_on_weak_ground_by_arm():
+    records = [a_record(0), a_record(1, ground="denial"), a_record(2, ground="neither")]
+    records.append(a_record(3, arm="control", ground="denial"))
+    text, tables = said(records)
+    assert "rests 1 of its 4 verdicts on coherent replies on weak ground" in text
+    (table,) = [t for t in tables if "decided on" in t.caption]
+    assert [row[:4] for row in table.rows] == [("injected", "1", "1", "1"), ("control", "0", "1", "0")]
+
+
+def test_a_model_that_the_judge_was_not_measured_on_is_named_and_labels_are_asked_for():
+    strange = [attrs.evolve(a_record(0), model_name="Gemma-9b")]
+    assert "not measured on replies of Gemma-9b" in said(strange)[0]
+    assert "Label 50 replies" in said(strange)[0]
+    known = [attrs.evolve(a_record(0), model_name="CodeLlama-34b-Instruct-hf")]
+    assert "Label 50 replies" not in said(known)[0]
+
+
+def test_much_weak_ground_is_said_of_a_measured_model_too():
+    records = [attrs.evolve(a_record(i, ground="neither"), model_name="Qwen2.5-7B") for i in range(4)]
+    assert "more than 25" in said(records)[0]
+
+
+def test_labels_in_the_run_give_the_corrected_rate(tmp_path):
+    records = [a_record(i, affirmative=i < 12) for i in range(40)]
+    for record in records[:30]:
+        (verdict,) = record.verdicts
+        truly = record.key.trial_index < 11  # the judge takes one denial for a claim
+        asked = (verdict.concept, verdict.rubric, verdict.rubric_digest)
+        label = Label(1, record.key.digest, *asked, "ana", truly, False, None, True, False)
+        append_label(tmp_path / "labels.jsonl", label)
+    text, _ = said(records, source=str(tmp_path))
+    assert "on 30 labelled replies" in text
+    assert "where the judge says 30" in text
+
+
+def test_a_judge_that_does_not_say_what_it_decided_on_is_not_spoken_of():
+    assert "weak ground" not in said([make_record(0)])[0]
