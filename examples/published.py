@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--page", type=Path, help="write the documentation page here")
     options = parser.parse_args(arguments)
     judge = open_judge("rules")
-    text = "\n".join(page([judged(read_results(path), judge) for path in options.files])).rstrip() + "\n"
+    lines = page([judged(read_results(path), judge) for path in options.files])
+    text = "\n".join(map(wrapped, lines)).rstrip() + "\n"
     if options.page:
         options.page.write_text(text, encoding="utf-8")
         print(f"wrote {options.page}", file=sys.stderr)
@@ -89,10 +91,22 @@ def page(runs: Sequence[Results]) -> Iterator[str]:
     yield "On clean trials the 405B study's judge was told that nothing can be identified, so none can succeed there.\n"
     yield from twice(runs)
     yield "## What the numbers rest on\n"
+    together: dict[tuple[str, ...], list[str]] = {}
     for run in runs:
-        yield f"**{model(run)}** (`{run.name}`)\n"
-        yield from (f"- {note}" for note in run.notes)
+        together.setdefault(run.notes, []).append(f"**{model(run)}** (`{run.name}`)")
+    for notes, names in together.items():
+        yield ", ".join(names) + ":\n"
+        yield from (f"- {note}" for note in notes)
         yield ""
+
+
+def wrapped(text: str) -> str:
+    """Break prose and list items into lines of a page's width; tables and code stay as they are."""
+    if text.startswith(("|", "`")):
+        return text
+    indent = "  " if text.startswith("- ") else ""
+    lines = textwrap.wrap(text, 118, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines) + "\n" * (len(text) - len(text.rstrip("\n")))
 
 
 def model(run: Results) -> str:
