@@ -52,6 +52,7 @@ ALLOWED = {
     ("interop", "sweep.store"): "reading a run directory is reading its store",
     ("interop", "analysis.results"): "the value that a reader returns",
     ("services", "analysis.results"): "the value that a finished run returns",
+    ("report", "judges.labels"): "a person's verdicts on a run's replies lie in a file beside its store",
     ("services", "models"): "finds the demo model's folder, which any backend opens",
 }
 

@@ -22,6 +22,6 @@ def test_the_page_of_published_results_says_what_its_command_computes(published)
     if len(files) < 7:
         pytest.skip("the studies' files are not shipped")
     command = [sys.executable, ROOT / "examples" / "published.py", *files]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout  # noqa: S603
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
     page = (ROOT / "docs" / "published.md").read_text(encoding="utf-8")
     assert sorted(tables(shown)) == sorted(tables(page))
