@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import math
 import warnings
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import introspection_bench as ib
 from introspection_bench import analysis
 from introspection_bench.errors import IntrospectionBenchError
 from introspection_bench.interop import write_jsonl
+from tests.odd_values import ODD, exported, make_records
 
-PACKAGES = ("", "analysis", "interop", "report", "sweep", "judges", "injectors")
 
-
-def exported() -> dict[str, object]:
-    found = {}
-    for package in PACKAGES:
-        module = importlib.import_module(f"introspection_bench{'.' * bool(package)}{package}")
-        found |= {name: getattr(module, name) for name in module.__all__}
-    found["plan"] = analysis.plan  # a sweep's plan takes a grid and a model
+def functions() -> dict[str, object]:
+    found = {**exported(), "plan": analysis.plan}  # a sweep's plan takes a grid and a model
     return {name: value for name, value in found.items() if inspect.isfunction(inspect.unwrap(value))}
 
 
@@ -53,43 +44,6 @@ def some(tmp_path_factory):
         verdicts=verdicts,
         rates=analysis.rates(frame, ["layer", "magnitude", "unit"]),
     )
-
-
-def make_records():
-    from introspection_bench.trials import Reply, Sampling, TrialKey, TrialRecord, Verdict
-
-    made = []
-    for index in range(24):
-        injected = index % 3 > 0
-        key = TrialKey(
-            model="m",
-            backend="torch",
-            vector="v" if injected else None,
-            layer=index % 2 if injected else None,
-            magnitude=float(index % 3),
-            unit="residual" if injected else None,
-            span="all" if injected else None,
-            scaffold="s",
-            prompt="p",
-            sampling=Sampling(),
-            trial_index=index,
-        )
-        verdict = Verdict(
-            "rules", "strict4/1", "d", "love", index % 5 == 0, index % 4 == 0, None, index % 3 == 0, False
-        )
-        made.append(
-            TrialRecord(
-                key=key,
-                arm="injected" if injected else "control",
-                concept="love",
-                scaffold="lindsey",
-                model_name="m",
-                reply=Reply("I see an ocean.", [1, 2], "stop"),
-                seed=index,
-                verdicts=[verdict],
-            )
-        )
-    return made
 
 
 #: A call of each function that works: arguments by name.
@@ -138,18 +92,12 @@ CALLS = {
     "load_rubric": lambda s: {"name_or_path": "strict4"},
     "load_scaffold": lambda s: {"name": "lindsey"},
 }
-#: Values that no parameter wants, and values at the edge of what some want.
-ODD = [
-    None, True, 0, -1, 10**30, 0.5, math.nan, math.inf, -math.inf, 1e-320, "", "a\ud800b", "a\0b", "x" * 5000, b"x",
-    "runs/demo", [], ["a", "b"], [None], {}, {"a": 1}, object(), Path("nowhere"), np.nan, np.zeros((2, 2)),
-    pd.DataFrame(), pd.DataFrame({"arm": [1]}), (1, 2), [[1]], 3 + 4j, Ellipsis, int, lambda: None,
-]  # fmt: skip
 
 
 def test_every_exported_function_is_tried_here_or_elsewhere():
-    missing = sorted(set(exported()) - set(CALLS) - set(ELSEWHERE) - LATER)
+    missing = sorted(set(functions()) - set(CALLS) - set(ELSEWHERE) - LATER)
     assert missing == []
-    assert sorted(set(CALLS) - set(exported())) == []
+    assert sorted(set(CALLS) - set(functions())) == []
 
 
 #: These need a model, a run, a page or a figure for every call, and have their own tests of wrong input.
@@ -161,13 +109,13 @@ LATER = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_the_call_that_the_odd_ones_are_made_from_works(some, name):
-    exported()[name](**CALLS[name](some))
+    functions()[name](**CALLS[name](some))
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_an_odd_value_works_or_is_an_error_of_ours(some, name, monkeypatch):
     monkeypatch.chdir(some.folder)
-    function, wrong = exported()[name], []
+    function, wrong = functions()[name], []
     for parameter in inspect.signature(function).parameters:
         for odd in ODD:
             try:

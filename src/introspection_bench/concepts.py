@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import cattrs
 
-from .boundaries import checked
+from .boundaries import checked, guarded
 from .digests import digest
 from .errors import ConceptError, UnknownNameError, explain
 from .freezing import frozen_tuple
@@ -61,6 +61,7 @@ def _check_texts(_: object, attribute: attrs.Attribute[Any], values: tuple[objec
             )
 
 
+@guarded(ConceptError)
 @attrs.frozen
 class Pair:
     """One contrast pair: two user prompts that differ in the concept alone.
@@ -83,6 +84,7 @@ class Pair:
             )
 
 
+@guarded(ConceptError)
 @attrs.frozen
 class Concept:
     """Something that can be injected and named.
@@ -119,6 +121,7 @@ class Concept:
         return tuple(dict.fromkeys((first, *([self.word] if self.word else []), *self.aliases)))
 
 
+@guarded(ConceptError)
 @attrs.frozen
 class ConceptSet:
     """Named concepts, in order, and the baseline words of the ``word`` recipe.
@@ -168,6 +171,7 @@ class ConceptSet:
     def __len__(self) -> int:
         return len(self.concepts)
 
+    @checked(ConceptError)
     def __getitem__(self, name: str) -> Concept:
         for concept in self.concepts:
             if concept.name == composed(name):
@@ -181,6 +185,7 @@ class ConceptSet:
             )
         )
 
+    @checked(ConceptError)
     def select(self, *names: str) -> ConceptSet:
         """Return the set with only these concepts, in this order, and the same baseline."""
         return attrs.evolve(self, concepts=tuple(self[n] for n in names))
@@ -191,6 +196,7 @@ class ConceptSet:
         return digest("concept_set", 1, [[attrs.asdict(c) for c in self.concepts], list(self.baseline)])
 
     @classmethod
+    @checked(ConceptError)
     def from_toml(cls, path: str | Path) -> ConceptSet:
         """Read a set from a TOML file (``docs/concepts.md`` shows one).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -10,22 +11,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import SpecError, explain
-
 
 def frozen_tuple(items: Iterable[Any]) -> tuple[Any, ...]:
     """Return the items as a tuple (``tuple`` itself is generic, which mypy's attrs plugin can't follow).
 
-    Raises :class:`SpecError` for a single text, which would be taken apart into its letters.
+    Raises TypeError, which :func:`~introspection_bench.boundaries.guarded` words, for a single text: it would be taken
+    apart into its letters.
     """
     if isinstance(items, str):
-        raise SpecError(explain("items", required="a sequence of items", got=repr(items), hint="Put it into a list."))
+        raise TypeError("a single text is no sequence of items")
     return tuple(items)
 
 
 def frozen_ints(items: Iterable[Any]) -> tuple[int, ...]:
     """Return whole numbers, NumPy's and torch's included, as a tuple of Python's (which alone go into JSON)."""
     return tuple(operator.index(item) for item in items)
+
+
+def plain_int(value: Any) -> Any:
+    """Return a whole number, NumPy's included, as Python's; anything else as it is, for a validator to refuse."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return value if type(value) is int or not whole else int(value)
 
 
 def plain_float(value: Any) -> float:

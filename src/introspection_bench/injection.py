@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from .boundaries import checked, guarded
 from .errors import AnchorNotFoundError, EmptySpanError, InjectionError, SilentInjectionError, explain
 from .freezing import plain_float
 from .vectors import ConceptVector
@@ -100,6 +101,7 @@ SpanKind = Literal["all", "prompt", "generation", "from", "between"]
 ANCHOR_NAME = re.compile(r"[\w.:-]+")
 
 
+@guarded(InjectionError)
 @attrs.frozen
 class Span:
     """Which positions are steered, stated in terms of the prompt's named anchors.
@@ -151,6 +153,7 @@ class Span:
             )
 
     @classmethod
+    @checked(InjectionError)
     def all(cls, *, stop_at_prompt_end: bool = False) -> Span:
         """Every position of prompt and reply."""
         return cls("all", stop_at_prompt_end=stop_at_prompt_end)
@@ -166,16 +169,19 @@ class Span:
         return cls("generation")
 
     @classmethod
+    @checked(InjectionError)
     def from_anchor(cls, anchor: str, *, stop_at_prompt_end: bool = False) -> Span:
         """From the anchor's token to the end of the reply (or of the prompt)."""
         return cls("from", anchor, stop_at_prompt_end=stop_at_prompt_end)
 
     @classmethod
+    @checked(InjectionError)
     def between(cls, first: str, last: str, *, stop_at_prompt_end: bool = False) -> Span:
         """From the first anchor's token up to, and without, the last anchor's token."""
         return cls("between", first, last, stop_at_prompt_end=stop_at_prompt_end)
 
     @classmethod
+    @checked(InjectionError)
     def parse(cls, text: str) -> Span:
         """Read the written form, as in TOML files: ``all``, ``from(trial)``, ``between(a, b) stop_at_prompt_end``."""
         body, _, flag = text.strip().partition(" stop_at_prompt_end")
@@ -213,7 +219,7 @@ class Span:
         Raises :class:`AnchorNotFoundError` for an anchor that the prompt lacks, and :class:`EmptySpanError`
         where no position is left to steer.
         """
-        length = len(prompt.token_ids)
+        length = len(_rendered(prompt).token_ids)
         start, stop = {
             "all": (0, None),
             "prompt": (0, length),
@@ -250,6 +256,16 @@ class Span:
         return prompt.anchors[name]
 
 
+def _rendered(prompt: RenderedPrompt) -> RenderedPrompt:
+    from .scaffolds import RenderedPrompt as Wanted  # which imports this module
+
+    if not isinstance(prompt, Wanted):
+        raise InjectionError(
+            explain("prompt", required="a RenderedPrompt", got=type(prompt).__name__, hint="See Scaffold.render.")
+        )
+    return prompt
+
+
 def _parse_unit(value: str | Unit) -> Unit:
     return Unit.parse(value)
 
@@ -267,6 +283,7 @@ def _parse_magnitude(value: Any) -> float:
         ) from None
 
 
+@guarded(InjectionError)
 @attrs.frozen
 class Injection:
     """One vector, added at the output of one decoder block, at one magnitude in a stated unit, over one span.
@@ -318,6 +335,7 @@ class Injection:
             )
 
 
+@guarded(InjectionError)
 @attrs.frozen
 class Receipt:
     """Proof of what one trial's injection did, made inside the forward passes that were steered.

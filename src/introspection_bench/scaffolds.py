@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import attrs
 
-from .boundaries import checked
+from .boundaries import checked, guarded
 from .digests import digest
 from .errors import AnchorNotFoundError, ScaffoldError, explain
 from .freezing import frozen_ints, frozen_mapping, frozen_tuple
@@ -28,6 +28,7 @@ Template = Literal["auto", "chat", "transcript"]
 _MARK = "\ue000"
 
 
+@guarded(ScaffoldError)
 @attrs.frozen
 class Turn:
     """One message: ``role`` is ``user`` or ``assistant`` (a system turn is :attr:`Scaffold.system`)."""
@@ -50,6 +51,7 @@ class Turn:
             )
 
 
+@guarded(ScaffoldError)
 @attrs.frozen
 class Anchor:
     """A named place in the prompt: the token that holds the first character of ``text`` within one turn.
@@ -70,6 +72,7 @@ class Anchor:
             )
 
 
+@guarded(ScaffoldError)
 @attrs.frozen
 class RenderedPrompt:
     """A prompt as a backend takes it.
@@ -119,6 +122,7 @@ def _check_template(_: object, __: object, value: str) -> None:
         raise ScaffoldError(explain("template", required=f"one of {get_args(Template)}", got=value, hint=""))
 
 
+@guarded(ScaffoldError)
 @attrs.frozen
 class Scaffold:
     """A conversation that ends where the model is to reply.
@@ -203,6 +207,7 @@ class Scaffold:
         parts += [("assistant (begun for it)", self.prefill)] if self.prefill else []
         return "\n\n".join(f"[{role}]\n{text}" for role, text in parts)
 
+    @checked(ScaffoldError)
     def render(self, tokenizer: Tokenizer, date: datetime.date | None = None) -> RenderedPrompt:
         """Return token ids and anchor positions.
 

@@ -14,6 +14,8 @@ import cattrs
 from cattrs.cols import is_sequence, list_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
+from .boundaries import already
+
 
 def strict_converter(*, forbid_extra_keys: bool = True) -> cattrs.Converter:
     """Return a cattrs converter that converts nothing.
@@ -46,7 +48,11 @@ def strict_converter(*, forbid_extra_keys: bool = True) -> cattrs.Converter:
         def only_table(value: Any, _: Any) -> Any:
             if not isinstance(value, Mapping):
                 raise TypeError(f"required a table, got {value!r}")
-            return structure(value, kind)
+            before, already.checked = already.checked, True
+            try:
+                return structure(value, kind)
+            finally:
+                already.checked = before
 
         return only_table
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
 
+from .boundaries import checked, guarded
 from .digests import digest
 from .errors import SpecError, explain
-from .freezing import frozen_ints, frozen_tuple, plain_float
+from .freezing import frozen_ints, frozen_tuple, plain_float, plain_int
 from .injection import Receipt, Unit
 from .names import composed
 from .reasoning import split
@@ -29,6 +31,7 @@ KEY_VERSION = 1
 VERDICT_KEY_VERSION = 2
 
 
+@guarded(SpecError)
 @attrs.frozen
 class Sampling:
     """How a reply is sampled. ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 switch the filters off.
@@ -53,6 +56,12 @@ class Sampling:
                 raise SpecError(explain(f"sampling.{name}", required=required, got=getattr(self, name), hint=""))
 
 
+def _check_finite(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not math.isfinite(value):  # no digest holds such a number
+        raise SpecError(explain(f"trial.{attribute.name}", required="a finite number", got=value, hint=""))
+
+
+@guarded(SpecError)
 @attrs.frozen
 class TrialKey:
     """The identity of one trial: everything that can alter its reply, and nothing else.
@@ -65,14 +74,14 @@ class TrialKey:
     model: str
     backend: str
     vector: str | None
-    layer: int | None
-    magnitude: float = attrs.field(converter=plain_float)
+    layer: int | None = attrs.field(converter=plain_int)
+    magnitude: float = attrs.field(converter=plain_float, validator=_check_finite)
     unit: str | None
     span: str | None
     scaffold: str
     prompt: str
     sampling: Sampling
-    trial_index: int
+    trial_index: int = attrs.field(converter=plain_int)
 
     @property
     def digest(self) -> str:
@@ -85,6 +94,7 @@ class TrialKey:
         return int(self.digest[:16], 16) >> 1
 
 
+@guarded(SpecError)
 @attrs.frozen
 class Reply:
     """What the model said. ``token_ids`` are the sampled tokens, the end-of-turn token included.
@@ -115,6 +125,7 @@ class Reply:
         """Whether the text is all answer, without any marker of reasoning."""
         return self.reasoning is None and self.parted.unclear is None and self.parted.reasoning is None
 
+    @checked(SpecError)
     def to_judge(self, part: Part = "answer") -> tuple[str, str | None]:
         """Return the text of one part, and the reason why it can't be judged, None where it can."""
         mine = self.parted
@@ -126,6 +137,7 @@ class Reply:
         return (mine.text, None) if mine.unclear is None else (whole, mine.unclear)
 
 
+@guarded(SpecError)
 @attrs.frozen
 class Evidence:
     """The place in the reply that decided a criterion: characters ``start`` to ``stop`` and why."""
@@ -136,6 +148,7 @@ class Evidence:
     why: str
 
 
+@guarded(SpecError)
 @attrs.frozen
 class Verdict:
     """One judge's answer about one reply.
@@ -198,6 +211,7 @@ class Verdict:
         """
         return None if self.unscored is not None else all(getattr(self, c) is True for c in self.required)
 
+    @checked(SpecError)
     def key(self, trial: str, version: int = VERDICT_KEY_VERSION) -> str:
         """The identity: trial digest, judge, rubric, judge model, concept asked about, blinding, part that was read."""
         return verdict_key(
@@ -228,6 +242,7 @@ def verdict_key(
     return digest("verdict", version, told if version > 1 else told[:-1])
 
 
+@guarded(SpecError)
 @attrs.frozen
 class TrialRecord:
     """One finished trial with all its verdicts; what analysis and reports see.
@@ -244,7 +259,7 @@ class TrialRecord:
     model_name: str
     reply: Reply
     receipt: Receipt | None = None
-    seed: int | None = None
+    seed: int | None = attrs.field(converter=plain_int, default=None)
     verdicts: tuple[Verdict, ...] = attrs.field(converter=frozen_tuple, default=())
     source: str = ""
     repeat_of: str | None = None
@@ -260,6 +275,7 @@ class TrialRecord:
         concept = None if self.arm == "control" else self.concept
         return (self.scaffold, self.arm, concept, self.key.layer, self.key.magnitude, self.key.unit)
 
+    @checked(SpecError)
     def verdict(self, judge: str | None = None, rubric: str | None = None) -> Verdict | None:
         """The verdict of a judge and rubric; without names the only one there is.
 

@@ -11,6 +11,7 @@ import cattrs
 import numpy as np
 import numpy.typing as npt
 
+from .boundaries import checked, guarded
 from .digests import canonical_json, digest_bytes
 from .errors import VectorError, VectorFileError, explain
 from .files import write_file
@@ -26,6 +27,7 @@ FORMAT_VERSION = 1
 _HEADER = "introspection_bench"
 
 
+@guarded(VectorError)
 @attrs.frozen
 class Provenance:
     """Where a vector came from.
@@ -49,6 +51,7 @@ class Provenance:
     date: str | None = None
 
 
+@guarded(VectorError)
 @attrs.frozen(repr=False)
 class ConceptVector:
     """One concept's direction at one layer: ``values`` of shape (hidden_size,), float32, raw (not normalised).
@@ -141,6 +144,7 @@ class ConceptVector:
         noise = np.random.default_rng(seed).standard_normal(self.values.size)
         return self._derived(noise / np.linalg.norm(noise) * self.norm, f"random_like seed {seed}")
 
+    @checked(VectorError)
     def save(self, path: str | Path) -> Path:
         """Write a safetensors file with a JSON header; returns its path.
 
@@ -163,6 +167,7 @@ class ConceptVector:
         return data
 
     @classmethod
+    @checked(VectorError)
     def load(cls, path: str | Path) -> ConceptVector:
         """Read a file of :meth:`save`; nothing in it is executed.
 
@@ -178,6 +183,7 @@ class ConceptVector:
         return cls.from_bytes(data, str(path))
 
     @classmethod
+    @checked(VectorError)
     def from_bytes(cls, data: bytes, where: str) -> ConceptVector:
         """Read what :meth:`to_bytes` returned; ``where`` begins the text of errors."""
         from safetensors import SafetensorError

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..boundaries import checked
+from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
 from ..trials import CRITERIA, FURTHER, TrialRecord, Verdict
@@ -22,6 +22,7 @@ NotApplicable = Literal["not met", "category", "leave out"]
 JUDGED = (*CRITERIA, "strict")
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class Confusion:
     """The agreement of two sets of verdicts on one criterion.
@@ -54,6 +55,7 @@ class Confusion:
         return pd.DataFrame(self.table, index=pd.Index(names, name="first"), columns=pd.Index(names, name="second"))
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class Agreement:
     """The agreement of two sets of verdicts over the same replies.

@@ -7,11 +7,12 @@ import math
 import attrs
 import numpy as np
 
-from ..boundaries import checked
+from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
 from .rates import Interval, check_draws, check_probability, interval
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class JudgeAccuracy:
     """How a judge did against labels: of ``positives`` true cases it found ``true_positives``, and so on.
@@ -35,6 +36,7 @@ class JudgeAccuracy:
         return interval(self.true_negatives, self.negatives)
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class CorrectedRate:
     """A rate after correction for the judge's error.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import t as student_t
 
-from ..boundaries import checked
+from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
 from .frame import injected, require_columns, scored
 from .rates import Interval, check_draws, check_probability, interval, percent
@@ -22,6 +22,7 @@ Counts = npt.NDArray[np.int64]
 FEWEST_CLUSTERS = 5
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class ClusterEstimate:
     """A rate with an interval over clusters (concepts).

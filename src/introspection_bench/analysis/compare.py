@@ -10,9 +10,9 @@ import attrs
 import pandas as pd
 from scipy.stats import fisher_exact
 
-from ..boundaries import checked
+from ..boundaries import checked, guarded
 from ..errors import AnalysisError
-from .frame import CELL_COLUMNS, check_grouping
+from .frame import CELL_COLUMNS, check_grouping, require_columns
 from .rates import check_probability, groups, outcome_interval, percent
 from .results import Results
 
@@ -21,6 +21,7 @@ COMPARED = ("affirmative", "identifies", "immediate", "coherent", "strict")
 _ABSENT = "(not stated)"
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class Comparison:
     """What differs between two runs.
@@ -41,6 +42,11 @@ class Comparison:
     only_second: pd.DataFrame = attrs.field(eq=False, repr=False)
     confidence: float
     unjudged: tuple[str, ...] = ()
+
+    @cells.validator
+    def _check_cells(self, _: object, cells: pd.DataFrame) -> None:
+        if not cells.empty:
+            require_columns(cells, ["outcome", "p_holm"])
 
     @property
     def sentence(self) -> str:

@@ -12,7 +12,7 @@ import attrs
 import pandas as pd
 from scipy.stats import norm
 
-from ..boundaries import checked
+from ..boundaries import checked, guarded
 from ..concepts import Concept
 from ..errors import AnalysisError, explain
 from .frame import check_grouping, controls, injected, require_columns, scored
@@ -24,6 +24,7 @@ INJECTION_COLUMNS = ("arm", "concept", "layer", "magnitude", "unit", "span")
 OUTCOMES = {"detection": "affirmative", "identification": "identifies"}
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class Sensitivity:
     """Signal-detection indices from hit and false-alarm counts.

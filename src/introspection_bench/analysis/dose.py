@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
-from ..boundaries import checked
+from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
 from .frame import CELL_COLUMNS, check_grouping, injected, require_columns, scored
 from .logistic import existence, fieller, fit_logistic
@@ -179,6 +179,7 @@ def migration(crossed: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFram
     return table.astype({"moves": "boolean", "note": "string", "from_layer": "Int64", "to_layer": "Int64"})
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class SweetSpotRule:
     """What a cell must reach to count as a sweet spot; the defaults are the 405B study's, stated beforehand."""
@@ -188,6 +189,7 @@ class SweetSpotRule:
     immediate: float = 0.2
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class SweetSpots:
     """The rule applied to every cell.
@@ -200,6 +202,10 @@ class SweetSpots:
     rule: SweetSpotRule
     table: pd.DataFrame = attrs.field(eq=False, repr=False)
     confidence: float
+
+    @table.validator
+    def _check_table(self, _: object, table: pd.DataFrame) -> None:
+        require_columns(table, ["passes", "established", "ruled_out"])
 
     @property
     def passing(self) -> pd.DataFrame:

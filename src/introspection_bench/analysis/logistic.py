@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.special import rel_entr
 from scipy.stats import chi2, norm
 
-from ..boundaries import checked
+from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
 from .rates import check_probability
 
@@ -19,6 +19,7 @@ Status = Literal["fitted", "separated", "constant", "one magnitude", "no data"]
 Floats = npt.NDArray[np.float64]
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class LogisticFit:
     """P(outcome) = 1 / (1 + exp(-(intercept + slope · magnitude))), by maximum likelihood.

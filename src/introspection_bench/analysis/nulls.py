@@ -10,7 +10,7 @@ import attrs
 import pandas as pd
 from scipy.stats import binom
 
-from ..boundaries import checked
+from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
 from .frame import CELL_COLUMNS, check_grouping, coherent, injected, scored
@@ -20,6 +20,7 @@ from .rates import Interval, Method, Sided, check_outcomes, check_probability, g
 MOST_TRIALS = 10**9
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class Scope:
     """Which injected trials a statement is about; None leaves a field open.
@@ -60,6 +61,7 @@ class Scope:
         return ", ".join(words)
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class Alternative:
     """How probable it is to see at most ``k`` of ``n`` where the true rate is ``rate``."""
@@ -79,6 +81,7 @@ class Alternative:
         )
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class Bound:
     """What one set of trials says about a rate: its interval, and where it comes from.
@@ -109,6 +112,7 @@ class Bound:
         return probability_under(self.interval.k, self.interval.n, rate)
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class Exclusion:
     """What the injected trials of a run exclude about one outcome.
@@ -294,6 +298,7 @@ def power_against(rate: float, trials: int, *, null_rate: float, error: float = 
     return float(binom.sf(critical - 1, trials, rate))
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class Plan:
     """How many trials per cell a question needs.

@@ -10,7 +10,7 @@ import attrs
 import pandas as pd
 from scipy.stats import binomtest
 
-from ..boundaries import checked
+from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
 from .frame import CELL_COLUMNS, OUTCOMES, check_grouping, require_columns
 
@@ -22,6 +22,7 @@ _SCIPY_METHOD = {"clopper-pearson": "exact", "wilson": "wilson"}
 _SCIPY_ALTERNATIVE = {"two": "two-sided", "upper": "less", "lower": "greater"}
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class Interval:
     """A binomial rate ``k / n`` with its confidence interval ``low`` to ``high``.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ..boundaries import checked, guarded
+from ..errors import AnalysisError
 from ..freezing import frozen_mapping, frozen_tuple
 from ..trials import Part, TrialRecord, Verdict
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class JudgeName:
     """Which judge gave a set of verdicts: ``judge``, ``rubric``, ``model`` (None without a model), blinded or not.
@@ -29,6 +32,7 @@ class JudgeName:
     judged: Part = "answer"
 
     @classmethod
+    @checked(AnalysisError)
     def of(cls, verdict: Verdict) -> JudgeName:
         """The judge that gave a verdict."""
         return cls(verdict.judge, verdict.rubric, verdict.judge_model, verdict.blinded, verdict.judged)
@@ -39,6 +43,7 @@ class JudgeName:
         return f"{self.judge}/{self.rubric}{model}, {'blinded' if self.blinded else 'not blinded'}{read}"
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class Results:
     """Trials with their verdicts, and the specification under which they were made.

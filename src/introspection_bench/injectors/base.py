@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from ..boundaries import guarded
 from ..errors import (
     CaptureError,
     LayerError,
@@ -25,6 +26,7 @@ from ..scaffolds import RenderedPrompt, Tokenizer
 from ..trials import Reply, Sampling
 
 
+@guarded(SpecError)
 @attrs.frozen
 class ModelInfo:
     """What an injector found when it opened the model.
@@ -87,6 +89,7 @@ class Limits:
             )
 
 
+@guarded(SpecError)
 @attrs.frozen
 class Request:
     """One reply to make. ``injection`` None is a control; ``seed`` is the trial's own.
@@ -102,6 +105,7 @@ class Request:
     capture_layers: tuple[int, ...] = attrs.field(converter=frozen_tuple, default=())
 
 
+@guarded(SpecError)
 @attrs.frozen
 class Completion:
     """The answer to ``requests[index]``.

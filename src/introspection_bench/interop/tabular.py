@@ -11,7 +11,7 @@ from typing import Any, get_args
 import attrs
 
 from ..analysis.results import Results
-from ..boundaries import checked
+from ..boundaries import checked, guarded
 from ..digests import digest
 from ..errors import ResultsFormatError, SpecError, explain
 from ..freezing import frozen_mapping
@@ -33,6 +33,7 @@ def _checked_unit(value: str | Unit | None) -> Unit | None:
     return None if value is None else Unit.parse(value)
 
 
+@guarded(SpecError)
 @attrs.frozen
 class TableLayout:
     """How somebody's table is read.

@@ -9,11 +9,14 @@ from typing import ClassVar
 
 import attrs
 
+from ..boundaries import guarded
 from ..concepts import Concept
+from ..errors import SpecError
 from ..trials import Arm, Part, Verdict
 from .rubrics import Rubric
 
 
+@guarded(SpecError)
 @attrs.frozen
 class Disclosure:
     """What an unblinded judge is told besides: arm, magnitude, unit, layer (the old way of this field)."""
@@ -24,6 +27,7 @@ class Disclosure:
     layer: int | None
 
 
+@guarded(SpecError)
 @attrs.frozen
 class Case:
     """One reply to judge.

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import attrs
 import cattrs
 
-from ..boundaries import checked
+from ..boundaries import checked, guarded
 from ..digests import digest
 from ..errors import RubricError, UnknownNameError, explain
 from ..freezing import frozen_mapping, frozen_tuple
@@ -49,6 +49,7 @@ def _nested(entails: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[st
     return frozen_mapping({given: frozen_mapping(then) for given, then in entails.items()})
 
 
+@guarded(RubricError)
 @attrs.frozen
 class Call:
     """One call to the judge.
@@ -79,6 +80,7 @@ class Call:
         }
 
 
+@guarded(RubricError)
 @attrs.frozen
 class Rules:
     """How the answers hang together.
@@ -91,6 +93,7 @@ class Rules:
     requires: Mapping[str, tuple[str, ...]] = attrs.field(converter=_word_lists, factory=dict)
 
 
+@guarded(RubricError)
 @attrs.frozen
 class Rubric:
     """A rubric: identity, text, calls and rules.

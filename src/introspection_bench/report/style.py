@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import matplotlib as mpl
 
-from ..boundaries import checked
+from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
 from ..files import replacing
 from ..untrusted import escape, one_line
@@ -31,6 +31,7 @@ class Stroke:
     line: Any
 
 
+@guarded(AnalysisError)
 @attrs.frozen
 class Theme:
     """The colours of one rendering.

@@ -10,14 +10,14 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ..boundaries import checked
+from ..boundaries import checked, guarded
 from ..concepts import Concept
 from ..errors import SpecError, explain
 from ..freezing import frozen_tuple
 from ..injection import Injection, Span, Unit
 from ..injectors.base import ModelInfo, Request
 from ..names import folded
-from ..scaffolds import LINDSEY, RenderedPrompt, Scaffold, Tokenizer
+from ..scaffolds import LINDSEY, RenderedPrompt, Scaffold, Tokenizer, load_scaffold
 from ..trials import Arm, Sampling, TrialKey
 from ..vectors import ConceptVector
 
@@ -31,6 +31,10 @@ def _unit(value: str | Unit) -> Unit:
 
 def _magnitudes(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(v) for v in values)
+
+
+def _scaffolds(values: Iterable[Scaffold | str]) -> tuple[Scaffold, ...]:
+    return tuple(load_scaffold(value) if isinstance(value, str) else value for value in frozen_tuple(values))
 
 
 def check_numbers(trials: int, controls: int, magnitudes: Sequence[float]) -> None:
@@ -51,6 +55,7 @@ def _check_distinct(name: str, values: Sequence[object]) -> None:
         )
 
 
+@guarded(SpecError)
 @attrs.frozen
 class Grid:
     """Vectors x layers x magnitudes x scaffolds x trials, and controls for each scaffold.
@@ -60,7 +65,7 @@ class Grid:
             trials' arm ``random``.
         concepts: the concepts behind the vectors' names, which judges are asked about.
         magnitudes: in ``unit``, of which there is one for the whole grid.
-        scaffolds: each with its own default span.
+        scaffolds: each with its own default span; by name where it is built in.
         layers: 0-based blocks to inject at; None injects each vector at the layer that it was extracted from.
         trials: per vector, layer, magnitude and scaffold.
         controls: uninjected trials per scaffold.
@@ -75,7 +80,7 @@ class Grid:
     concepts: tuple[Concept, ...] = attrs.field(converter=frozen_tuple)
     magnitudes: tuple[float, ...] = attrs.field(converter=_magnitudes)
     unit: Unit = attrs.field(converter=_unit)
-    scaffolds: tuple[Scaffold, ...] = attrs.field(converter=frozen_tuple, default=(LINDSEY,))
+    scaffolds: tuple[Scaffold, ...] = attrs.field(converter=_scaffolds, default=(LINDSEY,))
     layers: tuple[int, ...] | None = attrs.field(converter=attrs.converters.optional(frozen_tuple), default=None)
     trials: int = 20
     controls: int = 20
@@ -128,6 +133,7 @@ class Grid:
             return self.date
         return datetime.date.fromisoformat(str(*days)) if len(days) == 1 else datetime.date.today()
 
+    @checked(SpecError)
     def with_vectors_of(self, known: Iterable[ConceptVector]) -> Grid:
         """Return the grid with each vector replaced by the same extraction's in ``known``, if that is there.
 
@@ -177,6 +183,7 @@ def _same_or(vector: ConceptVector, stored: ConceptVector | None) -> ConceptVect
     return stored if distance <= _ROUNDING * stored.norm else vector
 
 
+@guarded(SpecError)
 @attrs.frozen
 class PlannedTrial:
     """One trial to run: its key, what a table calls it, and the request that an injector takes."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..analysis.results import Results
-from ..errors import SilentInjectionError, StoreError, explain
+from ..boundaries import checked
+from ..errors import SilentInjectionError, SpecError, StoreError, explain
 from ..files import file_stem, make_own_folder, write_file
 from ..injectors.base import Completion, Injector, check_completion
 from ..trials import Part, TrialRecord
@@ -40,6 +41,7 @@ class Sweep:
     :meth:`Injector.validate` raise, and :class:`~introspection_bench.errors.StoreError` for a store that can't be read.
     """
 
+    @checked(SpecError)
     def __init__(self, grid: Grid, injector: Injector, directory: str | Path) -> None:
         self.injector = injector
         self.directory = Path(directory)

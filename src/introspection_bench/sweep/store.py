@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from ..boundaries import checked
 from ..databases import Database, remove_leftovers
 from ..digests import canonical_json
 from ..errors import StoreError, StoreMismatchError, explain
@@ -50,6 +51,7 @@ class Store:
         self._database = database
 
     @classmethod
+    @checked(StoreError)
     def create(
         cls,
         directory: str | Path,
@@ -75,6 +77,7 @@ class Store:
         return store
 
     @classmethod
+    @checked(StoreError)
     def create_from_records(
         cls, directory: str | Path, spec: Mapping[str, Any], records: Sequence[TrialRecord]
     ) -> Self:
@@ -92,6 +95,7 @@ class Store:
         return cls.open(directory)
 
     @classmethod
+    @checked(StoreError)
     def is_begun(cls, directory: str | Path) -> bool:
         """Say whether the directory holds a run; a store that was cut off before its plan was in it is none.
 
@@ -103,6 +107,7 @@ class Store:
         return found is not None
 
     @classmethod
+    @checked(StoreError)
     def open(cls, path: str | Path) -> Self:
         """Open a run directory or its ``store.sqlite``: for reading, and for writing when it is first written to.
 
@@ -150,6 +155,7 @@ class Store:
         """Keys of the trials that are finished."""
         return {key for (key,) in self._database.rows("table trials", "SELECT key FROM trials")}
 
+    @checked(StoreError)
     def record(self, trial: PlannedTrial, reply: Reply, receipt: Receipt, model_name: str) -> TrialRecord:
         """Keep a finished trial, in one transaction; one that is already there stays as it is."""
         record = TrialRecord(
@@ -166,6 +172,7 @@ class Store:
             connection.execute(f"{INSERT_TRIAL} ON CONFLICT (key) DO NOTHING", trial_row(record))
         return record
 
+    @checked(StoreError)
     def add_verdict(self, trial: str, verdict: Verdict) -> None:
         """Keep a verdict, in one transaction. A scored verdict is never replaced; an unscored one may be."""
         with self._database.transaction(f"table verdicts, trial {trial[:12]}") as connection:
@@ -175,6 +182,7 @@ class Store:
                 verdict_row(trial, verdict),
             )
 
+    @checked(StoreError)
     def verdict_keys(self, *, scored_only: bool = False) -> set[str]:
         """Keys of the verdicts that are there."""
         rows = self._database.rows("table verdicts", "SELECT key FROM verdicts WHERE scored >= ?", (int(scored_only),))
