@@ -10,7 +10,7 @@ import datetime
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal
 
 import attrs
 
@@ -117,11 +117,6 @@ class RenderedPrompt:
         return digest("prompt", 1, list(self.token_ids))
 
 
-def _check_template(_: object, __: object, value: str) -> None:
-    if value not in get_args(Template):
-        raise ScaffoldError(explain("template", required=f"one of {get_args(Template)}", got=value, hint=""))
-
-
 @guarded(ScaffoldError)
 @attrs.frozen
 class Scaffold:
@@ -139,7 +134,7 @@ class Scaffold:
     anchors: tuple[Anchor, ...] = attrs.field(converter=frozen_tuple, default=())
     system: str | None = None
     prefill: str | None = None
-    template: Template = attrs.field(default="auto", validator=_check_template)
+    template: Template = "auto"
     source: str = ""
 
     def __attrs_post_init__(self) -> None:
