@@ -46,7 +46,7 @@ def checked(error: type[IntrospectionBenchError] = SpecError) -> Callable[[Calla
             for name, value in signature.bind(*args, **kwargs).arguments.items():
                 hint = hints.get(name, Any)
                 if signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
-                    hint = tuple[hint, ...]
+                    hint = types.GenericAlias(tuple, (hint, ...))
                 if not fits(value, hint):
                     raise error(explain(name, required=words(hint), got=_shown(value), hint=_REMEDY.get(name, "")))
             return function(*args, **kwargs)

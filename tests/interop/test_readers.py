@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from introspection_bench import RenderedPrompt, Request
 from introspection_bench.errors import PluginError, ResultsFormatError, StoreError, UnknownNameError
 from introspection_bench.injection import Receipt
 from introspection_bench.interop import read_results
@@ -55,7 +56,8 @@ def test_something_else_under_the_store_s_name_is_an_error(tmp_path) -> None:
 def test_a_run_is_read_by_its_folder_and_by_its_store(tmp_path, name) -> None:
     key = TrialKey("m", "torch", None, None, 0, None, None, "s", "p", Sampling(), 0)
     verdict = Verdict("rules", "strict4", "d", "love", False, False, None, True)
-    planned = PlannedTrial(key, "control", "love", "lindsey", request=None)
+    request = Request(RenderedPrompt([1], "a"), None, key.sampling)
+    planned = PlannedTrial(key, "control", "love", "lindsey", request)
     run = tmp_path / "my run"
     grid = {"layers": [1], "concepts": [], "scaffolds": []}
     model = {"name": "model", "fingerprint": "m"}

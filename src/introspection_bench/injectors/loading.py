@@ -47,7 +47,14 @@ def load(
                 "device", required="either device or device_map", got=f"{device} and {device_map}", hint="Drop one."
             )
         )
-    place, options = _locate(str(source), revision)
+    try:
+        place, options = _locate(str(source), revision)
+    except ModelError:
+        raise
+    except OSError as error:  # a name too long for a file, or a place that may not be looked at
+        raise ModelNotFoundError(
+            explain("model", required="a name or a path", got=str(error), hint="Check the path.")
+        ) from error
     options["trust_remote_code"] = trusted(trust_remote_code)
     model, own = _from_pretrained(place, options, dtype=dtype, device_map=device_map, with_tokenizer=tokenizer is None)
     # A checkpoint may bring a decoding method of its own; sampling is the spec's affair.
