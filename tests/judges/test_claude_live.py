@@ -97,7 +97,7 @@ LASTING |= {
     an_answer(affirmative='"no"'): "out of rubric: immediate is yes, affirmative is no",
     an_answer(identifies='"no"'): "out of rubric: immediate is yes without identifies",
     an_answer(immediate='"n/a"'): "out of rubric: identifies is yes, yet immediate is said not to apply",
-    an_answer(coherent='"no", "coherent": "yes"'): "malformed answer: a key stands twice",
+    an_answer(coherent='"no", "coherent": "yes"'): "malformed answer: 'coherent' stands twice",
 }
 
 

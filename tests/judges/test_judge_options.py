@@ -50,8 +50,6 @@ def command(*words: str) -> tuple[int, str]:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(out):
         patch.setattr(sys, "argv", ["introspection-bench", *words])
         patch.setenv("COLUMNS", "400")
-        patch.setattr("introspection_bench.cli.console.out.file", out)
-        patch.setattr("introspection_bench.cli.console.err.file", out)
         try:
             main()
         except SystemExit as end:

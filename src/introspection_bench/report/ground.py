@@ -83,7 +83,9 @@ def _by_arm(name: JudgeName, judged: Sequence[tuple[TrialRecord, Verdict]]) -> G
 
 def _corrected(results: Results, judged: Sequence[tuple[TrialRecord, Verdict]]) -> list[str]:
     """Return the rate of affirmative replies corrected by the labels in the run, where there are any."""
-    labels = read_labels(Path(results.source) / "labels.jsonl") if results.source else []
+    run = Path(results.source)
+    # A results file has no folder of its own in which labels could lie.
+    labels = read_labels(run / "labels.jsonl") if results.source and run.is_dir() else []
     if not labels:
         return []
     verdicts = {r.key.digest: v for r, v in judged}
