@@ -109,7 +109,7 @@ def open_vllm(shape: str, gpus: int, folder: Path) -> Any:
 
     tiny = shape == "tiny"
     return open_injector(
-        "vllm",
+        "vllm-lens",
         folder,
         dtype="float32" if tiny else "bfloat16",
         tensor_parallel_size=gpus,
@@ -178,7 +178,7 @@ def speed(gpus: int, folder: Path, out: Path) -> bool:
     from introspection_bench import open_injector
 
     found: dict[str, Any] = {"machine": heading(gpus), "model": "1B shape, bfloat16, random weights"}
-    openers = {"vllm": lambda: open_vllm("1b", gpus, folder)}
+    openers = {"vllm-lens": lambda: open_vllm("1b", gpus, folder)}
     if gpus == 1:
         openers["torch"] = lambda: open_injector("torch", str(folder), dtype="bfloat16", device="cuda", batch_size=256)
     for backend, opener in openers.items():

@@ -20,7 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-PYTHON = {"torch": ".venv", "nnsight": ".venv", "vllm": ".venv-vllm"}
+PYTHON = {"torch": ".venv", "nnsight": ".venv", "vllm-lens": ".venv-vllm"}
 VLLM = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_LOGGING_LEVEL": "ERROR"}
 REPLIES, TOKENS = 64, 60
 

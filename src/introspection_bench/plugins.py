@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
 from typing import TypeVar
 
 import attrs
@@ -12,6 +13,11 @@ import attrs
 from .errors import BackendUnavailableError, PluginError, UnknownNameError, explain
 
 T = TypeVar("T")
+
+#: Built-ins that had another name: (group, old name) -> today's.
+RENAMED: Mapping[tuple[str, str], str] = MappingProxyType(
+    {("introspection_bench.injectors", "vllm"): "vllm-lens"}
+)
 
 
 @attrs.frozen
@@ -75,19 +81,30 @@ def registered(group: str, builtin: Collection[str]) -> dict[str, EntryPoint]:
 
 def resolve(group: str, table: Mapping[str, Lazy], name: str) -> object:
     """Return the built-in or plugin called ``name``; raises :class:`UnknownNameError` with what there is."""
+    check_name(group, table, name)
+    return table[name].load(name) if name in table else registered(group, table)[name].load()
+
+
+def check_name(group: str, table: Mapping[str, Lazy], name: str, argument: str | None = None) -> None:
+    """Raise :class:`UnknownNameError` unless a built-in or plugin is called ``name``; nothing is imported.
+
+    ``argument`` is what the message begins with, by default the kind of thing that the group holds.
+    """
     if name in table:
-        return table[name].load(name)
+        return
     plugins = registered(group, table)
     if name not in plugins:
+        now = RENAMED.get((group, name))
         raise UnknownNameError(
             explain(
-                group.rpartition(".")[2].rstrip("s"),
+                argument or group.rpartition(".")[2].rstrip("s"),
                 required=f"one of {sorted({*table, *plugins})}",
                 got=name,
-                hint="'introspection-bench backends' lists what is installed.",
+                hint=f"What was called {name!r} is now {now!r}."
+                if now
+                else "'introspection-bench backends' lists what is installed.",
             )
         )
-    return plugins[name].load()
 
 
 def load_value(group: str, name: str, kind: type[T], builtin: Collection[str]) -> T:

@@ -69,7 +69,7 @@ def test_every_command_has_an_example_in_its_help(name):
 
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_the_example_in_a_commands_help_works(place, tmp_path, name):
-    for run in ("demo", "torch", "vllm"):
+    for run in ("demo", "torch", "vllm-lens"):
         shutil.copytree(place / "run", tmp_path / "runs" / run)
     for example in shown_in(helps()[name]):
         command(*arguments(example), cwd=tmp_path)

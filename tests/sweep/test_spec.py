@@ -62,11 +62,13 @@ def test_a_good_file_gives_its_values_and_a_directory_beside_it(tmp_path):
         ("magnitudes = [0.5, 2]", "magnitudes = [nan]", r"grid\.magnitudes: required finite"),
         ("trials = 3", "trials = 3 3", r"line 14"),
         ("[model.options.torch]\n", "[model.options]\n", r"options"),
+        ("options.torch", "options.trch", r"model\.options: required one of .*'torch'.*; got trch"),
+        ("options.torch", "options.vllm", r"model\.options: .* is now 'vllm-lens'"),
     ],
 )
 def test_a_slip_in_the_file_is_an_error_that_names_the_key_or_line(tmp_path, old, new, told):
     assert old in GOOD
-    with pytest.raises((SpecError, ValueError), match=told) as caught:
+    with pytest.raises((SpecError, ValueError, LookupError), match=told) as caught:
         SweepSpec.from_toml(write(tmp_path, GOOD.replace(old, new)))
     assert isinstance(caught.value, introspection_bench.IntrospectionBenchError)
 

@@ -26,7 +26,7 @@ class VllmConformance(InjectorConformance):
     @classmethod
     def open(cls, tiny_folder):
         return open_injector(
-            "vllm",
+            "vllm-lens",
             tiny_folder(cls.architecture),
             dtype=cls.dtype,
             max_model_len=512,
@@ -56,14 +56,14 @@ class TestVllmOnLlamaWithChunksAndPreemption(VllmConformance):
 
     def test_preempted_requests_are_steered_and_read_as_if_they_had_not_been(self, injector, reference, monkeypatch):
         restarts = []
-        merge = vllm_module().merge_ranks
+        merge = injector_module().merge_ranks
 
         def spy(ranks, copies):
             records = merge(ranks, copies)
             restarts.extend(r.restarts for r in records.values())
             return records
 
-        monkeypatch.setattr(vllm_module(), "merge_ranks", spy)
+        monkeypatch.setattr(injector_module(), "merge_ranks", spy)
         asked = mixed_batch(injector, lengths=[150] * 8, tokens=40)
         same(list(injector.generate(asked)), list(reference.generate(asked)))
         assert sum(restarts) > 0, "nothing was preempted: make the cache smaller"
@@ -121,17 +121,17 @@ class TestVllmOnFp8(VllmConformance):
 @pytest.mark.parametrize("architecture", ["qwen3", "gemma2"])
 def test_a_mixed_batch_has_the_replies_receipts_and_residuals_of_the_torch_injector(tiny_folder, architecture):
     folder = str(tiny_folder(architecture))
-    with open_injector("vllm", folder, dtype="float32", max_model_len=512, max_num_seqs=8) as injector:
+    with open_injector("vllm-lens", folder, dtype="float32", max_model_len=512, max_num_seqs=8) as injector:
         asked = mixed_batch(injector, lengths=[1, 2, 9, 40, 12, 30, 5, 60, 33, 21, 7, 80], tokens=16)
         found = list(injector.generate(asked))
     with open_injector("torch", folder, dtype="float32") as reference:
         same(found, list(reference.generate(asked)))
 
 
-def vllm_module():
-    from introspection_bench.injectors import vllm
+def injector_module():
+    from introspection_bench.injectors.vllm_lens import injector
 
-    return vllm
+    return injector
 
 
 def mixed_batch(injector, lengths, tokens):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from introspection_bench.errors import SilentInjectionError
 from introspection_bench.injection import Positions
 from introspection_bench.injectors.receipts import make_receipt
-from introspection_bench.injectors.vllm_records import LayerLog, merge_ranks
+from introspection_bench.injectors.vllm_lens.records import LayerLog, merge_ranks
 
 WIDTH = 3
 

@@ -16,7 +16,7 @@ from introspection_bench.testing.subject import make_vector
 
 @pytest.fixture(scope="module")
 def injector(tiny_folder):
-    with open_injector("vllm", tiny_folder("llama"), dtype="float32", max_model_len=128, max_num_seqs=4) as opened:
+    with open_injector("vllm-lens", tiny_folder("llama"), dtype="float32", max_model_len=128, max_num_seqs=4) as opened:
         yield opened
 
 
@@ -49,23 +49,23 @@ def test_an_engine_argument_that_is_unknown_or_breaks_a_promise_is_refused_with_
     tiny_folder, engine_args, says
 ):
     with pytest.raises(ModelError, match=says):
-        open_injector("vllm", tiny_folder("llama"), engine_args=engine_args)
+        open_injector("vllm-lens", tiny_folder("llama"), engine_args=engine_args)
 
 
 def test_an_unknown_option_of_open_is_refused_by_its_explicit_signature(tiny_folder):
     with pytest.raises(PluginError, match="temprature"):
-        open_injector("vllm", tiny_folder("llama"), temprature=1)
+        open_injector("vllm-lens", tiny_folder("llama"), temprature=1)
 
 
 def test_a_path_that_leads_nowhere_is_named(tmp_path):
     with pytest.raises(ModelNotFoundError, match="nowhere"):
-        open_injector("vllm", tmp_path / "nowhere")
+        open_injector("vllm-lens", tmp_path / "nowhere")
 
 
 def test_an_architecture_whose_blocks_vllm_lens_cannot_find_is_refused_on_opening(tiny_folder):
     # vLLM runs OLMo 2 through its generic Transformers fallback.
     with pytest.raises(ModelError, match="torch backend"):
-        open_injector("vllm", tiny_folder("olmo2"), dtype="float32", max_model_len=128)
+        open_injector("vllm-lens", tiny_folder("olmo2"), dtype="float32", max_model_len=128)
 
 
 def test_a_reply_that_vllm_would_cut_short_is_refused_before_it_runs(injector):
@@ -94,9 +94,9 @@ def test_sampled_replies_are_those_of_the_torch_injector_also_in_chunks_and_at_o
 
 
 def test_an_exception_inside_the_hook_stops_its_own_request_and_no_other(injector, monkeypatch):
-    from introspection_bench.injectors import vllm_worker
+    from introspection_bench.injectors.vllm_lens import worker
 
-    real = vllm_worker.Steering._steer
+    real = worker.Steering._steer
 
     def failing(self, *args):
         if self.lengths[0, 1] == torch.tensor(0.7):
@@ -105,7 +105,7 @@ def test_an_exception_inside_the_hook_stops_its_own_request_and_no_other(injecto
 
     good = request(steered(injector))
     expected = next(injector.generate([good]))
-    monkeypatch.setattr(vllm_worker.Steering, "_steer", failing)
+    monkeypatch.setattr(worker.Steering, "_steer", failing)
     bad = request(steered(injector, magnitude=0.7))
     with pytest.raises(SilentInjectionError, match="out of memory, say"):
         list(injector.generate([bad]))
@@ -177,7 +177,8 @@ def test_sampled_tokens_hold_the_end_token_and_the_text_does_not(injector):
 
 @pytest.fixture(scope="module")
 def unsound(tiny_folder):
-    with open_injector("vllm", tiny_folder("llama-nan"), dtype="float32", max_model_len=128, max_num_seqs=4) as opened:
+    folder = tiny_folder("llama-nan")
+    with open_injector("vllm-lens", folder, dtype="float32", max_model_len=128, max_num_seqs=4) as opened:
         yield opened
 
 

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: `introspection-bench table runs/demo --by concept --by magnitude --format markdown`")(
         table
     )
-    app.command(epilog="Example: `introspection-bench compare runs/torch runs/vllm`")(compare)
+    app.command(epilog="Example: `introspection-bench compare runs/torch runs/vllm-lens`")(compare)
     app.command(epilog="Example: `introspection-bench power --rate 0.2 --power 0.9`")(power)
 
 

@@ -12,13 +12,13 @@ from . import console
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
     app.command(
-        epilog="Example: `introspection-bench check vllm --model meta-llama/Llama-3.1-405B-Instruct-FP8 "
+        epilog="Example: `introspection-bench check vllm-lens --model meta-llama/Llama-3.1-405B-Instruct-FP8 "
         "--option tensor_parallel_size=8`"
     )(check)
 
 
 def check(
-    backend: Annotated[str, typer.Argument(help="Injector by name: torch, nnsight, vllm, or a plugin's.")],
+    backend: Annotated[str, typer.Argument(help="Injector by name: torch, nnsight, vllm-lens, or a plugin's.")],
     *,
     model: Annotated[str, typer.Option(help='Hub id, folder, GGUF file, or "demo".')],
     dtype: Annotated[str | None, typer.Option(help="The dtype to run in; by default the checkpoint's.")] = None,

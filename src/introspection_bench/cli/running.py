@@ -23,7 +23,7 @@ DEMO_SPEC = "demo.toml"
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(epilog="Example: `introspection-bench demo --no-browser`")(demo)
-    app.command(epilog="Example: `introspection-bench run sweep.toml --backend vllm`")(run)
+    app.command(epilog="Example: `introspection-bench run sweep.toml --backend vllm-lens`")(run)
     app.command(epilog="Example: `introspection-bench status runs/demo`")(status)
 
 

@@ -14,8 +14,9 @@ from ..errors import SpecError, explain
 from ..extraction import extract, random_controls
 from ..injection import Span, Unit
 from ..injectors.base import Injector
-from ..injectors.registry import open_injector
+from ..injectors.registry import BUILTIN, GROUP, open_injector
 from ..models import resolve_name
+from ..plugins import check_name
 from ..scaffolds import load_scaffold
 from ..structuring import problems, strict_converter
 from ..trials import Part, Sampling
@@ -90,7 +91,8 @@ class SweepSpec:
     def from_toml(cls, path: str | Path) -> SweepSpec:
         """Read and check a file, without loading any model.
 
-        Raises :class:`SpecError` that names line (syntax) or key (unknown keys, wrong types, missing values).
+        Raises :class:`SpecError` that names line (syntax) or key (unknown keys, wrong types, missing values), and
+        :class:`UnknownNameError` for the options of a backend that is neither built in nor installed.
         """
         path = Path(path)
         try:
@@ -111,6 +113,8 @@ class SweepSpec:
                 )
             ) from error
         # What needs no model is checked before one is loaded.
+        for backend in spec.model.options:
+            check_name(GROUP, BUILTIN, backend, "model.options")  # a misspelt table would be options that nobody gets
         Unit.parse(spec.grid.unit)
         check_numbers(spec.grid.trials, spec.grid.controls, spec.grid.magnitudes)
         return attrs.evolve(spec, directory=str(path.parent / spec.directory))

@@ -145,7 +145,7 @@ def trial_records(draw: st.DrawFn) -> TrialRecord:
     control = arm == "control"
     key = TrialKey(
         model=draw(_DIGESTS),
-        backend=draw(st.sampled_from(["torch", "nnsight", "vllm"])),
+        backend=draw(st.sampled_from(["torch", "nnsight", "vllm-lens"])),
         vector=None if control else draw(_DIGESTS),
         layer=None if control else draw(st.integers(0, 125)),
         magnitude=0.0 if control else draw(st.floats(0.01, 20)),

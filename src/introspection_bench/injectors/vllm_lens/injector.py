@@ -16,21 +16,21 @@ from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 from vllm_lens import Hook
 
-from ..errors import CaptureError, ModelError, explain
-from ..injection import Injection, Positions, Receipt, Unit
-from ..scaffolds import RenderedPrompt, Tokenizer
-from ..trials import Sampling
-from . import vllm_engine
-from .base import Completion, Injector, Limits, ModelInfo, Request, failures_last
-from .loading import trusted
-from .receipts import check_logits, make_receipt
-from .stopping import ReplyReader
-from .vllm_records import LayerRecord, merge_ranks
-from .vllm_sampling import as_extra_args
-from .vllm_worker import Steering
+from ...errors import CaptureError, ModelError, explain
+from ...injection import Injection, Positions, Receipt, Unit
+from ...scaffolds import RenderedPrompt, Tokenizer
+from ...trials import Sampling
+from ..base import Completion, Injector, Limits, ModelInfo, Request, failures_last
+from ..loading import trusted
+from ..receipts import check_logits, make_receipt
+from ..stopping import ReplyReader
+from . import engine as engines
+from .records import LayerRecord, merge_ranks
+from .sampling import as_extra_args
+from .worker import Steering
 
 
-class VllmInjector(Injector):
+class VllmLensInjector(Injector):
     """Steers through vllm-lens hooks inside a vLLM engine that this object owns.
 
     One process holds one engine at a time. A reply depends on its own request and seed alone, up to the rounding
@@ -42,7 +42,8 @@ class VllmInjector(Injector):
     Unsteered positions keep their own halves bit by bit.
     """
 
-    name: ClassVar[str] = "vllm"
+    name: ClassVar[str] = "vllm-lens"
+    numerics: ClassVar[int] = 1
 
     def __init__(self, engine: Any, info: ModelInfo, reader: ReplyReader, copies: int) -> None:
         self._engine = engine
@@ -116,21 +117,21 @@ class VllmInjector(Injector):
             "dtype": dtype,
             "quantization": quantization,
             "max_model_len": max_model_len,
-            "max_num_seqs": max_num_seqs or vllm_engine.DEFAULT_SEQUENCES,
+            "max_num_seqs": max_num_seqs or engines.DEFAULT_SEQUENCES,
             "gpu_memory_utilization": gpu_memory_utilization,
             "revision": revision,
             "trust_remote_code": trusted(trust_remote_code),
         }
-        engine = vllm_engine.start(model, chosen, engine_args or {})
+        engine = engines.start(model, chosen, engine_args or {})
         try:
             config = engine.vllm_config.model_config
-            tokenizer = vllm_engine.load_tokenizer(config) if tokenizer is None else tokenizer
-            reader = ReplyReader(tokenizer, vllm_engine.find_ends(config, tokenizer))
-            info = vllm_engine.describe(model, config, reader, quantization, engine_args or {})
+            tokenizer = engines.load_tokenizer(config) if tokenizer is None else tokenizer
+            reader = ReplyReader(tokenizer, engines.find_ends(config, tokenizer))
+            info = engines.describe(model, config, reader, quantization, engine_args or {})
             reader.ends.warn(tokenizer, info.name)
             return cls(engine, info, reader, tensor_parallel_size)
         except BaseException:
-            vllm_engine.shut_down(engine)
+            engines.shut_down(engine)
             raise
 
     @property
@@ -153,7 +154,7 @@ class VllmInjector(Injector):
         """Stop the engine and free its memory; the injector can't be used afterwards."""
         engine, self._engine = self._engine, None
         if engine is not None:
-            vllm_engine.shut_down(engine)
+            engines.shut_down(engine)
 
     def validate(self, request: Request) -> None:
         """Raise what is wrong with a request, vLLM's own limits included, before anything runs."""

@@ -11,13 +11,13 @@ from typing import Any
 from vllm import EngineArgs, LLMEngine
 from vllm.usage.usage_lib import UsageContext
 
-from ..errors import ModelError, ModelNotFoundError, explain
-from .base import ModelInfo
-from .checkpoints import fingerprint_checkpoint
-from .stopping import EndTokens, ReplyReader, end_tokens
+from ...errors import ModelError, ModelNotFoundError, explain
+from ..base import ModelInfo
+from ..checkpoints import fingerprint_checkpoint
+from ..stopping import EndTokens, ReplyReader, end_tokens
 
-_EXTENSION = "introspection_bench.injectors.vllm_worker.SteeringExtension"
-_SAMPLER = "introspection_bench.injectors.vllm_sampling:SeededSampling"
+_EXTENSION = "introspection_bench.injectors.vllm_lens.worker.SteeringExtension"
+_SAMPLER = "introspection_bench.injectors.vllm_lens.sampling:SeededSampling"
 #: Engine arguments that would break a promise, with the only values that keep it and the reason.
 _FIXED: Mapping[str, tuple[Any, str]] = {
     "enable_prefix_caching": (

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from vllm.distributed import get_pp_group, get_tensor_model_parallel_rank
 from vllm_lens._worker_ext import HiddenStatesExtension, _discover_layer_modules
 
-from ..errors import ModelError, SilentInjectionError, explain
-from ..injection import Injection, Positions, Unit
-from .steering import coefficients, steer
-from .vllm_records import LayerLog
-from .vllm_sampling import SeededSampling
+from ...errors import ModelError, SilentInjectionError, explain
+from ...injection import Injection, Positions, Unit
+from ..steering import coefficients, steer
+from .records import LayerLog
+from .sampling import SeededSampling
 
 #: Blocks that return one tensor, and the child whose output they add last. Blocks that return (hidden_states,
 #: residual) need no entry: their first half is that output.

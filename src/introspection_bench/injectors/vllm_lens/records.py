@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from ..errors import SilentInjectionError, explain
-from .receipts import unmeasured
+from ...errors import SilentInjectionError, explain
+from ..receipts import unmeasured
 
 FloatArray = npt.NDArray[np.float32]
 
