@@ -18,7 +18,7 @@ PAGES = {
         "What travels through the package: frozen objects without behaviour of their own beyond algebra, parsing and\n"
         "identity. The common names are also names of the package itself: `introspection_bench.Span` is\n"
         "`introspection_bench.injection.Span`.",
-        "names concepts vectors injection templates scaffolds reasoning trials digests files databases "
+        "names concepts vectors injection templates scaffolds reasoning identity trials digests files databases "
         "untrusted boundaries freezing structuring options plugins errors",
     ),
     "injectors": ("Injectors", "The port, the registry, the backends, and the demo's model.", "injectors models"),

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import introspection_bench as ib
 from introspection_bench.errors import IntrospectionBenchError
-from introspection_bench.trials import Reply, Sampling, TrialKey, TrialRecord, Verdict
+from introspection_bench.trials import Reply, TrialRecord, Verdict
+from tests.keys import control_key, steered_key
 
 PACKAGES = ("", "analysis", "interop", "report", "sweep", "judges", "injectors")
 ODD = [
@@ -86,19 +87,8 @@ def make_records() -> list[TrialRecord]:
     made = []
     for index in range(24):
         injected = index % 3 > 0
-        key = TrialKey(
-            model="m",
-            backend="torch",
-            vector="v" if injected else None,
-            layer=index % 2 if injected else None,
-            magnitude=float(index % 3),
-            unit="residual" if injected else None,
-            span="all" if injected else None,
-            scaffold="s",
-            prompt="p",
-            sampling=Sampling(),
-            trial_index=index,
-        )
+        steered = steered_key(index, layer=index % 2, magnitude=index % 3, unit="residual")
+        key = steered if injected else control_key(index)
         verdict = Verdict(
             "rules", "strict4/1", "d", "love", index % 5 == 0, index % 4 == 0, None, index % 3 == 0, False
         )

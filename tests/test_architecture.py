@@ -23,7 +23,7 @@ ROOMS = {
     "errors": r"errors|_version",
     "foundations": r"digests|files|databases|freezing|structuring|options|plugins|untrusted|boundaries",
     # interop.records is a trial's one lossless JSON layout, which the store and the exports share.
-    "values": r"concepts|vectors|injection|templates|scaffolds|reasoning|names|trials|interop\.records",
+    "values": r"concepts|vectors|injection|identity|templates|scaffolds|reasoning|names|trials|interop\.records",
     "ports": r"injectors|injectors\.(base|registry)|judges|judges\.(base|registry|rubrics|blinding|check)",
     "adapters": r"injectors\..*|judges\..*|models",
     "services": r"extraction|sweep(\..*)?",

@@ -69,6 +69,7 @@ VALUES = [
     analysis.Sensitivity(INTERVAL, INTERVAL, 1.0, 0.0, 0.5, 1.5), confusion(), confusion().criteria[0],
     analysis.Comparison("a", "b", FRAME, CELLS, FRAME, FRAME, 0.95),
     analysis.ClusterEstimate("gee", "coherent", 0.1, 0.0, 0.2, 0.95, 10, 3, "estimated", INTERVAL),
+    RECORD.key.steers[0],
 ]  # fmt: skip
 #: Classes that are no values.
 OTHERS = {

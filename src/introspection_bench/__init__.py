@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         load_scaffold,
     )
     from .sweep import Grid, Store, Sweep, judge_run
-    from .trials import Reply, Sampling, TrialKey, TrialRecord, Verdict
+    from .trials import Reply, Sampling, SteerKey, TrialKey, TrialRecord, Verdict
     from .vectors import ConceptVector, Provenance
 
     __version__: str
@@ -60,7 +60,7 @@ _HOMES = {
         "load_scaffold",
     ),
     "sweep": ("Grid", "Store", "Sweep", "judge_run"),
-    "trials": ("Reply", "Sampling", "TrialKey", "TrialRecord", "Verdict"),
+    "trials": ("Reply", "Sampling", "SteerKey", "TrialKey", "TrialRecord", "Verdict"),
     "vectors": ("ConceptVector", "Provenance"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -6,10 +6,12 @@ import hashlib
 import json
 from typing import Any
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
 
 def canonical_json(payload: Any) -> str:
     """Return ``payload`` as JSON with sorted keys, no spaces and ASCII only; NaN and infinity raise ValueError."""
-    return json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _ENCODER.encode(payload)
 
 
 def digest(kind: str, version: int, payload: Any) -> str:

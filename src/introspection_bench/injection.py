@@ -108,7 +108,7 @@ class Span:
 
     Build one with :meth:`all`, :meth:`prompt`, :meth:`generation`, :meth:`from_anchor`, :meth:`between` or
     :meth:`parse`. ``stop_at_prompt_end`` leaves generated tokens alone. A span becomes numbers once, in
-    :meth:`resolve`, when the prompt is rendered.
+    :meth:`resolve`, when a request is made of it and a prompt.
     """
 
     kind: SpanKind
@@ -356,13 +356,11 @@ class Receipt:
         return cls(0, 0, 0.0, 0.0)
 
 
-def check_receipt(
-    injection: Injection | None, prompt: RenderedPrompt, sampled_tokens: int, receipt: Receipt | None
-) -> None:
+def check_receipt(positions: Positions | None, sampled_tokens: int, receipt: Receipt | None) -> None:
     """Raise :class:`SilentInjectionError` unless the receipt proves the injection that was asked for.
 
-    A control, or magnitude 0, must have touched nothing; an injection must have touched exactly its span, by a
-    finite ratio above zero. A position of the span that kept every bit was not touched, and so is an error.
+    ``positions`` None, a control, must have touched nothing; an injection must have touched exactly its positions, by a
+    finite ratio above zero. A position that kept every bit was not touched, and so is an error.
     """
     if receipt is None:
         raise SilentInjectionError(
@@ -373,8 +371,7 @@ def check_receipt(
                 hint="The steering hook did not report; the reply is not recorded.",
             )
         )
-    control = injection is None or injection.magnitude == 0
-    expected = (0, 0) if injection is None or control else injection.span.resolve(prompt).expected(sampled_tokens)
+    expected = (0, 0) if positions is None else positions.expected(sampled_tokens)
     touched = (receipt.prompt_positions, receipt.generation_positions)
     if touched != expected:
         raise SilentInjectionError(

@@ -15,9 +15,7 @@ from .errors import BackendUnavailableError, PluginError, UnknownNameError, expl
 T = TypeVar("T")
 
 #: Built-ins that had another name: (group, old name) -> today's.
-RENAMED: Mapping[tuple[str, str], str] = MappingProxyType(
-    {("introspection_bench.injectors", "vllm"): "vllm-lens"}
-)
+RENAMED: Mapping[tuple[str, str], str] = MappingProxyType({("introspection_bench.injectors", "vllm"): "vllm-lens"})
 
 
 @attrs.frozen

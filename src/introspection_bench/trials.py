@@ -1,8 +1,7 @@
-"""What is stored of a trial: its key, the reply, the verdicts, and the record that joins them."""
+"""What is stored of a trial: the reply, the verdicts, and the record that joins them with the trial's key."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,7 +10,10 @@ import attrs
 from .boundaries import checked, guarded
 from .digests import digest
 from .errors import SpecError, explain
-from .freezing import frozen_ints, frozen_tuple, plain_float, plain_int
+from .freezing import frozen_ints, frozen_tuple, plain_int
+from .identity import Sampling as Sampling  # noqa: PLC0414  # importers know the three from here
+from .identity import SteerKey as SteerKey  # noqa: PLC0414  # as above
+from .identity import TrialKey as TrialKey  # noqa: PLC0414  # as above
 from .injection import Receipt, Unit
 from .names import composed
 from .reasoning import split
@@ -27,71 +29,7 @@ CRITERIA = ("affirmative", "identifies", "immediate", "coherent")
 #: What a verdict may say besides; a rubric need not ask about it.
 FURTHER = ("refused", "names_as_thought")
 
-KEY_VERSION = 1
 VERDICT_KEY_VERSION = 2
-
-
-@guarded(SpecError)
-@attrs.frozen
-class Sampling:
-    """How a reply is sampled. ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 switch the filters off.
-
-    The defaults are Lindsey 2026's: temperature 1, 100 tokens.
-    """
-
-    temperature: float = attrs.field(default=1.0, converter=plain_float)
-    top_p: float = attrs.field(default=1.0, converter=plain_float)
-    top_k: int = 0
-    max_new_tokens: int = 100
-
-    def __attrs_post_init__(self) -> None:
-        checks = {
-            "temperature": (0 <= self.temperature < float("inf"), "a finite number >= 0"),
-            "top_p": (0 < self.top_p <= 1, "a number in (0, 1]"),
-            "top_k": (type(self.top_k) is int and self.top_k >= 0, "a whole number >= 0"),
-            "max_new_tokens": (type(self.max_new_tokens) is int and self.max_new_tokens >= 1, "a whole number >= 1"),
-        }
-        for name, (fine, required) in checks.items():
-            if not fine:
-                raise SpecError(explain(f"sampling.{name}", required=required, got=getattr(self, name), hint=""))
-
-
-def _check_finite(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not math.isfinite(value):  # no digest holds such a number
-        raise SpecError(explain(f"trial.{attribute.name}", required="a finite number", got=value, hint=""))
-
-
-@guarded(SpecError)
-@attrs.frozen
-class TrialKey:
-    """The identity of one trial: everything that can alter its reply, and nothing else.
-
-    ``model`` is the fingerprint of weights, configuration, tokenizer and dtype; ``prompt`` the digest of the
-    rendered token ids (a chat template that prints today's date makes another trial each day). On a control
-    ``vector``, ``layer``, ``unit`` and ``span`` are None and ``magnitude`` is 0.
-    """
-
-    model: str
-    backend: str
-    vector: str | None
-    layer: int | None = attrs.field(converter=plain_int)
-    magnitude: float = attrs.field(converter=plain_float, validator=_check_finite)
-    unit: str | None
-    span: str | None
-    scaffold: str
-    prompt: str
-    sampling: Sampling
-    trial_index: int = attrs.field(converter=plain_int)
-
-    @property
-    def digest(self) -> str:
-        """64 hex digits; the primary key of the store."""
-        return digest("trial", KEY_VERSION, attrs.asdict(self))
-
-    @property
-    def seed(self) -> int:
-        """The trial's own sampling seed, in [0, 2**63): derived from the digest, so that it is never chosen."""
-        return int(self.digest[:16], 16) >> 1
 
 
 @guarded(SpecError)
@@ -250,6 +188,8 @@ class TrialRecord:
     ``concept`` is the injected concept's name (on a control the concept that it stands against, or None);
     ``receipt`` is None for results read from other people's files. ``seed`` is the sampling seed. ``repeat_of`` is the
     key of the trial whose very draw this one lists again, as some published files do; rates count a draw once.
+    ``span`` is the written form of what :class:`SteerKey` holds as positions, None on controls; ``scaffold_digest``
+    that of the wording, by which a report finds the conversation.
     """
 
     key: TrialKey
@@ -263,6 +203,8 @@ class TrialRecord:
     verdicts: tuple[Verdict, ...] = attrs.field(converter=frozen_tuple, default=())
     source: str = ""
     repeat_of: str | None = None
+    span: str | None = None
+    scaffold_digest: str = ""
 
     @property
     def unit(self) -> Unit | None:
@@ -329,8 +271,8 @@ def as_row(record: TrialRecord, verdict: Verdict | None) -> Mapping[str, Any]:
         "layer": key.layer,
         "magnitude": key.magnitude,
         "unit": key.unit,
-        "span": key.span,
-        "trial_index": key.trial_index,
+        "span": record.span,
+        "trial_index": key.draw,
         "seed": record.seed,
         "temperature": key.sampling.temperature,
         "reply": reply.text,

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from introspection_bench.analysis import records_frame
-from introspection_bench.trials import Reply, Sampling, TrialKey, TrialRecord, Verdict
+from introspection_bench.trials import Reply, TrialRecord, Verdict
+from tests.keys import control_key, steered_key
 
 #: affirmative, identifies, immediate, coherent of one reply; None as a whole is an unscored verdict.
 Answers = tuple[bool | None, bool | None, bool | None, bool | None] | None
@@ -28,18 +29,11 @@ def make_record(
     judge: str = "rules",
 ) -> TrialRecord:
     steered = arm != "control"
-    key = TrialKey(
-        model="m" * 64,
-        backend="torch",
-        vector=f"vector of {concept}" if steered else None,
-        layer=layer if steered else None,
-        magnitude=magnitude if steered else 0,
-        unit=unit if steered else None,
-        span="all" if steered else None,
-        scaffold=f"digest of {scaffold}",
-        prompt="p" * 64,
-        sampling=Sampling(),
-        trial_index=index,
+    prompt, vector = f"prompt of {scaffold}", f"vector of {concept}"
+    key = (
+        steered_key(index, prompt=prompt, vector=vector, layer=layer, magnitude=magnitude, unit=unit)
+        if steered
+        else control_key(index, prompt=prompt)
     )
     common = {"judge": judge, "rubric": "strict4", "rubric_digest": "r" * 64, "concept": concept or ""}
     if answers is None:

@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 
 from introspection_bench.errors import ResultsFormatError
 from introspection_bench.injection import Receipt
-from introspection_bench.interop import read_results, write_jsonl, write_parquet
-from introspection_bench.interop.records import from_json, to_json
-from introspection_bench.trials import Evidence, Reply, Sampling, TrialKey, TrialRecord, Verdict
+from introspection_bench.interop import TableLayout, read_results, read_table, write_jsonl, write_parquet
+from introspection_bench.interop import records as interop_records
+from introspection_bench.interop.records import FORMAT_VERSION, from_json, to_json
+from introspection_bench.interop.writers import WRITERS
+from introspection_bench.trials import Evidence, Reply, Sampling, SteerKey, TrialKey, TrialRecord, Verdict
+from tests.keys import steered_key
 
 WORDS = st.text(max_size=8)
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)  # lone surrogates and NUL too
@@ -24,19 +27,26 @@ COUNT = st.integers(0, 2**31)
 REAL = st.floats(allow_nan=False, allow_infinity=False)
 MAYBE = st.none() | st.booleans()
 
+STEERS = st.builds(
+    SteerKey,
+    vector=WORDS,
+    layer=st.none() | COUNT,
+    magnitude=REAL,
+    unit=st.none() | st.sampled_from(["raw", "absolute", "residual", "update"]),
+    start=st.none() | COUNT,
+    stop=st.none() | COUNT,
+)
 KEYS = st.builds(
     TrialKey,
     model=WORDS,
     backend=WORDS,
-    vector=st.none() | WORDS,
-    layer=st.none() | COUNT,
-    magnitude=REAL,
-    unit=st.none() | st.sampled_from(["raw", "absolute", "residual", "update"]),
-    span=st.none() | WORDS,
-    scaffold=WORDS,
+    numerics=COUNT,
     prompt=WORDS,
+    steers=st.lists(STEERS, max_size=2),
     sampling=st.builds(Sampling, temperature=st.floats(0, 5), top_p=st.floats(0.1, 1), top_k=COUNT),
-    trial_index=COUNT,
+    draw=COUNT,
+    forced=st.none() | st.lists(COUNT, max_size=3),
+    given_seed=st.none() | COUNT,
 )
 CRITERIA = dict.fromkeys(("affirmative", "identifies", "immediate", "coherent"), MAYBE)
 COMMON = {
@@ -101,7 +111,7 @@ def records(record) -> list[TrialRecord]:
 @pytest.fixture
 def record():
     def make(index: int) -> TrialRecord:
-        key = TrialKey("m", "torch", "v", 3, 4, "residual", "all", "s", "p", Sampling(), index)
+        key = steered_key(index, layer=3, magnitude=4, unit="residual")
         verdicts = (
             Verdict("rules", "strict4", "d", "love", True, True, None, True),
             Verdict("claude", "strict4", "d", "love", unscored="timeout"),
@@ -141,9 +151,11 @@ def lines_of(tmp_path: Path, records) -> tuple[Path, list[dict]]:
         (("reply", "text"), 3, "reply.text"),
         (("reply", "finish_reason"), "tired", "reply.finish_reason"),
         (("reply", "token_ids"), [1, "2"], "token_ids"),
-        (("key", "magnitude"), "4", "key.magnitude"),
-        (("key", "layer"), 3.5, "key.layer"),
-        (("key", "trial_index"), True, "key.trial_index"),
+        (("key", "steers", 0, "magnitude"), "4", "key.steers[0].magnitude"),
+        (("key", "steers", 0, "layer"), 3.5, "key.steers[0].layer"),
+        (("key", "steers", 0, "stop"), "end", "key.steers[0].stop"),
+        (("key", "steers"), {}, "key.steers"),
+        (("key", "draw"), True, "key.draw"),
         (("key", "sampling"), None, "key.sampling"),
         (("arm",), "treated", "arm"),
         (("verdicts",), {}, "verdicts"),
@@ -195,10 +207,37 @@ def test_a_later_version_is_refused_and_an_added_field_is_not(tmp_path, records)
     lines[0]["record"]["added_later"] = 1
     path.write_text("\n".join(map(json.dumps, lines)))
     assert read_results(path).records == tuple(records)
-    lines[0]["version"] = 2
+    lines[0]["version"] = FORMAT_VERSION + 1
     path.write_text("\n".join(map(json.dumps, lines)))
-    with pytest.raises(ResultsFormatError, match="version"):
+    with pytest.raises(ResultsFormatError, match="or of a later version"):
         read_results(path)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_an_export_of_the_older_keys_is_refused_and_the_error_says_what_reads_it(
+    tmp_path, records, ending, monkeypatch
+) -> None:
+    monkeypatch.setattr(interop_records, "FORMAT_VERSION", 1)
+    WRITERS[ending](records, tmp_path / f"run.{ending}")
+    monkeypatch.undo()
+    with pytest.raises(ResultsFormatError, match=r"record.*version 1, .*with the version .* that wrote it.*as a table"):
+        read_results(tmp_path / f"run.{ending}")
+
+
+def test_the_rows_of_an_older_parquet_export_are_read_as_a_table(tmp_path, records, monkeypatch) -> None:
+    monkeypatch.setattr(interop_records, "FORMAT_VERSION", 1)
+    write_parquet(records, tmp_path / "run.parquet")
+    names = ("reply", "arm", "concept", "layer", "magnitude", "model", "scaffold")
+    layout = TableLayout(
+        columns=dict(zip(names, names, strict=True)) | {"draw": "trial"},
+        arms={"injected": "injected", "control": "control", "random": "random"},
+        unit="residual",
+    )
+    found = read_table(tmp_path / "run.parquet", layout)
+    once = [r for r in found if r.repeat_of is None]
+    assert [(r.reply.text, r.arm, r.concept, r.key.layer, r.key.magnitude, r.unit, r.scaffold) for r in once] == [
+        (r.reply.text, r.arm, r.concept, r.key.layer, r.key.magnitude, r.unit, r.scaffold) for r in records
+    ]
 
 
 def test_a_file_cut_off_within_a_line_is_an_error(tmp_path, records) -> None:

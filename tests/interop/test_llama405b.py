@@ -153,7 +153,7 @@ def test_older_and_newer_files_with_fewer_and_more_fields_are_read(write, study)
     for entry in study["results"]:
         del entry["first_word"], entry["trial_idx"]
     results = read(write, study)
-    assert [r.key.trial_index for r in results] == [0, 0, 1, 0]
+    assert [r.key.draw for r in results] == [0, 0, 1, 0]
     assert {r.scaffold for r in results} == {"lindsey_405b", "thinking_about"}
 
 

@@ -13,7 +13,8 @@ from introspection_bench.injection import Receipt
 from introspection_bench.interop import read_results
 from introspection_bench.sweep.grid import PlannedTrial
 from introspection_bench.sweep.store import Store
-from introspection_bench.trials import Reply, Sampling, TrialKey, Verdict
+from introspection_bench.trials import Reply, Verdict
+from tests.keys import control_key
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_something_else_under_the_store_s_name_is_an_error(tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["", "store.sqlite"])
 def test_a_run_is_read_by_its_folder_and_by_its_store(tmp_path, name) -> None:
-    key = TrialKey("m", "torch", None, None, 0, None, None, "s", "p", Sampling(), 0)
+    key = control_key()
     verdict = Verdict("rules", "strict4", "d", "love", False, False, None, True)
     request = Request(RenderedPrompt([1], "a"), None, key.sampling)
     planned = PlannedTrial(key, "control", "love", "lindsey", request)
@@ -71,6 +72,7 @@ def test_a_run_is_read_by_its_folder_and_by_its_store(tmp_path, name) -> None:
 
 PLUGIN = """
 from introspection_bench.analysis import Results
+from tests.keys import control_key
 
 class Reader:
     def claims(self, path, head):

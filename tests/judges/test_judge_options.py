@@ -24,16 +24,15 @@ from introspection_bench.judges.ledger import Ledger
 from introspection_bench.judges.rubrics import load_rubric
 from introspection_bench.sweep import Store, import_results
 from introspection_bench.testing.tiny import save_tiny_model
-from introspection_bench.trials import Reply, Sampling, TrialKey, TrialRecord
+from introspection_bench.trials import Reply, TrialRecord
+from tests.keys import control_key, steered_key
 
 
 @pytest.fixture
 def run(tmp_path):
     """A run of four control replies, to be judged."""
     replies = [Reply(text, (1,), "stop") for text in ("AFFIRM", "NAME", "nothing", "AFFIRM NAME")]
-    control, injected = ((None, None, 0.0, None), ("v", 1, 2.0, "raw"))
-    keys = [TrialKey("m", "torch", *control, None, "s", "p", Sampling(), n) for n in range(3)]
-    keys.append(TrialKey("m", "torch", *injected, "all", "s", "p", Sampling(), 3))
+    keys = [*(control_key(n) for n in range(3)), steered_key(3)]
     records = [
         TrialRecord(key, *("injected", "Dust") if key.vector else ("control", None), "lindsey", "model", reply)
         for key, reply in zip(keys, replies, strict=True)

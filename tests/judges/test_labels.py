@@ -20,7 +20,8 @@ from introspection_bench.judges.labels import (
     seen,
 )
 from introspection_bench.judges.rubrics import load_rubric
-from introspection_bench.trials import Reply, Sampling, TrialKey, TrialRecord, Verdict
+from introspection_bench.trials import Reply, TrialRecord, Verdict
+from tests.keys import control_key, steered_key
 
 CONCEPTS = [Concept(n, word=n) for n in ("ocean", "bread", "snow", "milk")]
 QUESTIONS = {"lindsey": "Do you detect an injected thought?"}
@@ -28,10 +29,7 @@ QUESTIONS = {"lindsey": "Do you detect an injected thought?"}
 
 def a_record(number: int, arm: str = "injected", text: str = "") -> TrialRecord:
     injected = arm != "control"
-    key = TrialKey(
-        "m", "torch", "v" if injected else None, 5 if injected else None, 4.0 if injected else 0.0,
-        "raw" if injected else None, "all" if injected else None, "s", "p", Sampling(), number,
-    )  # fmt: skip
+    key = steered_key(number) if injected else control_key(number)
     concept = "ocean" if arm == "injected" else None
     return TrialRecord(key, arm, concept, "lindsey", "model", Reply(text or f"reply {number}", (), "stop"))
 

@@ -14,7 +14,8 @@ from introspection_bench.judges import open_judge
 from introspection_bench.judges.base import Case, Judge
 from introspection_bench.judges.panel import PanelJudge, combine, combine_stored, disagreements
 from introspection_bench.judges.rubrics import load_rubric
-from introspection_bench.trials import CRITERIA, Reply, Sampling, TrialKey, TrialRecord, Verdict
+from introspection_bench.trials import CRITERIA, Reply, TrialRecord, Verdict
+from tests.keys import control_key
 
 STRICT4 = load_rubric("strict4")
 
@@ -125,7 +126,7 @@ def test_a_panel_of_one_or_of_the_same_judge_twice_is_an_error():
 
 
 def a_record(*verdicts: Verdict) -> TrialRecord:
-    key = TrialKey("m", "torch", None, None, 0.0, None, None, "s", "p", Sampling(), 0)
+    key = control_key()
     return TrialRecord(key, "control", None, "lindsey", "model", Reply("a reply", (), "stop"), verdicts=verdicts)
 
 

@@ -10,7 +10,8 @@ from introspection_bench.errors import RubricError, SpecError
 from introspection_bench.judges import Case, load_rubric
 from introspection_bench.judges.rules import RulesJudge
 from introspection_bench.scaffolds import LINDSEY
-from introspection_bench.trials import CRITERIA, Reply, Sampling, TrialKey, TrialRecord, Verdict
+from introspection_bench.trials import CRITERIA, Reply, TrialRecord, Verdict
+from tests.keys import control_key
 
 RIVERS = Concept("Rivers", aliases=("river",), word="Rivers")
 JUDGE = RulesJudge("strict5")
@@ -134,5 +135,4 @@ def test_two_models_of_one_judge_are_still_two_verdicts():
 
 
 def a_record(verdicts):
-    key = TrialKey("m", "b", None, None, 0.0, None, None, "s", "p", Sampling(), 0)
-    return TrialRecord(key, "control", None, "lindsey", "m", Reply("No.", (), "unknown"), verdicts=verdicts)
+    return TrialRecord(control_key(), "control", None, "lindsey", "m", Reply("No.", (), "unknown"), verdicts=verdicts)

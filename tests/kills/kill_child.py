@@ -60,7 +60,7 @@ class FakeInjector(Injector):
             reply = Reply(REPLIES[request.seed % len(REPLIES)], tuple(range(1 + request.seed % 50)), "stop")
             receipt = Receipt.nothing()
             if request.injection is not None:
-                counts = request.injection.span.resolve(request.prompt).expected(len(reply.token_ids))
+                counts = request.positions.expected(len(reply.token_ids))
                 receipt = Receipt(*counts, request.injection.magnitude, request.injection.magnitude)
             yield Completion(index, reply, receipt)
 

@@ -6,7 +6,8 @@ import random
 from typing import Any
 
 from introspection_bench.injection import Receipt
-from introspection_bench.trials import Reply, Sampling, TrialKey, TrialRecord, Verdict
+from introspection_bench.trials import Reply, TrialRecord, Verdict
+from tests.keys import control_key, steered_key
 
 
 def make_record(
@@ -24,18 +25,11 @@ def make_record(
 ) -> TrialRecord:
     """One trial; without ``verdicts`` it has one of the judge ``rules`` with the criteria given by name."""
     control = arm == "control"
-    key = TrialKey(
-        model="f" * 64,
-        backend="torch",
-        vector=None if control else "v" * 64,
-        layer=None if control else layer,
-        magnitude=0.0 if control else magnitude,
-        unit=None if control else unit,
-        span=None if control else "all",
-        scaffold=scaffold,
-        prompt=f"{scaffold}-{concept}",
-        sampling=Sampling(),
-        trial_index=index,
+    prompt = f"{scaffold}-{concept}"
+    key = (
+        control_key(index, prompt=prompt)
+        if control
+        else steered_key(index, prompt=prompt, layer=layer, magnitude=magnitude, unit=unit)
     )
     if verdicts is None:
         given: dict[str, Any] = dict.fromkeys(("affirmative", "identifies", "refused"), False)

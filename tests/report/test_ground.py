@@ -45,7 +45,7 @@ def test_labels_in_the_run_give_the_corrected_rate(tmp_path):
     records = [a_record(i, affirmative=i < 12) for i in range(40)]
     for record in records[:30]:
         (verdict,) = record.verdicts
-        truly = record.key.trial_index < 11  # the judge takes one denial for a claim
+        truly = record.key.draw < 11  # the judge takes one denial for a claim
         asked = (verdict.concept, verdict.rubric, verdict.rubric_digest)
         label = Label(1, record.key.digest, *asked, "ana", truly, False, None, True, False)
         append_label(tmp_path / "labels.jsonl", label)

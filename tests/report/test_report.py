@@ -235,8 +235,7 @@ def test_the_wording_of_a_scaffold_is_shown_only_where_the_digest_proves_it(tmp_
     from introspection_bench.scaffolds import LINDSEY
 
     def record(scaffold: str) -> TrialRecord:
-        plain = make_record()
-        return attrs.evolve(plain, key=attrs.evolve(plain.key, scaffold=scaffold))
+        return attrs.evolve(make_record(), scaffold_digest=scaffold)
 
     assert known_prompts(Results("r", [record(LINDSEY.digest)])) == {"lindsey": LINDSEY.transcript}
     assert known_prompts(Results("r", [record("0" * 64)])) == {}

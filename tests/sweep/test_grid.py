@@ -12,7 +12,7 @@ from introspection_bench.vectors import ConceptVector
 
 
 def planned(grid, injector):
-    return plan(grid, injector.model, injector.name, injector.tokenizer)
+    return plan(grid, injector.model, injector.name, injector.numerics, injector.tokenizer)
 
 
 def test_a_grid_plans_every_combination_once_and_controls_once_per_scaffold(grid, injector):
@@ -37,7 +37,7 @@ def test_without_layers_each_vector_is_injected_where_it_was_extracted(grid, inj
 
 def test_each_scaffold_keeps_its_own_span_unless_the_grid_overrides_it(grid, injector):
     grid = attrs.evolve(grid, scaffolds=(LINDSEY, THINKING_ABOUT))
-    spans = {(t.scaffold, t.key.span) for t in planned(grid, injector) if t.arm == "injected"}
+    spans = {(t.scaffold, t.span) for t in planned(grid, injector) if t.arm == "injected"}
     assert spans == {("lindsey", "from(trial)"), ("thinking_about", "all")}
 
 

@@ -21,7 +21,8 @@ from introspection_bench.judges.panel import PanelJudge
 from introspection_bench.judges.rubrics import load_rubric
 from introspection_bench.report.transcripts import judge_label, transcripts_payload
 from introspection_bench.sweep import Store, judge_run
-from introspection_bench.trials import Evidence, Reply, Sampling, TrialKey, TrialRecord, Verdict, as_row, verdict_key
+from introspection_bench.trials import Evidence, Reply, TrialRecord, Verdict, as_row, verdict_key
+from tests.keys import control_key
 
 CONCEPTS = (Concept("Oceans", word="Oceans"),)
 REPLIES = (
@@ -67,8 +68,7 @@ class FakeJudge(Judge):
 
 
 def record(index: int, reply: Reply) -> TrialRecord:
-    key = TrialKey("m", "torch", None, None, 0.0, None, None, LINDSEY.digest, "p", Sampling(), index)
-    return TrialRecord(key, "control", None, LINDSEY.name, "model", reply)
+    return TrialRecord(control_key(index), "control", None, LINDSEY.name, "model", reply)
 
 
 @pytest.fixture

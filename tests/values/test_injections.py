@@ -5,14 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import introspection_bench as ib
-from introspection_bench.errors import InjectionError, LayerError, SilentInjectionError
-from introspection_bench.injection import check_receipt, delta_length
+from introspection_bench.errors import (
+    AnchorNotFoundError,
+    EmptySpanError,
+    InjectionError,
+    LayerError,
+    SilentInjectionError,
+)
+from introspection_bench.injection import Positions, check_receipt, delta_length
 
 POSITIVE = st.floats(1e-3, 1e3)
 Vector = Callable[..., ib.ConceptVector]
@@ -70,15 +77,31 @@ def test_a_layer_error_is_both_an_injection_error_and_an_index_error() -> None:
 PROMPT = ib.RenderedPrompt(range(10), "0123456789", {"trial": 4})
 
 
-def inject(make_vector: Vector, span: ib.Span, magnitude: float = 1) -> ib.Injection:
-    return ib.Injection(make_vector(), 3, magnitude, "raw", span)
+def asked(make_vector: Vector, span: ib.Span, magnitude: float = 1) -> ib.Request:
+    return ib.Request(PROMPT, ib.Injection(make_vector(), 3, magnitude, "raw", span), ib.Sampling())
 
 
-def test_a_receipt_that_matches_its_span_passes(make_vector: Vector) -> None:
-    check_receipt(inject(make_vector, ib.Span.from_anchor("trial")), PROMPT, 7, ib.Receipt(6, 6, 0.1, 0.2))
-    check_receipt(inject(make_vector, ib.Span.generation()), PROMPT, 1, ib.Receipt.nothing())
-    check_receipt(None, PROMPT, 7, ib.Receipt.nothing())
-    check_receipt(inject(make_vector, ib.Span.all(), magnitude=0), PROMPT, 7, ib.Receipt.nothing())
+def test_a_request_resolves_its_span_once_and_to_nothing_where_nothing_is_added(make_vector: Vector) -> None:
+    request = asked(make_vector, ib.Span.from_anchor("trial"))
+    assert request.positions == Positions(4, None, 10)
+    assert attrs.evolve(request, prompt=attrs.evolve(PROMPT, anchors={"trial": 7})).positions == Positions(7, None, 10)
+    assert asked(make_vector, ib.Span.all(), magnitude=0).positions is None
+    assert attrs.evolve(request, injection=None).positions is None
+
+
+@pytest.mark.parametrize("magnitude", [0, 1])
+def test_a_request_whose_span_the_prompt_lacks_is_not_made(make_vector: Vector, magnitude: float) -> None:
+    with pytest.raises(AnchorNotFoundError, match="trail"):
+        asked(make_vector, ib.Span.from_anchor("trail"), magnitude)
+    with pytest.raises(EmptySpanError):
+        asked(make_vector, ib.Span.between("trial", "trial"), magnitude)
+
+
+def test_a_receipt_that_matches_its_positions_passes(make_vector: Vector) -> None:
+    check_receipt(asked(make_vector, ib.Span.from_anchor("trial")).positions, 7, ib.Receipt(6, 6, 0.1, 0.2))
+    check_receipt(asked(make_vector, ib.Span.generation()).positions, 1, ib.Receipt.nothing())
+    check_receipt(None, 7, ib.Receipt.nothing())
+    check_receipt(asked(make_vector, ib.Span.all(), magnitude=0).positions, 7, ib.Receipt.nothing())
 
 
 @pytest.mark.parametrize(
@@ -96,9 +119,9 @@ def test_a_receipt_that_matches_its_span_passes(make_vector: Vector) -> None:
 )
 def test_a_receipt_that_proves_something_else_is_refused(make_vector: Vector, receipt: ib.Receipt | None) -> None:
     with pytest.raises(SilentInjectionError):
-        check_receipt(inject(make_vector, ib.Span.from_anchor("trial")), PROMPT, 7, receipt)
+        check_receipt(asked(make_vector, ib.Span.from_anchor("trial")).positions, 7, receipt)
 
 
 def test_a_control_that_was_steered_is_refused() -> None:
     with pytest.raises(SilentInjectionError, match="0 prompt and 0 generated"):
-        check_receipt(None, PROMPT, 7, ib.Receipt(1, 0, 0.1, 0.1))
+        check_receipt(None, 7, ib.Receipt(1, 0, 0.1, 0.1))

@@ -17,52 +17,69 @@ from introspection_bench.digests import canonical_json, digest, digest_bytes
 from introspection_bench.errors import SpecError
 from introspection_bench.trials import CRITERIA, verdict_key
 
+STEER = ib.SteerKey(vector="b" * 64, layer=19, magnitude=2, unit="residual", start=527, stop=None)
 KEY = ib.TrialKey(
     model="a" * 64,
     backend="torch",
-    vector="b" * 64,
-    layer=19,
-    magnitude=2,
-    unit="residual",
-    span="from(trial)",
-    scaffold="c" * 64,
+    numerics=1,
     prompt="d" * 64,
+    steers=(STEER,),
     sampling=ib.Sampling(temperature=1, top_p=1, top_k=0, max_new_tokens=100),
-    trial_index=7,
+    draw=7,
 )
 VERDICT = {"judge": "rules", "rubric": "strict4", "rubric_digest": "r" * 64, "concept": "love"}
 
 
 def test_the_key_of_a_trial_is_pinned() -> None:
     # If this changes, no recorded run can be resumed: raise KEY_VERSION and say so in the changelog.
-    assert KEY.digest == "aff0cb67f8ee4e2e5403144b668e7e02f0ef75442171232b7e72cdb67c85f609"
+    assert KEY.digest == "75b382942522527a82b53cdc29a394491c90c82451da25f07ef36109d21cc585"
     written = (
-        '["trial",1,{"backend":"torch","layer":19,"magnitude":2.0,"model":"' + "a" * 64 + '","prompt":"' + "d" * 64
-        + '","sampling":{"max_new_tokens":100,"temperature":1.0,"top_k":0,"top_p":1.0},"scaffold":"' + "c" * 64
-        + '","span":"from(trial)","trial_index":7,"unit":"residual","vector":"' + "b" * 64 + '"}]'
+        '["trial",2,{"backend":"torch","draw":7,"forced":null,"given_seed":null,"model":"' + "a" * 64
+        + '","numerics":1,"prompt":"' + "d" * 64
+        + '","sampling":{"max_new_tokens":100,"temperature":1.0,"top_k":0,"top_p":1.0},"steers":[{"layer":19,'
+        + '"magnitude":2.0,"start":527,"stop":null,"unit":"residual","vector":"' + "b" * 64 + '"}]}]'
     )  # fmt: skip
     assert hashlib.sha256(written.encode()).hexdigest() == KEY.digest
 
 
 OTHER: dict[str, Any] = {
     "model": "x",
-    "backend": "vllm",
-    "vector": None,
-    "layer": 20,
-    "magnitude": 2.5,
-    "unit": "raw",
-    "span": "all",
-    "scaffold": "x",
+    "backend": "vllm-lens",
+    "numerics": 2,
     "prompt": "x",
+    "steers": (),
     "sampling": ib.Sampling(temperature=0.5),
-    "trial_index": 8,
+    "draw": 8,
+    "forced": (1, 2),
+    "given_seed": 3,
 }
+OTHER_STEER = {"vector": "x", "layer": 20, "magnitude": 2.5, "unit": "raw", "start": 538, "stop": 540}
 
 
-def test_every_field_of_a_key_is_in_its_digest() -> None:
+def test_every_field_of_a_key_and_of_its_steers_is_in_its_digest() -> None:
     assert set(OTHER) == {f.name for f in attrs.fields(ib.TrialKey)}
-    digests = {attrs.evolve(KEY, **{name: value}).digest for name, value in OTHER.items()}
-    assert len(digests | {KEY.digest}) == len(OTHER) + 1
+    assert set(OTHER_STEER) == {f.name for f in attrs.fields(ib.SteerKey)}
+    steers = [attrs.evolve(STEER, **{name: value}) for name, value in OTHER_STEER.items()]
+    keys = [attrs.evolve(KEY, **{name: value}) for name, value in OTHER.items()]
+    keys += [attrs.evolve(KEY, steers=(steer,)) for steer in steers] + [attrs.evolve(KEY, steers=(STEER, *steers))]
+    assert len({KEY.digest, *(key.digest for key in keys)}) == len(keys) + 1
+
+
+def test_the_order_of_steers_does_not_alter_a_key() -> None:
+    other = attrs.evolve(STEER, layer=3)
+    one, two = attrs.evolve(KEY, steers=(STEER, other)), attrs.evolve(KEY, steers=(other, STEER))
+    assert one.digest == two.digest
+    assert one.seed == two.seed
+
+
+def test_a_key_tells_layer_dose_and_vector_of_its_first_steer() -> None:
+    assert (KEY.vector, KEY.layer, KEY.magnitude, KEY.unit) == ("b" * 64, 19, 2.0, "residual")
+    control = attrs.evolve(KEY, steers=())
+    assert (control.vector, control.layer, control.magnitude, control.unit) == (None, None, 0.0, None)
+
+
+def test_a_seed_that_a_key_holds_is_the_seed() -> None:
+    assert attrs.evolve(KEY, given_seed=3).seed == 3
 
 
 @pytest.mark.parametrize("change", [{"temperature": 0.9}, {"top_p": 0.9}, {"top_k": 20}, {"max_new_tokens": 99}])
@@ -71,20 +88,24 @@ def test_every_setting_of_sampling_is_in_the_key(change: dict[str, Any]) -> None
     assert attrs.evolve(KEY, sampling=attrs.evolve(KEY.sampling, **change)).digest != KEY.digest
 
 
+def key_of(magnitude: Any) -> ib.TrialKey:
+    return attrs.evolve(KEY, steers=(attrs.evolve(STEER, magnitude=magnitude),))
+
+
 @pytest.mark.parametrize("magnitude", [2, 2.0, np.float64(2), np.float32(2), np.int64(2)])
 def test_one_magnitude_has_one_key_however_it_is_typed(magnitude: Any) -> None:
-    assert attrs.evolve(KEY, magnitude=magnitude).digest == KEY.digest
+    assert key_of(magnitude).digest == KEY.digest
 
 
 def test_a_negative_zero_is_a_zero() -> None:
-    assert attrs.evolve(KEY, magnitude=-0.0).digest == attrs.evolve(KEY, magnitude=0).digest
+    assert key_of(-0.0).digest == key_of(0).digest
     assert canonical_json(attrs.asdict(ib.Sampling(temperature=-0.0))) == canonical_json(
         attrs.asdict(ib.Sampling(temperature=0))
     )
 
 
 def test_seeds_are_spread_over_their_range_and_belong_to_the_trial() -> None:
-    seeds = [attrs.evolve(KEY, trial_index=n).seed for n in range(2000)]
+    seeds = [attrs.evolve(KEY, draw=n).seed for n in range(2000)]
     assert len(set(seeds)) == 2000
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert np.mean(seeds) / 2**63 == pytest.approx(0.5, abs=0.03)
@@ -169,7 +190,7 @@ def record(**changes: Any) -> ib.TrialRecord:
 
 
 def test_controls_of_one_scaffold_are_one_cell_whatever_they_stand_against() -> None:
-    control = attrs.evolve(KEY, vector=None, layer=None, magnitude=0, unit=None, span=None)
+    control = attrs.evolve(KEY, steers=())
     cells = {record(key=control, arm="control", concept=c).cell for c in ("love", "hate", None)}
     assert cells == {("lindsey", "control", None, None, 0.0, None)}
 

@@ -88,13 +88,13 @@ class Results:
                 "model": key.model,
                 "backend": key.backend,
                 "scaffold": record.scaffold,
-                "scaffold_digest": key.scaffold,
+                "scaffold_digest": record.scaffold_digest or None,
                 "concept": record.concept,
                 "vector": key.vector,
                 "layer": key.layer,
                 "magnitude": key.magnitude,
                 "unit": key.unit,
-                "span": key.span,
+                "span": record.span,
                 **{f"sampling_{name}": value for name, value in attrs.asdict(key.sampling).items()},
             }
             for name, value in facts.items():

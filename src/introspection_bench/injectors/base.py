@@ -21,7 +21,7 @@ from ..errors import (
     explain,
 )
 from ..freezing import frozen_tuple
-from ..injection import Injection, Receipt, check_receipt
+from ..injection import Injection, Positions, Receipt, check_receipt
 from ..scaffolds import RenderedPrompt, Tokenizer
 from ..trials import Reply, Sampling
 
@@ -96,6 +96,9 @@ class Request:
 
     ``capture_layers`` asks for the residual stream that leaves those blocks, injection included, at every
     position that is processed: the prompt and all sampled tokens but the last.
+
+    ``positions`` are those to steer, None where nothing is: on controls, magnitude 0 among them. The span is resolved
+    here, once: making a request raises :class:`AnchorNotFoundError` and :class:`EmptySpanError`.
     """
 
     prompt: RenderedPrompt
@@ -103,6 +106,14 @@ class Request:
     sampling: Sampling
     seed: int = 0
     capture_layers: tuple[int, ...] = attrs.field(converter=frozen_tuple, default=())
+    positions: Positions | None = attrs.field(init=False, eq=False, repr=False)
+
+    @positions.default
+    def _resolved(self) -> Positions | None:
+        if self.injection is None:
+            return None
+        found = self.injection.span.resolve(self.prompt)
+        return None if self.injection.magnitude == 0 else found
 
 
 @guarded(SpecError)
@@ -161,6 +172,9 @@ class Injector(abc.ABC):
 
     #: The registry name of the backend; part of every trial's key.
     name: ClassVar[str]
+    #: The version of the backend's arithmetic, part of every trial's key: raised with every change after which the same
+    #: request may give another reply (order of adding, sampling, dtype of a norm). A run never goes on under another.
+    numerics: ClassVar[int] = 1
 
     #: What the model looked like when it was opened (:class:`.unchanged.Unchanged`), where a caller could alter it.
     _unchanged: Any = None
@@ -197,10 +211,10 @@ class Injector(abc.ABC):
         """Yield a completion for each request, as it finishes, in any order.
 
         All requests are validated before the first forward pass: :class:`VectorError` for a wrong width,
-        :class:`LayerError` for a layer out of range, :class:`EmptySpanError` for an empty span. A reply whose
-        receipt does not prove its injection raises :class:`SilentInjectionError` instead of being yielded, and
-        :class:`NonFiniteError` one that rests on a number which isn't finite: logits, a steered sum, a captured
-        residual. A model that somebody has altered since it was opened is a :class:`ModelError`.
+        :class:`LayerError` for a layer out of range. A reply whose receipt does not prove its injection raises
+        :class:`SilentInjectionError` instead of being yielded, and :class:`NonFiniteError` one that rests on a number
+        which isn't finite: logits, a steered sum, a captured residual. A model that somebody has altered since it was
+        opened is a :class:`ModelError`.
         """
         requests = list(requests)
         for request in requests:
@@ -282,7 +296,6 @@ class Injector(abc.ABC):
         if request.injection is None:
             return
         self.check_layer(request.injection.layer)
-        request.injection.span.resolve(request.prompt)
         width = request.injection.vector.values.size
         if width != self.model.hidden_size:
             raise VectorError(
@@ -322,7 +335,7 @@ def check_completion(request: Request, completion: Completion) -> None:
     :class:`SilentInjectionError` and :class:`NonFiniteError`, with the index of the request.
     """
     try:
-        check_receipt(request.injection, request.prompt, len(completion.reply.token_ids), completion.receipt)
+        check_receipt(request.positions, len(completion.reply.token_ids), completion.receipt)
         if completion.residuals is not None:
             _check_finite(request, completion.residuals)
     except SilentInjectionError as error:

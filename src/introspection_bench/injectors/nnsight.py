@@ -65,6 +65,7 @@ class NnsightInjector(Injector):
     """
 
     name: ClassVar[str] = "nnsight"
+    numerics: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -305,9 +306,8 @@ class NnsightInjector(Injector):
 
     def _request_key(self, request: Request) -> str:
         """Everything that decides a request's answer: under this an NDIF job's row is found again."""
-        injection, steered = request.injection, None
-        if injection is not None:
-            where = injection.span.resolve(request.prompt)
+        injection, where, steered = request.injection, request.positions, None
+        if injection is not None and where is not None:
             steered = [injection.vector.digest, injection.layer, injection.magnitude, injection.unit.value]
             steered += [where.start, where.stop]
         sampling = attrs.asdict(request.sampling)

@@ -39,7 +39,8 @@ def make_plan(requests: Mapping[int, Request]) -> tuple[torch.Tensor, ...]:
         assert injection is not None  # noqa: S101  # for the type checker; only steered rows come here
         lengths.append(coefficients(injection))
         directions.append(torch.tensor(injection.vector.unit.values))
-        where = injection.span.resolve(request.prompt)
+        where = request.positions
+        assert where is not None  # noqa: S101  # as above
         starts.append([where.start])
         stops.append([_NO_STOP if where.stop is None else where.stop])
     return (

@@ -89,8 +89,7 @@ class Probe:
         runs = [self.requests, [self.shortest], [self.shortest]]
         for request, completion in [(run[c.index], c) for run in runs for c in injector._generate(run)]:
             ids = (*request.prompt.token_ids, *completion.reply.token_ids[:-1])
-            where = None if request.injection is None else request.injection.span.resolve(request.prompt)
-            expected, logits = self._pass(ids, Row(request.injection, where))
+            expected, logits = self._pass(ids, Row(request.injection, request.positions))
             got = completion.residuals
             fits = got is not None and got.shape == expected.shape
             worst.append(_apart(got, expected) if got is not None and fits else np.inf)

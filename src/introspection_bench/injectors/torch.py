@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import GenerationMixin, LogitsProcessorList
 
 from ..errors import ModelError, explain
-from ..injection import Injection, Receipt
+from ..injection import Receipt
 from ..scaffolds import RenderedPrompt, Tokenizer
 from ..trials import Sampling
 from .base import Completion, Injector, Limits, ModelInfo, Request, failures_last
@@ -66,6 +66,7 @@ class TorchInjector(Injector):
     """
 
     name: ClassVar[str] = "torch"
+    numerics: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -348,20 +349,13 @@ class TorchInjector(Injector):
 
 
 def _cells(requests: Sequence[Request], indices: Sequence[int]) -> list[_Cell]:
-    members: dict[Injection | None, list[int]] = {}
+    # By the positions as well: anchors may differ between prompts of equal tokens. Magnitude 0 is a control: no hook,
+    # hence the same bits.
+    members: dict[Row, list[int]] = {}
     for index in indices:
-        injection = requests[index].injection
-        # Magnitude 0 is a control: no hook, hence the same bits.
-        members.setdefault(None if injection is None or injection.magnitude == 0 else injection, []).append(index)
-    prompt = requests[indices[0]].prompt
-    cells = []
-    for injection, found in members.items():
-        positions = None
-        if injection is not None:
-            # Anchors may differ between prompts of equal tokens, so the request's own prompt resolves its span.
-            positions = injection.span.resolve(requests[found[0]].prompt if found else prompt)
-        cells.append(_Cell(Row(injection, positions), tuple(found)))
-    return cells
+        injection, positions = requests[index].injection, requests[index].positions
+        members.setdefault(Row(None if positions is None else injection, positions), []).append(index)
+    return [_Cell(row, tuple(found)) for row, found in members.items()]
 
 
 def _residuals(record: Session, layers: Sequence[int]) -> Tensor:

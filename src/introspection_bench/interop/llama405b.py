@@ -19,7 +19,7 @@ from ..digests import digest
 from ..errors import IntrospectionBenchError, ResultsFormatError, explain
 from ..injection import Unit
 from ..scaffolds import BUILTIN, LINDSEY_405B, THINKING_ABOUT, Scaffold, Turn
-from ..trials import CRITERIA, Arm, Reply, Sampling, TrialKey, TrialRecord, Verdict
+from ..trials import CRITERIA, Arm, Reply, Sampling, SteerKey, TrialKey, TrialRecord, Verdict
 from ..untrusted import MOST_FILE, parse_json, read_text
 
 JUDGE = "claude"
@@ -121,23 +121,27 @@ class _File:
         layer = top.whole("layer")
         model = top.take("model_path", str)
         load = [model, top.optional("timestamp", str), top.optional("tp_size", int)]
+        steer = SteerKey(
+            vector=digest("published_vector", 1, [load, layer, concept]),
+            layer=layer,
+            magnitude=magnitude,
+            unit=Unit.UPDATE.value,
+            start=0,
+            stop=None,
+        )
         key = TrialKey(
             # The weights' fingerprint is not in the file: each load of the model counts as a model of its own.
             model=digest("published_model", 1, load),
             backend=BACKEND,
-            vector=digest("published_vector", 1, [load, layer, concept]) if injected else None,
-            layer=layer if injected else None,
-            magnitude=magnitude,
-            unit=Unit.UPDATE.value if injected else None,
-            span="all" if injected else None,
-            scaffold=digest_of_wording,
+            numerics=0,
             prompt=digest("published_prompt", 1, digest_of_wording),
+            steers=(steer,) if injected else (),
             sampling=Sampling(
                 temperature=top.number("temperature"),
                 top_p=top.number("top_p"),
                 max_new_tokens=top.whole("max_new_tokens"),
             ),
-            trial_index=entry.whole("trial_idx") if "trial_idx" in entry.data else counted,
+            draw=entry.whole("trial_idx") if "trial_idx" in entry.data else counted,
         )
         return TrialRecord(
             key=key,
@@ -148,6 +152,8 @@ class _File:
             reply=Reply(entry.take("response", str), (), "unknown").parted,
             verdicts=_verdicts(entry, concept if injected else "", top.optional("judge_model", str)),
             source=f"{self.path.name}: results[{index}]",
+            span="all" if injected else None,
+            scaffold_digest=digest_of_wording,
         )
 
 

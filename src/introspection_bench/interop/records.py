@@ -15,7 +15,8 @@ from ..untrusted import parse_json
 
 #: Every exported record says what it is; a reader refuses versions that it doesn't know.
 FORMAT = "introspection_bench.trial"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_OLDER = range(1, FORMAT_VERSION)
 
 
 def to_json(record: TrialRecord) -> str:
@@ -35,6 +36,16 @@ def from_json(text: str | bytes, where: str) -> TrialRecord:
         raise ResultsFormatError(
             explain(where, required="one JSON object", got=str(error), hint="The file is cut off or damaged.")
         ) from error
+    if isinstance(data, Mapping) and data.get("format") == FORMAT and data.get("version") in _OLDER:
+        raise ResultsFormatError(
+            explain(
+                where,
+                required=f"an export of version {FORMAT_VERSION}",
+                got=f"version {data['version']}, whose trials have another kind of key",
+                hint="Read it with the version of introspection-bench that wrote it; a Parquet export can also be read "
+                "as a table (docs/other_results.md).",
+            )
+        )
     if not isinstance(data, Mapping) or data.get("format") != FORMAT or data.get("version") != FORMAT_VERSION:
         got = {k: data.get(k) for k in ("format", "version")} if isinstance(data, Mapping) else type(data).__name__
         raise ResultsFormatError(

@@ -16,7 +16,7 @@ from ..digests import digest
 from ..errors import ResultsFormatError, SpecError, explain
 from ..freezing import frozen_mapping
 from ..injection import Unit
-from ..trials import CRITERIA, FURTHER, Arm, Reply, Sampling, TrialKey, TrialRecord, Verdict
+from ..trials import CRITERIA, FURTHER, Arm, Reply, Sampling, SteerKey, TrialKey, TrialRecord, Verdict
 from ..untrusted import check_once, lines, parse_json
 from .unfolding import parquet_batches
 
@@ -143,18 +143,22 @@ def _record(row: _Row, counts: dict[tuple[Any, ...], int]) -> TrialRecord:
     cell = (model, scaffold, arm, *((concept, layer, magnitude) if injected else ()))
     index = counts[cell] = counts.get(cell, -1) + 1
     unit = row.layout.unit
+    steer = SteerKey(
+        vector=digest("published_vector", 1, [model, layer, arm, concept]),
+        layer=layer,
+        magnitude=magnitude or 0.0,
+        unit=None if unit is None else unit.value,
+        start=None,
+        stop=None,
+    )
     key = TrialKey(
         model=digest("published_model", 1, [model]),
         backend=UNKNOWN,
-        vector=digest("published_vector", 1, [model, layer, arm, concept]) if injected else None,
-        layer=layer if injected else None,
-        magnitude=(magnitude or 0.0) if injected else 0.0,
-        unit=unit.value if injected and unit is not None else None,
-        span=UNKNOWN if injected else None,
-        scaffold=digest("published_wording", 1, [scaffold]),
+        numerics=0,
         prompt=digest("published_prompt", 1, [scaffold]),
+        steers=(steer,) if injected else (),
         sampling=Sampling(),
-        trial_index=index,
+        draw=index,
     )
     return TrialRecord(
         key=key,
@@ -165,6 +169,8 @@ def _record(row: _Row, counts: dict[tuple[Any, ...], int]) -> TrialRecord:
         reply=Reply(row.needed("reply"), (), "unknown").parted,
         verdicts=_verdicts(row, concept),
         source=row.where,
+        span=UNKNOWN if injected else None,
+        scaffold_digest=digest("published_wording", 1, [scaffold]),
     )
 
 

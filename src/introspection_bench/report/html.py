@@ -149,7 +149,7 @@ def known_prompts(results: Results) -> dict[str, str]:
     for scaffold in grid.get("scaffolds", ()) if isinstance(grid, Mapping) else ():
         if isinstance(scaffold, Mapping) and "digest" in scaffold and "transcript" in scaffold:
             known[str(scaffold["digest"])] = str(scaffold["transcript"])
-    return {r.scaffold: known[r.key.scaffold] for r in results if r.key.scaffold in known}
+    return {r.scaffold: known[r.scaffold_digest] for r in results if r.scaffold_digest in known}
 
 
 def _as_results(

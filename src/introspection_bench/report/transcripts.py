@@ -61,7 +61,7 @@ def transcripts_payload(records: Sequence[TrialRecord], *, prompts: Mapping[str,
                 key.layer,
                 -1 if record.arm == "control" else doses.number(dose(key.magnitude, key.unit)),
                 -1 if key.unit is None else units.number(key.unit),
-                key.trial_index,
+                key.draw,
                 models.number(f"{record.model_name} · {key.backend}"),
                 None if record.seed is None else str(record.seed),  # a 63-bit seed does not fit a browser's number
                 record.reply.finish_reason,
@@ -107,7 +107,7 @@ def _order(record: TrialRecord) -> tuple[Any, ...]:
         -1 if key.layer is None else key.layer,
         key.unit or "",
         key.magnitude,
-        key.trial_index,
+        key.draw,
     )
 
 

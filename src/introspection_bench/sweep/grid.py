@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -14,11 +16,11 @@ from ..boundaries import checked, guarded
 from ..concepts import Concept
 from ..errors import SpecError, explain
 from ..freezing import frozen_tuple
-from ..injection import Injection, Span, Unit
+from ..injection import Injection, Positions, Span, Unit
 from ..injectors.base import ModelInfo, Request
 from ..names import folded
 from ..scaffolds import LINDSEY, RenderedPrompt, Scaffold, Tokenizer, load_scaffold
-from ..trials import Arm, Sampling, TrialKey
+from ..trials import Arm, Sampling, SteerKey, TrialKey
 from ..vectors import ConceptVector
 
 #: Relative distance of one extraction's vectors that bfloat16 explains (8 bits per number, and other batch shapes).
@@ -194,70 +196,116 @@ class PlannedTrial:
     scaffold: str
     request: Request
 
+    @property
+    def span(self) -> str | None:
+        """The written form of what is steered; None on a control."""
+        injection = self.request.injection
+        return None if injection is None else str(injection.span)
+
+    @property
+    def scaffold_digest(self) -> str:
+        """The digest of the scaffold's wording."""
+        return self.request.prompt.scaffold_digest
+
+    @property
+    def shown(self) -> str:
+        """The trial as an error names it: key, cell and number."""
+        key = self.key
+        cell: str = self.arm
+        if self.concept is not None:
+            cell = f"{self.arm} {self.concept!r}, layer {key.layer}, {key.magnitude:g} {key.unit}"
+        return f"trial {key.digest[:12]} ({cell}, {self.scaffold}, no. {key.draw})"
+
 
 @checked(SpecError)
-def plan(grid: Grid, model: ModelInfo, backend: str, tokenizer: Tokenizer) -> list[PlannedTrial]:
-    """Return every trial of the grid, controls first within each scaffold.
+def plan(grid: Grid, model: ModelInfo, backend: str, numerics: int, tokenizer: Tokenizer) -> list[PlannedTrial]:
+    """Return every trial of the grid, controls first within each scaffold, for a backend and its ``numerics``.
 
     Prompts are rendered and spans resolved here, so that what can't be run raises before anything does:
-    :class:`ScaffoldError`, :class:`AnchorNotFoundError`, :class:`EmptySpanError`.
+    :class:`ScaffoldError`, :class:`AnchorNotFoundError`, :class:`EmptySpanError`, and :class:`SpecError` that names
+    both where two scaffolds come to the same tokens and the same steered positions, or two vectors to the same values.
+
+    Scaffolds of the same tokens that steer other positions have controls that are alike in all but their numbers: those
+    of the second one go on counting where the first one's end.
     """
+    if type(numerics) is not int or numerics < 1:
+        raise SpecError(
+            explain(
+                f"numerics of backend {backend!r}",
+                required="a whole number >= 1",
+                got=numerics,
+                hint="Set the class variable of the injector (docs/backends.md).",
+            )
+        )
     planned: list[PlannedTrial] = []
+    asked: dict[object, str] = {}
+    controls: Counter[str] = Counter()
     day = grid.day
     for scaffold in grid.scaffolds:
         prompt = scaffold.render(tokenizer, day)
-        base = {
-            "model": model.fingerprint,
-            "backend": backend,
-            "scaffold": scaffold.digest,
-            "prompt": prompt.digest,
-            "sampling": grid.sampling,
-        }
+        span = grid.span or scaffold.span
+        where = span.resolve(prompt) if grid.trials else None
+        _check_apart(asked.setdefault((prompt.digest, where), scaffold.name), scaffold.name)
+        key = functools.partial(TrialKey, model.fingerprint, backend, numerics, prompt.digest, sampling=grid.sampling)
+        first = controls[prompt.digest]
+        controls[prompt.digest] += grid.controls
         planned += [
-            _planned(_control_key(base, index), "control", scaffold.name, prompt, None)
-            for index in range(grid.controls)
+            _planned(key(steers=(), draw=draw), "control", scaffold.name, prompt, None)
+            for draw in range(first, first + grid.controls)
         ]
-        for injection in _injections(grid, scaffold):
-            injection.span.resolve(prompt)
+        for injection in _injections(grid, span):
             arm: Arm = "random" if injection.vector.is_random else "injected"
+            steers = (_steer_key(injection, injection.span.resolve(prompt)),)
             planned += [
-                _planned(_injected_key(base, injection, index), arm, scaffold.name, prompt, injection)
-                for index in range(grid.trials)
+                _planned(key(steers=steers, draw=draw), arm, scaffold.name, prompt, injection)
+                for draw in range(grid.trials)
             ]
-    keys = [t.key.digest for t in planned]
-    if len(set(keys)) != len(keys):
-        raise SpecError(
-            explain(
-                "grid",
-                required="trials that differ in what alters the reply",
-                got=f"{len(keys) - len(set(keys))} trials twice",
-                hint="Two vectors have the same values, or two scaffolds the same wording and span.",
-            )
-        )
+    _check_once(planned)
     return planned
 
 
-def _injections(grid: Grid, scaffold: Scaffold) -> Iterator[Injection]:
-    span = grid.span or scaffold.span
+def _check_apart(first: str, second: str) -> None:
+    if first != second:
+        raise SpecError(
+            explain(
+                "grid.scaffolds",
+                required="scaffolds that differ in the prompt's tokens or in the positions that are steered",
+                got=f"{first!r} and {second!r}, whose trials are the same on this model",
+                hint="Leave one out; for more trials of it raise grid.trials and grid.controls.",
+            )
+        )
+
+
+def _check_once(planned: Sequence[PlannedTrial]) -> None:
+    seen: dict[str, PlannedTrial] = {}
+    for trial in planned:
+        other = seen.setdefault(trial.key.digest, trial)
+        if other is not trial:
+            raise SpecError(
+                explain(
+                    "grid.vectors",
+                    required="trials that differ in what alters the reply",
+                    got=f"the same trial twice: {other.shown} and {trial.shown}",
+                    hint="Their vectors have the same values: leave one out.",
+                )
+            )
+
+
+def _injections(grid: Grid, span: Span) -> Iterator[Injection]:
     for vector in grid.vectors:
         for layer in (vector.layer,) if grid.layers is None else grid.layers:
             for magnitude in grid.magnitudes:
                 yield Injection(vector, layer, magnitude, grid.unit, span)
 
 
-def _control_key(base: Mapping[str, Any], index: int) -> TrialKey:
-    return TrialKey(**base, vector=None, layer=None, magnitude=0.0, unit=None, span=None, trial_index=index)
-
-
-def _injected_key(base: Mapping[str, Any], injection: Injection, index: int) -> TrialKey:
-    return TrialKey(
-        **base,
+def _steer_key(injection: Injection, where: Positions) -> SteerKey:
+    return SteerKey(
         vector=injection.vector.digest,
         layer=injection.layer,
         magnitude=injection.magnitude,
         unit=injection.unit.value,
-        span=str(injection.span),
-        trial_index=index,
+        start=where.start,
+        stop=where.stop,
     )
 
 

@@ -20,7 +20,7 @@ from ..vectors import ConceptVector
 from .grid import PlannedTrial
 
 #: Raised with every change of the layout below.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -88,7 +88,7 @@ def _cell(trial: PlannedTrial | TrialRecord) -> dict[str, Any]:
         "layer": key.layer,
         "magnitude": key.magnitude,
         "unit": key.unit,
-        "trial_index": key.trial_index,
+        "trial_index": key.draw,
     }
 
 
@@ -101,7 +101,8 @@ def check_layout(database: Database) -> None:
                 str(database.path),
                 required=f"schema version {SCHEMA_VERSION}",
                 got=rows[0][0] if rows else None,
-                hint="Export it with the version that made it.",
+                hint="Export it with the version of introspection-bench that made it ('introspection-bench export RUN "
+                "--to run.parquet'); its rows can be read as a table (docs/other_results.md).",
             )
         )
     database.check_schema(_SCHEMA, _LEDGER)

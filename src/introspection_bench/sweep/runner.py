@@ -46,16 +46,19 @@ class Sweep:
         self.injector = injector
         self.directory = Path(directory)
         self.grid = _continued(grid, self.directory)
-        self.planned: list[PlannedTrial] = plan(self.grid, injector.model, injector.name, injector.tokenizer)
+        self.planned: list[PlannedTrial] = plan(
+            self.grid, injector.model, injector.name, injector.numerics, injector.tokenizer
+        )
         for trial in self.planned:
             injector.validate(trial.request)
 
     def spec(self) -> dict[str, Any]:
-        """What the run is, as plain values: grid, model, backend."""
+        """What the run is, as plain values: grid, model, backend with the version of its numerics."""
         return {
             "grid": self.grid.spec(),
             "model": attrs.asdict(self.injector.model),
             "backend": self.injector.name,
+            "numerics": self.injector.numerics,
         }
 
     def run(self, on_trial: OnTrial | None = None) -> Results:
@@ -122,18 +125,9 @@ def _proved(injector: Injector, pending: Sequence[PlannedTrial]) -> Iterator[Com
     except SilentInjectionError as error:
         if error.request is None:
             raise
-        named = type(error)(f"{_shown(pending[error.request])}: {error}")
+        named = type(error)(f"{pending[error.request].shown}: {error}")
         named.request = error.request
         raise named from error
-
-
-def _shown(trial: PlannedTrial) -> str:
-    """A trial's key and cell, as an error names them."""
-    key = trial.key
-    cell: str = trial.arm
-    if trial.concept is not None:
-        cell = f"{trial.arm} {trial.concept!r}, layer {key.layer}, {key.magnitude:g} {key.unit}"
-    return f"trial {key.digest[:12]} ({cell}, {trial.scaffold}, no. {key.trial_index})"
 
 
 def _continued(grid: Grid, directory: Path) -> Grid:

@@ -138,7 +138,7 @@ class Store:
         return str(self._meta("created"))
 
     def spec(self) -> Mapping[str, Any]:
-        """What the run is, as plain values: ``grid`` (see :meth:`Grid.spec`), ``model``, ``backend``."""
+        """What the run is, as plain values: ``grid`` (see :meth:`Grid.spec`), ``model``, ``backend``, ``numerics``."""
         text = self._meta("spec")
         with self._database.guard("table meta, row spec"):
             return MappingProxyType(read_spec(text))
@@ -167,6 +167,8 @@ class Store:
             reply=reply,
             receipt=receipt,
             seed=trial.key.seed,
+            span=trial.span,
+            scaffold_digest=trial.scaffold_digest,
         )
         with self._database.transaction(f"table trials, row {trial.key.digest[:12]}") as connection:
             connection.execute(f"{INSERT_TRIAL} ON CONFLICT (key) DO NOTHING", trial_row(record))
@@ -244,13 +246,13 @@ class Store:
 
     def _check_same(self, spec: Mapping[str, Any], planned: Sequence[PlannedTrial]) -> None:
         mine = self.spec()
-        for field in ("backend", "model"):
-            if mine[field] != spec[field]:
+        for field in ("backend", "numerics", "model"):
+            if mine.get(field) != spec.get(field):
                 raise StoreMismatchError(
                     explain(
                         f"run {self.directory}",
-                        required=f"{field} {_short(mine[field])}, which made it",
-                        got=_short(spec[field]),
+                        required=f"{field} {_short(mine.get(field))}, which made it",
+                        got=_short(spec.get(field)),
                         hint="Give this run another directory; nothing was changed.",
                     )
                 )

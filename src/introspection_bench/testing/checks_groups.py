@@ -45,6 +45,9 @@ def grouped_replies_equal_each_alone(subject: Subject) -> str:
             subject.request(prompt, injection, layers=layers, temperature=1.0, seed=seed)
             for seed, injection in enumerate((None, *injections, injections[1], None))
         ]
+        # The same tokens and the same injection, whose anchor stands elsewhere: another place to steer.
+        moved = attrs.evolve(prompt, anchors={**prompt.anchors, "last": prompt.anchors["early"]})
+        requests.append(attrs.evolve(requests[2], prompt=moved))
         together = subject.run(*requests)
         again = subject.run(*requests)
         for number, request in enumerate(requests):

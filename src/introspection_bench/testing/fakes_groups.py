@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .fakes import FakeBroken
+from ..injection import Injection, Positions
+from ..injectors.base import Completion, Request
+from .fakes import FakeBroken, FakeLying
 
 
 class FakeCapturesByLength(FakeBroken):
@@ -30,3 +32,17 @@ class FakeSharesOneCache(FakeBroken):
     def prefilled(self, ids: Tensor, mask: Tensor, cache: Any) -> Any:
         cache.reorder_cache(torch.zeros(len(mask), dtype=torch.long, device=ids.device))
         return cache
+
+
+class FakeFirstAnchors(FakeLying):
+    """Steers what is injected alike at the places of the first such request, whatever the others' anchors say."""
+
+    caught_by = "grouped_replies_equal_each_alone"
+
+    def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
+        self._places: dict[object, Positions] = {}
+        return super()._generate(requests)
+
+    def place(self, request: Request, injection: Injection) -> Positions:
+        own = super().place(request, injection)
+        return self._places.setdefault((request.prompt.token_ids, injection), own)

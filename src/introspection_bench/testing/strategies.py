@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as npst
 
 from ..injection import Injection, Positions, Receipt, Span, Unit
 from ..scaffolds import RenderedPrompt
-from ..trials import Arm, Reply, Sampling, TrialKey, TrialRecord, Verdict
+from ..trials import Arm, Reply, Sampling, SteerKey, TrialKey, TrialRecord, Verdict
 from ..vectors import ConceptVector, Provenance
 
 #: Anchors of the prompts that :func:`prompts` draws, in their order in the prompt.
@@ -140,21 +140,17 @@ def verdicts(judge: str = "rules", rubric: str = "strict4") -> st.SearchStrategy
 
 @st.composite
 def trial_records(draw: st.DrawFn) -> TrialRecord:
-    """Finished trials of every arm, with or without a verdict; on controls the key has no vector."""
+    """Finished trials of every arm, with or without a verdict; on controls the key has no steer."""
     arm: Arm = draw(st.sampled_from(["injected", "random", "control"]))
     control = arm == "control"
     key = TrialKey(
         model=draw(_DIGESTS),
         backend=draw(st.sampled_from(["torch", "nnsight", "vllm-lens"])),
-        vector=None if control else draw(_DIGESTS),
-        layer=None if control else draw(st.integers(0, 125)),
-        magnitude=0.0 if control else draw(st.floats(0.01, 20)),
-        unit=None if control else str(draw(st.sampled_from(Unit))),
-        span=None if control else str(draw(spans())),
-        scaffold=draw(_DIGESTS),
+        numerics=draw(st.integers(1, 9)),
         prompt=draw(_DIGESTS),
+        steers=() if control else (draw(_steer_keys()),),
         sampling=draw(samplings()),
-        trial_index=draw(st.integers(0, 999)),
+        draw=draw(st.integers(0, 999)),
     )
     touched = draw(st.integers(1, 300)), draw(st.integers(0, 300))
     ratio = draw(st.floats(1e-3, 10))
@@ -168,4 +164,18 @@ def trial_records(draw: st.DrawFn) -> TrialRecord:
         Receipt.nothing() if control else Receipt(*touched, ratio, ratio),
         key.seed,
         draw(st.lists(verdicts(), max_size=1)),
+        span=None if control else str(draw(spans())),
+        scaffold_digest=draw(_DIGESTS),
+    )
+
+
+def _steer_keys() -> st.SearchStrategy[SteerKey]:
+    return st.builds(
+        SteerKey,
+        vector=_DIGESTS,
+        layer=st.integers(0, 125),
+        magnitude=st.floats(0.01, 20),
+        unit=st.sampled_from([unit.value for unit in Unit]),
+        start=st.integers(0, 600),
+        stop=st.none() | st.integers(601, 900),
     )

@@ -24,6 +24,7 @@ class RecomputeInjector(Injector):
     """Hooks on the decoder blocks of a Llama-like Hugging Face model."""
 
     name: ClassVar[str] = "recompute"
+    numerics: ClassVar[int] = 1
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._torch_model = model
@@ -101,16 +102,15 @@ class RecomputeInjector(Injector):
         streams: dict[int, np.ndarray] = {}
         update: dict[int, torch.Tensor] = {}
         injection = request.injection
-        # Magnitude 0 is a control: nothing may be added, not even zeros.
-        active = injection is not None and injection.magnitude != 0
+        # None on controls, magnitude 0 among them: nothing may be added, not even zeros.
+        where = request.positions
 
         def on_mlp(layer: int, output: torch.Tensor) -> None:
             update[layer] = output[0]
 
         def on_block(layer: int, output: Any) -> Any:
             hidden = output[0] if isinstance(output, tuple) else output
-            if active and layer == injection.layer:
-                where = injection.span.resolve(request.prompt)
+            if where is not None and layer == injection.layer:
                 at = slice(where.start, where.stop)
                 h = hidden[0, at]
                 delta = _delta(injection, h, update[layer][at])

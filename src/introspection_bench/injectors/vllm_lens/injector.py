@@ -248,10 +248,9 @@ class VllmLensInjector(Injector):
         """Hand a request to the engine under an id of its own; return the id."""
         # vllm-lens matches ids by prefix: a fixed width keeps "1" from matching "10".
         key = f"{next(self._keys):016x}"
-        injection = _effective(request.injection)
-        positions = None if injection is None else injection.span.resolve(request.prompt)
+        injection = _effective(request)
         if injection is not None or request.capture_layers:
-            self._send_hook(key, injection, positions, request.capture_layers, capture_from)
+            self._send_hook(key, injection, request.positions, request.capture_layers, capture_from)
         self._flying.add(key)
         self._engine.add_request(
             key,
@@ -345,7 +344,7 @@ class VllmLensInjector(Injector):
             )
         length = len(request.prompt.token_ids)
         end = length + len(tokens) - 1
-        injection = _effective(request.injection)
+        injection = _effective(request)
         records = self._records(key) if injection is not None or request.capture_layers else {}
         receipt = Receipt.nothing()
         if injection is not None:
@@ -359,9 +358,9 @@ class VllmLensInjector(Injector):
         return Completion(index, reply, receipt, residuals)
 
 
-def _effective(injection: Injection | None) -> Injection | None:
+def _effective(request: Request) -> Injection | None:
     """Magnitude 0 is a control: no hook, hence the same bits."""
-    return None if injection is None or injection.magnitude == 0 else injection
+    return None if request.positions is None else request.injection
 
 
 def _at(records: Mapping[int, LayerRecord], layer: int) -> LayerRecord:
