@@ -15,7 +15,7 @@ LEAST_SHARE = 0.5
 
 
 def unmeasured(*shape: int) -> npt.NDArray[np.float32]:
-    """Return the measurements of positions that nothing was added to: (3, *shape), float32."""
+    """Return the measurements of positions that nothing was added to: float32, 3 in front of ``shape``."""
     return np.full((3, *shape), NOT_STEERED, dtype=np.float32)
 
 
