@@ -38,8 +38,10 @@ unit: venv chromium ## pytest alone
 KILLS ?= 200
 SEED ?= 0
 .PHONY: torture
-torture: venv ## kill 200 processes at random points of a run and see that nothing is lost (nightly)
+torture: venv ## kill 200 processes at random points of a run, and try every entry point with 500 odd values (nightly)
 	IB_KILLS=$(KILLS) IB_KILL_SEED=$(SEED) $(BIN)/python -m pytest -q tests/kills $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q --hypothesis-profile torture --timeout 3600 tests/test_entry_points.py \
+	  tests/test_entry_values.py tests/cli/test_odd_options.py tests/test_untrusted.py $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: venv ## ruff check and ruff format --check

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import warnings
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import introspection_bench as ib
-from introspection_bench import analysis
-from introspection_bench.errors import IntrospectionBenchError
-from introspection_bench.interop import write_jsonl
-from tests.odd_values import ODD, exported, make_records
+from introspection_bench import analysis, report, sweep
+from introspection_bench.injectors.torch import TorchInjector
+from introspection_bench.interop import TableLayout, write_jsonl
+from introspection_bench.judges.registry import judge_class
+from introspection_bench.testing import save_tiny_model
+from tests.odd_values import FEW, ODD, a_few, exported, fault, made_vector, make_records, near
 
 
 def functions() -> dict[str, object]:
     found = {**exported(), "plan": analysis.plan}  # a sweep's plan takes a grid and a model
     return {name: value for name, value in found.items() if inspect.isfunction(inspect.unwrap(value))}
-
-
-#: Functions that are tried elsewhere, with the place.
-ELSEWHERE = {
-    "open_injector": "tests/injectors: it hands its options to a backend's own signature",
-    "open_judge": "tests/judges: likewise to a judge's",
-}
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +36,20 @@ def some(tmp_path_factory):
     results = ib.read_results(folder / "a.jsonl")
     frame = results.frame()
     verdicts = analysis.verdicts_of(results.records, "rules", "strict4/1")
+    (folder / "t.csv").write_text("r,a\nYes.,c\n")
+    model = save_tiny_model("llama", folder / "model")
+    concepts = ib.load_concepts("pairs")
+    doses = analysis.rates(frame[frame["layer"] == 1], ["layer", "magnitude", "unit"])
     return SimpleNamespace(
         folder=folder,
+        number=itertools.count(),
+        model=str(model),
+        injector=ib.open_injector("torch", model, device="cpu"),
+        concepts=concepts,
+        doses=doses,
+        figure=report.crossover(doses),
+        agreement=analysis.agreement(verdicts, verdicts),
+        store=sweep.import_results([results], folder / "run", concepts),
         results=results,
         frame=frame,
         verdicts=verdicts,
@@ -94,36 +105,120 @@ CALLS = {
 }
 
 
-def test_every_exported_function_is_tried_here_or_elsewhere():
-    missing = sorted(set(functions()) - set(CALLS) - set(ELSEWHERE) - LATER)
-    assert missing == []
-    assert sorted(set(CALLS) - set(functions())) == []
+#: Those that need a model, a run, a page or a figure: a tenth of a second for each call that works.
+SLOW = {
+    "extract": lambda s: {"injector": s.injector, "concepts": s.concepts, "layers": [1]},
+    "random_controls": lambda s: {"vectors": [made_vector()]},
+    "write_report": lambda s: {"records": s.results, "path": s.folder / "r.html"},
+    "write_figures": lambda s: {"records": s.results, "folder": s.folder / "figures", "formats": ["svg"]},
+    "save_figure": lambda s: {"figure": s.figure, "stem": s.folder / "f", "formats": ["svg"]},
+    "against_controls": lambda s: {"table": analysis.rates(s.frame, ["arm"])},
+    "agreement_matrix": lambda s: {"tables": {"coherent": s.agreement.criteria[3].frame()}},
+    "crossover": lambda s: {"table": s.doses},
+    "layer_panels": lambda s: {"table": s.doses},
+    "rate_map": lambda s: {"table": s.doses},
+    "import_results": lambda s: {
+        "sources": [s.results],
+        "directory": s.folder / f"run{next(s.number)}",
+        "concepts": s.concepts,
+    },
+    "judge_run": lambda s: {"store": s.store, "judge": "rules", "check": False},
+    "read_table": lambda s: {"path": s.folder / "t.csv", "layout": TableLayout(LAYOUT, {"c": "control"})},
+    "open_injector": lambda s: {"backend": s.injector},
+    "open_judge": lambda s: {"judge": "rules"},
+}
+ALL = CALLS | SLOW
+LAYOUT = {"reply": "r", "arm": "a"}
 
 
-#: These need a model, a run, a page or a figure for every call, and have their own tests of wrong input.
-LATER = {
-    "extract", "random_controls", "write_report", "write_figures", "save_figure", "against_controls",
-    "agreement_matrix", "crossover", "layer_panels", "rate_map", "import_results", "judge_run", "read_table",
-}  # fmt: skip
+def test_every_exported_function_is_tried():
+    assert sorted(ALL) == sorted(functions())
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", ALL)
 def test_the_call_that_the_odd_ones_are_made_from_works(some, name):
-    functions()[name](**CALLS[name](some))
+    attempt(name, ALL[name](some))
 
 
-@pytest.mark.parametrize("name", CALLS)
+def attempt(name, arguments):
+    function = functions()[name]
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            if name.startswith("open_"):  # their first argument has no name
+                first, *rest = arguments.values()
+                return function(first, **dict(zip(list(arguments)[1:], rest, strict=True)))
+            return function(**arguments)
+    finally:
+        plt.close("all")
+
+
+def parameters(name):
+    """The names of a function's own parameters; those of whom it hands its options to are tried below."""
+    found = inspect.signature(functions()[name]).parameters.values()
+    return [
+        p.name for p in found if p.kind is not p.VAR_KEYWORD and not (name == "open_injector" and p.name == "model")
+    ]
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_an_odd_value_works_or_is_an_error_of_ours(some, name, monkeypatch):
     monkeypatch.chdir(some.folder)
-    function, wrong = functions()[name], []
-    for parameter in inspect.signature(function).parameters:
+    wrong = []
+    for parameter in parameters(name):
+        for odd in FEW[::6] if name == "write_report" else FEW if name in {*SLOW, "compare"} else ODD:
+            arguments = {**ALL[name](some), parameter: odd}
+            wrong += fault(lambda a=arguments: attempt(name, a), f"{parameter}={odd!r:.40}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", sorted(ALL.keys() - {"write_report", "write_figures"}))
+@settings(a_few, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_nearly_right_value_works_or_is_an_error_of_ours(some, name, data, monkeypatch):
+    monkeypatch.chdir(some.folder)
+    good = ALL[name](some)
+    defaults = {p: inspect.signature(functions()[name]).parameters[p].default for p in parameters(name)}
+    parameter = data.draw(st.sampled_from(sorted(defaults)))
+    if parameter in ("path", "stem", "folder", "directory"):  # a drawn path may be anywhere
+        return
+    odd = data.draw(near(good.get(parameter, defaults[parameter])))
+    if isinstance(odd, int | float) and abs(odd) > 1000 and parameter in ("draws", "resamples"):
+        return
+    assert fault(lambda: attempt(name, {**good, parameter: odd}), f"{parameter}={odd!r:.40}") == []
+
+
+#: The options that each judge has, with a call of it that goes no further than its making.
+JUDGES = {
+    "rules": {},
+    "chat": {"model": "m", "base_url": "http://127.0.0.1:1"},
+    "claude": {},
+    "panel": {"judges": ["rules"]},
+}
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_an_odd_option_of_a_judge_works_or_is_an_error_of_ours(name, monkeypatch):
+    for key in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(key, "none")
+    wrong = []
+    for option in [*inspect.signature(judge_class(name)).parameters, "nothing"]:
         for odd in ODD:
-            try:
-                with warnings.catch_warnings(), np.errstate(all="ignore"):
-                    warnings.simplefilter("ignore")
-                    function(**{**CALLS[name](some), parameter: odd})
-            except IntrospectionBenchError as error:
-                wrong += [f"{parameter}: {len(str(error))} characters"] if len(str(error)) > 3000 else []
-            except Exception as error:
-                wrong.append(f"{parameter}={odd!r:.40}: {type(error).__name__}: {error!s:.100}")
+            arguments = {**JUDGES[name], option: odd}
+            wrong += fault(lambda a=arguments: ib.open_judge(name, **a).close(), f"{option}={odd!r:.40}")
+    assert wrong == []
+
+
+def opened(model, **options):
+    ib.open_injector("torch", model, **options).close()
+
+
+@pytest.mark.parametrize("option", ["model", *list(inspect.signature(TorchInjector.open).parameters)[1:], "nothing"])
+def test_an_odd_option_of_a_backend_works_or_is_an_error_of_ours(some, option, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(some.folder)
+    wrong = []
+    for odd in FEW:
+        arguments = {"model": some.model, "device": "cpu", option: odd}
+        wrong += fault(lambda a=arguments: opened(**a), f"{odd!r:.40}")
     assert wrong == []

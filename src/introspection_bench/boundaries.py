@@ -42,18 +42,28 @@ def checked(error: type[IntrospectionBenchError] = SpecError) -> Callable[[Calla
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            hints = _hints(function)
-            for name, value in signature.bind(*args, **kwargs).arguments.items():
-                hint = hints.get(name, Any)
-                if signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
-                    hint = types.GenericAlias(tuple, (hint, ...))
-                if not fits(value, hint):
-                    raise error(explain(name, required=words(hint), got=_shown(value), hint=_REMEDY.get(name, "")))
+            check_arguments(function, signature, signature.bind(*args, **kwargs).arguments, error)
             return function(*args, **kwargs)
 
         return call
 
     return decorate
+
+
+def check_arguments(
+    function: Callable[..., Any],
+    signature: inspect.Signature,
+    arguments: Mapping[str, Any],
+    error: type[IntrospectionBenchError],
+) -> None:
+    """Raise ``error`` for the first of some arguments, by name, that isn't what the function's annotation says."""
+    hints = _hints(function)
+    for name, value in arguments.items():
+        hint = hints.get(name, Any)
+        if name in signature.parameters and signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+            hint = types.GenericAlias(tuple, (hint, ...))
+        if not fits(value, hint):
+            raise error(explain(name, required=words(hint), got=_shown(value), hint=_REMEDY.get(name, "")))
 
 
 class _Already(threading.local):
@@ -221,7 +231,7 @@ def _any_of(tests: Sequence[Test]) -> Test:
 
 def _sequence(kind: Any, arguments: tuple[Any, ...]) -> Test:
     # Arrays and indices are no Sequence by name, and are as good.
-    wanted = collections.abc.Iterable if kind is collections.abc.Sequence else kind
+    wanted: Any = collections.abc.Iterable if kind is collections.abc.Sequence else kind
     pairwise = kind is tuple and bool(arguments) and Ellipsis not in arguments
     items = [_test(each) for each in arguments if each is not Ellipsis]
 
@@ -232,7 +242,7 @@ def _sequence(kind: Any, arguments: tuple[Any, ...]) -> Test:
             value = value.tolist()
         if not isinstance(value, wanted):
             return False
-        if not items or not isinstance(value, list | tuple):
+        if not items or iter(value) is value:  # an iterator would be used up
             return True
         if pairwise:
             return len(value) == len(items) and all(item(v) for item, v in zip(items, value, strict=True))

@@ -102,7 +102,17 @@ def test_text_that_is_no_json_object_is_never_an_answer(text):
         parse(load_rubric("strict4").calls[0], text)
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"reason": NaN}', '"yes"', "null"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"reason": NaN}',
+        '{"reason": 1e999}',
+        '{"reason": ' + "[" * 500 + "]" * 500 + "}",
+        '"yes"',
+        "null",
+    ],
+)
 def test_json_that_breaks_parsers_is_an_answer_outside_the_rubric(text):
     with pytest.raises(OutOfRubricError, match="malformed"):
         parse(load_rubric("strict4").calls[0], text)

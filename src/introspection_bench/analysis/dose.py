@@ -256,7 +256,7 @@ def sweet_spots(
 
 def _used(frame: pd.DataFrame, by: Sequence[str], outcomes: Sequence[str]) -> pd.DataFrame:
     require_columns(frame, ["arm", "magnitude", *outcomes])
-    check_grouping(frame, [*by, "magnitude"])
+    check_grouping(frame, list(dict.fromkeys([*by, "magnitude"])))
     used = scored(injected(frame))
     if used.empty:
         raise AnalysisError(explain("frame", required="scored injected trials", got="none", hint="Judge the run."))

@@ -160,6 +160,8 @@ def check_grouping(frame: pd.DataFrame, by: Sequence[str]) -> None:
     as the frame holds two units.
     """
     require_columns(frame, by)
+    if len(set(by)) < len(by):
+        raise AnalysisError(explain("by", required="each column once", got=list(by), hint="Drop the duplicate."))
     units = sorted(frame["unit"].dropna().unique()) if "unit" in frame.columns else []
     if "magnitude" in by and "unit" not in by and len(units) > 1:
         raise AnalysisError(

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..digests import digest
 from ..errors import ModelError, ModelNotFoundError, explain
+from ..untrusted import parse_json, read_text
 from .fingerprint import fingerprint_tokenizer, stable
 
 #: What lies beside a checkpoint and alters nothing that is computed.
@@ -47,8 +48,8 @@ def fingerprint_checkpoint(
         )
     try:
         files = [[path.relative_to(folder).as_posix(), fingerprint_file(path)] for path in _files(folder)]
-        settings = stable(json.loads(config.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        settings = stable(json.loads(read_text(config)))  # not parse_json: honest ones hold Infinity
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
             explain("model", required="a checkpoint whose files can be read", got=str(error), hint="Check the folder.")
         ) from error
@@ -91,7 +92,7 @@ def _safetensors(file: Any, size: int) -> tuple[bytes, list[int]]:
         return b"", []
     header = file.read(length)
     try:
-        spans = [entry["data_offsets"] for name, entry in json.loads(header).items() if name != "__metadata__"]
+        spans = [entry["data_offsets"] for name, entry in parse_json(header).items() if name != "__metadata__"]
         begin = 8 + length
         offsets = [
             begin + place for start, stop in spans for place in (start, (start + stop) // 2, max(start, stop - _BLOCK))

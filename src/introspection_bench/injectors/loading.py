@@ -62,7 +62,13 @@ def load(
     if device_map is None:
         import torch
 
-        model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            model = model.to(torch.device(chosen))
+        except RuntimeError as error:  # no such device, or one without room for it
+            raise ModelError(
+                explain("device", required="a device that can hold the model", got=f"{chosen}: {error}", hint="")
+            ) from error
     return Loaded(model.eval(), own if tokenizer is None else tokenizer, Path(str(source)).name or str(source))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ..errors import PluginError, explain
+from ..boundaries import check_arguments
+from ..errors import ModelError, PluginError, explain
 from ..plugins import Lazy, resolve
 from .base import Injector
 
@@ -43,6 +45,7 @@ def open_injector(backend: str | type[Injector] | Injector, model: Any = None, /
         raise PluginError(
             explain("backend", required="a subclass of Injector", got=found, hint="See docs/backends.md.")
         )
+    check_arguments(found.open, inspect.signature(found.open), options, ModelError)
     try:
         return found.open(model, **options)
     except TypeError as error:

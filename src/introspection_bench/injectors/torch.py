@@ -109,7 +109,7 @@ class TorchInjector(Injector):
         cls,
         model: Any,
         *,
-        tokenizer: Any = None,
+        tokenizer: Tokenizer | None = None,
         dtype: str = "auto",
         device: str | None = None,
         device_map: Any = None,

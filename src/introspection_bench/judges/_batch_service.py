@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -12,7 +11,7 @@ import anthropic
 import attrs
 from anthropic.types.messages import MessageBatchIndividualResponse
 
-from ..untrusted import each_once
+from ..untrusted import parse_json
 from ._service import Tries, describe, same_origin, worth_repeating
 
 T = TypeVar("T")
@@ -138,11 +137,11 @@ def _parsed(content: bytes) -> BatchResults:
     unread = 0
     for raw in filter(bytes.strip, content.split(b"\n")):
         try:
-            line = json.loads(raw, object_pairs_hook=each_once)
+            line = parse_json(raw)
             custom_id = line["custom_id"]
             if not (isinstance(custom_id, str) and isinstance(line["result"], dict)):
                 raise TypeError("no line of results")
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError):
             unread += 1
             continue
         if lines.setdefault(custom_id, line) != line:

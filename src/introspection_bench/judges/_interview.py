@@ -10,7 +10,7 @@ import attrs
 
 from ..concepts import Concept
 from ..trials import Verdict
-from ..untrusted import each_once
+from ..untrusted import parse_json
 from ._prompting import printable
 from .costs import Usage
 from .rubrics import FIELDS, REASON, Call, Rubric
@@ -44,8 +44,8 @@ def parse(call: Call, text: str) -> tuple[dict[str, str], str]:
     text stands beside the object it can be: a judge may quote a reply that holds a verdict of its own.
     """
     try:
-        data = json.loads(_bare(text), object_pairs_hook=each_once)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(_bare(text))
+    except ValueError as error:
         begun = text.strip()
         beside = "{" in begun and (begun[0] != "{" or str(error).startswith("Extra data"))
         told = f"text stands beside the JSON object (it begins {begun[:40]!r}): " if beside else ""

@@ -16,7 +16,7 @@ import pandas as pd
 from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from .marks import colour_bar, dots, forest, grid, legend, magnitude_ticks
-from .style import LIGHT, Theme, drawing, lettering, new_figure, rate_axis
+from .style import LIGHT, STROKES, Theme, drawing, lettering, new_figure, rate_axis
 from .wording import dose, is_missing, magnitude_axis, unit_name
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def crossover(
     Raises:
         AnalysisError: a column is missing, two units are mixed, or one outcome has two rows at one magnitude.
     """
-    table = _checked(table, ["magnitude", "unit", "outcome", "k", "n", "rate", "low", "high"], outcomes)
+    table = _checked(table, ["magnitude", "unit", "outcome", "k", "n", "rate", "low", "high"], outcomes, curves=curves)
     with drawing(theme):
         figure = new_figure(_WIDTH, 3.9)
         axes = figure.subplots()
@@ -94,7 +94,11 @@ def layer_panels(
         AnalysisError: as :func:`crossover`.
     """
     needed = ["layer", "magnitude", "unit", "outcome", "k", "n", "rate", "low", "high"]
-    table = _checked(table, needed, outcomes, also=["layer"])
+    table = _checked(table, needed, outcomes, also=["layer"], curves=curves)
+    if crossings is not None and not {"layer", "crossing"} <= set(crossings.columns):
+        raise AnalysisError(
+            explain("crossings", required="the columns layer and crossing", got=list(crossings.columns), hint="")
+        )
     layers = _sorted(table["layer"])[::-1]
     with drawing(theme):
         figure = new_figure(_WIDTH, 1.25 + 1.55 * len(layers))
@@ -247,7 +251,16 @@ def _checked(
     *,
     also: Sequence[str] = (),
     one_row: bool = True,
+    curves: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
+    unknown = [o for o in outcomes if o not in STROKES]
+    if unknown:
+        raise AnalysisError(explain("outcomes", required=f"some of {list(STROKES)}", got=unknown, hint=""))
+    needed = ["outcome", "magnitude", "rate", *also]
+    if curves is not None and not set(needed) <= set(curves.columns):
+        raise AnalysisError(
+            explain("curves", required=f"the columns {needed}", got=list(curves.columns), hint="See crossover.")
+        )
     missing = [c for c in columns if c not in table.columns]
     if missing:
         raise AnalysisError(

@@ -193,6 +193,8 @@ def save_figure(figure: Figure, stem: str | Path, *, formats: Sequence[str] = FO
         AnalysisError: an unknown format.
         OutputError: a file can't be written.
     """
+    if not hasattr(figure, "savefig"):
+        raise AnalysisError(explain("figure", required="a figure of matplotlib", got=type(figure).__name__, hint=""))
     unknown = [f for f in formats if f not in FORMATS]
     if unknown or isinstance(formats, str):
         raise AnalysisError(explain("formats", required=f"some of {list(FORMATS)}", got=formats, hint=""))

@@ -21,6 +21,7 @@ from platform import node
 
 from ..errors import IntrospectionBenchWarning, OutputError, RunLockedError, StoreError, explain
 from ..files import make_folder
+from ..untrusted import parse_json, read_text
 
 #: What a file system answers that knows no such locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
@@ -145,7 +146,7 @@ def _is_at(path: Path, handle: int) -> bool:
 
 def _held(path: Path, work: str) -> RunLockedError:
     try:
-        who = json.loads(path.read_text(encoding="utf-8")[:1000])
+        who = parse_json(read_text(path))
         got = f"process {who['process']} on {who['host']}, since {who['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         got = "another process, which has not said yet who it is"
