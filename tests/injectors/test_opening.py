@@ -303,7 +303,7 @@ def test_a_checkpoints_code_never_runs_whatever_standard_input_answers(poisoned,
     with pytest.raises(ModelError, match="trust_remote_code"):
         open_injector(backend, folder, **given)
     for wrong in (None, "yes", 1):
-        with pytest.raises(ModelError, match="(?i)true or false"):
+        with pytest.raises(ModelError, match=r"(?i)true or false"):
             open_injector(backend, folder, trust_remote_code=wrong, **given)
     assert not ran.exists()
     assert not asked
