@@ -32,5 +32,6 @@ if [ -x .venv/bin/python ]; then
 fi
 
 export VLLM_ENABLE_V1_MULTIPROCESSING=0 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 VLLM_CPU_KVCACHE_SPACE=1
-export VLLM_LOGGING_LEVEL=${VLLM_LOGGING_LEVEL:-WARNING} OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
-exec "$venv/bin/python" -m pytest tests/vllm "$@"
+export VLLM_LOGGING_LEVEL=${VLLM_LOGGING_LEVEL:-WARNING} OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+# Two processes, each with engines of its own; a class's tests stay together, since they share one.
+exec "$venv/bin/python" -m pytest tests/vllm -n 2 --dist loadscope "$@"
