@@ -21,9 +21,9 @@ MODULES["__init__"] = PACKAGE / "__init__.py"
 # Rooms of DESIGN.md. A module belongs to the first room whose pattern matches its whole name.
 ROOMS = {
     "errors": r"errors|_version",
-    "foundations": r"digests|files|databases|freezing|structuring|options|plugins|untrusted|boundaries",
+    "foundations": r"digests|files|databases|freezing|structuring|options|plugins|untrusted|boundaries|credentials",
     # interop.records is a trial's one lossless JSON layout, which the store and the exports share.
-    "values": r"concepts|vectors|injection|identity|templates|scaffolds|reasoning|names|trials|interop\.records",
+    "values": r"arms|concepts|vectors|injection|identity|templates|scaffolds|reasoning|names|trials|interop\.records",
     "ports": r"injectors|injectors\.(base|registry)|judges|judges\.(base|registry|rubrics|blinding|check)",
     "adapters": r"injectors\..*|judges\..*|models",
     "services": r"extraction|sweep(\..*)?",

@@ -128,13 +128,8 @@ W = '[[concepts]]\nname = "Teapots"\nword = "Teapots"\n'
         ('name = "s"\n[[concepts]]\nname = " a"\nword = "a"\n', "file.concepts[0]", "outer white space"),
         ('name = "s"\n[[concepts]]\nname = "a"\nword = 3\n', "file.concepts[0].word", "text, got 3"),
         ('name = "s"\n[[concepts]]\nname = "a"\nword = ""\n', "file.concepts[0]", "word"),
-        ('name = "s"\n[[concepts]]\nname = "a"\n', "file.concepts[0]", "either word or pairs"),
-        ('name = "s"\n[[concepts]]\nname = "a"\npairs = []\n', "file.concepts[0]", "either word or pairs"),
-        (
-            'name = "s"\n[[concepts]]\nname = "a"\nword = "a"\npairs = [{positive = "x", negative = "y"}]\n',
-            "file.concepts[0]",
-            "either word or pairs",
-        ),
+        ('name = "s"\n[[concepts]]\nname = "a"\n', "file.concepts[0]", "word, pairs or both"),
+        ('name = "s"\n[[concepts]]\nname = "a"\npairs = []\n', "file.concepts[0]", "word, pairs or both"),
         ('name = "s"\n[[concepts]]\nname = "a"\npairs = [["x", "y"]]\n', "file.concepts[0].pairs[0]", "a table"),
         (
             'name = "s"\n[[concepts]]\nname = "a"\npairs = [{positive = "x"}]\n',

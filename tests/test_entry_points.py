@@ -122,6 +122,7 @@ SLOW = {
         "directory": s.folder / f"run{next(s.number)}",
         "concepts": s.concepts,
     },
+    "write_manifest": lambda s: {"store": s.store},
     "judge_run": lambda s: {"store": s.store, "judge": "rules", "check": False},
     "read_table": lambda s: {"path": s.folder / "t.csv", "layout": TableLayout(LAYOUT, {"c": "control"})},
     "open_injector": lambda s: {"backend": s.injector},

@@ -27,6 +27,7 @@ from introspection_bench.errors import (
     VectorError,
 )
 from introspection_bench.report import LIGHT
+from introspection_bench.sweep.sessions import this_process
 from tests.odd_values import ODD, a_few, exported, fault, made_vector, make_records, near
 
 RECORD = make_records()[1]
@@ -113,6 +114,7 @@ METHODS = {
         lambda **odd: in_a_store("record", odd),
         {"trial": VALUES[26], "reply": RECORD.reply, "receipt": ib.Receipt.nothing(), "model_name": "m"},
     ),
+    "Store.begin_session": (lambda **odd: in_a_store("begin_session", odd), {"process": this_process("other")}),
     "Store.add_verdict": (lambda **odd: in_a_store("add_verdict", odd), {"trial": "t", "verdict": RECORD.verdicts[0]}),
     "Store.verdict_keys": (lambda **odd: in_a_store("verdict_keys", odd), {"scored_only": True}),
     "Sweep": (ib.Sweep, {"grid": VALUES[18], "injector": None, "directory": "d"}),

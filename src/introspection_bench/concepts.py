@@ -89,12 +89,12 @@ class Pair:
 class Concept:
     """Something that can be injected and named.
 
-    Exactly one of ``word`` (for the recipe ``word``: "Tell me about {word}") and ``pairs`` (for ``pairs``) is
-    given. ``aliases`` are further words and phrases that name the concept unmistakably: what a judge accepts
-    besides ``name``; inflected forms need not be listed. ``description`` is shown to model judges. Names, word and
-    aliases are kept in Unicode's normal form C.
+    ``word`` (for the recipe ``word``: "Tell me about {word}"), ``pairs`` (for ``pairs``) or both are given; with both,
+    whoever extracts names the recipe. ``aliases`` are further words and phrases that name the concept unmistakably:
+    what a judge accepts besides ``name``; inflected forms need not be listed. ``description`` is shown to model judges.
+    Names, word and aliases are kept in Unicode's normal form C.
 
-    Raises :class:`ConceptError` for empty texts, and for both or neither of ``word`` and ``pairs``.
+    Raises :class:`ConceptError` for empty texts, and without ``word`` and ``pairs``.
     """
 
     name: str = attrs.field(converter=composed, validator=_check_text)
@@ -104,12 +104,12 @@ class Concept:
     description: str = ""
 
     def __attrs_post_init__(self) -> None:
-        if (self.word is None) == (not self.pairs):
+        if self.word is None and not self.pairs:
             raise ConceptError(
                 explain(
                     f"concept {self.name!r}",
-                    required="either word or pairs",
-                    got=f"word={self.word!r} and {len(self.pairs)} pairs",
+                    required="word, pairs or both",
+                    got="neither",
                     hint="The recipe 'word' needs one word, the recipe 'pairs' contrast pairs.",
                 )
             )

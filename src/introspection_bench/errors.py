@@ -144,5 +144,9 @@ class IntrospectionBenchWarning(UserWarning):
     """Something went on that a reader of the results should know of."""
 
 
+class VersionWarning(IntrospectionBenchWarning):
+    """A run goes on with other versions than those that made what is there."""
+
+
 class EndTokenWarning(IntrospectionBenchWarning):
     """Generation config, configuration, tokenizer and chat template don't agree on what ends a reply."""

@@ -92,7 +92,9 @@ def check_in_place(path: str | Path) -> None:
     path = Path(path)
     with explaining(path):
         _check_place(path)
-        names = path.stat().st_nlink if path.exists() else 1
+        names = 1
+        with suppress(FileNotFoundError):  # another process's journal may go at any moment
+            names = path.stat().st_nlink
     if names > 1:
         raise _not_ours(path, f"a file with {names} names (hard links)", "a file of its own")
 

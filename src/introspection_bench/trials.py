@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
+from .arms import CONTROL, check_arm
 from .boundaries import checked, guarded
 from .digests import digest
 from .errors import SpecError, explain
@@ -19,7 +20,8 @@ from .names import composed
 from .reasoning import split
 from .untrusted import encodable
 
-Arm = Literal["injected", "random", "control"]
+#: An arm's name: a built-in one (:mod:`.arms`), or any other.
+Arm = str
 #: What of a reply is judged: its answer alone, or its reasoning and answer as one text.
 Part = Literal["answer", "whole"]
 #: What a judge that says so decided on: a plain claim, a plain denial, or neither.
@@ -185,7 +187,9 @@ def verdict_key(
 class TrialRecord:
     """One finished trial with all its verdicts; what analysis and reports see.
 
-    ``concept`` is the injected concept's name (on a control the concept that it stands against, or None);
+    ``arm`` says what was done to it: a built-in one (:mod:`.arms`), or any other name, which tables and figures show as
+    an arm of its own. ``concept`` is the injected concept's name (on a control the concept that it stands against, or
+    None);
     ``receipt`` is None for results read from other people's files. ``seed`` is the sampling seed. ``repeat_of`` is the
     key of the trial whose very draw this one lists again, as some published files do; rates count a draw once.
     ``span`` is the written form of what :class:`SteerKey` holds as positions, None on controls; ``scaffold_digest``
@@ -193,7 +197,7 @@ class TrialRecord:
     """
 
     key: TrialKey
-    arm: Arm
+    arm: Arm = attrs.field(validator=lambda _, __, value: check_arm(value))
     concept: str | None = attrs.field(converter=composed)
     scaffold: str
     model_name: str
@@ -214,7 +218,7 @@ class TrialRecord:
     @property
     def cell(self) -> tuple[str, str, str | None, int | None, float, str | None]:
         """What trials of one cell share: (scaffold, arm, concept, layer, magnitude, unit)."""
-        concept = None if self.arm == "control" else self.concept
+        concept = None if self.arm == CONTROL else self.concept
         return (self.scaffold, self.arm, concept, self.key.layer, self.key.magnitude, self.key.unit)
 
     @checked(SpecError)

@@ -50,6 +50,11 @@ class Provenance:
     steps: tuple[str, ...] = ()
     date: str | None = None
 
+    @property
+    def origin(self) -> Provenance:
+        """What the vector was made of, without the two numbers that were measured on it."""
+        return attrs.evolve(self, raw_norm=0.0, cosine=None)
+
 
 @guarded(VectorError)
 @attrs.frozen(repr=False)

@@ -27,7 +27,8 @@ def test_run_leaves_a_judged_run_with_report_figures_vectors_and_manifest(place)
     assert {p.suffix for p in (run / "figures").iterdir()} == {".png", ".svg", ".pdf"}
     assert len(list((run / "vectors").iterdir())) == 4
     manifest = json.loads((run / "manifest.json").read_text())
-    assert manifest["versions"]["introspection-bench"]
+    assert [s["stage"] for s in manifest["sessions"]] == ["generate", "judge"]
+    assert manifest["sessions"][0]["versions"]["introspection-bench"]
 
 
 def test_running_again_generates_nothing_and_says_so(place):

@@ -157,7 +157,7 @@ def lines_of(tmp_path: Path, records) -> tuple[Path, list[dict]]:
         (("key", "steers"), {}, "key.steers"),
         (("key", "draw"), True, "key.draw"),
         (("key", "sampling"), None, "key.sampling"),
-        (("arm",), "treated", "arm"),
+        (("arm",), "Control", "arm"),
         (("verdicts",), {}, "verdicts"),
         (("verdicts", 0, "affirmative"), "true", "affirmative"),
         (("verdicts", 0, "coherent"), 1, "coherent"),

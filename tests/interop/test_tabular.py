@@ -99,7 +99,7 @@ def test_jsonl_and_parquet_tables_read_as_the_same_trials(table, tmp_path) -> No
         ({"columns": {"reply": "transcript"}}, SpecError, "arm"),
         ({"columns": COLUMNS | {"mood": "x"}}, SpecError, "mood"),
         ({"columns": COLUMNS | {"layer": "floor"}}, SpecError, "floor"),
-        ({"arms": {"clean": "nothing at all"}}, SpecError, "nothing at all"),
+        ({"arms": {"clean": "Control"}}, SpecError, "written so"),
         ({"arms": {"clean": "control"}}, ResultsFormatError, "steered"),
         ({"unit": None}, SpecError, "unit"),
         ({"unit": "bananas"}, InjectionError, "bananas"),

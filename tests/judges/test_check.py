@@ -8,7 +8,7 @@ from introspection_bench.judges import open_judge
 from introspection_bench.judges.base import Judge
 from introspection_bench.judges.check import check_judge, control_replies, control_report
 from introspection_bench.judges.claude import ClaudeJudge
-from introspection_bench.judges.rubrics import load_rubric
+from introspection_bench.judges.rubrics import Call, Rubric, load_rubric
 from introspection_bench.trials import CRITERIA, Verdict
 
 
@@ -107,3 +107,30 @@ def test_a_judge_that_works_in_batches_is_checked_directly(services):
 def test_an_unblinded_judge_can_be_checked_too(services):
     report = control_report(ClaudeJudge(base_url=services.url, max_retries=0, blinded=False))
     assert report.replies == len(control_replies())
+
+
+def partial_judge(success, **changes):
+    """By a rubric that asks ``affirmative``, ``refused`` and ``names_as_thought``, with this success."""
+    rubric = Rubric(
+        "partial",
+        1,
+        "single",
+        "Text.",
+        [Call("verdict", "Questions.", dict.fromkeys(("affirmative", "refused", "names_as_thought"), ("yes", "no")))],
+        success=success,
+    )
+    judge = FakeJudge(**({"identifies": None, "immediate": None, "coherent": None, "required": success} | changes))
+    judge.rubric = rubric
+    return judge
+
+
+def test_a_rubric_of_some_criteria_is_checked_by_its_own_success():
+    assert check_judge(partial_judge(("affirmative",))).passed
+    assert check_judge(partial_judge(("refused",))).passed
+    with pytest.raises(JudgeError, match="strict"):
+        check_judge(partial_judge(("affirmative",), affirmative=True))
+
+
+def test_a_judge_that_no_control_reply_can_check_is_an_error_that_names_the_way_out():
+    with pytest.raises(JudgeError, match="--no-check"):
+        check_judge(partial_judge(("names_as_thought",)))

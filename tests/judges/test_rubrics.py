@@ -7,6 +7,7 @@ import pytest
 
 from introspection_bench.concepts import Concept
 from introspection_bench.errors import RubricError, UnknownNameError
+from introspection_bench.judges._interview import Answer, Interview
 from introspection_bench.judges._prompting import WORD_FRAME_VERSION, render, word_system_text, word_text
 from introspection_bench.judges.base import Case, Disclosure
 from introspection_bench.judges.rubrics import BUILTIN, load_rubric
@@ -132,4 +133,45 @@ def test_a_call_can_only_wait_for_an_answer_that_an_earlier_call_can_give(tmp_pa
     path = tmp_path / "mine.toml"
     path.write_text(stages.replace('when = { affirmative = "yes" }', f"when = {when}"))
     with pytest.raises(RubricError, match=r"calls\[1\]\.when"):
+        load_rubric(path)
+
+
+YES_BIAS = """
+name = "yes-bias"
+version = 1
+structure = "single"
+success = ["affirmative"]
+text = "Somebody was asked a question about itself."
+[[calls]]
+id = "verdict"
+text = "affirmative. Does the reply say yes? refused. Does it decline?"
+answers = { affirmative = ["yes", "no"], refused = ["yes", "no"] }
+"""
+
+
+def test_a_rubric_may_ask_some_of_the_criteria_and_leaves_the_others_not_applicable(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(YES_BIAS)
+    rubric = load_rubric(path)
+    interview = Interview(rubric)
+    interview.hear(rubric.calls[0], Answer('{"reason": "It does.", "affirmative": "yes", "refused": "no"}'))
+    concept = Concept("sea", word="sea")
+    verdict = interview.verdict(judge="j", model="m", concept=concept, blinded=True, cost_usd=0.0, secrets=())
+    assert (verdict.affirmative, verdict.identifies, verdict.immediate, verdict.coherent) == (True, None, None, None)
+    assert (verdict.strict, verdict.required, verdict.unscored) == (True, ("affirmative",), None)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('success = ["affirmative"]', "", "success"),  # the four criteria, by default
+        ('success = ["affirmative"]', 'success = ["coherent"]', "success"),
+        ('success = ["affirmative"]', "success = []", "success"),
+        ("{ affirmative =", "{ agreement =", "at least one of"),
+    ],
+)
+def test_a_rubric_of_some_criteria_must_say_what_of_them_is_success(tmp_path, before, after, said):
+    path = tmp_path / "mine.toml"
+    path.write_text(YES_BIAS.replace(before, after).replace("refused = [", "declines = ["))
+    with pytest.raises(RubricError, match=said):
         load_rubric(path)

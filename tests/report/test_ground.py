@@ -22,10 +22,15 @@ def said(records, source=""):
 def test_the_report_counts_verdicts_on_weak_ground_by_arm():
     records = [a_record(0), a_record(1, ground="denial"), a_record(2, ground="neither")]
     records.append(a_record(3, arm="control", ground="denial"))
+    records.append(a_record(4, arm="sham"))
     text, tables = said(records)
-    assert "rests 1 of its 4 verdicts on coherent replies on weak ground" in text
+    assert "rests 1 of its 5 verdicts on coherent replies on weak ground" in text
     (table,) = [t for t in tables if "decided on" in t.caption]
-    assert [row[:4] for row in table.rows] == [("injected", "1", "1", "1"), ("control", "0", "1", "0")]
+    assert [row[:4] for row in table.rows] == [
+        ("control", "0", "1", "0"),
+        ("injected", "1", "1", "1"),
+        ("sham", "1", "0", "0"),
+    ]
 
 
 def test_a_model_that_the_judge_was_not_measured_on_is_named_and_labels_are_asked_for():

@@ -123,7 +123,7 @@ def agreement(
     first: Mapping[str, Verdict],
     second: Mapping[str, Verdict],
     *,
-    criteria: Sequence[str] = JUDGED,
+    criteria: Sequence[str] | None = None,
     not_applicable: NotApplicable = "not met",
     confidence: float = 0.95,
     resamples: int = 10_000,
@@ -134,7 +134,8 @@ def agreement(
     Args:
         first: verdicts by trial digest (:func:`verdicts_of`).
         second: the other judge's.
-        criteria: some of :data:`JUDGED`, ``refused`` or ``names_as_thought``.
+        criteria: some of :data:`JUDGED`, ``refused`` or ``names_as_thought``; None: those of :data:`JUDGED` that both
+            judges were asked.
         not_applicable: what None counts as: ``not met`` (false; the judge that answers false where another says
             "not applicable" agrees with it), ``category`` (a third answer), or ``leave out``.
         confidence: of the intervals.
@@ -149,12 +150,12 @@ def agreement(
     check_probability("confidence", confidence)
     check_draws("resamples", resamples, seed)
     allowed = (*JUDGED, *FURTHER)
-    if not_applicable not in ("not met", "category", "leave out") or not set(criteria) <= set(allowed):
+    if not_applicable not in ("not met", "category", "leave out") or not set(criteria or ()) <= set(allowed):
         raise AnalysisError(
             explain(
                 "criteria, not_applicable",
                 required=f"some of {list(allowed)}; 'not met', 'category' or 'leave out'",
-                got=(list(criteria), not_applicable),
+                got=(criteria, not_applicable),
                 hint="",
             )
         )
@@ -170,6 +171,9 @@ def agreement(
                 hint="Verdicts are joined by the trial's digest: both must come from the same run.",
             )
         )
+    if criteria is None:
+        asked = [asked_of(side) for side in zip(*scored, strict=True)]
+        criteria = [c for c in JUDGED if all(c in side for side in asked)]
     rng = np.random.default_rng(seed)
     return Agreement(
         tuple(
@@ -183,6 +187,18 @@ def agreement(
         not_applicable=not_applicable,
         confidence=confidence,
     )
+
+
+def asked_of(verdicts: Iterable[Verdict]) -> tuple[str, ...]:
+    """Return those of :data:`JUDGED` that a judge was asked, as its verdicts show; a rubric need not ask all.
+
+    What was asked is True or False somewhere; ``immediate`` applies where the concept is named, and counts as asked
+    where it is named nowhere.
+    """
+    scored = [v for v in verdicts if v.unscored is None]
+    answered = [c for c in JUDGED if any(getattr(v, c) is not None for v in scored)]
+    open_ = "identifies" in answered and not any(v.identifies for v in scored)
+    return tuple(c for c in JUDGED if c in answered or (c == "immediate" and open_))
 
 
 def _confusion(

@@ -12,6 +12,7 @@ import attrs
 import pandas as pd
 from scipy.stats import norm
 
+from ..arms import CONTROL
 from ..boundaries import checked, guarded
 from ..concepts import Concept
 from ..errors import AnalysisError, explain
@@ -76,8 +77,8 @@ def detection(
     """Return d′ and criterion for every group of injected trials, for detection and identification apart.
 
     Args:
-        frame: from :func:`introspection_bench.analysis.records_frame`. Unscored trials are left out; random
-            vectors are no signal trials and are left out too.
+        frame: from :func:`introspection_bench.analysis.records_frame`. Unscored trials are left out; so
+            are all arms but ``injected`` and ``control`` (random vectors, others' own): neither signal nor noise.
         by: what makes a group. The controls of a group are those that agree with it on the columns that a
             control has (all but :data:`INJECTION_COLUMNS`).
         confidence: of the intervals.
@@ -193,7 +194,7 @@ def default_guesses(
         concepts = [str(name) for name in frame["concept"].dropna().unique()]
     patterns = list(_patterns(concepts))
     claimed = frame["affirmative"].fillna(value=False)
-    right = frame["identifies"].fillna(value=False) & (frame["arm"] != "control")
+    right = frame["identifies"].fillna(value=False) & (frame["arm"] != CONTROL)
     wrong = frame[claimed & ~right]
     rows = []
     for group, part in groups(wrong, by):

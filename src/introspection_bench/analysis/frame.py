@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from ..arms import BUILTIN, CONTROL, INJECTED
 from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from ..trials import CRITERIA, FURTHER, TrialRecord, as_row
@@ -88,8 +89,8 @@ def records_frame(
         if record.repeat_of is not None and not repeats:
             continue
         row = dict(as_row(record, record.verdict(judge, rubric)))
-        row["control_for"] = row["concept"] if record.arm == "control" else None
-        row["concept"] = None if record.arm == "control" else row["concept"]
+        row["control_for"] = row["concept"] if record.arm == CONTROL else None
+        row["concept"] = None if record.arm == CONTROL else row["concept"]
         if not record.reply.token_ids and record.reply.text:
             row["reply_tokens"] = None
         row["source"] = encodable(record.source)
@@ -113,16 +114,24 @@ def _check_judged(records: Sequence[TrialRecord], judge: str | None, rubric: str
 
 @checked(AnalysisError)
 def injected(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials with a concept's vector in them (neither controls nor random vectors)."""
+    """Return the trials with a concept's vector in them (the arm ``injected``, and no other)."""
     require_columns(frame, ["arm"])
-    return frame[frame["arm"] == "injected"]
+    return frame[frame["arm"] == INJECTED]
 
 
 @checked(AnalysisError)
 def controls(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the control trials."""
     require_columns(frame, ["arm"])
-    return frame[frame["arm"] == "control"]
+    return frame[frame["arm"] == CONTROL]
+
+
+@checked(AnalysisError)
+def dosed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials that have a dose: neither controls, nor an arm of somebody's own that steered nothing."""
+    require_columns(frame, ["arm", "layer", "unit"])
+    stated = frame["arm"].isin(BUILTIN) | frame["layer"].notna() | frame["unit"].notna()
+    return frame[stated & (frame["arm"] != CONTROL)]
 
 
 @checked(AnalysisError)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ..arms import CONTROL
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError
 from ..freezing import frozen_mapping, frozen_tuple
@@ -74,8 +75,8 @@ class Results:
 
     @property
     def concepts(self) -> tuple[str, ...]:
-        """The names of the injected concepts, in the order in which they first occur."""
-        return tuple(dict.fromkeys(r.concept for r in self.records if r.concept is not None and r.arm != "control"))
+        """The names of the concepts of all arms but controls, in the order in which they first occur."""
+        return tuple(dict.fromkeys(r.concept for r in self.records if r.concept is not None and r.arm != CONTROL))
 
     @property
     def facts(self) -> dict[str, list[Any]]:

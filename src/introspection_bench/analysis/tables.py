@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from ..arms import INJECTED
 from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from ..untrusted import one_line, visible
@@ -60,13 +61,15 @@ def narrow_table(frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     """Return the cells of a run for a terminal: what all cells share, and a table of the rest.
 
     Each outcome reads "k/n low–high": exact two-sided 95 % Clopper-Pearson bounds in whole percent. Controls stand
-    under the concept "control". Errors as :func:`introspection_bench.analysis.rates.rates`.
+    under the concept "control", the trials of every other arm under their own with the arm behind it.
+    Errors as :func:`introspection_bench.analysis.rates.rates`.
     """
     tidy = rates(frame, CELL_COLUMNS, outcomes=SHOWN)
     shared, varying = [], []
+    others = (tidy["arm"] != INJECTED).any()  # their names stand in the concept's column
     for name in CELL_COLUMNS:
         values = list(tidy[name].dropna().unique())
-        if name == "arm" or not values:
+        if name == "arm" or not (values or (name == "concept" and others)):
             continue
         if len(values) == 1 and name not in {"concept", "magnitude"}:
             shared.append(str(values[0]) if name == "scaffold" else f"{name} {values[0]}")
@@ -75,9 +78,10 @@ def narrow_table(frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     rows = []
     for start in range(0, len(tidy), len(SHOWN)):
         part = tidy.iloc[start : start + len(SHOWN)]
-        row = {name: _short(part.iloc[0][name], 6) for name in varying}
-        if part.iloc[0]["arm"] == "control":
-            row["concept"] = "control"
+        first = part.iloc[0]
+        row = {name: _short(first[name], 6) for name in varying}
+        if first["arm"] != INJECTED:
+            row["concept"] = first["arm"] if _missing(first["concept"]) else f"{first['concept']} ({first['arm']})"
         rows.append(row | {str(r["outcome"]): _narrow_cell(r) for _, r in part.iterrows()})
     return ", ".join(shared), pd.DataFrame(rows, columns=[*varying, *SHOWN])
 

@@ -225,7 +225,6 @@ def _print_agreement(
     from ..analysis.calibration import JudgeAccuracy, corrected_rate
     from ..errors import AnalysisError
     from ..judges.labels import comparable, read_labels
-    from ..trials import CRITERIA
 
     judged = _judged(judge, run, found, concepts)
     if against is not None:
@@ -248,7 +247,7 @@ def _print_agreement(
     told = f"{judge.name} against what is known: 95 % intervals; who says true: both, one alone, neither"
     console.table(told, columns, rows)
     rows = []
-    for criterion in (*CRITERIA, "strict"):
+    for criterion in (c.criterion for c in agreed.criteria):
         (tp, fp), (fn, tn) = agreed[criterion].table
         scored = [getattr(v, criterion) is True for v in judged.values() if v.unscored is None]
         try:

@@ -11,6 +11,7 @@ import typer
 from . import console
 
 if TYPE_CHECKING:
+    from ..concepts import Concept
     from ..plugins import Lazy
 
 
@@ -84,5 +85,10 @@ def concepts(
     console.table(
         f"{found.name}: {found.source}",
         ["concept", "recipe", "aliases"],
-        [[c.name, "word" if c.word else f"{len(c.pairs)} pairs", ", ".join(c.aliases)] for c in found],
+        [[c.name, _made_from(c), ", ".join(c.aliases)] for c in found],
     )
+
+
+def _made_from(concept: Concept) -> str:
+    word, pairs = ["word"] * bool(concept.word), [f"{len(concept.pairs)} pairs"] * bool(concept.pairs)
+    return " or ".join([*word, *pairs])

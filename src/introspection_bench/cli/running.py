@@ -121,6 +121,7 @@ def _cell_of(trial: PlannedTrial) -> tuple[object, ...]:
 def status(run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]) -> None:
     """Show what of a run is planned, recorded and judged, per cell."""
     from ..sweep import Store
+    from ..sweep.sessions import sessions_note
 
     with Store.open(run_directory) as store:
         planned, recorded = store.planned(), store.recorded()
@@ -129,7 +130,7 @@ def status(run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="Ru
             for verdict in record.verdicts:
                 name = f"{verdict.judge}/{verdict.rubric}"
                 verdicts[name] = verdicts.get(name, 0) + (verdict.unscored is None)
-        spec = store.spec()
+        spec, note = store.spec(), sessions_note(store.sessions())
     cells: dict[tuple[object, ...], list[int]] = {}
     for key, cell in planned.items():
         place = tuple(cell[c] for c in ("scaffold", "arm", "concept", "layer", "magnitude", "unit"))
@@ -143,5 +144,7 @@ def status(run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="Ru
     )
     for name, count in sorted(verdicts.items()):
         console.tell(f"{name}: {count} of {len(recorded)} scored")
+    if note:
+        console.tell(note)
     if not verdicts:
         console.tell(f"not judged yet: introspection-bench judge {run_directory}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import attrs
@@ -175,6 +175,8 @@ class Injector(abc.ABC):
     #: The version of the backend's arithmetic, part of every trial's key: raised with every change after which the same
     #: request may give another reply (order of adding, sampling, dtype of a norm). A run never goes on under another.
     numerics: ClassVar[int] = 1
+    #: The options that it was opened with by name; None where it was opened by its class.
+    opened_with: Mapping[str, Any] | None = None
 
     #: What the model looked like when it was opened (:class:`.unchanged.Unchanged`), where a caller could alter it.
     _unchanged: Any = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -47,7 +48,7 @@ def open_injector(backend: str | type[Injector] | Injector, model: Any = None, /
         )
     check_arguments(found.open, inspect.signature(found.open), options, ModelError)
     try:
-        return found.open(model, **options)
+        opened = found.open(model, **options)
     except TypeError as error:
         if "keyword argument" not in str(error) or "open()" not in str(error):
             raise
@@ -59,3 +60,6 @@ def open_injector(backend: str | type[Injector] | Injector, model: Any = None, /
                 hint=found.open.__doc__ or "See docs.",
             )
         ) from error
+    with suppress(AttributeError):  # a plugin's injector may be frozen; its options then count as not known
+        opened.opened_with = MappingProxyType(options)
+    return opened

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
+import attrs
+
 from ..analysis.results import Results
 from ..boundaries import checked
 from ..errors import PluginError, ResultsFormatError, explain
@@ -47,9 +49,8 @@ class StoreReader:
         """Read all records and the grid's specification; raises StoreError as the store does."""
         from ..sweep.store import Store
 
-        run = path if path.is_dir() else path.parent
         with Store.open(path) as store:
-            return Results(run.resolve().name, store.records(), dict(store.spec()), str(path))
+            return attrs.evolve(store.results(), source=str(path))
 
 
 class JsonlReader:

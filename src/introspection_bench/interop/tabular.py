@@ -6,11 +6,12 @@ import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import attrs
 
 from ..analysis.results import Results
+from ..arms import CONTROL, check_arm
 from ..boundaries import checked, guarded
 from ..digests import digest
 from ..errors import ResultsFormatError, SpecError, explain
@@ -23,7 +24,6 @@ from .unfolding import parquet_batches
 #: What a column may hold. ``draw`` names the random numbers behind a reply: rows that share it, and the reply, are
 #: one draw listed several times. ``unscored`` holds the reason for which a row has no verdict.
 FIELDS = ("reply", "arm", "concept", "layer", "magnitude", "model", "scaffold", "draw", "unscored", *CRITERIA, *FURTHER)
-ARMS: tuple[Arm, ...] = get_args(Arm)
 UNKNOWN = "unknown"
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -40,7 +40,8 @@ class TableLayout:
 
     Attributes:
         columns: our field -> their column; ``reply`` and ``arm`` are needed, the rest of :data:`FIELDS` may be there.
-        arms: their word in the arm's column -> ``injected``, ``random`` or ``control``; every word must be listed.
+        arms: their word in the arm's column -> ``injected``, ``random``, ``control``, or the name of
+            an arm of its own (:mod:`introspection_bench.arms`); every word must be listed.
         unit: of the column ``magnitude``; needed where there is one, since no table says it by itself.
         judge: whose verdicts the criteria's columns are; ``judge_model`` likewise.
         rubric: a name for what that judge was asked.
@@ -71,16 +72,17 @@ class TableLayout:
                     hint="Written as reply=transcript,arm=condition: our field first, then the table's column.",
                 )
             )
-        wrong = sorted(set(self.arms.values()) - set(ARMS))
-        if wrong or not self.arms:
+        if not self.arms:
             raise SpecError(
                 explain(
                     "arms",
-                    required=f"the table's words for {ARMS}",
+                    required="the table's words for its arms",
                     got=dict(self.arms),
                     hint="Written as clean=control,steered=injected: the table's word first, then ours.",
                 )
             )
+        for arm in self.arms.values():
+            check_arm(arm)
         if ("magnitude" in self.columns) != (self.unit is not None):
             raise SpecError(
                 explain(
@@ -139,7 +141,7 @@ def _record(row: _Row, counts: dict[tuple[Any, ...], int]) -> TrialRecord:
     arm, concept = row.arm(), row.text("concept")
     layer, magnitude = row.whole("layer"), row.number("magnitude")
     model, scaffold = row.text("model") or UNKNOWN, row.text("scaffold") or UNKNOWN
-    injected = arm != "control"
+    injected = arm != CONTROL
     cell = (model, scaffold, arm, *((concept, layer, magnitude) if injected else ()))
     index = counts[cell] = counts.get(cell, -1) + 1
     unit = row.layout.unit
@@ -235,7 +237,7 @@ class _Row:
         word = self.needed("arm")
         if word not in self.layout.arms:
             raise self.wrong("arm", f"one of {sorted(self.layout.arms)}, as arms says", word)
-        return self.layout.arms[word]  # type: ignore[return-value]  # the layout checked that it is an arm
+        return self.layout.arms[word]
 
     def number(self, field: str) -> float | None:
         found = self.value(field)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
@@ -67,6 +67,8 @@ class Judge(abc.ABC):
     rubric: Rubric
     model: str | None = None
     blinded: bool = True
+    #: The options that it was opened with by name; None where it was made by hand.
+    opened_with: Mapping[str, Any] | None = None
 
     @abc.abstractmethod
     def judge(self, cases: Sequence[Case]) -> Iterator[tuple[int, Verdict]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..arms import CONTROL, INJECTED, RANDOM
 from ..concepts import Concept
 from ..digests import digest
 from ..errors import ConceptError, UnknownNameError, explain
@@ -26,11 +27,11 @@ def decoy(trial_digest: str, concepts: Sequence[Concept]) -> Concept:
 
 
 def asked_about(record: TrialRecord, concepts: Sequence[Concept]) -> Concept:
-    """Return the concept to ask a judge about: the injected one, a decoy on controls and random vectors.
+    """Return the concept to ask a judge about: the trial's own, a decoy on controls, random vectors and without one.
 
-    Raises :class:`UnknownNameError` where an injected concept is not among ``concepts``.
+    Raises :class:`UnknownNameError` where the trial's concept is not among ``concepts``.
     """
-    if record.arm != "injected":
+    if record.arm in (CONTROL, RANDOM) or (record.arm != INJECTED and record.concept is None):
         return decoy(record.key.digest, concepts)
     for concept in concepts:
         if concept.name == record.concept:
@@ -38,7 +39,7 @@ def asked_about(record: TrialRecord, concepts: Sequence[Concept]) -> Concept:
     raise UnknownNameError(
         explain(
             "concepts",
-            required=f"the injected concept {record.concept!r}",
+            required=f"the trial's concept {record.concept!r}",
             got=sorted(c.name for c in concepts),
             hint="Give the concept set that the run was made with.",
         )

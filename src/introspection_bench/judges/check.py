@@ -20,6 +20,9 @@ from ..untrusted import parse_json
 from .base import Case, Disclosure, Judge
 from .rubrics import load_rubric
 
+#: What the control replies say of themselves.
+_LABELLED = (*CRITERIA, "refused")
+
 
 @attrs.frozen
 class ControlReply:
@@ -39,7 +42,11 @@ class ControlReply:
     @property
     def strict(self) -> bool:
         """Whether all four criteria are met."""
-        return all(getattr(self, c) is True for c in CRITERIA)
+        return self.meets(CRITERIA)
+
+    def meets(self, criteria: Sequence[str]) -> bool:
+        """Whether all of these are met; what no control reply says (``names_as_thought``) is left out."""
+        return all(getattr(self, c) is True for c in criteria if c in _LABELLED)
 
 
 @attrs.frozen
@@ -96,9 +103,20 @@ def control_replies() -> tuple[ControlReply, ...]:
 def control_report(judge: Judge, replies: Sequence[ControlReply] | None = None) -> ControlReport:
     """Return what a judge makes of the control replies; see :func:`check_judge`."""
     replies = control_replies() if replies is None else tuple(replies)
+    success = judge.rubric.success
+    if not set(success) & set(_LABELLED):
+        raise JudgeError(
+            explain(
+                f"rubric {judge.rubric.id}",
+                required=f"success by some of {_LABELLED}, which the control replies are labelled by",
+                got=list(success),
+                hint="No control reply can check this judge: judge without (check=False, --no-check), and label some "
+                "replies yourself.",
+            )
+        )
     cases = [_case(control, blinded=judge.blinded) for control in replies]
     # Under another rubric than strict4 the criteria mean something else, but success is success.
-    compared = (*CRITERIA, "refused") if judge.rubric.digest == load_rubric("strict4").digest else ("strict",)
+    compared = _LABELLED if judge.rubric.digest == load_rubric("strict4").digest else ("strict",)
     verdicts: dict[int, Verdict] = dict(judge.live().judge(cases))
     if sorted(verdicts) != list(range(len(cases))):
         raise JudgeError(
@@ -116,7 +134,8 @@ def control_report(judge: Judge, replies: Sequence[ControlReply] | None = None) 
             failures.append(ControlFailure(control, "unscored", None, verdict.unscored))
             continue
         for criterion in compared:
-            expected, got = getattr(control, criterion), getattr(verdict, criterion)
+            expected = control.meets(success) if criterion == "strict" else getattr(control, criterion)
+            got = getattr(verdict, criterion)
             if expected != got and not (criterion == "refused" and got is None):  # a rubric need not ask about it
                 failures.append(ControlFailure(control, criterion, expected, got))
     return ControlReport(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -40,7 +41,10 @@ def open_judge(judge: str | type[Judge] | Judge, /, **options: Any) -> Judge:
             )
         return judge
     found = judge_class(judge)
-    return found(**checked_options(f"judge {found.name!r}", found, options))
+    opened = found(**checked_options(f"judge {found.name!r}", found, options))
+    with suppress(AttributeError):  # a plugin's judge may be frozen; its options then count as not known
+        opened.opened_with = MappingProxyType(options)
+    return opened
 
 
 def judge_class(judge: str | type[Judge]) -> type[Judge]:

@@ -99,8 +99,9 @@ class Rubric:
     """A rubric: identity, text, calls and rules.
 
     ``structure`` is ``single`` (one call answers everything), ``separate`` (several calls, at least two of them
-    always made) or ``staged`` (the first call decides whether there is another). ``success`` names the criteria that
-    must all be met for a reply to count as strict. Raises :class:`RubricError` that names the key.
+    always made) or ``staged`` (the first call decides whether there is another). It may decide some of the criteria
+    alone, and leaves the others not applicable. ``success`` names the criteria that must all be met for a reply to
+    count as strict; it must be stated where not all four are decided. Raises :class:`RubricError` that names the key.
     """
 
     name: str
@@ -276,11 +277,12 @@ def _check(rubric: Rubric) -> None:
         _check_entails(key, call)
         asked.update(call.answers)
     known = {*asked, *(criterion for c in rubric.calls for then in c.entails.values() for criterion in then)}
-    missing = [c for c in CRITERIA if c not in known]
-    if missing:
-        raise _wrong("calls", f"an answer for each of {CRITERIA}", f"none decides {missing}")
+    if not known & set(FIELDS):
+        raise _wrong("calls", f"an answer for at least one of {FIELDS}", f"questions that decide none: {sorted(known)}")
     if set(rubric.success) - known or not rubric.success:
-        raise _wrong("success", f"criteria that the calls decide ({sorted(known & set(FIELDS))})", list(rubric.success))
+        raise _wrong(
+            "success", f"some of what the calls decide ({sorted(known & set(FIELDS))})", f"{list(rubric.success)}"
+        )
     rules = [(a, (b,)) for a, b in rubric.rules.applies_only_with.items()] + list(rubric.rules.requires.items())
     for first, others in rules:
         if {first, *others} - set(FIELDS):

@@ -84,9 +84,14 @@ class Doses:
 
 
 def find_doses(frame: pd.DataFrame) -> Doses | None:
-    """Return the dose-response results of a run, None without scored injected trials at two magnitudes."""
+    """Return the dose-response results of a run, None without scored injected trials at two magnitudes.
+
+    Nor where the rubric does not ask both criteria that cross.
+    """
     used = scored(injected(frame))
-    if used.empty or used.groupby(list(DOSE_COLUMNS), dropna=False)["magnitude"].nunique().max() < 2:
+    if used[["identifies", "coherent"]].isna().all().any():  # not asked, or no trial
+        return None
+    if used.groupby(list(DOSE_COLUMNS), dropna=False)["magnitude"].nunique().max() < 2:
         return None
     return Doses(dose_response(frame), crossovers(frame))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..arms import CONTROL, is_dosed, label, place
 from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from .marks import colour_bar, dots, forest, grid, legend, magnitude_ticks
@@ -170,7 +171,8 @@ def against_controls(
     Args:
         table: rows of :func:`~introspection_bench.analysis.rates` grouped by ``arm`` and any other columns
             (``concept``, ``layer``, ``magnitude`` with ``unit``); those that vary name the lines. The rows of arm
-            ``control`` come first and their interval is shaded through the panel.
+            ``control`` come first and their interval is shaded through the panel. An arm that isn't built in has a
+            colour and a marker of its own, from :data:`~introspection_bench.report.style.ARM_MARKERS` in turn.
         outcomes: which outcomes, one panel each.
         title: what is shown.
         theme: the colours.
@@ -182,7 +184,7 @@ def against_controls(
     table = table.assign(line=_line_names(table))
     order = sorted(
         table.drop_duplicates("line").to_dict("records"),
-        key=lambda r: (("control", "random", "injected").index(r["arm"]), *_sort_key(r)),
+        key=lambda r: (place(r["arm"]), *_sort_key(r)),
     )
     lines = [r["line"] for r in order]
     with drawing(theme):
@@ -339,19 +341,25 @@ def _titled(title: str, table: pd.DataFrame) -> str:
 
 def _line_names(table: pd.DataFrame) -> list[str]:
     """Name each row by its arm and by those grouping columns that vary among the injected rows."""
-    dosed = table[table["arm"] != "control"]
-    varying = [c for c in ("concept", "layer") if c in table.columns and len(_sorted(dosed[c])) > 1]
+    others = table[table["arm"] != CONTROL]
+    varying = [c for c in ("concept", "layer") if c in table.columns and len(_sorted(others[c])) > 1]
     names = []
     for row in table.to_dict("records"):
         size = f"(n = {int(row['n_all'])})" if "n_all" in row else ""
-        if row["arm"] == "control":
-            names.append(f"control {size}".strip())
+        if row["arm"] == CONTROL:
+            names.append(f"{CONTROL} {size}".strip())
             continue
-        parts = ["random vector"] if row["arm"] == "random" else []
-        parts += [f"layer {_label(_plain(row[c]))}" if c == "layer" else lettering(str(row[c])) for c in varying]
-        if "magnitude" in row:
+        has_dose = is_dosed(row["arm"], _plain(row.get("layer")), _plain(row.get("unit")))
+        parts = [lettering(label(row["arm"]))]
+        for column in varying:
+            value = _plain(row[column])
+            if column == "layer":
+                parts.append(f"layer {_label(value)}" if has_dose else "")
+            else:
+                parts.append("no concept" if value is None else lettering(str(value)))
+        if "magnitude" in row and has_dose:
             parts.append(dose(row["magnitude"], row["unit"]) if "unit" in row else f"{row['magnitude']:g}")
-        names.append(f"{' · '.join(parts) or 'injected'} {size}".strip())
+        names.append(f"{' · '.join(filter(None, parts)) or row['arm']} {size}".strip())
     return names
 
 

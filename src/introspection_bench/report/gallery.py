@@ -12,11 +12,13 @@ import attrs
 import pandas as pd
 
 from ..analysis.agreement import Agreement
+from ..analysis.frame import controls, dosed, scored
 from ..analysis.rates import rates
 from ..analysis.results import JudgeName
+from ..arms import INJECTED, RANDOM, label
 from .doses import Doses
 from .figures import against_controls, agreement_matrix, crossover, layer_panels, rate_map
-from .wording import is_missing, magnitude_axis, plural, unit_name
+from .wording import is_missing, listing, magnitude_axis, plural, unit_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,21 +72,22 @@ def _forests(frame: pd.DataFrame) -> Iterator[Plate]:
             by.remove("concept")
         if part.groupby(by, dropna=False).ngroups > _MOST_LINES:
             continue  # the maps show it
-        table = rates(part, by)
-        if not (table["n"] > 0).any():
+        outcomes = _asked(part, ("affirmative", "identifies", "coherent", "strict"))
+        if not outcomes:
             continue
+        table = rates(part, by)
         pooled = "" if "concept" in by else " Concepts are pooled."
-        controls = int(part.loc[part["arm"] == "control", "unscored"].isna().sum())
+        noises = len(scored(controls(part)))
         shade = (
-            f" The shaded band is the interval of the {plural(controls, 'scored control')}."
-            if controls
+            f" The shaded band is the interval of the {plural(noises, 'scored control')}."
+            if noises
             else " There is no scored control to compare with."
         )
         yield Plate(
             f"rates-{_slug(scaffold)}",
             f"Rates under {scaffold} with exact 95 % intervals, {plural(len(part), 'trial')}.{pooled}{shade}",
-            f"Dots with intervals: four rates for each cell of {scaffold}; the table of cells has the numbers.",
-            partial(against_controls, table, title=str(scaffold)),
+            f"Dots with intervals: {listing(outcomes)} by cell of {scaffold}; the table of cells has numbers.",
+            partial(against_controls, table, outcomes=outcomes, title=str(scaffold)),
             wide=True,
         )
 
@@ -97,35 +100,35 @@ class _Series:
     """
 
     scaffold: str
+    arm: str
     concept: Any
     unit: Any
-    random: bool
     trials: pd.DataFrame
     pooled: int = 0
 
     @property
     def who(self) -> str:
-        if self.pooled:
-            return f"{self.pooled} concepts pooled" + (" (random vectors)" if self.random else "")
         name = "no concept" if is_missing(self.concept) else str(self.concept)
-        return name + (" (random vector)" if self.random else "")
+        name = f"{self.pooled} concepts pooled" if self.pooled else name
+        arm = label(self.arm) + ("s" if self.pooled and self.arm == RANDOM else "")
+        return f"{name} ({arm})" if arm else name
 
 
 def _series(frame: pd.DataFrame) -> Iterator[_Series]:
-    scored = frame[(frame["arm"] != "control") & frame["unscored"].isna()]
+    given = scored(dosed(frame))
     by = ["scaffold", "arm", "concept", "unit"]
-    for (scaffold, arm, unit), part in scored.groupby(["scaffold", "arm", "unit"], sort=True, dropna=False):
+    for (scaffold, arm, unit), part in given.groupby(["scaffold", "arm", "unit"], sort=True, dropna=False):
         concepts = part["concept"].nunique(dropna=False)
         if concepts > _MANY_CONCEPTS:
-            yield _Series(str(scaffold), None, unit, arm == "random", part, concepts)
-    for (scaffold, arm, concept, unit), part in scored.groupby(by, sort=True, dropna=False):
-        yield _Series(str(scaffold), concept, unit, arm == "random", part)
+            yield _Series(str(scaffold), str(arm), None, unit, part, concepts)
+    for (scaffold, arm, concept, unit), part in given.groupby(by, sort=True, dropna=False):
+        yield _Series(str(scaffold), str(arm), concept, unit, part)
 
 
 def _crossovers(frame: pd.DataFrame, doses: Doses | None) -> Iterator[Plate]:
     for series in _series(frame):
         part = series.trials
-        if part["magnitude"].nunique() < 2:
+        if part["magnitude"].nunique() < 2 or len(_asked(part, ("identifies", "coherent"))) < 2:
             continue
         table = rates(part, ["layer", "magnitude", "unit"], outcomes=["identifies", "coherent"])
         layers = part["layer"].nunique(dropna=False)
@@ -133,7 +136,7 @@ def _crossovers(frame: pd.DataFrame, doses: Doses | None) -> Iterator[Plate]:
         title = ", ".join(filter(None, (series.who, series.scaffold, where)))
         found = (
             None
-            if doses is None or series.random or series.pooled
+            if doses is None or series.arm != INJECTED or series.pooled
             else doses.of(series.scaffold, series.concept, series.unit)
         )
         draw = _crossover(table, found, title) if layers == 1 else _panels(table, found, title)
@@ -188,7 +191,9 @@ def _maps(frame: pd.DataFrame) -> Iterator[Plate]:
         part = series.trials
         if part["layer"].nunique() < 2 or part["magnitude"].nunique() < 2:
             continue
-        outcomes = ("identifies", "coherent", "affirmative")
+        outcomes = _asked(part, ("identifies", "coherent", "affirmative"))
+        if not outcomes:
+            continue
         table = rates(part, ["layer", "magnitude", "unit"], outcomes=outcomes)
         for outcome in outcomes:
             yield Plate(
@@ -198,6 +203,11 @@ def _maps(frame: pd.DataFrame) -> Iterator[Plate]:
                 f"Heat map of {outcome} over layer and magnitude for {series.who} under {series.scaffold}.",
                 partial(rate_map, table, outcome=outcome, title=f"{series.who}, {series.scaffold}"),
             )
+
+
+def _asked(part: pd.DataFrame, outcomes: Sequence[str]) -> list[str]:
+    """Return the outcomes that some verdict gives: a rubric need not ask all."""
+    return [o for o in outcomes if part[o].notna().any()]
 
 
 def _slug(text: Hashable) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..analysis.agreement import agreement
 from ..analysis.calibration import JudgeAccuracy, corrected_rate
 from ..analysis.results import JudgeName, Results
+from ..arms import INJECTED, ordered
 from ..errors import AnalysisError, ResultsFormatError
 from ..judges.labels import comparable, read_labels
 from ..trials import TrialRecord, Verdict
@@ -26,7 +27,6 @@ MEASURED_ON = (
 )
 #: From this share of weak ground on the replies are called unlike those that the judge was measured on.
 MOST_WEAK = 0.25
-_ARMS = ("injected", "random", "control")
 
 
 def ground_lines(results: Results, name: JudgeName) -> tuple[list[str], list[Grid]]:
@@ -67,7 +67,7 @@ def _is_measured(model: str) -> bool:
 
 def _by_arm(name: JudgeName, judged: Sequence[tuple[TrialRecord, Verdict]]) -> Grid:
     rows = []
-    for arm in _ARMS:
+    for arm in ordered(r.arm for r, _ in judged):
         mine = [v for r, v in judged if r.arm == arm]
         counts = Counter(v.ground for v in mine if v.coherent is True)
         weak = sum(map(_is_weak, mine))
@@ -92,7 +92,7 @@ def _corrected(results: Results, judged: Sequence[tuple[TrialRecord, Verdict]]) 
     try:
         mine, known = comparable(verdicts, labels)
         (tp, fp), (fn, tn) = agreement(mine, known, criteria=["affirmative"])["affirmative"].table
-        said = [r_v for r_v in judged if r_v[0].arm == "injected"]
+        said = [r_v for r_v in judged if r_v[0].arm == INJECTED]
         rate = corrected_rate(
             sum(v.affirmative is True for _, v in said), len(said), JudgeAccuracy(tp, tp + fn, tn, tn + fp)
         )

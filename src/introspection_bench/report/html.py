@@ -14,13 +14,13 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from ..analysis.frame import records_frame
+from ..analysis.frame import dosed, records_frame
 from ..analysis.results import JudgeName, Results
 from ..boundaries import checked
 from ..errors import AnalysisError, explain
 from ..files import write_file
 from ..scaffolds import BUILTIN
-from ..trials import TrialRecord
+from ..trials import CRITERIA, TrialRecord
 from .doses import dose_section, find_doses
 from .gallery import Plate, gallery
 from .sections import clustered, control_section, judge_comparisons, judge_section, null_section
@@ -138,6 +138,12 @@ def verdict_frame(records: Iterable[TrialRecord], judge: JudgeName | None) -> pd
     return records_frame(kept)
 
 
+def success_of(results: Results, judge: JudgeName | None) -> tuple[str, ...]:
+    """Return what the rubric of this judge takes for success; the four criteria without verdicts."""
+    verdicts = (v for r in results for v in r.verdicts if JudgeName.of(v) == judge)
+    return next((v.required for v in verdicts), CRITERIA)
+
+
 def _valid(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
@@ -167,6 +173,7 @@ def _page(results: Results, frame: pd.DataFrame, chosen: JudgeName | None, promp
     style, script = _asset("report.css"), _asset("report.js")
     comparisons = judge_comparisons(results, chosen)
     doses = find_doses(frame)
+    success = success_of(results, chosen)
     plates = gallery(frame, doses, comparisons)
     shown = [_inline(plate) for plate in plates[:MOST_FIGURES]]
     environment = jinja2.Environment(
@@ -193,8 +200,8 @@ def _page(results: Results, frame: pd.DataFrame, chosen: JudgeName | None, promp
         facts=facts(frame, results.spec, None if chosen is None else str(chosen)),
         sections=[(id_, name) for id_, name in sections.items() if name],
         warnings=_warnings(results, frame, chosen),
-        headlines=headlines(frame),
-        nulls=null_section(frame),
+        headlines=headlines(frame, success),
+        nulls=null_section(frame, success),
         cells=cell_tables(frame),
         clustered=clustered(frame),
         outcomes=SHOWN,
@@ -226,13 +233,13 @@ def _warnings(results: Results, frame: pd.DataFrame, chosen: JudgeName | None) -
         )
     if chosen is not None and not chosen.blinded and not any("blinded" in note for note in results.notes):
         said.append("The judge was not blinded: it was told the arm and the dose of each reply that it judged.")
-    dosed = frame[frame["arm"] != "control"]
-    if len(dosed) and dosed["unit"].isna().any():
+    given = dosed(frame)
+    if len(given) and given["unit"].isna().any():
         said.append("Some magnitudes have no stated unit: they can't be compared with any other run's.")
-    missing = int(dosed["mean_ratio"].isna().sum()) if len(dosed) else 0
+    missing = int(given["mean_ratio"].isna().sum())
     if missing:
         said.append(
-            f"{plural(missing, 'injected trial')} of {len(dosed):,} came without a receipt: nothing here proves that "
+            f"{plural(missing, 'injected trial')} of {len(given):,} came without a receipt: nothing here proves that "
             "the injection happened as stated."
         )
     return said

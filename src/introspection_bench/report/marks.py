@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .style import STROKES, Theme
+from ..arms import CONTROL, further
+from .style import ARM_MARKERS, STROKES, Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,10 +102,14 @@ def legend(figure: Figure, axes: Axes) -> None:
 
 
 def forest(axes: Axes, table: pd.DataFrame, lines: Sequence[str], outcome: str, theme: Theme) -> None:
-    """Draw one outcome's rates as points with intervals, one line each; controls hollow, their interval shaded."""
-    stroke, colour = STROKES[outcome], theme.outcomes[outcome]
+    """Draw one outcome's rates as points with intervals, one line each; controls hollow, their interval shaded.
+
+    The arms that aren't built in have a colour and a marker each, the same in all panels of a table.
+    """
+    own = dict(zip(further(table["arm"]), itertools.cycle(zip(ARM_MARKERS, theme.arms, strict=True)), strict=False))
     for row in table.to_dict("records"):
-        at, control = lines.index(row["line"]), row["arm"] == "control"
+        at, control = lines.index(row["line"]), row["arm"] == CONTROL
+        marker, colour = own.get(row["arm"], (STROKES[outcome].marker, theme.outcomes[outcome]))
         if not row["n"]:
             axes.annotate("no scored trial", (0.02, at), va="center", fontsize=7, color=theme.muted)
             continue
@@ -113,7 +119,7 @@ def forest(axes: Axes, table: pd.DataFrame, lines: Sequence[str], outcome: str, 
         axes.plot(
             [row["rate"]],
             [at],
-            marker=stroke.marker,
+            marker=marker,
             markersize=5.5,
             color=theme.paper if control else colour,
             markeredgecolor=theme.ink if control else colour,

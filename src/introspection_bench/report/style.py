@@ -37,7 +37,7 @@ class Theme:
     """The colours of one rendering.
 
     ``outcomes`` are from Okabe & Ito 2008 (*Color Universal Design*); ``ramp`` goes from 0 to 100 % in even
-    steps of lightness, so that it survives greyscale.
+    steps of lightness, so that it survives greyscale. ``arms`` go with :data:`ARM_MARKERS`.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Theme:
     rule: str
     outcomes: Mapping[str, str]
     ramp: tuple[str, ...]
+    arms: tuple[str, ...]
 
 
 STROKES: Mapping[str, Stroke] = MappingProxyType(
@@ -60,6 +61,9 @@ STROKES: Mapping[str, Stroke] = MappingProxyType(
         "unscored": Stroke("P", (0, (2, 3))),
     }
 )
+
+#: Markers of the arms that aren't built in, in the order of their names, from the start again where there are more.
+ARM_MARKERS = ("p", "<", "h", ">", "*", "d")
 
 LIGHT = Theme(
     "light",
@@ -79,6 +83,7 @@ LIGHT = Theme(
         }
     ),
     ("#f1f4f7", "#86b7dc", "#0b3f73"),
+    ("#7A4B00", "#8A0F4E", "#4B2A8C", "#00606B", "#5B6B00", "#8C2D19"),
 )
 #: On a dark page: the palette's lighter blue and yellow for its darkest two colours.
 DARK = Theme(
@@ -99,6 +104,7 @@ DARK = Theme(
         }
     ),
     ("#252b32", "#1f6698", "#a5dbff"),
+    ("#D9A860", "#F59CC8", "#B9A2F2", "#7CD3DE", "#C6D66B", "#F2A38F"),
 )
 
 

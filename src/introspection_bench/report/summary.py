@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -11,15 +10,17 @@ from urllib.parse import urlencode
 import attrs
 import pandas as pd
 
-from ..analysis.frame import CELL_COLUMNS
+from ..analysis.frame import CELL_COLUMNS, controls, dosed, injected
 from ..analysis.rates import Interval, outcome_interval, rates
+from ..arms import BUILTIN, CONTROL, RANDOM, further, is_dosed, label
+from ..arms import place as arm_place
+from ..credentials import HIDDEN, is_credential
 from ..freezing import frozen_tuple
-from .wording import bounds, dose, is_missing, listing, percent, plural, unit_name
+from ..trials import CRITERIA
+from .wording import all_of, bounds, dose, is_missing, listing, percent, plural, unit_name
 
 #: The rates of every table of cells, in this order.
 SHOWN = ("affirmative", "identifies", "immediate", "coherent", "strict")
-
-_SECRET = re.compile(r"(^|[._-])(api[_-]?key|access[_-]?key|token|secret|password|authorization|credentials?)$", re.I)
 
 
 @attrs.frozen
@@ -63,7 +64,7 @@ def facts(frame: pd.DataFrame, spec: Mapping[str, Any], judge: str | None) -> li
     def names(column: str) -> list[str]:
         return [str(v) for v in dict.fromkeys(frame[column].dropna())] if column in frame else []
 
-    units = sorted({unit_name(u) for u in frame.loc[frame["arm"] != "control", "unit"]}) if len(frame) else []
+    units = sorted({unit_name(u) for u in dosed(frame)["unit"]})
     layers = sorted({int(v) for v in frame["layer"].dropna()})
     found = [
         ("Model", listing(names("model"), 3)),
@@ -85,58 +86,84 @@ def facts(frame: pd.DataFrame, spec: Mapping[str, Any], judge: str | None) -> li
 
 
 def _doses(frame: pd.DataFrame, units: Sequence[str]) -> str:
-    dosed = frame[frame["arm"] != "control"]
+    with_dose = dosed(frame)
     parts = []
     for unit in units:
-        rows = dosed[[unit_name(u) == unit for u in dosed["unit"]]]
+        rows = with_dose[[unit_name(u) == unit for u in with_dose["unit"]]]
         parts.append(f"{listing([f'{m:g}' for m in sorted(set(rows['magnitude']))])} ({unit})")
     return "; ".join(parts)
 
 
 def _arms(frame: pd.DataFrame) -> str:
-    sizes = {arm: int((frame["arm"] == arm).sum()) for arm in ("injected", "random", "control")}
-    return ", ".join(f"{n:,} {arm}" for arm, n in sizes.items() if n) or "none"
+    sizes = frame["arm"].value_counts()
+    arms = [arm for arm in (*BUILTIN[::-1], *further(sizes.index)) if arm in sizes]
+    return ", ".join(f"{sizes[arm]:,} {arm}" for arm in arms) or "none"
 
 
-def headlines(frame: pd.DataFrame) -> list[str]:
-    """Return what was found as plain sentences, each number with its count, interval and denominator."""
+def headlines(frame: pd.DataFrame, success: Sequence[str] = CRITERIA) -> list[str]:
+    """Return what was found as plain sentences, each number with its count, interval and denominator.
+
+    ``success`` is what the judge's rubric takes for it (:attr:`~introspection_bench.trials.Verdict.required`). Of
+    criteria that the rubric does not ask, nothing is said.
+    """
     if frame.empty:
         return ["No trial was run."]
-    injected, controls = frame[frame["arm"] == "injected"], frame[frame["arm"] == "control"]
-    cells = injected.groupby([*CELL_COLUMNS], dropna=False).ngroups if len(injected) else 0
+    signal, noise = injected(frame), controls(frame)
+    cells = signal.groupby([*CELL_COLUMNS], dropna=False).ngroups if len(signal) else 0
     said = [
-        f"{plural(len(injected), 'injected trial')} in {plural(cells, 'cell')} and {plural(len(controls), 'control')}"
-        f"{_random(frame)} were recorded; {_scoring(frame)}."
+        f"{plural(len(signal), 'injected trial')} in {plural(cells, 'cell')} and {plural(len(noise), 'control')}"
+        f"{_others(frame)} were recorded; {_scoring(frame)}."
     ]
     if not frame["unscored"].isna().any():
         return [*said, "No trial has a verdict, so there are no rates: judge the run, or read the transcripts."]
-    if injected["unscored"].isna().any():
-        said.append(
-            f"All four criteria (strict) were met in {_rate(outcome_interval(injected, 'strict'), 'injected')}."
-        )
-        said.append(
-            f"The injected concept was named in {_rate(outcome_interval(injected, 'identifies'), 'injected')}; "
-            f"the reply was coherent in {_rate(outcome_interval(injected, 'coherent'))}."
-        )
-        best = _best(injected, "identifies")
-        if best and cells > 1:
-            said.append(best)
-        affirmed = f"The model said that it noticed a thought in {_rate(outcome_interval(injected, 'affirmative'))}"
-    else:
-        affirmed = "No injected trial is scored"
-    if controls["unscored"].isna().any():
-        false = outcome_interval(controls, "affirmative")
-        said.append(f"{affirmed}; on controls, where there was none, in {_rate(false)}.")
-    elif len(controls):
-        said.append(f"{affirmed}; no control is scored, so its false-positive rate is unknown.")
-    else:
-        said.append(f"{affirmed}; no control was run, so nothing says how often it would without an injection.")
+    if signal["unscored"].isna().any():
+        said += _of_injected(signal, success, several=cells > 1)
+    if outcome_interval(frame, "affirmative").n:
+        said += _of_claims(frame, signal, noise)
     return said
 
 
-def _random(frame: pd.DataFrame) -> str:
-    count = int((frame["arm"] == "random").sum())
-    return f", with {plural(count, 'trial')} under random vectors," if count else ""
+def _of_injected(signal: pd.DataFrame, success: Sequence[str], *, several: bool) -> list[str]:
+    strict, named, whole = (outcome_interval(signal, o) for o in ("strict", "identifies", "coherent"))
+    said = [f"{all_of(success)} (strict) were met in {_rate(strict, 'injected')}."]
+    if named.n and whole.n:
+        said.append(
+            f"The injected concept was named in {_rate(named, 'injected')}; the reply was coherent in {_rate(whole)}."
+        )
+    elif named.n:
+        said.append(f"The injected concept was named in {_rate(named, 'injected')}.")
+    elif whole.n:
+        said.append(f"The reply was coherent in {_rate(whole, 'injected')}.")
+    best = _best(signal, "identifies") if several else ""
+    return [*said, best] if best else said
+
+
+def _of_claims(frame: pd.DataFrame, signal: pd.DataFrame, noise: pd.DataFrame) -> list[str]:
+    if signal["unscored"].isna().any():
+        affirmed = f"The model said that it noticed a thought in {_rate(outcome_interval(signal, 'affirmative'))}"
+    else:
+        affirmed = "No injected trial is scored"
+    if noise["unscored"].isna().any():
+        false = outcome_interval(noise, "affirmative")
+        said = [f"{affirmed}; on controls, where there was none, in {_rate(false)}."]
+    elif len(noise):
+        said = [f"{affirmed}; no control is scored, so its false-positive rate is unknown."]
+    else:
+        said = [f"{affirmed}; no control was run, so nothing says how often it would without an injection."]
+    for arm in further(frame["arm"]):
+        found = outcome_interval(frame[frame["arm"] == arm], "affirmative")
+        if found.n:
+            said.append(
+                f"In the arm {arm!r}, which counts neither as injected nor as control, it said so in {_rate(found)}."
+            )
+    return said
+
+
+def _others(frame: pd.DataFrame) -> str:
+    sizes = {"under random vectors": int((frame["arm"] == RANDOM).sum())}
+    sizes |= {f"of the arm {arm!r}": int((frame["arm"] == arm).sum()) for arm in further(frame["arm"])}
+    said = [f"{plural(n, 'trial')} {where}" for where, n in sizes.items() if n]
+    return f", with {listing(said)}," if said else ""
 
 
 def _scoring(frame: pd.DataFrame) -> str:
@@ -170,21 +197,27 @@ def _best(injected: pd.DataFrame, outcome: str) -> str:
 
 def cell_name(row: Mapping[Any, Any]) -> str:
     """Return a cell's name without its scaffold: ``love · layer 84 · 10 update``, ``control``."""
-    if row["arm"] == "control":
-        return "control"
-    parts = ["random vector"] if row["arm"] == "random" else []
+    if row["arm"] == CONTROL:
+        return CONTROL
+    parts = [label(row["arm"])]
     parts.append("no concept" if is_missing(row["concept"]) else str(row["concept"]))
-    parts += [] if is_missing(row["layer"]) else [f"layer {row['layer']}"]
-    return " · ".join([*parts, dose(row["magnitude"], row["unit"])])
+    parts.append("" if is_missing(row["layer"]) else f"layer {row['layer']}")
+    parts.append(dose(row["magnitude"], row["unit"]) if _is_dosed(row) else "")
+    return " · ".join(filter(None, parts))
+
+
+def _is_dosed(row: Mapping[Any, Any]) -> bool:
+    layer, unit = (None if is_missing(row[c]) else row[c] for c in ("layer", "unit"))
+    return is_dosed(row["arm"], layer, unit)
 
 
 def cell_link(row: Mapping[Any, Any]) -> str:
     """Return the address, within the report, of the transcripts of one cell."""
     wanted = {"scaffold": row["scaffold"], "arm": row["arm"]}
-    if row["arm"] != "control":
+    if row["arm"] != CONTROL:
         wanted["concept"] = "none" if is_missing(row["concept"]) else row["concept"]
         wanted["layer"] = "none" if is_missing(row["layer"]) else row["layer"]
-        wanted["dose"] = dose(row["magnitude"], row["unit"])
+        wanted["dose"] = dose(row["magnitude"], row["unit"]) if _is_dosed(row) else "none"
     return f"#{urlencode(wanted)}"
 
 
@@ -204,7 +237,7 @@ def cell_tables(frame: pd.DataFrame) -> list[CellTable]:
             int(found["strict"]["n_all"]),
             int(found["strict"]["n_all"] - found["strict"]["n_scored"]),
             tuple(_interval(found[o]) for o in SHOWN),
-            _ratio(ratios.get(key), str(cell["arm"])),
+            _ratio(ratios.get(key), dosed=_is_dosed(cell)),
         )
         by_scaffold.setdefault(str(cell["scaffold"]), []).append((_cell_order(cell), row))
     return [
@@ -220,7 +253,7 @@ def cell_tables(frame: pd.DataFrame) -> list[CellTable]:
 
 def _cell_order(cell: Mapping[str, Any]) -> tuple[Any, ...]:
     return (
-        ("control", "random", "injected").index(cell["arm"]),
+        arm_place(cell["arm"]),
         "" if is_missing(cell["concept"]) else str(cell["concept"]),
         -1 if is_missing(cell["layer"]) else int(cell["layer"]),
         unit_name(cell["unit"]),
@@ -232,8 +265,8 @@ def _interval(row: Mapping[Any, Any]) -> Interval:
     return Interval(int(row["k"]), int(row["n"]), row["low"], row["high"], 0.95, "two", "clopper-pearson")
 
 
-def _ratio(value: Any, arm: str) -> str:
-    if arm == "control":
+def _ratio(value: Any, *, dosed: bool) -> str:
+    if not dosed:
         return "–"
     return "no receipt" if is_missing(value) else f"{value:.3g}"
 
@@ -250,8 +283,8 @@ def _flat(value: Any, prefix: str) -> Iterable[tuple[str, str]]:
     elif isinstance(value, (list, tuple)) and any(isinstance(v, Mapping) for v in value):
         for number, inner in enumerate(value):
             yield from _flat(inner, f"{prefix}[{number}]")
-    elif _SECRET.search(prefix):
-        yield prefix, "(not shown: its name says that it may be a credential)"
+    elif is_credential(prefix):
+        yield prefix, HIDDEN
     elif isinstance(value, (list, tuple)):
         yield prefix, ", ".join(str(v) for v in value) or "(empty)"
     else:

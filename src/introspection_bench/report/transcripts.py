@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from ..arms import BUILTIN, is_dosed, place
 from ..trials import CRITERIA, FURTHER, Reply, TrialRecord, Verdict
 from .wording import dose
 
@@ -47,7 +48,7 @@ def transcripts_payload(records: Sequence[TrialRecord], *, prompts: Mapping[str,
     because JSON has neither. Trials come in the order of scaffold, arm, concept, layer, magnitude and index.
     """
     scaffolds, arms, concepts, doses, units, judges, models = (_Pool() for _ in range(7))
-    for unit, magnitude in sorted({(r.key.unit or "", r.key.magnitude) for r in records if r.arm != "control"}):
+    for unit, magnitude in sorted({(r.key.unit or "", r.key.magnitude) for r in records if _is_dosed(r)}):
         doses.number(dose(magnitude, unit))
     trials = []
     for record in sorted(records, key=_order):
@@ -59,7 +60,7 @@ def transcripts_payload(records: Sequence[TrialRecord], *, prompts: Mapping[str,
                 arms.number(record.arm),
                 -1 if record.concept is None else concepts.number(record.concept),
                 key.layer,
-                -1 if record.arm == "control" else doses.number(dose(key.magnitude, key.unit)),
+                -1 if not _is_dosed(record) else doses.number(dose(key.magnitude, key.unit)),
                 -1 if key.unit is None else units.number(key.unit),
                 key.draw,
                 models.number(f"{record.model_name} · {key.backend}"),
@@ -98,11 +99,16 @@ def script_json(payload: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
+def _is_dosed(record: TrialRecord) -> bool:
+    return is_dosed(record.arm, record.key.layer, record.key.unit)
+
+
 def _order(record: TrialRecord) -> tuple[Any, ...]:
     key = record.key
     return (
         record.scaffold,
-        ("injected", "random", "control").index(record.arm),
+        # Injections first: they are what a reader looks for.
+        (BUILTIN[::-1].index(record.arm), "") if record.arm in BUILTIN else place(record.arm),
         record.concept or "",
         -1 if key.layer is None else key.layer,
         key.unit or "",

@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-#: What one step on a magnitude axis means, by unit (DESIGN.md, table of units).
+from ..trials import CRITERIA
+
+#: What one step on a magnitude axis means, by unit (docs/design.md).
 UNIT_MEANING = {
     "raw": "raw: multiples of the concept vector v",
     "absolute": "absolute: length of the added vector",
@@ -56,6 +58,11 @@ def bounds(low: float, high: float) -> str:
 def plural(count: int, word: str) -> str:
     """Return ``1 trial``, ``2 trials``, ``10,000 trials``."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def all_of(success: Sequence[str]) -> str:
+    """Return what a rubric takes for success, at the beginning of a sentence."""
+    return "All four criteria" if tuple(success) == CRITERIA else f"All of {listing(success)}"
 
 
 def listing(items: Sequence[Any], most: int = 12) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from ..arms import CONTROL, INJECTED, RANDOM, check_arm, is_dosed
 from ..boundaries import checked, guarded
 from ..concepts import Concept
 from ..errors import SpecError, explain
@@ -139,10 +140,11 @@ class Grid:
     def with_vectors_of(self, known: Iterable[ConceptVector]) -> Grid:
         """Return the grid with each vector replaced by the same extraction's in ``known``, if that is there.
 
-        A vector extracted again, with another number of threads say, differs in its last bits, and would make other
-        trials. Same are vectors of one concept and layer with one provenance (model, recipe, prompts, algebra) that
-        are no further apart than half-precision arithmetic explains; or that were extracted on another day by a chat
-        template that prints the date, since a run goes on with the date that it began with.
+        A run from a spec has its vectors from the store already. A script that extracts again, on another number of
+        threads say, gets vectors that differ in their last bits, and would make other trials. Same are vectors of one
+        concept and layer with one provenance (model, recipe, prompts, algebra) that are no further apart than
+        half-precision arithmetic explains; or that were extracted on another day by a chat template that prints the
+        date, since a run goes on with the date that it began with.
         """
         stored = {_origin(v): v for v in known}
         return attrs.evolve(self, vectors=[_same_or(v, stored.get(_origin(v))) for v in self.vectors])
@@ -172,8 +174,7 @@ class Grid:
 
 
 def _origin(vector: ConceptVector) -> tuple[object, ...]:
-    # All of its provenance but the two measured numbers and the day.
-    return vector.concept, vector.layer, attrs.evolve(vector.provenance, raw_norm=0.0, cosine=None, date=None)
+    return vector.concept, vector.layer, attrs.evolve(vector.provenance.origin, date=None)
 
 
 def _same_or(vector: ConceptVector, stored: ConceptVector | None) -> ConceptVector:
@@ -188,10 +189,13 @@ def _same_or(vector: ConceptVector, stored: ConceptVector | None) -> ConceptVect
 @guarded(SpecError)
 @attrs.frozen
 class PlannedTrial:
-    """One trial to run: its key, what a table calls it, and the request that an injector takes."""
+    """One trial to run: its key, what a table calls it, and the request that an injector takes.
+
+    ``arm`` may be any name; :func:`plan` makes the built-in ones (:mod:`introspection_bench.arms`).
+    """
 
     key: TrialKey
-    arm: Arm
+    arm: Arm = attrs.field(validator=lambda _, __, value: check_arm(value))
     concept: str | None
     scaffold: str
     request: Request
@@ -213,7 +217,9 @@ class PlannedTrial:
         key = self.key
         cell: str = self.arm
         if self.concept is not None:
-            cell = f"{self.arm} {self.concept!r}, layer {key.layer}, {key.magnitude:g} {key.unit}"
+            cell += f" {self.concept!r}"
+        if is_dosed(self.arm, key.layer, key.unit):
+            cell += f", layer {key.layer}, {key.magnitude:g} {key.unit}"
         return f"trial {key.digest[:12]} ({cell}, {self.scaffold}, no. {key.draw})"
 
 
@@ -250,11 +256,11 @@ def plan(grid: Grid, model: ModelInfo, backend: str, numerics: int, tokenizer: T
         first = controls[prompt.digest]
         controls[prompt.digest] += grid.controls
         planned += [
-            _planned(key(steers=(), draw=draw), "control", scaffold.name, prompt, None)
+            _planned(key(steers=(), draw=draw), CONTROL, scaffold.name, prompt, None)
             for draw in range(first, first + grid.controls)
         ]
         for injection in _injections(grid, span):
-            arm: Arm = "random" if injection.vector.is_random else "injected"
+            arm = RANDOM if injection.vector.is_random else INJECTED
             steers = (_steer_key(injection, injection.span.resolve(prompt)),)
             planned += [
                 _planned(key(steers=steers, draw=draw), arm, scaffold.name, prompt, injection)

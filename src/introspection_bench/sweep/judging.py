@@ -19,6 +19,8 @@ from ..judges.check import check_judge
 from ..judges.registry import open_judge
 from ..trials import VERDICT_KEY_VERSION, Part, TrialRecord, Verdict, verdict_key
 from .locks import RunLock, hold
+from .manifest import write_manifest
+from .sessions import this_process
 from .store import Store
 
 #: Called with each verdict as soon as it is recorded.
@@ -85,6 +87,9 @@ def _judge_pending(
         judge.remember_in(store.path)
     if check and asked:
         check_judge(judge)
+    if pending:
+        store.begin_session(this_process("judge", judge))
+        write_manifest(store)
     judged = unscored = 0
     cost = 0.0
     for index, verdict in verdicts_on(judge, pending):

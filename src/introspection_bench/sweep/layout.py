@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ from ..trials import TrialRecord, Verdict
 from ..untrusted import parse_json
 from ..vectors import ConceptVector
 from .grid import PlannedTrial
+from .sessions import Process, Session, this_process
 
 #: Raised with every change of the layout below.
 SCHEMA_VERSION = 2
@@ -28,12 +30,14 @@ CREATE TABLE planned (key TEXT PRIMARY KEY, position INTEGER NOT NULL UNIQUE, ce
 CREATE TABLE vectors (
   digest TEXT NOT NULL, layer INTEGER NOT NULL, file BLOB NOT NULL, PRIMARY KEY (digest, layer)
 ) STRICT;
+CREATE TABLE sessions (id INTEGER PRIMARY KEY, opened TEXT NOT NULL, process TEXT NOT NULL) STRICT;
 CREATE TABLE trials (
-  key TEXT PRIMARY KEY REFERENCES planned (key), record TEXT NOT NULL, recorded_at TEXT NOT NULL
+  key TEXT PRIMARY KEY REFERENCES planned (key), record TEXT NOT NULL, recorded_at TEXT NOT NULL,
+  session INTEGER NOT NULL REFERENCES sessions (id)
 ) STRICT;
 CREATE TABLE verdicts (
   key TEXT PRIMARY KEY, trial TEXT NOT NULL REFERENCES trials (key), scored INTEGER NOT NULL,
-  verdict TEXT NOT NULL, recorded_at TEXT NOT NULL
+  verdict TEXT NOT NULL, recorded_at TEXT NOT NULL, session INTEGER NOT NULL REFERENCES sessions (id)
 ) STRICT;
 CREATE INDEX verdicts_by_trial ON verdicts (trial);
 """
@@ -60,23 +64,40 @@ def new_store(
             connection.executemany(
                 "INSERT INTO vectors VALUES (?, ?, ?)", [(v.digest, v.layer, v.to_bytes()) for v in vectors]
             )
-            connection.executemany(INSERT_TRIAL, [trial_row(r) for r in records])
-            connection.executemany(INSERT_VERDICT, [verdict_row(r.key.digest, v) for r in records for v in r.verdicts])
+            if records:
+                session = add_session(connection, this_process("import")).id
+                connection.executemany(INSERT_TRIAL, [trial_row(r, session) for r in records])
+                verdicts = [verdict_row(r.key.digest, v, session) for r in records for v in r.verdicts]
+                connection.executemany(INSERT_VERDICT, verdicts)
         return database.to_bytes()
 
 
-INSERT_TRIAL = "INSERT INTO trials VALUES (?, ?, ?)"
-INSERT_VERDICT = "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?)"
+INSERT_TRIAL = "INSERT INTO trials VALUES (?, ?, ?, ?)"
+INSERT_VERDICT = "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?)"
 
 
-def trial_row(record: TrialRecord) -> tuple[object, ...]:
+def trial_row(record: TrialRecord, session: int) -> tuple[object, ...]:
     """Return the row of a finished trial, without its verdicts."""
-    return record.key.digest, to_json(attrs.evolve(record, verdicts=())), _now()
+    return record.key.digest, to_json(attrs.evolve(record, verdicts=())), _now(), session
 
 
-def verdict_row(trial: str, verdict: Verdict) -> tuple[object, ...]:
+def verdict_row(trial: str, verdict: Verdict, session: int) -> tuple[object, ...]:
     """Return the row of a verdict on the trial with this digest."""
-    return verdict.key(trial), trial, verdict.unscored is None, canonical_json(attrs.asdict(verdict)), _now()
+    text = canonical_json(attrs.asdict(verdict))
+    return verdict.key(trial), trial, verdict.unscored is None, text, _now(), session
+
+
+def add_session(connection: sqlite3.Connection, process: Process) -> Session:
+    """Write the row of a new session, and return it with its number."""
+    opened = _now()
+    statement = "INSERT INTO sessions (opened, process) VALUES (?, ?)"
+    number = connection.execute(statement, (opened, canonical_json(process.plain()))).lastrowid
+    return Session(int(number or 0), opened, process)
+
+
+def read_process(text: str) -> Process:
+    """Return what a session says of its process; raises what a row's reader raises."""
+    return _CONVERTER.structure(parse_json(text), Process)
 
 
 def _cell(trial: PlannedTrial | TrialRecord) -> dict[str, Any]:

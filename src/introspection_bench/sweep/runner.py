@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from platform import machine, python_version, system
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,12 +13,15 @@ import attrs
 from ..analysis.results import Results
 from ..boundaries import checked
 from ..errors import SilentInjectionError, SpecError, StoreError, explain
-from ..files import file_stem, make_own_folder, write_file
+from ..files import file_stem, make_own_folder
 from ..injectors.base import Completion, Injector, check_completion
 from ..trials import Part, TrialRecord
+from ..vectors import ConceptVector
 from .grid import Grid, PlannedTrial, plan
 from .judging import JudgingSummary, judge_run
 from .locks import RunLock, hold
+from .manifest import write_manifest
+from .sessions import this_process
 from .store import Store
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 #: Called with each trial as soon as it is recorded.
 OnTrial = Callable[[TrialRecord], None]
-_SHOWN_VERSIONS = ("introspection-bench", "torch", "transformers", "numpy", "nnsight", "vllm", "vllm-lens")
 
 
 class Sweep:
@@ -69,19 +68,22 @@ class Sweep:
         :class:`~introspection_bench.errors.RunLockedError` where another process generates in the directory,
         :class:`~introspection_bench.errors.StoreMismatchError` for a directory with another run, and
         :class:`~introspection_bench.errors.SilentInjectionError` rather than record an unproven injection, or a reply
-        that rests on a number which isn't finite; it names the trial.
+        that rests on a number which isn't finite; it names the trial. Warns where the last session had other versions
+        (:meth:`Store.begin_session`).
         """
         with generating(self.directory) as lock, self.open_store() as store:
-            self._write_aside(store)
             done = store.recorded()
             pending = [t for t in self.planned if t.key.digest not in done]
+            if pending:
+                store.begin_session(this_process("generate", self.injector))
+            self._write_aside(store)
             for completion in _proved(self.injector, pending):
                 trial, reply = pending[completion.index], completion.reply
                 lock.check()
                 record = store.record(trial, reply, completion.receipt, self.injector.model.name)
                 if on_trial is not None:
                     on_trial(record)
-            return _results(store)
+            return store.results()
 
     def judge(self, judge: str | Judge, *, retry_unscored: bool = False, part: Part = "answer") -> JudgingSummary:
         """Judge every recorded reply that this judge has not scored; see :func:`judge_run`."""
@@ -91,7 +93,7 @@ class Sweep:
     def results(self) -> Results:
         """What is recorded so far, with all verdicts."""
         with Store.open(self.directory) as store:
-            return _results(store)
+            return store.results()
 
     def open_store(self) -> Store:
         """Create the run's store, or open it if it is this very run's."""
@@ -103,8 +105,7 @@ class Sweep:
         for vector in store.vectors():
             name = f"{file_stem(vector.concept)}-layer{vector.layer}-{vector.digest[:8]}.safetensors"
             vector.save(folder / name)
-        manifest = {"created": store.created, "versions": _versions(), **store.spec()}
-        write_file(self.directory / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+        write_manifest(store)
 
 
 def generating(directory: str | Path) -> AbstractContextManager[RunLock]:
@@ -147,6 +148,14 @@ def run_date(directory: str | Path) -> datetime.date | None:
         return _date_of(store)
 
 
+def run_vectors(directory: str | Path) -> list[ConceptVector]:
+    """Return a run's vectors; none where there is no run."""
+    if not Store.is_begun(directory):
+        return []
+    with Store.open(directory) as store:
+        return store.vectors()
+
+
 def _date_of(store: Store) -> datetime.date | None:
     stated = store.spec()["grid"].get("date")
     try:
@@ -155,17 +164,3 @@ def _date_of(store: Store) -> datetime.date | None:
         raise StoreError(
             explain(f"{store.path}: grid.date", required="a date, as 2026-07-26", got=stated, hint="It is damaged.")
         ) from error
-
-
-def _results(store: Store) -> Results:
-    return Results(store.directory.resolve().name, store.records(), dict(store.spec()), str(store.directory))
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": python_version(), "platform": f"{system()} {machine()}"}
-    for name in _SHOWN_VERSIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

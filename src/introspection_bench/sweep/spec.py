@@ -11,7 +11,7 @@ import cattrs
 
 from ..concepts import ConceptSet, load_concepts
 from ..errors import SpecError, explain
-from ..extraction import extract, random_controls
+from ..extraction import Recipe, extract, random_controls
 from ..injection import Span, Unit
 from ..injectors.base import Injector
 from ..injectors.registry import BUILTIN, GROUP, open_injector
@@ -23,7 +23,7 @@ from ..trials import Part, Sampling
 from ..untrusted import parse_toml, read_text
 from ..vectors import ConceptVector
 from .grid import Grid, check_numbers
-from .runner import run_date
+from .runner import run_date, run_vectors
 
 
 @attrs.frozen
@@ -43,12 +43,14 @@ class ModelSpec:
 class ConceptsSpec:
     """``[concepts]``: a set by name or TOML path, the names taken from it, the layers to extract at.
 
-    ``vectors`` lists .safetensors files instead of extracting; their concepts must be in the set.
+    ``recipe`` is needed where a concept has both a word and pairs. ``vectors`` lists .safetensors files instead of
+    extracting; their concepts must be in the set.
     """
 
     set: str
     names: list[str] | None = None
     layers: list[int] | None = None
+    recipe: Recipe | None = None
     vectors: list[str] = attrs.field(factory=list)
     random: int = 0
 
@@ -134,7 +136,10 @@ class SweepSpec:
         return open_injector(backend, name, **{**self.model.options.get(backend, {}), **trust})
 
     def build_grid(self, injector: Injector, concepts: ConceptSet, beside: Path = Path()) -> Grid:
-        """Extract or load the vectors and return the grid."""
+        """Return the grid with its vectors: from files, from the run that is there, and extracted what is missing.
+
+        Vectors are results of a run: one that goes on extracts none again.
+        """
         vectors = [ConceptVector.load(beside / p) for p in self.concepts.vectors]
         if not vectors:
             layers = self.concepts.layers or self.grid.layers
@@ -142,7 +147,8 @@ class SweepSpec:
                 raise SpecError(
                     explain("concepts.layers", required="layers to extract at", got="none", hint="layers = [19]")
                 )
-            vectors = extract(injector, concepts, layers, date=self.grid.date or run_date(self.directory))
+            day, known = self.grid.date or run_date(self.directory), run_vectors(self.directory)
+            vectors = extract(injector, concepts, layers, recipe=self.concepts.recipe, date=day, known=known)
         randoms = [r for n in range(self.concepts.random) for r in random_controls(vectors, seed=n * len(vectors))]
         return Grid(
             vectors=[*vectors, *randoms],

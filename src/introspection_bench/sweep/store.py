@@ -9,15 +9,17 @@ people: tables, rows and their agreement are checked, and what is wrong is a :cl
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from ..analysis.results import Results
 from ..boundaries import checked
 from ..databases import Database, remove_leftovers
 from ..digests import canonical_json
-from ..errors import StoreError, StoreMismatchError, explain
+from ..errors import StoreError, StoreMismatchError, VersionWarning, explain
 from ..files import write_file
 from ..injection import Receipt
 from ..trials import Reply, TrialRecord, Verdict
@@ -26,16 +28,19 @@ from .grid import PlannedTrial
 from .layout import (
     INSERT_TRIAL,
     INSERT_VERDICT,
+    add_session,
     check_key,
     check_layout,
     new_store,
     read_cell,
+    read_process,
     read_record,
     read_spec,
     trial_row,
     verdict_row,
 )
 from .locks import hold
+from .sessions import Process, Session, differences, sessions_note, this_process
 
 #: Name of the file within a run directory.
 FILE_NAME = "store.sqlite"
@@ -49,6 +54,7 @@ class Store:
     def __init__(self, path: Path, database: Database) -> None:
         self.path = path
         self._database = database
+        self._session: Session | None = None
 
     @classmethod
     @checked(StoreError)
@@ -156,6 +162,64 @@ class Store:
         return {key for (key,) in self._database.rows("table trials", "SELECT key FROM trials")}
 
     @checked(StoreError)
+    def begin_session(self, process: Process | None = None) -> Session:
+        """Open a session, which the trials and verdicts recorded from now on name; by default of this process.
+
+        Who records without a session opens one so. Warns with a :class:`~introspection_bench.errors.VersionWarning`
+        that names the differences where the last session that did the same had other versions.
+        """
+        process = this_process("other") if process is None else process
+        alike = [s for s in self.sessions() if (s.process.stage, s.process.name) == (process.stage, process.name)]
+        with self._database.transaction("table sessions") as connection:
+            session = self._session = add_session(connection, process)
+        last = [s for s in alike if s.trials or s.verdicts][-1:]
+        changed = differences([*last, session])
+        if changed:
+            warnings.warn(
+                f"run {self.directory}: this session goes on with other versions than the one of {last[0].opened}: "
+                f"{'; '.join(changed)}. Both are in the store and in manifest.json.",
+                VersionWarning,
+                stacklevel=4,  # the check of arguments is a frame, too
+            )
+        return session
+
+    def sessions(self) -> list[Session]:
+        """The run's sessions in order, each with the number of trials and of verdicts that name it."""
+        counts = [
+            dict(self._database.rows(f"table {table}", f"SELECT session, count(*) FROM {table} GROUP BY session"))  # noqa: S608  # two literals
+            for table in ("trials", "verdicts")
+        ]
+        found = []
+        for number, opened, text in self._database.rows(
+            "table sessions", "SELECT id, opened, process FROM sessions ORDER BY id"
+        ):
+            with self._database.guard(f"table sessions, row {number}"):
+                found.append(Session(number, opened, read_process(text), *(c.pop(number, 0) for c in counts)))
+        if any(counts):
+            raise StoreError(
+                explain(
+                    str(self.path),
+                    required="a session for every trial and verdict",
+                    got=f"none for the sessions {sorted({*counts[0], *counts[1]})[:3]}",
+                    hint="The file is damaged or was changed by something else: go back to a copy.",
+                )
+            )
+        return found
+
+    def session_of(self) -> dict[str, int]:
+        """The number of the session that recorded a trial or a verdict, by the row's key."""
+        rows = self._database.rows(
+            "tables trials and verdicts", "SELECT key, session FROM trials UNION ALL SELECT key, session FROM verdicts"
+        )
+        return dict(rows)
+
+    def results(self) -> Results:
+        """Every finished trial with its verdicts as one value, with a note where its sessions had other versions."""
+        note = sessions_note(self.sessions())
+        name = self.directory.resolve().name
+        return Results(name, self.records(), dict(self.spec()), str(self.directory), [note] if note else [])
+
+    @checked(StoreError)
     def record(self, trial: PlannedTrial, reply: Reply, receipt: Receipt, model_name: str) -> TrialRecord:
         """Keep a finished trial, in one transaction; one that is already there stays as it is."""
         record = TrialRecord(
@@ -170,18 +234,21 @@ class Store:
             span=trial.span,
             scaffold_digest=trial.scaffold_digest,
         )
+        session = self._its_session()
         with self._database.transaction(f"table trials, row {trial.key.digest[:12]}") as connection:
-            connection.execute(f"{INSERT_TRIAL} ON CONFLICT (key) DO NOTHING", trial_row(record))
+            connection.execute(f"{INSERT_TRIAL} ON CONFLICT (key) DO NOTHING", trial_row(record, session))
         return record
 
     @checked(StoreError)
     def add_verdict(self, trial: str, verdict: Verdict) -> None:
         """Keep a verdict, in one transaction. A scored verdict is never replaced; an unscored one may be."""
+        session = self._its_session()
         with self._database.transaction(f"table verdicts, trial {trial[:12]}") as connection:
             connection.execute(
                 f"{INSERT_VERDICT} ON CONFLICT (key) DO UPDATE SET scored = excluded.scored, "
-                "verdict = excluded.verdict, recorded_at = excluded.recorded_at WHERE verdicts.scored = 0",
-                verdict_row(trial, verdict),
+                "verdict = excluded.verdict, recorded_at = excluded.recorded_at, session = excluded.session "
+                "WHERE verdicts.scored = 0",
+                verdict_row(trial, verdict, session),
             )
 
     @checked(StoreError)
@@ -224,6 +291,9 @@ class Store:
                 check_key(digest, vector.digest)
                 found.append(vector)
         return found
+
+    def _its_session(self) -> int:
+        return (self._session or self.begin_session()).id
 
     def close(self) -> None:
         """Close the file."""

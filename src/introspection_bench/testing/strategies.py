@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from ..arms import BUILTIN, CONTROL
 from ..injection import Injection, Positions, Receipt, Span, Unit
 from ..scaffolds import RenderedPrompt
 from ..trials import Arm, Reply, Sampling, SteerKey, TrialKey, TrialRecord, Verdict
@@ -140,9 +141,9 @@ def verdicts(judge: str = "rules", rubric: str = "strict4") -> st.SearchStrategy
 
 @st.composite
 def trial_records(draw: st.DrawFn) -> TrialRecord:
-    """Finished trials of every arm, with or without a verdict; on controls the key has no steer."""
-    arm: Arm = draw(st.sampled_from(["injected", "random", "control"]))
-    control = arm == "control"
+    """Finished trials of every arm and of somebody's own, with or without a verdict; a control's key has no steer."""
+    arm: Arm = draw(st.sampled_from([*BUILTIN, "sham"]))
+    control = arm == CONTROL
     key = TrialKey(
         model=draw(_DIGESTS),
         backend=draw(st.sampled_from(["torch", "nnsight", "vllm-lens"])),

@@ -24,13 +24,14 @@
   const unitOf = (t) => (t[F.unit] < 0 ? "" : data.units[t[F.unit]]);
   const isControl = (t) => armOf(t) === "control";
   const layerKey = (t) => (t[F.layer] === null ? "none" : String(t[F.layer]));
-  const doseKey = (t) => (t[F.dose] < 0 ? "control" : data.doses[t[F.dose]]);
+  const doseKey = (t) => (t[F.dose] < 0 ? (isControl(t) ? "control" : "none") : data.doses[t[F.dose]]);
   const verdictOf = (t, judge) => t[F.verdicts].find((v) => v[V.judge] === judge) || null;
   const name = (t) => {
     if (isControl(t)) return `control${conceptOf(t) ? ` · ${conceptOf(t)}` : ""} · no ${t[F.index]}`;
     const arm = armOf(t) === "injected" ? "" : ` (${armOf(t)})`;
     const layer = t[F.layer] === null ? "" : ` · layer ${t[F.layer]}`;
-    return `${conceptOf(t) || "no concept"}${arm}${layer} · ${doseKey(t)} · no ${t[F.index]}`;
+    const dose = t[F.dose] < 0 ? "" : ` · ${doseKey(t)}`;
+    return `${conceptOf(t) || "no concept"}${arm}${layer}${dose} · no ${t[F.index]}`;
   };
   const word = (x) => (x === true ? "yes" : x === false ? "no" : "n/a");
   const disagree = (t) => {
@@ -299,7 +300,7 @@
     const box = element("dl", "meta");
     fact(box, "Scaffold", data.scaffolds[t[F.scaffold]]);
     fact(box, "Arm", armOf(t));
-    if (!isControl(t)) fact(box, "Unit", unitOf(t) || "not stated");
+    if (t[F.dose] >= 0) fact(box, "Unit", unitOf(t) || "not stated");
     fact(box, "Model · backend", data.models[t[F.model]]);
     const ratio = t[F.ratio], positions = t[F.positions];
     fact(box, "‖delta‖/‖h‖", ratio ? `mean ${number(ratio[0])}, max ${number(ratio[1])}` : "no receipt");

@@ -1,0 +1,395 @@
+"""Sessions in the store, the manifest made from it, and vectors that a run keeps."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+import introspection_bench as ib
+from introspection_bench.concepts import Concept, ConceptSet, Pair
+from introspection_bench.credentials import without_credentials
+from introspection_bench.errors import StoreError, VersionWarning
+from introspection_bench.extraction import extract
+from introspection_bench.injectors.torch import TorchInjector
+from introspection_bench.interop import read_results, write_jsonl
+from introspection_bench.judges.registry import open_judge
+from introspection_bench.sweep import Grid, Store, Sweep, import_results, judge_run, sessions, write_manifest
+from introspection_bench.sweep.spec import SweepSpec
+
+
+class FakeKillError(Exception):
+    pass
+
+
+def after(n: int) -> Any:
+    """A callback that fails at the n-th trial, as a kill would."""
+    left = iter(range(n))
+
+    def stop(_: object) -> None:
+        if next(left) == n - 1:
+            raise FakeKillError
+
+    return stop
+
+
+def other_versions(monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
+    real = sessions._versions
+
+    def versions(module: str) -> dict[str, str]:
+        return {**real(module), **changes}
+
+    monkeypatch.setattr(sessions, "_versions", versions)
+
+
+@pytest.fixture
+def cut(grid: Grid, injector: TorchInjector, tmp_path: Path) -> Sweep:
+    """A run that was killed after its fifth trial."""
+    sweep = Sweep(grid, injector, tmp_path / "run")
+    with pytest.raises(FakeKillError):
+        sweep.run(after(5))
+    return sweep
+
+
+def test_every_trial_and_verdict_names_the_session_that_recorded_it(cut: Sweep, grid: Grid) -> None:
+    cut.run()
+    cut.judge("rules")
+    with Store.open(cut.directory) as store:
+        found, of = store.sessions(), store.session_of()
+        records = store.records()
+    assert [(s.id, s.process.stage, s.trials, s.verdicts) for s in found] == [
+        (1, "generate", 5, 0),
+        (2, "generate", 21, 0),
+        (3, "judge", 0, 26),
+    ]
+    assert [s.process.name for s in found] == [cut.injector.name] * 2 + ["rules"]
+    assert {"python", "code", "introspection-bench", "torch", "transformers"} <= set(found[0].process.versions)
+    assert all((found[0].process.host, found[0].process.platform))
+    assert {of[r.key.digest] for r in records} == {1, 2}
+    assert {of[r.verdicts[0].key(r.key.digest)] for r in records} == {3}
+
+
+def test_a_stage_with_nothing_left_to_do_opens_no_session(cut: Sweep) -> None:
+    cut.run()
+    cut.judge("rules")
+    before = (cut.directory / "store.sqlite").read_bytes()
+    cut.run()
+    cut.judge("rules")
+    assert (cut.directory / "store.sqlite").read_bytes() == before
+
+
+def test_other_versions_on_resume_are_told_once_and_kept(cut: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    other_versions(monkeypatch, torch="9.9.9", code="c" * 12)
+    with (
+        pytest.warns(VersionWarning, match=r"code \w{12}, then c{12}; torch .*, then 9\.9\.9") as told,
+        pytest.raises(FakeKillError),
+    ):
+        cut.run(after(3))
+    assert len([w for w in told if w.category is VersionWarning]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", VersionWarning)
+        cut.run()  # the same new versions again
+        cut.judge("rules")
+    line = "Recorded in 4 sessions with different versions: code "
+    assert [n[: len(line)] for n in cut.results().notes] == [line]
+    assert cut.results().notes == read_results(cut.directory).notes
+    page = ib.write_report(cut.results(), cut.directory / "report.html").read_text()
+    assert page.count("then 9.9.9") == 1
+
+
+def test_a_judge_of_other_code_is_told_apart_from_its_own_earlier_session(
+    cut: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut.judge("rules")
+    cut.run()
+    other_versions(monkeypatch, code="d" * 12)
+    with pytest.warns(VersionWarning, match="then d{12}"):
+        cut.judge("rules")
+
+
+def test_runs_of_one_version_have_no_note_of_sessions(cut: Sweep) -> None:
+    cut.run()
+    assert cut.results().notes == ()
+
+
+def test_the_manifest_is_what_the_store_says_whoever_writes_it(
+    cut: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cut.run()
+    cut.judge("rules")
+    path = cut.directory / "manifest.json"
+    written = path.read_bytes()
+    manifest = json.loads(written)
+    assert [(s["id"], s["stage"]) for s in manifest["sessions"]] == [(1, "generate"), (2, "generate"), (3, "judge")]
+    assert manifest["grid"]["controls"] == 6
+    assert manifest["created"] <= manifest["sessions"][0]["opened"]
+    other_versions(monkeypatch, torch="9.9.9")
+    cut.run()
+    assert path.read_bytes() == written
+    path.unlink()
+    with Store.open(cut.directory) as store:
+        assert write_manifest(store) == path
+    assert path.read_bytes() == written
+
+
+def test_manifests_written_at_once_hold_every_session(cut: Sweep) -> None:
+    def judge(name: int) -> None:
+        with Store.open(cut.directory) as store:
+            store.begin_session(attrs.evolve(sessions.this_process("judge"), name=f"judge {name}"))
+            write_manifest(store)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(judge, range(6)))
+    found = json.loads((cut.directory / "manifest.json").read_text())["sessions"]
+    assert sorted(s["name"] for s in found[1:]) == [f"judge {n}" for n in range(6)]
+
+
+def test_an_import_and_a_script_that_records_by_itself_have_sessions_too(cut: Sweep, tmp_path: Path) -> None:
+    cut.run()
+    write_jsonl(cut.results().records, tmp_path / "a.jsonl")
+    concepts = ConceptSet("tiny", cut.grid.concepts)
+    with import_results([read_results(tmp_path / "a.jsonl")], tmp_path / "import", concepts) as store:
+        (first,) = store.sessions()
+        assert (first.process.stage, first.trials, first.process.options) == ("import", 26, None)
+        verdict = next(v for _, v in open_judge("rules").judge([_case(cut)]))
+        store.add_verdict(store.records()[0].key.digest, verdict)
+        assert [(s.process.stage, s.verdicts) for s in store.sessions()] == [("import", 0), ("other", 1)]
+
+
+def _case(sweep: Sweep) -> Any:
+    from introspection_bench.sweep.judging import case_maker
+
+    with Store.open(sweep.directory) as store:
+        return case_maker(store)(store.records()[0])
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("DELETE FROM sessions", "a session for every trial"),
+        ("UPDATE trials SET session = 99", "a session for every trial"),
+        ("UPDATE sessions SET process = '{}'", "table sessions, row 1"),
+        ("UPDATE sessions SET process = 'x'", "table sessions, row 1"),
+        ("UPDATE sessions SET process = replace(process, '\"gpus\"', '\"cpus\"')", "table sessions, row 1"),
+        ("UPDATE meta SET value = '1' WHERE key = 'schema'", "schema version 2; got 1.*export RUN --to"),
+    ],
+)
+def test_damaged_sessions_and_stores_of_another_version_are_errors_that_name_the_place(
+    cut: Sweep, statement: str, told: str
+) -> None:
+    with closing(sqlite3.connect(cut.directory / "store.sqlite")) as connection:
+        connection.execute(statement)
+        connection.commit()
+    with pytest.raises(StoreError, match=told):
+        read_results(cut.directory)
+
+
+def test_options_are_kept_without_credentials(
+    tiny_folder: Path, grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "correct-horse-battery")
+    with ib.open_injector("torch", str(tiny_folder), device="cpu", batch_size=4) as opened:
+        sweep = Sweep(attrs.evolve(grid, trials=0, controls=1), opened, tmp_path / "run")
+        sweep.run()
+    judge = open_judge("rules")
+    judge.opened_with = {"base_url": "http://me:hunter22@host/v1?key=abc", "note": "correct-horse-battery", "n": 3}
+    with Store.open(tmp_path / "run") as store:
+        judge_run(store, judge)
+        generated, judged = (s.process.options for s in store.sessions())
+    assert generated == {"device": "cpu", "batch_size": 4}
+    assert judged == {"base_url": "http://(not shown)@host/v1?(not shown)", "note": "(not shown)", "n": 3}
+    assert b"correct-horse" not in (tmp_path / "run" / "store.sqlite").read_bytes()
+    assert b"hunter22" not in (tmp_path / "run" / "manifest.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"api_key": "hunter22"},
+        {"apiKey": "hunter22"},
+        {"hf_token": "hunter22"},
+        {"headers": {"Authorization": "Basic hunter22"}},
+        {"headers": [("x-api-key", "hunter22")]},
+        {"extra": {"deep": [{"client_secret": "hunter22"}]}},
+        {"header": "Bearer hunter22"},
+        {"text": "sk-ant-hunter22-0123456789"},
+        {"client": type("Client", (), {"__repr__": lambda _: "hunter22"})()},
+        {"url": "https://user:hunter22@host"},
+    ],
+)
+def test_no_credential_can_be_read_in_options(options: dict[str, Any]) -> None:
+    shown = json.dumps(without_credentials(options))
+    assert "hunter22" not in shown
+    kept = {"dtype": "float32", "max_new_tokens": 3, "layers": (1, 2), "nan": float("nan"), "none": None}
+    assert without_credentials(kept) == kept | {"layers": [1, 2], "nan": "nan"}
+
+
+# Vectors are results of the run
+
+SPEC = """
+directory = "run"
+[model]
+name = "unused"
+[concepts]
+set = "concepts.toml"
+layers = {layers}
+{recipe}
+random = 1
+[grid]
+unit = "residual"
+magnitudes = [0.5]
+trials = 1
+controls = 1
+[sampling]
+max_new_tokens = 4
+"""
+CONCEPTS = """
+name = "tiny"
+baseline = ["Desks", "Jackets"]
+[[concepts]]
+name = "Oceans"
+word = "Oceans"
+pairs = [{ positive = "Tell me of the sea", negative = "Tell me of it" }]
+[[concepts]]
+name = "Bread"
+word = "Bread"
+"""
+
+
+class FakeCounter:
+    """Counts what an injector captures, as (prompts, layers)."""
+
+    def __init__(self, injector: TorchInjector, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple[int, tuple[int, ...]]] = []
+        real = injector.capture
+
+        def capture(prompts: Any, layers: Any) -> Any:
+            self.calls.append((len(prompts), tuple(layers)))
+            return real(prompts, layers)
+
+        monkeypatch.setattr(injector, "capture", capture)
+
+
+@pytest.fixture
+def captured(injector: TorchInjector, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCounter]:
+    return FakeCounter(injector, monkeypatch)
+
+
+def built(folder: Path, injector: TorchInjector, recipe: str = 'recipe = "word"', layers: str = "[1]") -> Sweep:
+    (folder / "concepts.toml").write_text(CONCEPTS)
+    (folder / "sweep.toml").write_text(SPEC.format(recipe=recipe, layers=layers))
+    spec = SweepSpec.from_toml(folder / "sweep.toml")
+    return Sweep(spec.build_grid(injector, spec.concept_set(folder), folder), injector, spec.directory)
+
+
+def test_a_run_from_a_spec_extracts_nothing_again_when_it_goes_on(
+    injector: TorchInjector, captured: FakeCounter, tmp_path: Path
+) -> None:
+    first = built(tmp_path, injector)
+    first.run()
+    assert captured.calls == [(4, (1,))]
+    again = built(tmp_path, injector)
+    assert captured.calls == [(4, (1,))]
+    assert again.grid.vectors == first.grid.vectors
+    assert len(again.run()) == 5
+
+
+def test_only_missing_vectors_are_extracted(injector: TorchInjector, captured: FakeCounter) -> None:
+    words = ConceptSet("w", [Concept("Oceans", word="Oceans"), Concept("Bread", word="Bread")], ["Desks", "Sand"])
+    known = extract(injector, words.select("Oceans"), [0, 1])
+    captured.calls.clear()
+    found = extract(injector, words, [1, 0], known=known)
+    assert captured.calls == [(3, (1, 0))]  # Bread and the baseline
+    assert [(v.concept, v.layer) for v in found] == [("Oceans", 1), ("Oceans", 0), ("Bread", 1), ("Bread", 0)]
+    assert found[0] is known[1]
+    captured.calls.clear()
+    extract(injector, words, [0, 1, 2], known=found)
+    assert captured.calls == [(4, (2,))]
+
+
+def test_a_vector_of_other_prompts_another_recipe_model_or_algebra_is_extracted_again(
+    injector: TorchInjector, captured: FakeCounter
+) -> None:
+    both = Concept("Oceans", word="Oceans", pairs=[Pair("the sea", "the lea")])
+    words = ConceptSet("w", [both], ["Desks", "Sand"])
+    (known,) = extract(injector, words, [1], recipe="word")
+    elsewhere = attrs.evolve(known, provenance=attrs.evolve(known.provenance, model_fingerprint="f" * 64))
+    captured.calls.clear()
+    for changed in (
+        lambda: extract(injector, words, [1], recipe="pairs", known=[known]),
+        lambda: extract(injector, words, [1], recipe="word", baseline=["Desks"], known=[known]),
+        lambda: extract(injector, words, [1], recipe="word", known=[elsewhere, -known, known.random_like(3)]),
+    ):
+        (found,) = changed()
+        assert found != elsewhere
+        assert len(captured.calls) == 1
+        captured.calls.clear()
+
+
+def test_a_concept_with_a_word_and_pairs_needs_the_recipe_that_is_then_taken(
+    injector: TorchInjector, tmp_path: Path
+) -> None:
+    concept = Concept("Oceans", word="Oceans", pairs=[Pair("the sea", "the lea")])
+    words = ConceptSet("w", [concept], ["Desks"])
+    with pytest.raises(ib.errors.ConceptError, match=r"'Oceans'.*\['word', 'pairs'\].*None"):
+        extract(injector, words, [1])
+    with pytest.raises(ib.errors.ConceptError, match="recipe for concept 'Bread'"):
+        extract(injector, [Concept("Bread", word="Bread")], [1], recipe="pairs")
+    alone = {
+        "word": ConceptSet("w", [Concept("Oceans", word="Oceans")], ["Desks"]),
+        "pairs": [attrs.evolve(concept, word=None)],
+    }
+    for recipe, single in alone.items():
+        (found,) = extract(injector, words, [1], recipe=recipe)
+        assert found == extract(injector, single, [1])[0]
+        assert found.provenance.recipe == recipe
+    with pytest.raises(ib.errors.ConceptError, match=r"\[concepts\] recipe"):
+        built(tmp_path, injector, recipe="")
+    with pytest.raises(ib.errors.SpecError, match=r"file\.concepts\.recipe"):
+        built(tmp_path, injector, recipe='recipe = "words"')
+
+
+# Other arms
+
+
+def test_trials_of_another_arm_are_planned_run_judged_shown_and_reported(
+    grid: Grid, injector: TorchInjector, tmp_path: Path
+) -> None:
+    sweep = Sweep(attrs.evolve(grid, trials=1), injector, tmp_path / "run")
+    sweep.planned = [attrs.evolve(t, arm="sham") if t.arm == "control" and t.key.draw < 3 else t
+                     for t in sweep.planned]  # fmt: skip
+    sweep.run()
+    sweep.judge("rules")
+    with Store.open(sweep.directory) as store:
+        assert [c["arm"] for c in store.planned().values()].count("sham") == 3
+    records = [r for r in read_results(sweep.directory) if r.arm == "sham"]
+    assert len(records) == 3
+    assert {r.verdicts[0].concept for r in records} <= {"Oceans", "Bread"}  # a decoy, as it has no concept
+    frame = sweep.results().frame()
+    assert len(ib.analysis.controls(frame)) == 3
+    assert "sham" in ib.write_report(sweep.results(), tmp_path / "r.html").read_text()
+
+
+def test_a_judge_is_asked_about_the_concept_of_another_arm_that_has_one() -> None:
+    from introspection_bench.judges.blinding import asked_about, decoy
+    from introspection_bench.trials import TrialRecord
+
+    concepts = [Concept(n, word=n) for n in ("Oceans", "Bread", "Dust", "Poetry")]
+    key = attrs.make_class("FakeKey", ["digest"])("a" * 64)
+
+    def record(arm: str, concept: str | None) -> TrialRecord:
+        made = attrs.make_class("FakeRecord", ["key", "arm", "concept"])
+        return made(key, arm, concept)
+
+    mine = next(c for c in concepts if c != decoy("a" * 64, concepts))
+    assert asked_about(record("negated", mine.name), concepts) == mine
+    for arm, concept in (("negated", None), ("random", mine.name), ("control", mine.name)):
+        assert asked_about(record(arm, concept), concepts) == decoy("a" * 64, concepts)
