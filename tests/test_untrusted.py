@@ -206,7 +206,7 @@ def test_a_number_in_an_export_that_is_none_is_an_error(tmp_path_factory, record
     path = tmp_path_factory.mktemp("export") / "x.jsonl"
     write_jsonl([record], path)
     text = path.read_text()
-    path.write_text(text.replace('"magnitude":', f'"magnitude":{number},"was":', 1))
+    path.write_text(text.replace('"temperature":', f'"temperature":{number},"was":', 1))
     with pytest.raises(IntrospectionBenchError):
         read_results(path)
 

@@ -5,6 +5,7 @@ Once N trials are recorded it prints a line and goes no further, whatever the ma
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from introspection_bench.cli import main
@@ -26,5 +27,7 @@ def stop_after(number: int) -> None:
 
 
 if __name__ == "__main__":
+    # A shell's background job (nohup, CI) starts with the interrupt ignored, and so do its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     stop_after(int(sys.argv.pop(1)))
     main()
