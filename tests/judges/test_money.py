@@ -93,7 +93,6 @@ def test_a_limit_holds_where_no_usage_is_reported(services, batch):
 
 
 def test_many_workers_do_not_exceed_the_limit_where_answers_cost_more_than_was_expected(services):
-    services.delay_s = 0.02
     services.tokens = (3000, 190)
     replies = [f"reply {i:02d}" for i in range(60)]
     limit = a_claude(services).estimate([Case(r, "Do you detect an injected thought?", r, OCEAN) for r in replies]).usd
@@ -106,7 +105,6 @@ def test_many_workers_do_not_exceed_the_limit_where_answers_cost_more_than_was_e
 
 
 def test_a_service_that_bills_more_than_is_possible_exceeds_the_limit_by_one_call_not_by_all_under_way(services):
-    services.delay_s = 0.02
     services.tokens = (60_000, 200)
     one = (60_000 * 3 + 200 * 15) / 1e6
     judge = a_claude(services, max_cost_usd=5 * one, concurrency=16)
@@ -184,7 +182,7 @@ def judged_or_refused(judge, replies) -> list:
 def test_what_was_under_way_when_a_judge_was_killed_counts_as_spent(services, tmp_path):
     run = tmp_path / "run.sqlite"
     most = most_of(a_claude(services))
-    services.delay_s = 30
+    services.fault("reply 00", "slow")  # never answered
     child = os.fork()
     if child == 0:
         list(a_claude(services, timeout_s=60, ledger=Ledger(run)).judge([Case("t", "q", "reply 00", OCEAN)]))
