@@ -21,8 +21,8 @@ import torch
 from gpu_vllm import SHAPES
 
 import introspection_bench as ib
-from introspection_bench.injectors.torch import TorchInjector
-from introspection_bench.models import smollm2_path
+from introspection_bench.demo_model import smollm2_path
+from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.vectors import ConceptVector, Provenance
 
 

@@ -250,8 +250,8 @@ def needed(frame: pd.DataFrame) -> Iterator[str]:
 
 def draw(runs: Sequence[Results], folder: Path) -> list[tuple[str, Path]]:
     """Draw the crossover of every concept under the detection prompt; return (title, path) of each."""
-    from introspection_bench.report.figures import crossover
-    from introspection_bench.report.style import save_figure
+    from introspection_bench.report.figures.drawings import crossover
+    from introspection_bench.report.figures.style import save_figure
 
     drawn = []
     for run in runs:

@@ -28,7 +28,7 @@ fi
 
 # SmolLM2 is converted where its wheel and gguf are installed; here it is read from the cache.
 if [ -x .venv/bin/python ]; then
-  .venv/bin/python -c 'from introspection_bench.models import smollm2_path; smollm2_path()' >/dev/null 2>&1 || true
+  .venv/bin/python -c 'from introspection_bench.demo_model import smollm2_path; smollm2_path()' >/dev/null 2>&1 || true
 fi
 
 export VLLM_ENABLE_V1_MULTIPROCESSING=0 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 VLLM_CPU_KVCACHE_SPACE=1

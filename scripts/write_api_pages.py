@@ -18,10 +18,10 @@ PAGES = {
         "What travels through the package: frozen objects without behaviour of their own beyond algebra, parsing and\n"
         "identity. The common names are also names of the package itself: `introspection_bench.Span` is\n"
         "`introspection_bench.injection.Span`.",
-        "names concepts vectors injection templates scaffolds reasoning identity trials digests files databases "
-        "untrusted boundaries freezing structuring options plugins errors",
+        "names arms concepts vectors injection templates scaffolds reasoning identity trials records results frames "
+        "digests files databases credentials untrusted boundaries freezing structuring options plugins errors",
     ),
-    "injectors": ("Injectors", "The port, the registry, the backends, and the demo's model.", "injectors models"),
+    "injectors": ("Injectors", "The port, the registry, the backends, and the demo's model.", "injectors demo_model"),
     "judges": ("Judges", "The port, the registry, rubrics, blinding, and the judges.", "judges"),
     "services": (
         "Extraction and sweeps",

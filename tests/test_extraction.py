@@ -9,7 +9,7 @@ import torch
 from introspection_bench import Concept, ConceptSet, Pair
 from introspection_bench.errors import ConceptError, LayerError
 from introspection_bench.extraction import extract, random_controls
-from introspection_bench.injectors.torch import TorchInjector
+from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.testing import tiny_model
 
 

@@ -7,7 +7,7 @@ import torch
 
 from introspection_bench import open_injector
 from introspection_bench.errors import ModelError
-from introspection_bench.injectors.unchanged import Unchanged
+from introspection_bench.injectors.hf.unchanged import Unchanged
 from introspection_bench.testing import (
     ARCHITECTURES,
     RECURRENT,

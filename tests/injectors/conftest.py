@@ -8,7 +8,7 @@ import pytest
 from random_vectors import vector
 
 from introspection_bench import Injection, Request, Sampling, Scaffold, Span, Turn
-from introspection_bench.injectors.torch import TorchInjector
+from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.testing import tiny_model
 
 

@@ -11,7 +11,7 @@ from transformers import SuppressTokensLogitsProcessor
 
 from introspection_bench import Injection, RenderedPrompt, Request, Sampling, Span, open_injector
 from introspection_bench.errors import ModelError
-from introspection_bench.injectors.fingerprint import fingerprint_module
+from introspection_bench.injectors.hf.fingerprint import fingerprint_module
 from introspection_bench.testing import tiny_model
 
 PROMPT = RenderedPrompt(tuple(range(20, 32)), "", {"here": 4})

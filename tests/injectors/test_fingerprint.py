@@ -10,9 +10,9 @@ from torch import nn
 
 from introspection_bench import open_injector
 from introspection_bench.errors import ModelError
-from introspection_bench.injectors import checkpoints
-from introspection_bench.injectors.checkpoints import fingerprint_checkpoint
-from introspection_bench.injectors.fingerprint import fingerprint_module
+from introspection_bench.injectors.hf import checkpoints
+from introspection_bench.injectors.hf.checkpoints import fingerprint_checkpoint
+from introspection_bench.injectors.hf.fingerprint import fingerprint_module
 from introspection_bench.testing import save_tiny_model, tiny_model
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from introspection_bench import IntrospectionBenchError
+from introspection_bench.demo_model import smollm2_path
 from introspection_bench.errors import ModelError, ModelNotFoundError, PluginError, UnknownNameError
 from introspection_bench.injectors import open_injector
 from introspection_bench.injectors.base import Request
-from introspection_bench.injectors.checkpoints import fingerprint_checkpoint
-from introspection_bench.injectors.fingerprint import fingerprint_module
-from introspection_bench.injectors.loading import load
-from introspection_bench.models import smollm2_path
+from introspection_bench.injectors.hf.checkpoints import fingerprint_checkpoint
+from introspection_bench.injectors.hf.fingerprint import fingerprint_module
+from introspection_bench.injectors.hf.loading import load
 from introspection_bench.scaffolds import RenderedPrompt
 from introspection_bench.testing import save_tiny_model, tiny_model
 from introspection_bench.trials import Sampling
@@ -111,8 +111,8 @@ def test_the_demo_model_is_converted_once_and_an_interrupted_conversion_leaves_n
             Path(folder).mkdir(parents=True)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("introspection_bench.models.smollm2_gguf", lambda: tmp_path)
-    monkeypatch.setattr("introspection_bench.injectors.loading.load", lambda *_, **__: Interrupted())
+    monkeypatch.setattr("introspection_bench.demo_model.smollm2_gguf", lambda: tmp_path)
+    monkeypatch.setattr("introspection_bench.injectors.hf.loading.load", lambda *_, **__: Interrupted())
     with pytest.raises(KeyboardInterrupt):
         smollm2_path()
     assert list(tmp_path.iterdir()) == []

@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, DynamicCache, Gemma3nTextConfig
 
 from introspection_bench import Injection, RenderedPrompt, Request, Sampling, Span, open_injector
 from introspection_bench.errors import ModelError, NonFiniteError, SpecError
-from introspection_bench.injectors.caches import Sharing, select
-from introspection_bench.injectors.limits import limits_of
+from introspection_bench.injectors.hf.caches import Sharing, select
+from introspection_bench.injectors.hf.limits import limits_of
 from introspection_bench.sweep.spec import SweepSpec
 from introspection_bench.testing import save_tiny_model, spoil_logits, tiny_model, tiny_tokenizer
 from introspection_bench.testing.tiny import tiny_config

@@ -11,10 +11,10 @@ from random_vectors import vector
 
 from introspection_bench import Injection, Receipt, RenderedPrompt, Request, Sampling, Span, Unit
 from introspection_bench.errors import CaptureError, NonFiniteError, SilentInjectionError
+from introspection_bench.injectors.hf.unchanged import Unchanged
 from introspection_bench.injectors.receipts import check_logits, make_receipt, unmeasured
 from introspection_bench.injectors.steering import coefficients, steer
-from introspection_bench.injectors.torch import TorchInjector
-from introspection_bench.injectors.unchanged import Unchanged
+from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.testing import spoil_logits, tiny_model
 
 PROMPT = RenderedPrompt(tuple(range(5, 15)), "", {"here": 4})

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from introspection_bench.injectors import sampling
-from introspection_bench.injectors.sampling import SeededSampler, processors
+from introspection_bench.injectors.hf import sampling
+from introspection_bench.injectors.hf.sampling import SeededSampler, processors
 from introspection_bench.trials import Sampling
 
 

@@ -12,7 +12,7 @@ from introspection_bench import LINDSEY, Sampling, open_injector
 from introspection_bench.errors import EndTokenWarning
 from introspection_bench.injection import Span
 from introspection_bench.injectors.base import Request
-from introspection_bench.injectors.stopping import ReplyReader, end_tokens, end_tokens_of
+from introspection_bench.injectors.hf.stopping import ReplyReader, end_tokens, end_tokens_of
 from introspection_bench.scaffolds import RenderedPrompt, Scaffold, Turn
 from introspection_bench.testing.tiny import tiny_model, tiny_tokenizer
 

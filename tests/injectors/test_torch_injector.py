@@ -10,9 +10,9 @@ from transformers import GenerationConfig
 
 from introspection_bench import Injection, RenderedPrompt, Request, Sampling, Span, open_injector
 from introspection_bench.errors import EmptySpanError, LayerError, ModelError, SilentInjectionError, VectorError
-from introspection_bench.injectors.blocks import check_update_module, find_blocks
-from introspection_bench.injectors.torch import TorchInjector
-from introspection_bench.injectors.unchanged import Unchanged
+from introspection_bench.injectors.hf.blocks import check_update_module, find_blocks
+from introspection_bench.injectors.hf.unchanged import Unchanged
+from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.testing import tiny_model
 
 

@@ -12,8 +12,8 @@ from random_vectors import vector
 
 from introspection_bench import Injection, RenderedPrompt, Request, Sampling, Span, open_injector
 from introspection_bench.errors import ModelError
-from introspection_bench.injectors.blocks import find_blocks, find_update_module
-from introspection_bench.injectors.torch import TorchInjector
+from introspection_bench.injectors.hf.blocks import find_blocks, find_update_module
+from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.testing import tiny_model, tiny_tokenizer
 
 NEEDS_NNSIGHT = pytest.mark.skipif(find_spec("nnsight") is None, reason="the extra nnsight is not installed")

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from introspection_bench import records as interop_records
 from introspection_bench.errors import ResultsFormatError
 from introspection_bench.injection import Receipt
 from introspection_bench.interop import TableLayout, read_results, read_table, write_jsonl, write_parquet
-from introspection_bench.interop import records as interop_records
-from introspection_bench.interop.records import FORMAT_VERSION, from_json, to_json
 from introspection_bench.interop.writers import WRITERS
+from introspection_bench.records import FORMAT_VERSION, from_json, to_json
 from introspection_bench.trials import Evidence, Reply, Sampling, SteerKey, TrialKey, TrialRecord, Verdict
 from tests.keys import steered_key
 

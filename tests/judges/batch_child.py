@@ -12,8 +12,8 @@ import anthropic
 from introspection_bench.cli import app
 from introspection_bench.concepts import Concept
 from introspection_bench.judges.base import Case
-from introspection_bench.judges.claude import ClaudeJudge
-from introspection_bench.judges.ledger import Ledger
+from introspection_bench.judges.models.claude import ClaudeJudge
+from introspection_bench.judges.models.ledger import Ledger
 from introspection_bench.sweep import Store
 
 OCEAN = Concept("ocean", word="ocean")

@@ -11,7 +11,7 @@ from batch_child import judge_all
 
 from introspection_bench.concepts import Concept
 from introspection_bench.judges.base import Case
-from introspection_bench.judges.claude import ClaudeJudge
+from introspection_bench.judges.models.claude import ClaudeJudge
 
 CONTEXT = multiprocessing.get_context("forkserver")
 OCEAN = Concept("ocean", word="ocean")

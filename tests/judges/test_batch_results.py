@@ -8,7 +8,7 @@ import pytest
 from batch_judging import REPLIES, a_judge, assert_right, cases_of, judged, run_child
 
 from introspection_bench.errors import IntrospectionBenchWarning
-from introspection_bench.judges.ledger import Ledger
+from introspection_bench.judges.models.ledger import Ledger
 
 ONE = 0.00225
 
@@ -195,6 +195,6 @@ def test_a_batch_is_as_large_as_the_limit_allows_and_the_rest_follows_when_it_tu
 
 
 def _prompt(judge):
-    from introspection_bench.judges._prompting import render
+    from introspection_bench.judges.models.prompting import render
 
     return render(judge.rubric, judge.rubric.calls[0], cases_of(REPLIES)[0])

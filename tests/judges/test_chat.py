@@ -6,8 +6,8 @@ from introspection_bench.concepts import Concept
 from introspection_bench.errors import CostLimitError, JudgeError
 from introspection_bench.judges import open_judge
 from introspection_bench.judges.base import Case
-from introspection_bench.judges.chat import ChatJudge
-from introspection_bench.judges.costs import Price
+from introspection_bench.judges.models.chat import ChatJudge
+from introspection_bench.judges.models.costs import Price
 
 OCEAN = Concept("ocean", word="ocean")
 

@@ -6,8 +6,8 @@ import pytest
 from introspection_bench.errors import JudgeError
 from introspection_bench.judges import open_judge
 from introspection_bench.judges.base import Judge
-from introspection_bench.judges.check import check_judge, control_replies, control_report
-from introspection_bench.judges.claude import ClaudeJudge
+from introspection_bench.judges.gate import check_judge, control_replies, control_report
+from introspection_bench.judges.models.claude import ClaudeJudge
 from introspection_bench.judges.rubrics import Call, Rubric, load_rubric
 from introspection_bench.trials import CRITERIA, Verdict
 

@@ -7,9 +7,9 @@ import pytest
 from batch_judging import OCEAN, REPLIES, STRICT, a_judge, assert_right, cases_of, judged, run_child
 
 from introspection_bench.errors import JudgeError, StoreError
-from introspection_bench.judges._prompting import render
 from introspection_bench.judges.base import Case
-from introspection_bench.judges.ledger import Ledger
+from introspection_bench.judges.models.ledger import Ledger
+from introspection_bench.judges.models.prompting import render
 
 
 def test_replies_are_judged_in_batches_at_half_the_price(services):

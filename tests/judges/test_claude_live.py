@@ -8,7 +8,7 @@ from judging_services import FakeServices, shown_case
 from introspection_bench.concepts import Concept
 from introspection_bench.errors import CostLimitError, JudgeError, SpecError
 from introspection_bench.judges.base import Case, Disclosure
-from introspection_bench.judges.claude import ClaudeJudge
+from introspection_bench.judges.models.claude import ClaudeJudge
 
 OCEAN = Concept("ocean", aliases=("the sea",), word="ocean")
 CAPS = Concept("all_caps", word="caps")

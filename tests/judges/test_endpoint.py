@@ -17,11 +17,11 @@ from judging_services import FakeServices
 
 from introspection_bench.concepts import Concept
 from introspection_bench.errors import IntrospectionBenchWarning, JudgeError
-from introspection_bench.judges._service import asked_wait_s
 from introspection_bench.judges.base import Case
-from introspection_bench.judges.chat import ChatJudge
-from introspection_bench.judges.claude import ClaudeJudge
-from introspection_bench.judges.ledger import Ledger
+from introspection_bench.judges.models.chat import ChatJudge
+from introspection_bench.judges.models.claude import ClaudeJudge
+from introspection_bench.judges.models.ledger import Ledger
+from introspection_bench.judges.models.service import asked_wait_s
 
 OCEAN = Concept("ocean", word="ocean")
 KEYS = ("sk-ant-secret-0123456789", "sk-secret-9876543210")

@@ -18,7 +18,7 @@ from introspection_bench.concepts import load_concepts
 from introspection_bench.interop import read_results
 from introspection_bench.judges import open_judge
 from introspection_bench.judges.base import Case
-from introspection_bench.judges.check import control_replies
+from introspection_bench.judges.gate import control_replies
 from introspection_bench.sweep import Store, import_results
 from introspection_bench.sweep.judging import pending_cases
 

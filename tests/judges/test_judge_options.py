@@ -18,9 +18,9 @@ from introspection_bench.cli import main
 from introspection_bench.concepts import ConceptSet, load_concepts
 from introspection_bench.errors import IntrospectionBenchError, JudgeError, OptionError, PluginError
 from introspection_bench.judges import open_judge
-from introspection_bench.judges._interview import OutOfRubricError, parse
-from introspection_bench.judges.costs import Price
-from introspection_bench.judges.ledger import Ledger
+from introspection_bench.judges.models.costs import Price
+from introspection_bench.judges.models.interview import OutOfRubricError, parse
+from introspection_bench.judges.models.ledger import Ledger
 from introspection_bench.judges.rubrics import load_rubric
 from introspection_bench.sweep import Store, import_results
 from introspection_bench.testing.tiny import save_tiny_model

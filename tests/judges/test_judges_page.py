@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 from introspection_bench.judges import load_rubric, open_judge
-from introspection_bench.judges.check import control_report
+from introspection_bench.judges.gate import control_report
 
 PAGE = (Path(__file__).parents[2] / "docs" / "judges.md").read_text(encoding="utf-8")
 

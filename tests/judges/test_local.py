@@ -16,12 +16,12 @@ from judging_services import shown_case
 from introspection_bench.concepts import Concept
 from introspection_bench.errors import CostLimitError, JudgeError, ModelNotFoundError, SpecError
 from introspection_bench.judges import Case, Rubric, open_judge
-from introspection_bench.judges._prompting import word_text
-from introspection_bench.judges._words import Ask, NextWords, spellings
 from introspection_bench.judges.base import Disclosure
-from introspection_bench.judges.check import check_judge, control_replies
-from introspection_bench.judges.ledger import Ledger
-from introspection_bench.judges.local import LocalJudge
+from introspection_bench.judges.gate import check_judge, control_replies
+from introspection_bench.judges.models.ledger import Ledger
+from introspection_bench.judges.models.local import LocalJudge
+from introspection_bench.judges.models.prompting import word_text
+from introspection_bench.judges.models.words import Ask, NextWords, spellings
 from introspection_bench.judges.rubrics import Call, load_rubric
 from introspection_bench.testing.tiny import spoil_logits, tiny_model
 

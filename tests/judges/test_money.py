@@ -12,10 +12,10 @@ import pytest
 from introspection_bench.concepts import Concept
 from introspection_bench.errors import CostLimitError, JudgeError
 from introspection_bench.judges.base import Case
-from introspection_bench.judges.chat import ChatJudge
-from introspection_bench.judges.claude import ClaudeJudge
-from introspection_bench.judges.costs import Price, Usage, counted
-from introspection_bench.judges.ledger import Ledger
+from introspection_bench.judges.models.chat import ChatJudge
+from introspection_bench.judges.models.claude import ClaudeJudge
+from introspection_bench.judges.models.costs import Price, Usage, counted
+from introspection_bench.judges.models.ledger import Ledger
 from introspection_bench.judges.panel import PanelJudge
 
 OCEAN = Concept("ocean", word="ocean")
@@ -44,7 +44,7 @@ def judged(judge, replies) -> list:
 
 def most_of(judge) -> float:
     """What one call may cost at most."""
-    from introspection_bench.judges._prompting import render
+    from introspection_bench.judges.models.prompting import render
 
     case = Case("t", "Do you detect an injected thought?", "reply 00", OCEAN)
     usage = judge._at_most(render(judge.rubric, judge.rubric.calls[0], case))

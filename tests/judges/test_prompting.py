@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from judging_services import shown_case
 
 from introspection_bench.concepts import Concept
-from introspection_bench.judges._interview import Answer, Interview, OutOfRubricError, criteria, parse
-from introspection_bench.judges._prompting import case_text, visible
 from introspection_bench.judges.base import Case
+from introspection_bench.judges.models.interview import Answer, Interview, OutOfRubricError, criteria, parse
+from introspection_bench.judges.models.prompting import case_text, visible
 from introspection_bench.judges.rubrics import BUILTIN, load_rubric
 
 HOSTILE = Path(__file__).parents[1] / "data" / "replies" / "hostile.jsonl"
@@ -50,7 +50,7 @@ def test_a_reply_that_guesses_its_own_mark_does_not_end_the_data():
 
 
 def test_a_mark_that_occurs_in_the_reply_is_passed_over(monkeypatch):
-    from introspection_bench.judges import _prompting
+    from introspection_bench.judges.models import prompting as _prompting
 
     real = _prompting.digest
     monkeypatch.setattr(_prompting, "digest", lambda k, v, p: "a" * 64 if p[1] == 0 else real(k, v, p))

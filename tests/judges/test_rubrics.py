@@ -7,9 +7,9 @@ import pytest
 
 from introspection_bench.concepts import Concept
 from introspection_bench.errors import RubricError, UnknownNameError
-from introspection_bench.judges._interview import Answer, Interview
-from introspection_bench.judges._prompting import WORD_FRAME_VERSION, render, word_system_text, word_text
 from introspection_bench.judges.base import Case, Disclosure
+from introspection_bench.judges.models.interview import Answer, Interview
+from introspection_bench.judges.models.prompting import WORD_FRAME_VERSION, render, word_system_text, word_text
 from introspection_bench.judges.rubrics import BUILTIN, load_rubric
 
 STRICT4 = resources.files("introspection_bench.judges").joinpath("rubrics", "strict4.toml").read_text(encoding="utf-8")

@@ -13,12 +13,12 @@ import pytest
 
 from introspection_bench.concepts import Concept
 from introspection_bench.errors import JudgeError, StoreError
-from introspection_bench.judges import _service
 from introspection_bench.judges.base import Case
-from introspection_bench.judges.chat import ChatJudge
-from introspection_bench.judges.claude import ClaudeJudge
-from introspection_bench.judges.costs import Price
-from introspection_bench.judges.ledger import Ledger
+from introspection_bench.judges.models import service as _service
+from introspection_bench.judges.models.chat import ChatJudge
+from introspection_bench.judges.models.claude import ClaudeJudge
+from introspection_bench.judges.models.costs import Price
+from introspection_bench.judges.models.ledger import Ledger
 
 OCEAN = Concept("ocean", word="ocean")
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"

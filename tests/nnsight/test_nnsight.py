@@ -17,7 +17,7 @@ import torch
 from introspection_bench import open_injector
 from introspection_bench.errors import BackendUnavailableError, ModelError, SpecError
 from introspection_bench.injection import Span, Unit
-from introspection_bench.injectors.unchanged import Unchanged
+from introspection_bench.injectors.hf.unchanged import Unchanged
 from introspection_bench.testing import (
     InjectorConformance,
     Subject,
@@ -271,7 +271,7 @@ def test_a_killed_run_collects_its_jobs_instead_of_submitting_them_again(server,
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 9, "jobs": {}}', '{"format": 1, "jobs": {"a": [3]}}'])
 def test_a_jobs_file_that_is_not_ours_is_an_error_that_names_it(tmp_path, content):
-    from introspection_bench.injectors.ndif import Jobs
+    from introspection_bench.injectors.nnsight.ndif import Jobs
 
     path = tmp_path / "jobs.json"
     path.write_text(content)
@@ -284,7 +284,7 @@ def test_results_of_a_server_can_not_run_code_here():
     import io
     import pickle
 
-    from introspection_bench.injectors.ndif import NdifBackend
+    from introspection_bench.injectors.nnsight.ndif import NdifBackend
 
     class Attack:
         def __reduce__(self):

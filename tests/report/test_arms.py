@@ -24,10 +24,10 @@ from introspection_bench.arms import ordered
 from introspection_bench.errors import AnalysisError, IntrospectionBenchError, ResultsFormatError, SpecError
 from introspection_bench.interop import read_results, write_jsonl, write_parquet
 from introspection_bench.report import DARK, LIGHT, against_controls, write_figures, write_report
-from introspection_bench.report.gallery import gallery
-from introspection_bench.report.sections import judge_comparisons
-from introspection_bench.report.summary import cell_link, cell_tables, facts, headlines
-from introspection_bench.report.transcripts import transcripts_payload
+from introspection_bench.report.figures.gallery import gallery
+from introspection_bench.report.page.sections import judge_comparisons
+from introspection_bench.report.page.summary import cell_link, cell_tables, facts, headlines
+from introspection_bench.report.page.transcripts import transcripts_payload
 from introspection_bench.trials import TrialRecord
 
 #: One that steered nothing and says yes each time, one that steered, one whose name needs escaping.

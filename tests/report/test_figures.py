@@ -25,7 +25,7 @@ from introspection_bench.report import (
     save_figure,
     write_figures,
 )
-from introspection_bench.report.style import STROKES
+from introspection_bench.report.figures.style import STROKES
 
 BY = ["concept", "layer", "magnitude", "unit"]
 

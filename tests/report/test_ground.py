@@ -5,7 +5,7 @@ from report_samples import make_record
 
 from introspection_bench.analysis import Results
 from introspection_bench.judges.labels import Label, append_label
-from introspection_bench.report.sections import judge_section
+from introspection_bench.report.page.sections import judge_section
 
 
 def a_record(index, arm="injected", ground="claim", **changes):

@@ -17,7 +17,7 @@ from report_samples import make_record, make_run, second_opinion
 from introspection_bench.analysis import Results
 from introspection_bench.errors import AnalysisError
 from introspection_bench.report import write_report
-from introspection_bench.report.transcripts import script_json, transcripts_payload
+from introspection_bench.report.page.transcripts import script_json, transcripts_payload
 from introspection_bench.report.wording import bounds, dose, percent
 from introspection_bench.trials import Evidence, TrialRecord
 
@@ -231,7 +231,7 @@ def test_a_run_of_many_concepts_shows_them_pooled_before_each_of_them_and_says_w
 
 
 def test_the_wording_of_a_scaffold_is_shown_only_where_the_digest_proves_it(tmp_path: Path) -> None:
-    from introspection_bench.report.html import known_prompts
+    from introspection_bench.report.page.html import known_prompts
     from introspection_bench.scaffolds import LINDSEY
 
     def record(scaffold: str) -> TrialRecord:

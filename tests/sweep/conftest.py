@@ -10,7 +10,7 @@ import pytest
 
 from introspection_bench.concepts import Concept, ConceptSet
 from introspection_bench.extraction import extract
-from introspection_bench.injectors.torch import TorchInjector
+from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.sweep import Grid
 from introspection_bench.testing import save_tiny_model
 from introspection_bench.trials import Sampling

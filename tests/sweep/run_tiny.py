@@ -13,7 +13,7 @@ import torch
 from conftest import CONCEPTS
 
 from introspection_bench.extraction import extract
-from introspection_bench.injectors.torch import TorchInjector
+from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.sweep import Grid, Sweep
 from introspection_bench.trials import Sampling
 

@@ -12,7 +12,7 @@ import pytest
 from introspection_bench.concepts import Concept, ConceptSet, Pair
 from introspection_bench.errors import SpecError, StoreError, StoreMismatchError
 from introspection_bench.extraction import extract, random_controls
-from introspection_bench.injectors.torch import TorchInjector
+from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.sweep import Grid, Sweep
 from introspection_bench.sweep.runner import run_date
 from introspection_bench.sweep.spec import SweepSpec

@@ -12,11 +12,11 @@ import attrs
 import pytest
 from hardships import largest_file, without_privileges
 
-from introspection_bench import files, models
+from introspection_bench import demo_model, files
 from introspection_bench.concepts import Concept
 from introspection_bench.errors import IntrospectionBenchError, ModelNotFoundError, OutputError, StoreError
 from introspection_bench.files import file_stem, write_file
-from introspection_bench.injectors.loading import load
+from introspection_bench.injectors.hf.loading import load
 from introspection_bench.interop import read_results, write_jsonl, write_parquet
 from introspection_bench.judges.labels import Label, append_label, read_labels
 from introspection_bench.report import write_report
@@ -169,12 +169,12 @@ def homeless(monkeypatch):
 
 def test_without_a_home_the_cache_folder_is_asked_for_by_its_variable(homeless, monkeypatch, tmp_path):
     with pytest.raises(ModelNotFoundError, match="INTROSPECTION_BENCH_CACHE"):
-        models.cache_folder()
+        demo_model.cache_folder()
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     with pytest.raises(ModelNotFoundError, match="INTROSPECTION_BENCH_CACHE"):
-        models.cache_folder()
+        demo_model.cache_folder()
     monkeypatch.setenv("INTROSPECTION_BENCH_CACHE", str(tmp_path))
-    assert models.cache_folder() == tmp_path
+    assert demo_model.cache_folder() == tmp_path
 
 
 def test_a_model_below_a_home_that_nobody_has_is_not_found():
@@ -186,7 +186,7 @@ def test_a_cache_folder_that_can_not_be_made_is_an_error_before_the_model_is_con
     (tmp_path / "file").touch()
     monkeypatch.setenv("INTROSPECTION_BENCH_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(OutputError, match="A part of the path is a file"):
-        models.smollm2_path()
+        demo_model.smollm2_path()
 
 
 def test_two_labellers_append_to_one_file_and_a_linked_copy_is_refused(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from introspection_bench import LINDSEY, THINKING_ABOUT, Anchor, Span
 from introspection_bench.errors import SpecError, StoreError, StoreMismatchError
-from introspection_bench.injectors.torch import TorchInjector
+from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.sweep import Store, Sweep, plan
 from introspection_bench.testing import save_tiny_model
 
@@ -116,7 +116,7 @@ def test_vectors_of_the_same_values_at_one_layer_are_an_error_that_names_both_tr
 def test_a_model_that_ends_its_replies_elsewhere_has_other_keys(grid, tmp_path, backend):
     if backend == "nnsight":
         pytest.importorskip("nnsight")
-        from introspection_bench.injectors.nnsight import NnsightInjector as Opened
+        from introspection_bench.injectors.nnsight.injector import NnsightInjector as Opened
     else:
         Opened = TorchInjector  # noqa: N806  # a class
     folder = save_tiny_model("llama", tmp_path / "model")

@@ -12,14 +12,14 @@ import attrs
 import pytest
 
 from introspection_bench import LINDSEY, Concept
-from introspection_bench.analysis.results import JudgeName
 from introspection_bench.errors import ResultsFormatError
-from introspection_bench.interop.records import from_json, to_json
 from introspection_bench.judges.base import Case, Judge
 from introspection_bench.judges.labels import Label, comparable, draw_sample
 from introspection_bench.judges.panel import PanelJudge
 from introspection_bench.judges.rubrics import load_rubric
-from introspection_bench.report.transcripts import judge_label, transcripts_payload
+from introspection_bench.records import from_json, to_json
+from introspection_bench.report.page.transcripts import judge_label, transcripts_payload
+from introspection_bench.results import JudgeName
 from introspection_bench.sweep import Store, judge_run
 from introspection_bench.trials import Evidence, Reply, TrialRecord, Verdict, as_row, verdict_key
 from tests.keys import control_key

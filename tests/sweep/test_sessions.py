@@ -19,7 +19,7 @@ from introspection_bench.concepts import Concept, ConceptSet, Pair
 from introspection_bench.credentials import without_credentials
 from introspection_bench.errors import StoreError, VersionWarning
 from introspection_bench.extraction import extract
-from introspection_bench.injectors.torch import TorchInjector
+from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.interop import read_results, write_jsonl
 from introspection_bench.judges.registry import open_judge
 from introspection_bench.sweep import Grid, Store, Sweep, import_results, judge_run, sessions, write_manifest

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from introspection_bench.demo_model import smollm2_path
 from introspection_bench.errors import ModelNotFoundError
-from introspection_bench.models import smollm2_path
 from tests.spec_on_backends import greedy_replies, require_the_same
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from ..frames import CELL_COLUMNS, OUTCOMES, coherent, controls, injected, records_frame, scored
+from ..results import JudgeName, Results
 from .agreement import Agreement, Confusion, agreement, verdicts_of
 from .calibration import CorrectedRate, JudgeAccuracy, corrected_rate
 from .clustering import ClusterEstimate, bootstrap_rate, hierarchical_rate
 from .compare import Comparison, compare, spec_differences
 from .detection import Sensitivity, default_guesses, detection, guessed_word, sensitivity
 from .dose import SweetSpotRule, SweetSpots, crossovers, dose_response, migration, sweet_spots
-from .frame import CELL_COLUMNS, OUTCOMES, coherent, controls, injected, records_frame, scored
 from .logistic import LogisticFit, fit_logistic
 from .nulls import (
     Alternative,
@@ -25,7 +26,6 @@ from .nulls import (
     trials_to_find,
 )
 from .rates import Interval, counts, interval, outcome_interval, percent, rates
-from .results import JudgeName, Results
 from .tables import narrow_table, rates_table, render
 
 __all__ = [

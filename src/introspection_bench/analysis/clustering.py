@@ -13,7 +13,7 @@ from scipy.stats import t as student_t
 
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
-from .frame import injected, require_columns, scored
+from ..frames import injected, require_columns, scored
 from .rates import Interval, check_draws, check_probability, interval, percent
 
 Counts = npt.NDArray[np.int64]

@@ -12,9 +12,9 @@ from scipy.stats import fisher_exact
 
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError
-from .frame import CELL_COLUMNS, check_grouping, require_columns
+from ..frames import CELL_COLUMNS, check_grouping, require_columns
+from ..results import Results
 from .rates import check_probability, groups, outcome_interval, percent
-from .results import Results
 
 #: What is compared unless told otherwise.
 COMPARED = ("affirmative", "identifies", "immediate", "coherent", "strict")

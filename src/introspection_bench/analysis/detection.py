@@ -16,7 +16,7 @@ from ..arms import CONTROL
 from ..boundaries import checked, guarded
 from ..concepts import Concept
 from ..errors import AnalysisError, explain
-from .frame import check_grouping, controls, injected, require_columns, scored
+from ..frames import check_grouping, controls, injected, require_columns, scored
 from .rates import Interval, groups, interval, outcome_interval
 
 #: Columns that say what was injected: a control has none of them, so it is matched on the others.

@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
-from .frame import CELL_COLUMNS, check_grouping, injected, require_columns, scored
+from ..frames import CELL_COLUMNS, check_grouping, injected, require_columns, scored
 from .logistic import existence, fieller, fit_logistic
 from .rates import check_draws, check_outcomes, check_probability, groups, interval, percent
 

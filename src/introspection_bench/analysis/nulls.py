@@ -12,8 +12,8 @@ from scipy.stats import binom
 
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
+from ..frames import CELL_COLUMNS, check_grouping, coherent, injected, scored
 from ..freezing import frozen_tuple
-from .frame import CELL_COLUMNS, check_grouping, coherent, injected, scored
 from .rates import Interval, Method, Sided, check_outcomes, check_probability, groups, outcome_interval, percent
 
 #: The planner gives up beyond this many trials: no study of replies is that large.

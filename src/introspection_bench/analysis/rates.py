@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
-from .frame import CELL_COLUMNS, OUTCOMES, check_grouping, require_columns
+from ..frames import CELL_COLUMNS, OUTCOMES, check_grouping, require_columns
 
 Method = Literal["clopper-pearson", "wilson"]
 Sided = Literal["two", "upper", "lower"]

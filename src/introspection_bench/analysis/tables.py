@@ -13,8 +13,8 @@ import pandas as pd
 from ..arms import INJECTED
 from ..boundaries import checked
 from ..errors import AnalysisError, explain
+from ..frames import CELL_COLUMNS
 from ..untrusted import one_line, visible
-from .frame import CELL_COLUMNS
 from .rates import Method, Sided, rates
 
 Format = Literal["text", "markdown", "latex", "csv"]

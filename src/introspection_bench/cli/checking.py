@@ -40,8 +40,8 @@ def check(
     """Check that a backend steers a real model as the Injector contract says."""
     from contextlib import ExitStack
 
+    from ..demo_model import resolve_name
     from ..injectors import open_injector
-    from ..models import resolve_name
     from ..testing import CheckResult, run_conformance
 
     expected = dict(_named_reason(item) for item in expect_failure or ())

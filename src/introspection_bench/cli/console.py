@@ -158,7 +158,7 @@ def quiet_libraries() -> None:
 
 def convert_demo_model(name: str) -> None:
     """Convert the demo's model if it is asked for and not there yet, as a phase of its own."""
-    from ..models import DEMO_MODEL, demo_is_converted, smollm2_path
+    from ..demo_model import DEMO_MODEL, demo_is_converted, smollm2_path
 
     if name == DEMO_MODEL and not demo_is_converted():
         with working("Converting SmolLM2-135M-Instruct, once"):

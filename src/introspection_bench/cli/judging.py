@@ -128,7 +128,7 @@ def judge_check(
     criterion with people's labels, or with the verdicts that the replies came with; and rates corrected for the
     judge's error (Rogan and Gladen 1978).
     """
-    from ..judges.check import control_report
+    from ..judges.gate import control_report
     from ..judges.registry import open_judge
 
     options = _options({"rubric": rubric, "model": model, "base_url": base_url, "judges": member}, option)

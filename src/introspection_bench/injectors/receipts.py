@@ -63,8 +63,8 @@ def check_logits(largest: npt.NDArray[np.float32], prompt_length: int, temperatu
     """Raise :class:`NonFiniteError` unless every token of a reply was chosen among finite logits.
 
     ``largest`` (sampled tokens,) are the largest logits that the tokens were chosen from, as
-    :class:`~introspection_bench.injectors.sampling.LogitsWatch` keeps them. The filters always leave the largest, but
-    a division by a tiny temperature may overflow.
+    :class:`~introspection_bench.injectors.hf.sampling.LogitsWatch` keeps them. The filters always leave the largest,
+    but a division by a tiny temperature may overflow.
     """
     with np.errstate(over="ignore"):
         shaped = largest / np.float32(temperature) if temperature else largest

@@ -12,8 +12,8 @@ from typing import Any
 
 import attrs
 
-from ..analysis.results import Results
 from ..errors import ResultsFormatError, explain
+from ..results import Results
 from ..scaffolds import LINDSEY
 from .tabular import TableLayout, jsonl_rows, records_of
 

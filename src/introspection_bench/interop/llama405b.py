@@ -14,10 +14,10 @@ from typing import Any
 
 import attrs
 
-from ..analysis.results import Results
 from ..digests import digest
 from ..errors import IntrospectionBenchError, ResultsFormatError, explain
 from ..injection import Unit
+from ..results import Results
 from ..scaffolds import BUILTIN, LINDSEY_405B, THINKING_ABOUT, Scaffold, Turn
 from ..trials import CRITERIA, Arm, Reply, Sampling, SteerKey, TrialKey, TrialRecord, Verdict
 from ..untrusted import MOST_FILE, parse_json, read_text

@@ -10,13 +10,13 @@ from typing import Protocol, runtime_checkable
 
 import attrs
 
-from ..analysis.results import Results
 from ..boundaries import checked
 from ..errors import PluginError, ResultsFormatError, explain
 from ..plugins import Lazy, registered, resolve
+from ..records import FORMAT, from_json
+from ..results import Results
 from ..trials import TrialRecord
 from ..untrusted import lines, regular_file
-from .records import FORMAT, from_json
 from .unfolding import parquet_batches, parquet_columns
 
 #: The entry-point group under which third parties register readers.

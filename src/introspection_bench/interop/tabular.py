@@ -10,13 +10,13 @@ from typing import Any
 
 import attrs
 
-from ..analysis.results import Results
 from ..arms import CONTROL, check_arm
 from ..boundaries import checked, guarded
 from ..digests import digest
 from ..errors import ResultsFormatError, SpecError, explain
 from ..freezing import frozen_mapping
 from ..injection import Unit
+from ..results import Results
 from ..trials import CRITERIA, FURTHER, Arm, Reply, Sampling, SteerKey, TrialKey, TrialRecord, Verdict
 from ..untrusted import check_once, lines, parse_json
 from .unfolding import parquet_batches

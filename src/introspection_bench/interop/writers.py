@@ -9,8 +9,8 @@ from typing import Any
 from ..boundaries import checked
 from ..errors import ResultsFormatError, SpecError, explain
 from ..files import replacing
+from ..records import to_json
 from ..trials import CRITERIA, FURTHER, TrialRecord, as_row
-from .records import to_json
 
 
 @checked(ResultsFormatError)

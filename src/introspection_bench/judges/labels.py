@@ -27,9 +27,9 @@ from ..names import composed
 from ..structuring import problems, strict_converter
 from ..trials import CRITERIA, FURTHER, Part, TrialRecord, Verdict
 from ..untrusted import parse_json, read_text, visible
-from ._interview import OutOfRubricError, criteria
 from .base import Case
 from .blinding import asked_about
+from .models.interview import OutOfRubricError, criteria
 from .rubrics import Rubric, load_rubric
 
 #: The judge name of a person's verdicts.

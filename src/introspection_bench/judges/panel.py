@@ -14,9 +14,9 @@ from ..errors import JudgeError, explain
 from ..freezing import frozen_mapping
 from ..options import accepts
 from ..trials import CRITERIA, FURTHER, TrialRecord, Verdict
-from ._model import ModelJudge
 from .base import Case, Judge
-from .ledger import Ledger
+from .models.asking import ModelJudge
+from .models.ledger import Ledger
 from .registry import judge_class, open_judge
 from .rubrics import Rubric
 

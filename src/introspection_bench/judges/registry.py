@@ -18,9 +18,9 @@ GROUP = "introspection_bench.judges"
 BUILTIN: Mapping[str, Lazy] = MappingProxyType(
     {
         "rules": Lazy("introspection_bench.judges.rules", "RulesJudge"),
-        "claude": Lazy("introspection_bench.judges.claude", "ClaudeJudge", "claude", "anthropic"),
-        "chat": Lazy("introspection_bench.judges.chat", "ChatJudge", "chat", "openai"),
-        "local": Lazy("introspection_bench.judges.local", "LocalJudge"),
+        "claude": Lazy("introspection_bench.judges.models.claude", "ClaudeJudge", "claude", "anthropic"),
+        "chat": Lazy("introspection_bench.judges.models.chat", "ChatJudge", "chat", "openai"),
+        "local": Lazy("introspection_bench.judges.models.local", "LocalJudge"),
         "panel": Lazy("introspection_bench.judges.panel", "PanelJudge"),
     }
 )

@@ -24,7 +24,7 @@ from ..structuring import problems, strict_converter
 from ..trials import CRITERIA, FURTHER
 from ..untrusted import parse_toml, read_text
 
-#: The version of the text that stands around every rubric (:mod:`introspection_bench.judges._prompting`).
+#: The version of the text that stands around every rubric (:mod:`introspection_bench.judges.models.prompting`).
 FRAME_VERSION = 1
 #: Built-in rubrics, each a TOML file of that name in the folder ``rubrics/``.
 BUILTIN = ("strict4", "strict5", "paper2", "stages2")

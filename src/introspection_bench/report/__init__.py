@@ -1,8 +1,8 @@
 """Figures and the HTML report: pure functions from tables to figures, and one self-contained file per run."""
 
-from .figures import against_controls, agreement_matrix, crossover, layer_panels, rate_map
-from .html import write_figures, write_report
-from .style import DARK, LIGHT, Theme, save_figure
+from .figures.drawings import against_controls, agreement_matrix, crossover, layer_panels, rate_map
+from .figures.style import DARK, LIGHT, Theme, save_figure
+from .page.html import write_figures, write_report
 
 __all__ = [
     "DARK",

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from ..analysis.dose import DOSE_COLUMNS, crossovers, dose_response, migration, sweet_spots
-from ..analysis.frame import injected, scored
-from .sections import Section
-from .summary import Grid
+from ..frames import injected, scored
+from .page.sections import Section
+from .page.summary import Grid
 from .wording import is_missing, unit_name
 
 #: Below this p-value of the lack-of-fit test a logistic curve is not drawn: it would show what the data deny.

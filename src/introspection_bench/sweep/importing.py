@@ -7,10 +7,10 @@ from pathlib import Path
 
 import attrs
 
-from ..analysis.results import Results
 from ..boundaries import checked
 from ..concepts import Concept, ConceptSet
 from ..errors import ResultsFormatError, SpecError, explain
+from ..results import Results
 from ..scaffolds import BUILTIN
 from ..trials import TrialRecord
 from .store import Store

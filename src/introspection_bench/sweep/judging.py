@@ -15,7 +15,7 @@ from ..digests import digest
 from ..errors import JudgeError, SpecError, StoreError, explain
 from ..judges.base import Case, Disclosure, Judge, verdicts_on
 from ..judges.blinding import asked_about
-from ..judges.check import check_judge
+from ..judges.gate import check_judge
 from ..judges.registry import open_judge
 from ..trials import VERDICT_KEY_VERSION, Part, TrialRecord, Verdict, verdict_key
 from .locks import RunLock, hold

@@ -13,7 +13,7 @@ import attrs
 from ..databases import Database
 from ..digests import canonical_json
 from ..errors import StoreError, explain
-from ..interop.records import from_json, to_json
+from ..records import from_json, to_json
 from ..structuring import strict_converter
 from ..trials import TrialRecord, Verdict
 from ..untrusted import parse_json

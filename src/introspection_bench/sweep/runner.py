@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..analysis.results import Results
 from ..boundaries import checked
 from ..errors import SilentInjectionError, SpecError, StoreError, explain
 from ..files import file_stem, make_own_folder
 from ..injectors.base import Completion, Injector, check_completion
+from ..results import Results
 from ..trials import Part, TrialRecord
 from ..vectors import ConceptVector
 from .grid import Grid, PlannedTrial, plan

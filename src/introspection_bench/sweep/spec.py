@@ -10,12 +10,12 @@ import attrs
 import cattrs
 
 from ..concepts import ConceptSet, load_concepts
+from ..demo_model import resolve_name
 from ..errors import SpecError, explain
 from ..extraction import Recipe, extract, random_controls
 from ..injection import Span, Unit
 from ..injectors.base import Injector
 from ..injectors.registry import BUILTIN, GROUP, open_injector
-from ..models import resolve_name
 from ..plugins import check_name
 from ..scaffolds import load_scaffold
 from ..structuring import problems, strict_converter

@@ -15,13 +15,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-from ..analysis.results import Results
 from ..boundaries import checked
 from ..databases import Database, remove_leftovers
 from ..digests import canonical_json
 from ..errors import StoreError, StoreMismatchError, VersionWarning, explain
 from ..files import write_file
 from ..injection import Receipt
+from ..results import Results
 from ..trials import Reply, TrialRecord, Verdict
 from ..vectors import ConceptVector
 from .grid import PlannedTrial

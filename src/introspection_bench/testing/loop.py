@@ -20,11 +20,11 @@ from torch import Tensor
 from ..errors import ModelError
 from ..injection import Injection, Positions, Receipt, delta_length
 from ..injectors.base import Completion, Injector, ModelInfo, Request
-from ..injectors.blocks import find_blocks, find_update_module, hidden_of, with_hidden
-from ..injectors.fingerprint import fingerprint_module
+from ..injectors.hf.blocks import find_blocks, find_update_module, hidden_of, with_hidden
+from ..injectors.hf.fingerprint import fingerprint_module
+from ..injectors.hf.sampling import processors
+from ..injectors.hf.stopping import ReplyReader, end_tokens_of
 from ..injectors.receipts import check_logits, make_receipt, unmeasured
-from ..injectors.sampling import processors
-from ..injectors.stopping import ReplyReader, end_tokens_of
 from ..scaffolds import RenderedPrompt, Tokenizer
 from ..trials import Sampling
 

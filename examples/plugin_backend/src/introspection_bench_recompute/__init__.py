@@ -15,8 +15,8 @@ import torch
 from introspection_bench import Completion, Injector, ModelInfo, Receipt, Request, Sampling
 from introspection_bench.digests import digest
 from introspection_bench.injection import Injection, delta_length
+from introspection_bench.injectors.hf.stopping import ReplyReader, end_tokens_of
 from introspection_bench.injectors.receipts import check_logits, make_receipt, unmeasured
-from introspection_bench.injectors.stopping import ReplyReader, end_tokens_of
 from introspection_bench.scaffolds import RenderedPrompt, Tokenizer
 
 

@@ -13,8 +13,8 @@ from vllm.usage.usage_lib import UsageContext
 
 from ...errors import ModelError, ModelNotFoundError, explain
 from ..base import ModelInfo
-from ..checkpoints import fingerprint_checkpoint
-from ..stopping import EndTokens, ReplyReader, end_tokens
+from ..hf.checkpoints import fingerprint_checkpoint
+from ..hf.stopping import EndTokens, ReplyReader, end_tokens
 
 _EXTENSION = "introspection_bench.injectors.vllm_lens.worker.SteeringExtension"
 _SAMPLER = "introspection_bench.injectors.vllm_lens.sampling:SeededSampling"

@@ -21,9 +21,9 @@ from ...injection import Injection, Positions, Receipt, Unit
 from ...scaffolds import RenderedPrompt, Tokenizer
 from ...trials import Sampling
 from ..base import Completion, Injector, Limits, ModelInfo, Request, failures_last
-from ..loading import trusted
+from ..hf.loading import trusted
+from ..hf.stopping import ReplyReader
 from ..receipts import check_logits, make_receipt
-from ..stopping import ReplyReader
 from . import engine as engines
 from .records import LayerRecord, merge_ranks
 from .sampling import as_extra_args

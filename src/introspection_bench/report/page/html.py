@@ -1,0 +1,289 @@
+"""The HTML report: one self-contained file with the statistics, the figures and every transcript."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+import attrs
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from ...boundaries import checked
+from ...errors import AnalysisError, explain
+from ...files import write_file
+from ...frames import dosed, records_frame
+from ...results import JudgeName, Results
+from ...scaffolds import BUILTIN
+from ...trials import CRITERIA, TrialRecord
+from ..doses import dose_section, find_doses
+from ..figures.gallery import Plate, gallery
+from ..figures.style import DARK, FORMATS, LIGHT, save_figure, svg_bytes
+from ..wording import bounds, percent, plural
+from .sections import clustered, control_section, judge_comparisons, judge_section, null_section
+from .summary import SHOWN, cell_tables, facts, flatten, headlines, place
+from .transcripts import script_json, transcripts_payload
+
+#: A page with more figures than this would take long to make and to read.
+MOST_FIGURES = 24
+_DOTS_PER_INCH = 96  # CSS pixels
+
+
+@checked(AnalysisError)
+def write_report(
+    records: Results | Iterable[TrialRecord],
+    path: str | Path,
+    *,
+    title: str | None = None,
+    spec: Mapping[str, Any] | None = None,
+    judge: str | None = None,
+    rubric: str | None = None,
+    prompts: Mapping[str, str] | None = None,
+    notes: Sequence[str] | None = None,
+) -> Path:
+    """Write the report of a run as one HTML file that makes no network request.
+
+    Args:
+        records: finished trials, or the :class:`~introspection_bench.analysis.Results` of a reader, whose name,
+            spec and notes are then the defaults of ``title``, ``spec`` and ``notes``.
+        path: the file to write; its folder is made, and an older file is replaced at once, never half.
+        title: the page's heading.
+        spec: the settings under which the trials were made, as nested plain values; shown with dotted keys. The
+            keys ``created``, ``started``, ``date`` or ``timestamp`` and ``versions`` also appear at the top. Values
+            whose key names a credential are left out.
+        judge: whose verdicts the tables and figures use; None takes the judge with the most verdicts and says so.
+        rubric: the same for the rubric.
+        prompts: each scaffold's name with its conversation as text (``Scaffold.transcript``), shown beside the
+            replies; None takes them from the spec and from the built-in scaffolds, by the digest in each trial.
+        notes: what a reader of the numbers must know.
+
+    Returns:
+        The path.
+
+    Raises:
+        AnalysisError: no verdict is by ``judge`` and ``rubric``.
+        SpecError: a trial has several verdicts of the chosen judge (for instance about two decoys).
+    """
+    results = _as_results(records, title, spec, notes)
+    chosen = choose_judge(results, judge, rubric)
+    frame = verdict_frame(results.records, chosen)
+    page = _page(results, frame, chosen, known_prompts(results) if prompts is None else prompts)
+    return write_file(path, page.encode("utf-8", "xmlcharrefreplace"))
+
+
+@checked(AnalysisError)
+def write_figures(
+    records: Results | Iterable[TrialRecord],
+    folder: str | Path,
+    *,
+    judge: str | None = None,
+    rubric: str | None = None,
+    formats: Sequence[str] = FORMATS,
+) -> list[Path]:
+    """Write every figure of a run into a folder, in each format; returns the paths.
+
+    The figures are those of :func:`write_report`, without its limit of 24. Arguments and errors as there.
+    """
+    results = _as_results(records, None, None, None)
+    chosen = choose_judge(results, judge, rubric)
+    frame = verdict_frame(results.records, chosen)
+    return [
+        path
+        for plate in gallery(frame, find_doses(frame), judge_comparisons(results, chosen))
+        for path in save_figure(plate.draw(theme=LIGHT), Path(folder) / plate.stem, formats=formats)
+    ]
+
+
+def choose_judge(results: Results, judge: str | None = None, rubric: str | None = None) -> JudgeName | None:
+    """Return whose verdicts to use: of those that fit the names, the judge with the most; None without verdicts.
+
+    Raises:
+        AnalysisError: names were given and no verdict fits them.
+    """
+    fitting = [j for j in results.judges if judge in (None, j.judge) and rubric in (None, j.rubric)]
+    if fitting:
+        return fitting[0]
+    if judge is None and rubric is None:
+        return None
+    raise AnalysisError(
+        explain(
+            "judge",
+            required="a judge and rubric that gave verdicts here",
+            got=f"{judge or 'any judge'}/{rubric or 'any rubric'}",
+            hint=f"There are: {[str(j) for j in results.judges] or 'no verdicts at all'}.",
+        )
+    )
+
+
+def verdict_frame(records: Iterable[TrialRecord], judge: JudgeName | None) -> pd.DataFrame:
+    """Return one row per trial with the verdict of exactly this judge, rubric, judge model and blinding.
+
+    A lone surrogate in a reply (a result file may hold one) becomes a question mark: frames hold valid text only.
+    """
+    kept = [
+        attrs.evolve(
+            record,
+            reply=attrs.evolve(
+                record.reply, text=_valid(record.reply.text), reasoning=_valid(record.reply.reasoning or "") or None
+            ),
+            verdicts=[v for v in record.verdicts if JudgeName.of(v) == judge],
+        )
+        for record in records
+    ]
+    return records_frame(kept)
+
+
+def success_of(results: Results, judge: JudgeName | None) -> tuple[str, ...]:
+    """Return what the rubric of this judge takes for success; the four criteria without verdicts."""
+    verdicts = (v for r in results for v in r.verdicts if JudgeName.of(v) == judge)
+    return next((v.required for v in verdicts), CRITERIA)
+
+
+def _valid(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def known_prompts(results: Results) -> dict[str, str]:
+    """Return the conversation of every scaffold whose wording is known: by digest, so never another one's."""
+    known = {s.digest: s.transcript for s in BUILTIN.values()}
+    grid = results.spec.get("grid")
+    for scaffold in grid.get("scaffolds", ()) if isinstance(grid, Mapping) else ():
+        if isinstance(scaffold, Mapping) and "digest" in scaffold and "transcript" in scaffold:
+            known[str(scaffold["digest"])] = str(scaffold["transcript"])
+    return {r.scaffold: known[r.scaffold_digest] for r in results if r.scaffold_digest in known}
+
+
+def _as_results(
+    records: Results | Iterable[TrialRecord],
+    title: str | None,
+    spec: Mapping[str, Any] | None,
+    notes: Sequence[str] | None,
+) -> Results:
+    given = records if isinstance(records, Results) else Results("Concept injection", records)
+    changes: dict[str, Any] = {"name": title, "spec": spec, "notes": notes}
+    return attrs.evolve(given, **{name: value for name, value in changes.items() if value is not None})
+
+
+def _page(results: Results, frame: pd.DataFrame, chosen: JudgeName | None, prompts: Mapping[str, str]) -> str:
+    style, script = _asset("report.css"), _asset("report.js")
+    comparisons = judge_comparisons(results, chosen)
+    doses = find_doses(frame)
+    success = success_of(results, chosen)
+    plates = gallery(frame, doses, comparisons)
+    shown = [_inline(plate) for plate in plates[:MOST_FIGURES]]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("introspection_bench.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        finalize=lambda value: value.replace(" %", "\u00a0%") if type(value) is str else value,  # "95 %" stays whole
+    )
+    environment.filters["percent"] = percent
+    environment.globals |= {"bounds": bounds, "place": place}
+    sections = {
+        "summary": "Summary",
+        "cells": "Cells",
+        "detection": "Controls and detection",
+        "dose": "Dose and response" if doses else "",
+        "figures": "Figures" if shown else "",
+        "judges": "Judges" if len(results.judges) else "",
+        "transcripts": "Transcripts",
+        "specification": "Specification",
+    }
+    return environment.get_template("report.html.j2").render(
+        title=results.name,
+        facts=facts(frame, results.spec, None if chosen is None else str(chosen)),
+        sections=[(id_, name) for id_, name in sections.items() if name],
+        warnings=_warnings(results, frame, chosen),
+        headlines=headlines(frame, success),
+        nulls=null_section(frame, success),
+        cells=cell_tables(frame),
+        clustered=clustered(frame),
+        outcomes=SHOWN,
+        controls=control_section(frame),
+        dose=dose_section(frame, doses),
+        figures=shown,
+        figures_left_out=_left_out(len(plates)),
+        judges=judge_section(results, comparisons),
+        notes=results.notes,
+        spec=flatten(results.spec),
+        version=metadata.version("introspection-bench"),
+        counted=plural(len(results), "trial"),
+        style=Markup(style),  # noqa: S704  # our own asset; autoescape would break it
+        script=Markup(script),  # noqa: S704  # our own asset
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        data=Markup(  # noqa: S704  # script_json escapes every character that could end the element
+            script_json(transcripts_payload(results.records, prompts=prompts))
+        ),
+    )
+
+
+def _warnings(results: Results, frame: pd.DataFrame, chosen: JudgeName | None) -> list[str]:
+    said = []
+    if len(results.judges) > 1 and chosen is not None:
+        said.append(
+            f"{len(results.judges)} judges gave verdicts; tables and figures use {chosen}. "
+            "The section on judges compares them."
+        )
+    if chosen is not None and not chosen.blinded and not any("blinded" in note for note in results.notes):
+        said.append("The judge was not blinded: it was told the arm and the dose of each reply that it judged.")
+    given = dosed(frame)
+    if len(given) and given["unit"].isna().any():
+        said.append("Some magnitudes have no stated unit: they can't be compared with any other run's.")
+    missing = int(given["mean_ratio"].isna().sum())
+    if missing:
+        said.append(
+            f"{plural(missing, 'injected trial')} of {len(given):,} came without a receipt: nothing here proves that "
+            "the injection happened as stated."
+        )
+    return said
+
+
+def _left_out(count: int) -> str:
+    if count <= MOST_FIGURES:
+        return ""
+    return f"The first {MOST_FIGURES} of {count} figures; report.write_figures writes them all to a folder."
+
+
+@attrs.frozen
+class _Inline:
+    light: str
+    dark: str
+    alt: str
+    caption: str
+    width: int
+    height: int
+    wide: bool
+
+
+def _inline(plate: Plate) -> _Inline:
+    figure = plate.draw(theme=LIGHT)
+    width, height = (round(float(x) * _DOTS_PER_INCH) for x in figure.get_size_inches())
+    return _Inline(
+        _data_uri(svg_bytes(figure)),
+        _data_uri(svg_bytes(plate.draw(theme=DARK))),
+        plate.alt,
+        plate.caption,
+        width,
+        height,
+        plate.wide,
+    )
+
+
+def _data_uri(svg: bytes) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+
+
+def _asset(name: str) -> str:
+    return resources.files("introspection_bench.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """Return the Content-Security-Policy source that admits exactly this inline text."""
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
