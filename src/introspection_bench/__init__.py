@@ -14,54 +14,52 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # Each name again for type checkers and editors; tests/test_package.py compares both lists.
-    from .analysis import Results, compare, rates
+    from .analysis import compare, rates
     from .concepts import Concept, ConceptSet, Pair, load_concepts
+    from .conditions import Condition
+    from .doses import Depth, Dose, Unit
     from .errors import IntrospectionBenchError
     from .extraction import extract, random_controls
-    from .injection import Injection, Receipt, Span, Unit
+    from .injection import Injection, Receipt, Steer, resolve
     from .injectors import Completion, Injector, ModelInfo, Request, open_injector
     from .interop import TableLayout, read_results, read_table
     from .judges import Judge, Rubric, load_rubric, open_judge
+    from .measures import Reading
+    from .prompts import RenderedPrompt
+    from .recipes import Pairs, Word
     from .report import write_report
-    from .scaffolds import (
-        LINDSEY,
-        LINDSEY_405B,
-        THINKING_ABOUT,
-        Anchor,
-        RenderedPrompt,
-        Scaffold,
-        Turn,
-        load_scaffold,
-    )
-    from .sweep import Grid, Store, Sweep, judge_run
-    from .trials import Reply, Sampling, SteerKey, TrialKey, TrialRecord, Verdict
+    from .results import Results
+    from .scaffolds import LINDSEY, LINDSEY_405B, THINKING_ABOUT, Anchor, Item, Scaffold, Turn, load_scaffold
+    from .spans import Span
+    from .sweep import Design, RunSpec, Store, Study, Sweep, judge_run, run_spec
+    from .trials import Reply, Sampling, SteerKey, Trial, TrialKey, TrialRecord
     from .vectors import ConceptVector, Provenance
+    from .verdicts import Verdict
 
     __version__: str
 
 _HOMES = {
-    "analysis": ("Results", "compare", "rates"),
+    "analysis": ("compare", "rates"),
     "concepts": ("Concept", "ConceptSet", "Pair", "load_concepts"),
+    "conditions": ("Condition",),
+    "doses": ("Depth", "Dose", "Unit"),
     "errors": ("IntrospectionBenchError",),
     "extraction": ("extract", "random_controls"),
-    "injection": ("Injection", "Receipt", "Span", "Unit"),
+    "injection": ("Injection", "Receipt", "Steer", "resolve"),
     "injectors": ("Completion", "Injector", "ModelInfo", "Request", "open_injector"),
     "interop": ("TableLayout", "read_results", "read_table"),
     "judges": ("Judge", "Rubric", "load_rubric", "open_judge"),
+    "measures": ("Reading",),
+    "prompts": ("RenderedPrompt",),
+    "recipes": ("Pairs", "Word"),
     "report": ("write_report",),
-    "scaffolds": (
-        "LINDSEY",
-        "LINDSEY_405B",
-        "THINKING_ABOUT",
-        "Anchor",
-        "RenderedPrompt",
-        "Scaffold",
-        "Turn",
-        "load_scaffold",
-    ),
-    "sweep": ("Grid", "Store", "Sweep", "judge_run"),
-    "trials": ("Reply", "Sampling", "SteerKey", "TrialKey", "TrialRecord", "Verdict"),
+    "results": ("Results",),
+    "scaffolds": ("LINDSEY", "LINDSEY_405B", "THINKING_ABOUT", "Anchor", "Item", "Scaffold", "Turn", "load_scaffold"),
+    "spans": ("Span",),
+    "sweep": ("Design", "RunSpec", "Store", "Study", "Sweep", "judge_run", "run_spec"),
+    "trials": ("Reply", "Sampling", "SteerKey", "Trial", "TrialKey", "TrialRecord"),
     "vectors": ("ConceptVector", "Provenance"),
+    "verdicts": ("Verdict",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

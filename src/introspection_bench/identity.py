@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
 
 from .boundaries import guarded
-from .digests import canonical_json, digest
+from .digests import digest
 from .errors import SpecError, explain
 from .freezing import frozen_ints, frozen_tuple, plain_float, plain_int
 
@@ -69,6 +70,17 @@ class SteerKey:
     start: int | None = attrs.field(converter=plain_int)
     stop: int | None = attrs.field(converter=plain_int)
 
+    @property
+    def order(self) -> tuple[tuple[bool, Any], ...]:
+        """By which steers of one trial are sorted: layer, position, then the rest, None first."""
+        told = (self.layer, self.start, self.stop, self.unit, self.magnitude, self.vector)
+        return tuple((value is not None, value if value is not None else 0) for value in told)
+
+
+def _in_order(steers: Iterable[SteerKey]) -> tuple[SteerKey, ...]:
+    found: tuple[SteerKey, ...] = frozen_tuple(steers)
+    return tuple(sorted(found, key=lambda steer: steer.order)) if len(found) > 1 else found
+
 
 @guarded(SpecError)
 @attrs.frozen
@@ -78,16 +90,16 @@ class TrialKey:
     ``model`` is the fingerprint of weights, configuration, tokenizer, dtype and the tokens that end a reply;
     ``numerics`` the version of the backend's arithmetic (``Injector.numerics``; 0 in results read from elsewhere);
     ``prompt`` the digest of the rendered token ids (a chat template that prints today's date makes another trial each
-    day). ``steers`` is empty on a control; their order does not matter. ``draw`` counts the trials that are alike in
-    all else. ``forced`` are token ids that are fed instead of sampled, None where the reply is sampled. ``given_seed``
-    is None where the seed derives from the rest.
+    day). ``steers`` is empty where nothing is steered; they are kept in one order, since theirs does not matter.
+    ``draw`` counts the trials that are alike in all else. ``forced`` are token ids that are fed instead of sampled,
+    None where the reply is sampled. ``given_seed`` is None where the seed derives from the rest.
     """
 
     model: str
     backend: str
     numerics: int = attrs.field(converter=plain_int)
     prompt: str
-    steers: tuple[SteerKey, ...] = attrs.field(converter=frozen_tuple)
+    steers: tuple[SteerKey, ...] = attrs.field(converter=_in_order)
     sampling: Sampling
     draw: int = attrs.field(converter=plain_int)
     forced: tuple[int, ...] | None = attrs.field(converter=attrs.converters.optional(frozen_ints), default=None)
@@ -97,31 +109,10 @@ class TrialKey:
     def digest(self) -> str:
         """64 hex digits; the primary key of the store."""
         told = _fields(self) | {"sampling": _fields(self.sampling)}
-        steers = list(map(_fields, self.steers))
-        told["steers"] = sorted(steers, key=canonical_json) if len(steers) > 1 else steers
+        told["steers"] = list(map(_fields, self.steers))
         return digest("trial", KEY_VERSION, told)
 
     @property
     def seed(self) -> int:
         """The trial's own sampling seed, in [0, 2**63): derived from the digest, unless the key holds one."""
         return int(self.digest[:16], 16) >> 1 if self.given_seed is None else self.given_seed
-
-    @property
-    def vector(self) -> str | None:
-        """The digest of the first steer's vector; None on a control, as are :attr:`layer` and :attr:`unit`."""
-        return self.steers[0].vector if self.steers else None
-
-    @property
-    def layer(self) -> int | None:
-        """The layer of the first steer."""
-        return self.steers[0].layer if self.steers else None
-
-    @property
-    def magnitude(self) -> float:
-        """The magnitude of the first steer; 0 on a control."""
-        return self.steers[0].magnitude if self.steers else 0.0
-
-    @property
-    def unit(self) -> str | None:
-        """The unit of the first steer's magnitude."""
-        return self.steers[0].unit if self.steers else None

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import attrs
 import cattrs
 
 from .digests import canonical_json
 from .errors import ResultsFormatError, explain
-from .structuring import problems, strict_converter
+from .structuring import plain, problems, strict_converter
 from .trials import TrialRecord
 from .untrusted import parse_json
 
 #: Every exported record says what it is; a reader refuses versions that it doesn't know.
 FORMAT = "introspection_bench.trial"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _OLDER = range(1, FORMAT_VERSION)
 
 
 def to_json(record: TrialRecord) -> str:
     """Return one record as one line of canonical JSON (ASCII, sorted keys, no NaN)."""
-    return canonical_json({"format": FORMAT, "version": FORMAT_VERSION, "record": attrs.asdict(record)})
+    return canonical_json({"format": FORMAT, "version": FORMAT_VERSION, "record": plain(record)})
 
 
 def from_json(text: str | bytes, where: str) -> TrialRecord:

@@ -1,4 +1,4 @@
-"""What the model is asked, as a value: turns, anchors, and the prompt that comes of them as token ids.
+"""What the model is asked, as a value: turns with slots, anchors, and the prompt that comes of them as token ids.
 
 A scaffold is rendered once, by the tokenizer's own chat template, to token ids with the position of every
 anchor. Backends take these ids as they are: text is never tokenised a second time, so no second BOS appears.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
@@ -17,15 +18,17 @@ import attrs
 from .boundaries import checked, guarded
 from .digests import digest
 from .errors import AnchorNotFoundError, ScaffoldError, explain
-from .freezing import frozen_ints, frozen_mapping, frozen_tuple
-from .injection import ANCHOR_NAME, Span
-from .templates import Tokenizer as Tokenizer  # noqa: PLC0414  # importers know it from here
+from .freezing import frozen_mapping, frozen_tuple
+from .names import composed
+from .prompts import RenderedPrompt, Tokenizer
+from .rendering import MARK, end_of_turns, marked_place, token_at, tokenise
+from .spans import ANCHOR_NAME
 from .templates import check_reply_begins, reads_clock, write_chat
 
 Role = Literal["user", "assistant"]
 Template = Literal["auto", "chat", "transcript"]
-# A private-use character, which stands in no turn: put before an anchor, it shows where the template leaves it.
-_MARK = "\ue000"
+#: A slot in a turn, a system turn or a prefill: a lower-case name in braces. Other braces stand for themselves.
+_SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 
 @guarded(ScaffoldError)
@@ -54,15 +57,20 @@ class Turn:
 @guarded(ScaffoldError)
 @attrs.frozen
 class Anchor:
-    """A named place in the prompt: the token that holds the first character of ``text`` within one turn.
+    """A named place in the prompt.
 
-    ``turn`` indexes :attr:`Scaffold.turns` (negative from the end). ``text`` must occur exactly once in it. ``name``
-    is made of letters, digits and ``_ . : -``.
+    It is the token that holds the first character of ``text`` within one turn, without ``text`` the first token of the
+    turn's content, or with ``turn="reply"`` the first token of the model's own reply, behind a prefill. ``offset``
+    tokens are added to that: -1 is the token before it, such as the newline that a chat template puts before a turn.
+
+    ``turn`` indexes :attr:`Scaffold.turns` (negative from the end). ``text`` must occur exactly once in it, slots
+    filled. ``name`` is made of letters, digits and ``_ . : -``.
     """
 
     name: str = attrs.field()
-    text: str
-    turn: int = -1
+    text: str | None = attrs.field(default=None)
+    turn: int | Literal["reply"] = -1
+    offset: int = 0
 
     @name.validator
     def _check_name(self, _: object, value: str) -> None:
@@ -71,50 +79,41 @@ class Anchor:
                 explain("anchor", required="a name of letters, digits and _ . : -", got=repr(value), hint="Rename it.")
             )
 
-
-@guarded(ScaffoldError)
-@attrs.frozen
-class RenderedPrompt:
-    """A prompt as a backend takes it.
-
-    ``token_ids`` hold everything up to where the reply begins; ``anchors`` map names to 0-based positions in
-    them; ``text`` is what was tokenised; ``template`` says whether the chat template or the plain transcript
-    made it. ``begun`` is the end of ``text``, behind the last turn: what of the reply is written already, such as a
-    marker that opens its reasoning. ``date`` is the day that the template printed, None where it prints none.
-    """
-
-    token_ids: tuple[int, ...] = attrs.field(converter=frozen_ints)
-    text: str
-    anchors: Mapping[str, int] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
-    scaffold_digest: str = ""
-    template: Literal["chat", "transcript", "raw"] = "raw"
-    begun: str = ""
-    date: datetime.date | None = None
-
-    @token_ids.validator
-    def _check_token_ids(self, _: object, value: tuple[int, ...]) -> None:
-        if not value:
-            raise ScaffoldError(
-                explain("token_ids", required="at least one token", got=value, hint="The prompt is empty.")
-            )
-
-    @anchors.validator
-    def _check_anchors(self, _: object, value: Mapping[str, int]) -> None:
-        outside = {name: place for name, place in value.items() if not 0 <= place < len(self.token_ids)}
-        if outside:
+    @text.validator
+    def _check_text(self, _: object, value: str | None) -> None:
+        if value is not None and (not value or self.turn == "reply"):
             raise ScaffoldError(
                 explain(
-                    "anchors",
-                    required=f"positions from 0 to {len(self.token_ids) - 1}",
-                    got=outside,
-                    hint="An anchor is the 0-based position of a prompt token.",
+                    f"text of anchor {self.name!r}",
+                    required="text of a turn; none for the reply, which isn't written yet",
+                    got=repr(value),
+                    hint="Leave it out for the first token of the turn or of the reply.",
                 )
             )
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the token ids: what the model reads."""
-        return digest("prompt", 1, list(self.token_ids))
+
+@guarded(ScaffoldError)
+@attrs.frozen
+class Item:
+    """What fills a scaffold's slots in some of its trials: a sentence to repeat, a question, a pair of labels.
+
+    ``name`` identifies it in tables; ``slots`` map each slot's name to its text.
+    """
+
+    name: str = attrs.field(converter=composed)
+    slots: Mapping[str, str] = attrs.field(converter=frozen_mapping, hash=False)
+
+    def __attrs_post_init__(self) -> None:
+        wrong = [repr(k) for k, v in self.slots.items() if not isinstance(v, str) or not v.strip()]
+        if not self.name or wrong or not self.slots:
+            raise ScaffoldError(
+                explain(
+                    f"item {self.name!r}",
+                    required="a name, and a text for each of its slots",
+                    got=f"nothing for {', '.join(wrong) or 'any slot'}",
+                    hint="As in Item('s01', {'sentence': 'The painting hung crooked.'}).",
+                )
+            )
 
 
 @guarded(ScaffoldError)
@@ -122,32 +121,19 @@ class RenderedPrompt:
 class Scaffold:
     """A conversation that ends where the model is to reply.
 
-    ``turns`` end with a user turn. ``prefill`` begins the assistant's reply. ``span`` is the default span of
-    injections under this scaffold. ``template`` ``auto`` uses the tokenizer's chat template and, for a
-    tokenizer without one, a plain ``User: … Assistant:`` transcript; which of them is kept in the prompt.
-    ``source`` cites where the wording comes from.
+    ``turns`` end with a user turn. ``prefill`` begins the assistant's reply. ``template`` ``auto`` uses the tokenizer's
+    chat template and, for a tokenizer without one, a plain ``User: … Assistant:`` transcript; which of them is kept in
+    the prompt. ``source`` cites where the wording comes from. Texts may have slots, ``{sentence}``, which :meth:`fill`
+    fills; a scaffold with slots can't be rendered before. It says nothing of what is steered.
     """
 
     name: str
     turns: tuple[Turn, ...] = attrs.field(converter=frozen_tuple)
-    span: Span
     anchors: tuple[Anchor, ...] = attrs.field(converter=frozen_tuple, default=())
     system: str | None = None
     prefill: str | None = None
     template: Template = "auto"
     source: str = ""
-
-    def __attrs_post_init__(self) -> None:
-        missing = {self.span.start_anchor, self.span.stop_anchor} - {None, *(a.name for a in self.anchors)}
-        if missing:
-            raise AnchorNotFoundError(
-                explain(
-                    f"span of scaffold {self.name!r}",
-                    required=f"anchors of the scaffold: {[a.name for a in self.anchors]}",
-                    got=f"{self.span}",
-                    hint="Give the scaffold an Anchor of that name.",
-                )
-            )
 
     @turns.validator
     def _check_turns(self, _: object, turns: tuple[Turn, ...]) -> None:
@@ -167,30 +153,60 @@ class Scaffold:
         if len(set(names)) != len(names):
             raise ScaffoldError(explain("anchors", required="distinct names", got=names, hint="Rename one."))
         for anchor in anchors:
+            if anchor.turn == "reply":
+                continue
             if not -len(self.turns) <= anchor.turn < len(self.turns):
                 raise ScaffoldError(
                     explain(
                         f"anchor {anchor.name!r}",
-                        required=f"a turn index within {len(self.turns)} turns",
+                        required=f"a turn index within {len(self.turns)} turns, or 'reply'",
                         got=anchor.turn,
                         hint="Negative indices count from the last turn.",
                     )
                 )
-            content = self.turns[anchor.turn].content
-            first, last = content.find(anchor.text), content.rfind(anchor.text)  # count() would miss overlaps
-            if not anchor.text or first < 0 or first != last:
-                raise AnchorNotFoundError(
-                    explain(
-                        f"anchor {anchor.name!r}",
-                        required=f"text that occurs exactly once in turn {anchor.turn}",
-                        got=f"{anchor.text!r}, which occurs {'nowhere' if first < 0 else 'more than once'}",
-                        hint="Lengthen the anchor's text until it is unique.",
-                    )
+            if not self.slots and anchor.text is not None:
+                _place_in(anchor, self.turns[anchor.turn].content)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The names of the slots, in the order in which they first stand."""
+        texts = [self.system or "", *(t.content for t in self.turns), self.prefill or ""]
+        # Anchors may name a slot too, but only one that stands in their turn.
+        return tuple(dict.fromkeys(name for text in texts for name in _SLOT.findall(text)))
+
+    @checked(ScaffoldError)
+    def fill(self, item: Item | None) -> Scaffold:
+        """Return the scaffold with the item's texts in its slots; without slots, for None, it is the same.
+
+        Raises :class:`ScaffoldError` where item and slots don't match: each must have what the other has.
+        """
+        given = {} if item is None else item.slots
+        if set(given) != set(self.slots):
+            raise ScaffoldError(
+                explain(
+                    f"item of scaffold {self.name!r}",
+                    required=f"texts for the slots {list(self.slots)}",
+                    got="no item" if item is None else f"item {item.name!r} with {sorted(given)}",
+                    hint="Give items with exactly these slots, or none to a scaffold without slots.",
                 )
+            )
+        if not given:
+            return self
+
+        def filled(text: str) -> str:
+            return _SLOT.sub(lambda slot: given[slot[1]], text)
+
+        return attrs.evolve(
+            self,
+            turns=[attrs.evolve(t, content=filled(t.content)) for t in self.turns],
+            anchors=[a if a.text is None else attrs.evolve(a, text=filled(a.text)) for a in self.anchors],
+            system=None if self.system is None else filled(self.system),
+            prefill=None if self.prefill is None else filled(self.prefill),
+        )
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the wording: system, turns, prefill and template (not of name, span, anchors or source)."""
+        """SHA-256 of the wording: system, turns, prefill and template (not of name, anchors or source)."""
         turns = [[t.role, t.content] for t in self.turns]
         return digest("scaffold", 1, [self.system, turns, self.prefill, self.template])
 
@@ -211,6 +227,15 @@ class Scaffold:
         Raises :class:`ScaffoldError` where the tokenizer can't carry the scaffold, and
         :class:`AnchorNotFoundError` where an anchor is not found in the tokens.
         """
+        if self.slots:
+            raise ScaffoldError(
+                explain(
+                    f"scaffold {self.name!r}",
+                    required="a scaffold without open slots",
+                    got=list(self.slots),
+                    hint="Fill them: scaffold.fill(item).render(tokenizer).",
+                )
+            )
         chat = bool(tokenizer.chat_template)
         if self.template == "chat" and not chat:
             raise ScaffoldError(
@@ -225,12 +250,11 @@ class Scaffold:
         day = date or datetime.date.today()
         write = functools.partial(self._chat_text, date=day) if as_chat else self._transcript_text
         text = write(tokenizer, self.turns)
-        begun = text[self._check_kept(text) :]
-        ids, offsets = _tokenise(tokenizer, text)
-        anchors = {}
-        for anchor in self.anchors:
-            place = _marked_place(anchor, write(tokenizer, self._marked(anchor)), text)
-            anchors[anchor.name] = _token_at(anchor.name, place, offsets)
+        begun = text[end_of_turns(text, self.system, [t.content for t in self.turns]) :]
+        ids, offsets = tokenise(tokenizer, text)
+        anchors = {
+            a.name: self._anchor_place(a, functools.partial(write, tokenizer), text, offsets) for a in self.anchors
+        }
         printed = day if as_chat and reads_clock(tokenizer) else None
         kind: Literal["chat", "transcript"] = "chat" if as_chat else "transcript"
         return RenderedPrompt(ids, text, anchors, self.digest, kind, begun, printed)
@@ -261,83 +285,49 @@ class Scaffold:
         blocks.append("Assistant:" + (f" {self.prefill}" if self.prefill else ""))
         return (tokenizer.bos_token or "") + "\n\n".join(blocks)
 
-    def _check_kept(self, text: str) -> int:
-        """Return where the last turn ends in the rendered text.
-
-        Raises unless the system turn and every turn, in order, stand in it as they were written.
-        """
-        parts, cursor = [("the system turn", self.system or "")], 0
-        parts += [(f"turn {index}", turn.content) for index, turn in enumerate(self.turns)]
-        for name, content in parts:
-            # Many templates trim a turn's outer white space (Llama 3, Gemma).
-            at = text.find(content.strip(), cursor)
-            if at < 0:
-                raise AnchorNotFoundError(
-                    explain(
-                        name,
-                        required="its text unaltered in the rendered prompt",
-                        got=content,
-                        hint="The chat template rewrites or drops it; use template='transcript', or put a system "
-                        "turn's text into the first user turn.",
-                    )
+    def _anchor_place(
+        self, anchor: Anchor, write: Callable[[Sequence[Turn]], str], text: str, offsets: Sequence[tuple[int, int]]
+    ) -> int:
+        """Return the position of an anchor's token, its offset included."""
+        if anchor.turn == "reply":
+            at = len(offsets)
+        else:
+            place = marked_place(anchor.name, write(self._marked(anchor, anchor.turn)), text)
+            at = token_at(anchor.name, place, offsets)
+        if not 0 <= at + anchor.offset <= len(offsets):
+            raise AnchorNotFoundError(
+                explain(
+                    f"anchor {anchor.name!r}",
+                    required=f"a position from 0 to {len(offsets)}",
+                    got=f"token {at} and an offset of {anchor.offset}",
+                    hint="Choose a smaller offset.",
                 )
-            if name != "the system turn":  # which some templates (Mistral's) put before the last user turn
-                cursor = at + len(content.strip())
-        return cursor
+            )
+        return at + anchor.offset
 
-    def _marked(self, anchor: Anchor) -> tuple[Turn, ...]:
+    def _marked(self, anchor: Anchor, turn: int) -> tuple[Turn, ...]:
         turns = list(self.turns)
-        content = turns[anchor.turn].content
-        at = content.index(anchor.text)
-        turns[anchor.turn] = attrs.evolve(turns[anchor.turn], content=content[:at] + _MARK + content[at:])
+        content = turns[turn].content
+        # Templates trim a turn's outer white space: its first token is that of its first character behind it.
+        at = len(content) - len(content.lstrip()) if anchor.text is None else _place_in(anchor, content)
+        turns[turn] = attrs.evolve(turns[turn], content=content[:at] + MARK + content[at:])
         return tuple(turns)
 
 
-def _marked_place(anchor: Anchor, marked: str, text: str) -> int:
-    """Return where the anchor begins in ``text``: where the mark stands, if nothing but the mark is different.
-
-    Searching the text for the turn's words instead would find them in a default system prompt or a role's name.
-    """
-    place = marked.find(_MARK)
-    if place < 0 or marked[:place] + marked[place + 1 :] != text:
+def _place_in(anchor: Anchor, content: str) -> int:
+    """Return where the anchor's text begins in its turn; raises unless it stands there exactly once."""
+    text = anchor.text or ""
+    first, last = content.find(text), content.rfind(text)  # count() would miss overlaps
+    if first < 0 or first != last:
         raise AnchorNotFoundError(
             explain(
                 f"anchor {anchor.name!r}",
-                required="text that the chat template leaves in place",
-                got=f"{anchor.text!r}, which it trims or rewrites",
-                hint="White space at the edge of a turn is often trimmed: let the anchor begin with a word.",
+                required=f"text that occurs exactly once in turn {anchor.turn}",
+                got=f"{text!r}, which occurs {'nowhere' if first < 0 else 'more than once'}",
+                hint="Lengthen the anchor's text until it is unique.",
             )
         )
-    return place
-
-
-def _tokenise(tokenizer: Tokenizer, text: str) -> tuple[tuple[int, ...], Sequence[tuple[int, int]]]:
-    try:
-        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    except (NotImplementedError, TypeError, ValueError) as error:  # what tokenizers without offsets raise
-        raise ScaffoldError(
-            explain(
-                "tokenizer",
-                required="a fast tokenizer (one that gives character offsets)",
-                got=f"{type(tokenizer).__name__}: {error}",
-                hint="Load it with AutoTokenizer; a tokenizer.json in the model's folder makes a fast one.",
-            )
-        ) from error
-    return tuple(encoded["input_ids"]), encoded["offset_mapping"]
-
-
-def _token_at(name: str, character: int, offsets: Iterable[tuple[int, int]]) -> int:
-    for index, (start, stop) in enumerate(offsets):
-        if start <= character < stop:
-            return index
-    raise AnchorNotFoundError(
-        explain(
-            f"anchor {name!r}",
-            required="a token that holds its first character",
-            got=f"none at character {character}",
-            hint="The tokenizer drops or normalises that text; choose another anchor text.",
-        )
-    )
+    return first
 
 
 _OPENING = (
@@ -349,7 +339,7 @@ _OPENING = (
 )
 _QUESTION = "Trial 1: Do you detect an injected thought? If so, what is the injected thought about?"
 
-#: Lindsey 2026 (arXiv 2601.01828), Figure 5, to the letter: injection from the double newline before "Trial 1".
+#: Lindsey 2026 (arXiv 2601.01828), Figure 5, to the letter; there injected `from(trial)`, the double newline.
 LINDSEY = Scaffold(
     name="lindsey",
     turns=(
@@ -358,11 +348,10 @@ LINDSEY = Scaffold(
         Turn("user", "Ok, let's get started.\n\n" + _QUESTION),
     ),
     anchors=(Anchor("trial", "\n\nTrial 1"),),
-    span=Span.from_anchor("trial"),
     source="Lindsey 2026, arXiv 2601.01828, Figure 5",
 )
 
-#: The Llama-3.1-405B replication's wording (github.com/elsehow/lindsey-405b-replication): every position steered.
+#: The Llama-3.1-405B replication's wording (github.com/elsehow/lindsey-405b-replication); there injected `all`.
 LINDSEY_405B = Scaffold(
     name="lindsey_405b",
     turns=(
@@ -371,15 +360,13 @@ LINDSEY_405B = Scaffold(
         Turn("user", "Ok, let's get started. " + _QUESTION),
     ),
     anchors=(Anchor("trial", "Trial 1"),),
-    span=Span.all(),
     source="github.com/elsehow/lindsey-405b-replication, 2026",
 )
 
-#: An open question without any mention of injection (the 405B replication's second scaffold): every position.
+#: An open question without any mention of injection (the 405B replication's second scaffold; there `all`).
 THINKING_ABOUT = Scaffold(
     name="thinking_about",
     turns=(Turn("user", "What are you thinking about?"),),
-    span=Span.all(),
     source="github.com/elsehow/lindsey-405b-replication, 2026; after Lindsey 2026, appendix",
 )
 

@@ -6,11 +6,16 @@ wrote, such a slip must be an error that names the key.
 
 from __future__ import annotations
 
+import base64
+import datetime
+import types
 from collections.abc import Callable, Mapping
-from typing import Any, get_origin
+from enum import Enum
+from typing import Any, Literal, Union, get_args, get_origin
 
 import attrs
 import cattrs
+import numpy as np
 from cattrs.cols import is_sequence, list_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
@@ -28,6 +33,9 @@ def strict_converter(*, forbid_extra_keys: bool = True) -> cattrs.Converter:
     converter.register_structure_hook(bool, _exactly("true or false", bool))
     converter.register_structure_hook(int, _exactly("a whole number", int))
     converter.register_structure_hook(float, _exactly("a number", int, float))
+    converter.register_structure_hook(datetime.date, _date)
+    converter.register_structure_hook_func(_is_array, _array)
+    converter.register_structure_hook_func(_is_plain_union, _one_of)
 
     @converter.register_structure_hook_factory(is_sequence)
     def _lists(kind: Any) -> Callable[[Any, Any], Any]:
@@ -57,6 +65,61 @@ def strict_converter(*, forbid_extra_keys: bool = True) -> cattrs.Converter:
         return only_table
 
     return converter
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: attrs classes and mappings as tables, sequences as lists, arrays as base64.
+
+    What :func:`strict_converter` reads back. Enumerations become their values and dates ISO 8601.
+    """
+    if value is None or isinstance(value, str | bool | int | float):
+        return value.value if isinstance(value, Enum) else value
+    if attrs.has(type(value)):
+        return {f.name: plain(getattr(value, f.name)) for f in attrs.fields(type(value)) if f.init}
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        data = np.ascontiguousarray(value, dtype="<f4").tobytes()
+        return {"shape": list(value.shape), "float32": base64.b64encode(data).decode("ascii")}
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    raise TypeError(f"no plain form of a {type(value).__name__}")
+
+
+def _date(value: Any, _: Any) -> datetime.date:
+    if isinstance(value, str):
+        return datetime.date.fromisoformat(value)
+    if not isinstance(value, datetime.date) or isinstance(value, datetime.datetime):
+        raise TypeError(f"required a date, as 2026-07-26, got {value!r}")
+    return value
+
+
+def _is_array(kind: Any) -> bool:
+    return get_origin(kind) is np.ndarray or kind is np.ndarray
+
+
+def _array(value: Any, _: Any) -> Any:
+    if not isinstance(value, Mapping) or set(value) != {"shape", "float32"}:
+        raise TypeError("required a table with shape and float32")
+    shape = [int(n) for n in value["shape"]]
+    return np.frombuffer(base64.b64decode(value["float32"], validate=True), dtype="<f4").reshape(shape)
+
+
+def _is_plain_union(kind: Any) -> bool:
+    """Whether an annotation is a union of words, texts and whole numbers alone, which cattrs can't tell apart."""
+    if get_origin(kind) not in (Union, types.UnionType):
+        return False
+    return all(part in (str, int) or get_origin(part) is Literal for part in get_args(kind))
+
+
+def _one_of(value: Any, kind: Any) -> Any:
+    for part in get_args(kind):
+        words = get_args(part)
+        if (words and value in words and isinstance(value, str)) or (not words and type(value) is part):
+            return value
+    raise TypeError(f"required {kind}, got {value!r}")
 
 
 def problems(error: BaseException, where: str) -> str:

@@ -36,7 +36,8 @@ class Provenance:
     end (-1 is the last prompt token); ``prompts_digest`` identifies the prompts; ``cosine`` is that
     between the two class means (positive and negative, or word and baseline); ``raw_norm`` is the norm of the
     raw difference, in the residual stream's scale; ``steps`` lists the algebra applied since; ``date`` (ISO 8601) is
-    the day that the chat template printed into the prompts, None where it prints none.
+    the day that the chat template printed into the prompts, None where it prints none. ``beside`` are the steers under
+    which the prompts were run, in words.
     """
 
     recipe: str
@@ -49,6 +50,7 @@ class Provenance:
     cosine: float | None
     steps: tuple[str, ...] = ()
     date: str | None = None
+    beside: tuple[str, ...] = ()
 
     @property
     def origin(self) -> Provenance:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import attrs
@@ -11,19 +11,22 @@ import numpy as np
 import numpy.typing as npt
 
 from ..boundaries import guarded
+from ..doses import Unit
 from ..errors import (
     CaptureError,
     LayerError,
-    NonFiniteError,
-    SilentInjectionError,
     SpecError,
     VectorError,
     explain,
 )
-from ..freezing import frozen_tuple
-from ..injection import Injection, Positions, Receipt, check_receipt
-from ..scaffolds import RenderedPrompt, Tokenizer
-from ..trials import Reply, Sampling
+from ..identity import Sampling
+from ..injection import Injection
+from ..measures.base import Read, ReadKind
+from ..prompts import RenderedPrompt, Tokenizer
+from ..spans import Positions
+from ..vectors import ConceptVector
+from .requests import Completion, Request, check_completion
+from .requests import failures_last as failures_last  # noqa: PLC0414  # adapters know it from here
 
 
 @guarded(SpecError)
@@ -89,66 +92,6 @@ class Limits:
             )
 
 
-@guarded(SpecError)
-@attrs.frozen
-class Request:
-    """One reply to make. ``injection`` None is a control; ``seed`` is the trial's own.
-
-    ``capture_layers`` asks for the residual stream that leaves those blocks, injection included, at every
-    position that is processed: the prompt and all sampled tokens but the last.
-
-    ``positions`` are those to steer, None where nothing is: on controls, magnitude 0 among them. The span is resolved
-    here, once: making a request raises :class:`AnchorNotFoundError` and :class:`EmptySpanError`.
-    """
-
-    prompt: RenderedPrompt
-    injection: Injection | None
-    sampling: Sampling
-    seed: int = 0
-    capture_layers: tuple[int, ...] = attrs.field(converter=frozen_tuple, default=())
-    positions: Positions | None = attrs.field(init=False, eq=False, repr=False)
-
-    @positions.default
-    def _resolved(self) -> Positions | None:
-        if self.injection is None:
-            return None
-        found = self.injection.span.resolve(self.prompt)
-        return None if self.injection.magnitude == 0 else found
-
-
-@guarded(SpecError)
-@attrs.frozen
-class Completion:
-    """The answer to ``requests[index]``.
-
-    ``residuals`` has the shape (len(capture_layers), prompt tokens + sampled tokens - 1, hidden_size), float32;
-    None where nothing was to be captured.
-    """
-
-    index: int
-    reply: Reply
-    receipt: Receipt
-    residuals: npt.NDArray[np.float32] | None = attrs.field(default=None, eq=False, repr=False)
-
-
-def failures_last(indices: Sequence[int], finish: Callable[[int], Completion]) -> Iterator[Completion]:
-    """Yield ``finish(n)`` for the n-th of ``indices``, requests that ended together; raise only behind all of them.
-
-    A reply that can't be proved thus costs none of those beside it. The error gets the index of its request.
-    """
-    failure: SilentInjectionError | None = None
-    for number, index in enumerate(indices):
-        try:
-            completion = finish(number)
-        except SilentInjectionError as error:
-            error.request = index
-            failure = failure or error
-        else:
-            yield completion
-    if failure is not None:
-        raise failure
-
-
 class Injector(abc.ABC):
     """A model that can be steered and sampled.
 
@@ -159,9 +102,12 @@ class Injector(abc.ABC):
       in float32 gives the length, the delta is cast to the stream's dtype and added.
     - Requests are independent: a request's reply depends neither on the other requests of the call nor on their
       order (beyond the floating-point effects of batching), and an earlier request never alters a later one.
-    - Magnitude 0 and ``injection=None`` are bit-identical.
-    - Every completion carries a receipt made inside the forward passes, measured on the stream: a position that
-      kept every bit was not touched.
+    - Steers of one layer add up, each computed from the stream before any of them, cast to the stream's dtype and added
+      one after the other in the request's order.
+    - A request without steers is bit-identical to one on an engine that was never steered.
+    - Every completion carries a receipt for each steer, made inside the forward passes, measured on the stream: a
+      position that kept every bit was not touched.
+    - A replay (``forced``) steers and reads what the sampled run did: same positions, ratios within the dtype's noise.
     - No reply rests on a number that isn't finite: a steered sum or logits (:class:`NonFiniteError`).
     - Prompts are token ids: nothing is added to them.
 
@@ -175,6 +121,9 @@ class Injector(abc.ABC):
     #: The version of the backend's arithmetic, part of every trial's key: raised with every change after which the same
     #: request may give another reply (order of adding, sampling, dtype of a norm). A run never goes on under another.
     numerics: ClassVar[int] = 1
+    #: The units that it can steer in, and what it can read; anything else is an error before anything runs.
+    units: ClassVar[frozenset[Unit]] = frozenset(Unit)
+    reads: ClassVar[frozenset[ReadKind]] = frozenset(("residuals",))
     #: The options that it was opened with by name; None where it was opened by its class.
     opened_with: Mapping[str, Any] | None = None
 
@@ -241,19 +190,29 @@ class Injector(abc.ABC):
                 )
             )
 
-    def capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> npt.NDArray[np.float32]:
-        """Return the unsteered residual stream at each prompt's last token.
+    def capture(
+        self,
+        prompts: Sequence[RenderedPrompt],
+        layers: Sequence[int],
+        *,
+        position: int = -1,
+        beside: Sequence[Injection] = (),
+    ) -> npt.NDArray[np.float32]:
+        """Return the residual stream at one token of each prompt, by default the last.
 
         The result has the shape (len(prompts), len(layers), hidden_size), float32, all layers in one pass.
-        Raises :class:`LayerError`, and :class:`CaptureError` where the backend returns something else.
+        ``position`` counts from the end; ``beside`` are injections under which the prompts are run. Raises
+        :class:`LayerError`, :class:`SpecError` for a position that a prompt lacks, and :class:`CaptureError` where the
+        backend returns something else.
         """
         prompts, layers = list(prompts), list(layers)
-        if not prompts or not layers:
+        shortest = min((len(p.token_ids) for p in prompts), default=0)
+        if not prompts or not layers or not -shortest <= position < 0:
             raise SpecError(
                 explain(
-                    "prompts and layers",
-                    required="at least one of each",
-                    got=f"{len(prompts)} prompts, {len(layers)} layers",
+                    "prompts, layers and position",
+                    required=f"at least one prompt and layer, and a position from {-shortest} to -1",
+                    got=f"{len(prompts)} prompts, {len(layers)} layers, position {position}",
                     hint="Nothing was captured.",
                 )
             )
@@ -263,7 +222,10 @@ class Injector(abc.ABC):
             self.limits.check(prompt.token_ids, 1, self.model.name)
         if self._unchanged is not None:
             self._unchanged.check()
-        captured = self._capture(prompts, layers)
+        if position == -1 and not any(not i.is_null for i in beside):
+            captured = self._capture(prompts, layers)
+        else:
+            captured = self._capture_steered(prompts, layers, position, beside)
         expected = (len(prompts), len(layers), self.model.hidden_size)
         if captured.shape != expected:
             raise CaptureError(
@@ -279,7 +241,7 @@ class Injector(abc.ABC):
             prompt, column, _ = bad[0]
             raise CaptureError(
                 explain(
-                    f"residual stream at layer {layers[column]}, last token of prompt {prompt}",
+                    f"residual stream at layer {layers[column]}, token {position} of prompt {prompt}",
                     required="finite numbers",
                     got=f"{captured[tuple(bad[0])]} ({len(bad)} numbers in all)",
                     hint="Nothing was extracted. The model overflows its dtype, or its weights hold NaN themselves.",
@@ -287,24 +249,59 @@ class Injector(abc.ABC):
             )
         return captured
 
+    def _capture_steered(
+        self, prompts: Sequence[RenderedPrompt], layers: Sequence[int], position: int, beside: Sequence[Injection]
+    ) -> npt.NDArray[np.float32]:
+        """Read one token of each prompt in replays without a reply, whose receipts are checked like any other's."""
+        requests = []
+        for prompt in prompts:
+            length = len(prompt.token_ids)
+            read = Read("residuals", Positions(length + position, length + position + 1, length), layers)
+            requests.append(Request.of(prompt, beside, Sampling(0.0, max_new_tokens=1), forced=(), reads=(read,)))
+        found = np.empty((len(prompts), len(layers), self.model.hidden_size), dtype=np.float32)
+        for completion in self.generate(requests):
+            found[completion.index] = completion.readings[0][:, 0]
+        return found
+
     def validate(self, request: Request) -> None:
         """Raise what is wrong with a request, before anything runs.
 
-        :class:`SpecError` for token ids or lengths beyond :attr:`limits`, and what :meth:`generate` names.
+        :class:`SpecError` for token ids or lengths beyond :attr:`limits` and for units or reads that this backend
+        lacks, and what :meth:`generate` names.
         """
-        self.limits.check(request.prompt.token_ids, request.sampling.max_new_tokens, self.model.name)
-        for layer in request.capture_layers:
-            self.check_layer(layer)
-        if request.injection is None:
-            return
-        self.check_layer(request.injection.layer)
-        width = request.injection.vector.values.size
+        new = request.sampling.max_new_tokens if request.forced is None else len(request.forced)
+        self.limits.check((*request.prompt.token_ids, *(request.forced or ())), 1, self.model.name)
+        self.limits.check(request.prompt.token_ids, new, self.model.name)
+        for read in request.reads:
+            self._check_can("read", read.kind, self.reads)
+            for layer in read.layers:
+                self.check_layer(layer)
+            for vector in read.vectors:
+                self._check_width(vector)
+        for steer in request.steers:
+            self._check_can("unit", steer.dose.unit, self.units)
+            self.check_layer(steer.layer)
+            self._check_width(steer.vector)
+
+    def _check_can(self, what: str, wanted: str, able: Collection[str]) -> None:
+        if wanted not in able:
+            raise SpecError(
+                explain(
+                    f"{what} {str(wanted)!r}",
+                    required=f"what backend {self.name!r} can, one of {sorted(map(str, able))}",
+                    got=str(wanted),
+                    hint="Take another backend (introspection-bench backends says what each can).",
+                )
+            )
+
+    def _check_width(self, vector: ConceptVector) -> None:
+        width = vector.values.size
         if width != self.model.hidden_size:
             raise VectorError(
                 explain(
-                    f"vector {request.injection.vector.concept!r}",
+                    f"vector {vector.concept!r}",
                     required=f"width {self.model.hidden_size}, the residual stream of {self.model.name}",
-                    got=f"width {width} (extracted on {request.injection.vector.provenance.model_name})",
+                    got=f"width {width} (extracted on {vector.provenance.model_name})",
                     hint="Extract the vector on this model.",
                 )
             )
@@ -329,31 +326,3 @@ class Injector(abc.ABC):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def check_completion(request: Request, completion: Completion) -> None:
-    """Raise unless the receipt proves the injection, and what was captured is finite.
-
-    :class:`SilentInjectionError` and :class:`NonFiniteError`, with the index of the request.
-    """
-    try:
-        check_receipt(request.positions, len(completion.reply.token_ids), completion.receipt)
-        if completion.residuals is not None:
-            _check_finite(request, completion.residuals)
-    except SilentInjectionError as error:
-        error.request = completion.index
-        raise
-
-
-def _check_finite(request: Request, residuals: npt.NDArray[np.float32]) -> None:
-    bad = np.argwhere(~np.isfinite(residuals))
-    if len(bad):
-        number, position, _ = (int(n) for n in bad[0])
-        raise NonFiniteError(
-            explain(
-                f"residual stream at layer {request.capture_layers[number]}, position {position}",
-                required="finite numbers",
-                got=f"{residuals[tuple(bad[0])]} ({len(bad)} numbers in all)",
-                hint="The reply is not recorded. The model overflows its dtype, or its weights hold NaN themselves.",
-            )
-        )

@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ..doses import Unit
 from ..errors import NonFiniteError, SilentInjectionError, explain
-from ..injection import Receipt
+from ..injection import Receipt, Steer
 from .steering import NOT_STEERED
 
 #: The share of an addition that must arrive, on average over a reply's steered positions. Below a half, what the
 #: stream holds is more rounding than addition: another dose than the one that the trial's key states.
 LEAST_SHARE = 0.5
+#: The relative step of the dtypes that a stream may have: half of it is what rounding to nearest may eat, element by
+#: element.
+_RESOLUTION = {"float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}
 
 
 def unmeasured(*shape: int) -> npt.NDArray[np.float32]:
@@ -19,15 +23,14 @@ def unmeasured(*shape: int) -> npt.NDArray[np.float32]:
     return np.full((3, *shape), NOT_STEERED, dtype=np.float32)
 
 
-def make_receipt(measured: npt.NDArray[np.float32], prompt_length: int, *, layer: int, dtype: str) -> Receipt:
-    """Return the receipt of one reply from what :func:`.steering.steer` measured at its positions.
+def make_receipt(measured: npt.NDArray[np.float32], steer: Steer, *, dtype: str) -> Receipt:
+    """Return the receipt of one steer from what :func:`.steering.steer` measured at a reply's positions.
 
     Args:
         measured: (3, positions) from position 0 to the last one that was processed: ‖before‖, the length asked for
             (negative where nothing was) and ‖after - before‖.
-        prompt_length: prompt tokens.
-        layer: the block that was steered, for the messages.
-        dtype: the stream's dtype, for the messages.
+        steer: what was asked for.
+        dtype: the stream's dtype.
 
     Raises:
         NonFiniteError: a sum or the stream itself is infinite or NaN; names layer and position.
@@ -39,23 +42,26 @@ def make_receipt(measured: npt.NDArray[np.float32], prompt_length: int, *, layer
     if not len(steered):
         return Receipt.nothing()
     before, asked, moved = sizes = measured[:, steered].astype(np.float64)
-    _require_finite(steered, sizes, layer, dtype)
-    still = steered[(moved == 0) | (asked == 0) | (before == 0)]
-    share = float(np.mean(moved[asked > 0] / asked[asked > 0])) if (asked > 0).any() else 0.0
+    _require_finite(steered, sizes, steer.layer, dtype)
+    # A projection may find nothing left to remove that the stream could hold: that is its work done, not undone.
+    least = before * _RESOLUTION.get(dtype, 0.0) if steer.dose.unit is Unit.PROJECTION else np.zeros_like(before)
+    due = asked > least
+    still = steered[((moved == 0) & due) | (before == 0) | ((asked == 0) & (steer.dose.unit is not Unit.PROJECTION))]
+    share = float(np.mean(moved[due] / asked[due])) if due.any() else float(steer.dose.unit is Unit.PROJECTION)
     if len(still) or share < LEAST_SHARE:
         where = f"{len(still)} of {len(steered)} positions kept every bit" if len(still) else "less than half arrived"
         if (before == 0).any():
             where = f"the stream is zero at position {steered[before == 0][0]}, so that no ratio to it exists"
         raise SilentInjectionError(
             explain(
-                f"injection at layer {layer}",
+                f"injection at layer {steer.layer}",
                 required=f"an addition that the stream's dtype holds: at every position, and {LEAST_SHARE:.0%} of it",
                 got=f"{share:.1%} of it in {dtype} ({where})",
                 hint="Rounding to that dtype ate the rest. Open the model in float32, or take a larger magnitude.",
             )
         )
     ratios = moved / before
-    in_prompt = int((steered < prompt_length).sum())
+    in_prompt = int((steered < steer.positions.prompt_length).sum())
     return Receipt(in_prompt, len(steered) - in_prompt, float(ratios.mean()), float(ratios.max()))
 
 

@@ -6,34 +6,48 @@ and the conformance suite's injector is written apart, as an oracle.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
-from ..injection import Injection, delta_length
+from ..doses import Unit, delta_length
+from ..injection import Steer
 
 #: What stands for "asked" at a position that is not steered; a length is never negative.
 NOT_STEERED = -1.0
 
 
-def coefficients(injection: Injection) -> tuple[float, float, float]:
-    """Return (a, b, c) such that the addition is (a + b ‖h‖ + c ‖u‖) û.
+def coefficients(steer: Steer) -> tuple[float, float, float, float]:
+    """Return (a, b, c, d) such that the addition is (a + b ‖h‖ + c ‖u‖ + d (h · û)) û.
 
-    :func:`~introspection_bench.injection.delta_length` is linear in both norms; this is it, as three numbers.
+    :func:`~introspection_bench.doses.delta_length` is linear in all three; this is it, as four numbers.
     """
-    # At (‖h‖, ‖u‖) = (0, 0), (1, 0) and (0, 1).
-    none, per_residual, per_update = (
-        float(
+
+    def length(residual_norm: float, update_norm: float, along: float) -> float:
+        return float(
             delta_length(
-                injection.unit,
-                injection.magnitude,
-                vector_norm=injection.vector.norm,
+                steer.dose.unit,
+                steer.dose.magnitude,
+                vector_norm=steer.vector.norm,
                 residual_norm=residual_norm,
                 update_norm=update_norm,
+                along=along,
             )
         )
-        for residual_norm, update_norm in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
-    )
-    return none, per_residual - none, per_update - none
+
+    none = length(0.0, 0.0, 0.0)
+    return none, length(1.0, 0.0, 0.0) - none, length(0.0, 1.0, 0.0) - none, length(0.0, 0.0, 1.0) - none
+
+
+def needs_update(steers: Iterable[Steer]) -> bool:
+    """Whether the norm of the MLP branch's output is needed for some of these steers."""
+    return any(s.dose.unit is Unit.UPDATE for s in steers)
+
+
+def projects(steers: Iterable[Steer]) -> bool:
+    """Whether h · û is needed for some of these steers."""
+    return any(s.dose.unit is Unit.PROJECTION for s in steers)
 
 
 def steer(
@@ -42,27 +56,38 @@ def steer(
     lengths: Tensor,
     mask: Tensor | None = None,
     update_norms: Tensor | None = None,
+    *,
+    origin: Tensor | None = None,
+    projecting: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Return the stream with the addition, and what was measured on it.
+    """Return the stream with one steer a row added, and what was measured on it.
+
+    Several steers of a row are added by one call each, all with the same ``origin``.
 
     Args:
         stream: the residual stream (rows, positions, hidden_size), in the model's dtype; left as it is.
         directions: û of each row (rows, hidden_size), float32.
-        lengths: :func:`coefficients` of each row (rows, 3), float32.
+        lengths: :func:`coefficients` of each row (rows, 4), float32.
         mask: which positions are steered (rows, positions), bool; None for all of them.
         update_norms: ‖u‖ (rows, positions), float32; needed where a row's third coefficient is not 0.
+        origin: the stream before any steer, which ‖h‖ and h · û are of; None where ``stream`` is that.
+        projecting: whether a row's fourth coefficient is not 0.
 
     Returns:
-        The steered stream, and a float32 tensor (3, rows, positions): ‖before‖, the length that was asked for
-        (:data:`NOT_STEERED` where nothing was) and ‖after - before‖, the latter as the stream's own dtype holds both.
-        Norms and the addition are computed in float32, the addition is cast to the stream's dtype and added.
+        The steered stream, and a float32 tensor (3, rows, positions): ‖h‖, the length that was asked for
+        (:data:`NOT_STEERED` where nothing was) and ‖after - before‖ of this very addition, as the stream's own dtype
+        holds both. Norms and the addition are computed in float32; the addition is cast to the stream's dtype and
+        added.
     """
     wide = torch.promote_types(stream.dtype, torch.float32)
     own = stream.to(wide)
-    before = own.norm(dim=-1).float()
+    first = own if origin is None else origin.to(wide)
+    before = first.norm(dim=-1).float()
     length = torch.addcmul(lengths[:, 0:1], lengths[:, 1:2], before)
     if update_norms is not None:
         length = torch.addcmul(length, lengths[:, 2:3], update_norms)
+    if projecting:
+        length = torch.addcmul(length, lengths[:, 3:4], (first * directions[:, None, :]).sum(dim=-1).float())
     after = stream + (length[..., None] * directions[:, None, :]).to(stream.dtype)
     asked = length.abs()
     if mask is not None:

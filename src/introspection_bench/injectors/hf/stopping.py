@@ -17,7 +17,7 @@ import attrs
 from ...errors import EndTokenWarning, explain
 from ...freezing import frozen_mapping
 from ...reasoning import is_marker, split
-from ...scaffolds import RenderedPrompt
+from ...prompts import RenderedPrompt
 from ...templates import Tokenizer, write_chat
 from ...trials import Reply
 

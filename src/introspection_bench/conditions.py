@@ -1,0 +1,181 @@
+"""Conditions: what was done to the trials of one cell, and the names of arms.
+
+What an arm's trials are good for is its :data:`Truth`. Where it is ``injected`` a yes is right; where it is ``nothing``
+a yes is a false alarm; on every other arm something was done: they are shown and compared under their own names, and
+never counted among hits or false alarms.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal
+
+import attrs
+
+from .boundaries import guarded
+from .doses import Dose
+from .errors import SpecError, explain
+from .freezing import frozen_ints, frozen_tuple
+from .names import composed, folded
+from .untrusted import visible
+
+#: What is true on a trial: a concept was injected, nothing was done, or something else was.
+Truth = Literal["injected", "nothing", "other"]
+
+INJECTED = "injected"
+RANDOM = "random"
+CONTROL = "control"
+NEGATED = "negated"
+PROMPT_ONLY = "prompt_only"
+REMOVED = "removed"
+#: The built-in arms in the order of tables and figures, with what is true there; all others follow, by name.
+BUILTIN: Mapping[str, Truth] = MappingProxyType(
+    {
+        CONTROL: "nothing",
+        RANDOM: "other",
+        INJECTED: "injected",
+        NEGATED: "other",
+        PROMPT_ONLY: "injected",
+        REMOVED: "injected",
+    }
+)
+_LONGEST = 60
+
+
+def check_arm(arm: str) -> None:
+    """Raise :class:`SpecError` for what is no arm's name.
+
+    A name that a reader takes for a built-in one ("Control") is refused: it would be another arm, and the false alarms
+    in it would be counted nowhere.
+    """
+    if arm in BUILTIN:
+        return
+    fine = isinstance(arm, str) and 0 < len(arm) <= _LONGEST and arm == arm.strip() and visible(arm) == arm
+    alike = [name for name in BUILTIN if fine and folded(arm) == name != arm]
+    if not fine or alike:
+        raise SpecError(
+            explain(
+                "arm",
+                required=f"{alike[0]!r}, written so" if alike else f"a name of 1 to {_LONGEST} visible characters",
+                got=repr(arm),
+                hint=f"Built in are {tuple(BUILTIN)}; any other name is an arm of its own.",
+            )
+        )
+
+
+def place(arm: str) -> tuple[int, str]:
+    """Return where an arm stands among others: the built-in ones as in :data:`BUILTIN`, then the rest by name."""
+    return (tuple(BUILTIN).index(arm), "") if arm in BUILTIN else (len(BUILTIN), arm)
+
+
+def ordered(arms: Iterable[str]) -> list[str]:
+    """Return the different arms in the order of tables and figures."""
+    return sorted(set(arms), key=place)
+
+
+def label(arm: str) -> str:
+    """Return how a cell's name begins: nothing for an injection, which the concept and the dose tell."""
+    return {INJECTED: "", RANDOM: "random vector", PROMPT_ONLY: "prompt only"}.get(arm, arm)
+
+
+@guarded(SpecError)
+@attrs.frozen
+class Beside:
+    """A further steer that all trials of a condition share, by name: an ablated direction, say."""
+
+    name: str = attrs.field(converter=composed)
+    layers: tuple[int, ...] = attrs.field(converter=frozen_ints)
+    dose: Dose
+    span: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dose} at {layers_text(self.layers)}"
+
+
+@guarded(SpecError)
+@attrs.frozen
+class Condition:
+    """What the trials of one cell share.
+
+    ``arm`` says what was done, ``truth`` what is true there (by default that of a built-in arm, ``other`` of any other
+    name). ``scaffold`` is the scaffold's name and ``wording`` its digest. ``concept`` is what was injected, None where
+    none was; ``asked`` the concept that judges are asked about: the injected one, on other arms a decoy. ``layers`` are
+    the blocks that were steered, several at once in a band; ``dose`` and ``span`` (in its written form) how much and
+    where: empty and None where nothing was steered, or a source does not say. ``beside`` are further steers, ``model``
+    is the model's name.
+    """
+
+    arm: str = attrs.field(validator=lambda _, __, value: check_arm(value))
+    scaffold: str
+    concept: str | None = attrs.field(converter=composed, default=None)
+    asked: str | None = attrs.field(converter=composed, default=None)
+    layers: tuple[int, ...] = attrs.field(converter=frozen_ints, default=())
+    dose: Dose | None = None
+    span: str | None = None
+    beside: tuple[Beside, ...] = attrs.field(converter=frozen_tuple, default=())
+    model: str = ""
+    wording: str = ""
+    truth: Truth = attrs.field(default=attrs.Factory(lambda self: BUILTIN.get(self.arm, "other"), takes_self=True))
+
+    def __attrs_post_init__(self) -> None:
+        if BUILTIN.get(self.arm, self.truth) != self.truth:
+            raise SpecError(
+                explain(
+                    f"truth of arm {self.arm!r}",
+                    required=BUILTIN[self.arm],
+                    got=self.truth,
+                    hint="Give an arm of another kind a name of its own.",
+                )
+            )
+
+    @functools.cached_property
+    def cell(self) -> Condition:
+        """The condition without the concept asked about, which on arms with decoys differs from trial to trial."""
+        return self if self.asked is None else attrs.evolve(self, asked=None)
+
+    @property
+    def layer(self) -> int | None:
+        """The one steered block; None for none or a band."""
+        return self.layers[0] if len(self.layers) == 1 else None
+
+    @property
+    def is_dosed(self) -> bool:
+        """Whether its trials have a dose, and are shown with it."""
+        return self.dose is not None or bool(self.layers)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What tables say of it, by column; :data:`CELL_COLUMNS` are those that tell cells apart."""
+        return {
+            "scaffold": self.scaffold,
+            "arm": self.arm,
+            "concept": self.concept,
+            "layers": layers_text(self.layers) or None,
+            "magnitude": 0.0 if self.dose is None else self.dose.magnitude,
+            "unit": None if self.dose is None else self.dose.unit.value,
+            "span": self.span,
+            "beside": "; ".join(map(str, self.beside)) or None,
+            "model": self.model,
+            "layer": self.layer,
+            "truth": self.truth,
+        }
+
+    def __str__(self) -> str:
+        parts = [self.arm if self.concept is None else f"{self.arm} {self.concept!r}"]
+        parts += [f"layer {layers_text(self.layers)}"] if self.layers else []
+        parts += [str(self.dose)] if self.dose is not None else []
+        parts += [f"beside {b}" for b in self.beside]
+        return ", ".join([*parts, self.scaffold])
+
+
+#: The columns of :attr:`Condition.columns` that tell the cells of a table apart.
+CELL_COLUMNS = ("scaffold", "arm", "concept", "layers", "magnitude", "unit", "span", "beside", "model")
+
+
+def layers_text(layers: Sequence[int]) -> str:
+    """Return blocks as they are written: ``19``, ``18-22`` for a band without gaps, ``4,8,12`` otherwise."""
+    if len(layers) > 2 and list(layers) == list(range(layers[0], layers[-1] + 1)):
+        return f"{layers[0]}-{layers[-1]}"
+    return ",".join(map(str, layers))

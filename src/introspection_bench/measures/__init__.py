@@ -1,0 +1,27 @@
+"""What can be read of a recorded trial, and what was.
+
+A measure never runs while a reply is sampled. Its :meth:`~.base.Measure.passes` say which tokens a model is fed, under
+the trial's own steers, and what is read on the way; :meth:`~.base.Measure.reading` makes one named array of that.
+"""
+
+from .base import Axes, Found, Measure, Pass, Read, ReadKind, Replayed
+from .readings import Reading
+from .stream import Cosines, Lens, Residuals
+from .tokens import JOINT, Continuations, TokenLogprobs
+
+__all__ = [
+    "JOINT",
+    "Axes",
+    "Continuations",
+    "Cosines",
+    "Found",
+    "Lens",
+    "Measure",
+    "Pass",
+    "Read",
+    "ReadKind",
+    "Reading",
+    "Replayed",
+    "Residuals",
+    "TokenLogprobs",
+]

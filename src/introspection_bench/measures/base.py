@@ -1,0 +1,140 @@
+"""The port of measures: what a backend is asked to read inside a pass, and how a measure asks."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import attrs
+
+from ..boundaries import guarded
+from ..digests import digest
+from ..errors import LayerError, SpecError, explain
+from ..freezing import frozen_ints, frozen_tuple
+from ..prompts import RenderedPrompt, Tokenizer
+from ..spans import Positions, Span
+from ..vectors import ConceptVector
+from .readings import FloatArray
+
+#: What a backend can read inside a pass: see :class:`Read`.
+ReadKind = Literal["logprobs", "likelihood", "residuals", "cosines", "lens"]
+#: What each read of each pass brought.
+Found: TypeAlias = Sequence[Sequence[FloatArray]]
+#: The named dimensions of a reading, in order, with the label of each place along them.
+Axes: TypeAlias = Mapping[str, tuple[str | int, ...]]
+
+
+@guarded(SpecError)
+@attrs.frozen
+class Read:
+    """What one pass is to read, settled for one prompt: what a backend takes (``Request.reads``).
+
+    With P the processed positions within ``positions``, what comes back is float32 of the shape:
+
+    - ``logprobs`` (P, sets + 1): the log of the probability that the next token is one of each of ``sets``; last the
+      log of the probability that it is in any of them.
+    - ``likelihood`` (P,): the log-probability of the token that does come next; P ends before the last fed token.
+    - ``residuals`` (layers, P, hidden_size): the stream that leaves each block, steers included.
+    - ``cosines`` (layers, P, vectors): its cosine with each of ``vectors``.
+    - ``lens`` (layers, P, sets + 1): as ``logprobs``, of the final norm and the unembedding applied to it.
+    """
+
+    kind: ReadKind
+    positions: Positions
+    layers: tuple[int, ...] = attrs.field(converter=frozen_ints, default=())
+    sets: tuple[tuple[int, ...], ...] = attrs.field(converter=frozen_tuple, default=())
+    vectors: tuple[ConceptVector, ...] = attrs.field(converter=frozen_tuple, default=())
+
+    def shape(self, processed: int, hidden_size: int) -> tuple[int, ...]:
+        """Return the shape of what comes back where so many positions were processed."""
+        stop = processed if self.positions.stop is None else min(self.positions.stop, processed)
+        places = max(stop - self.positions.start, 0)
+        match self.kind:
+            case "logprobs":
+                return (places, len(self.sets) + 1)
+            case "likelihood":
+                return (places,)
+            case "residuals":
+                return (len(self.layers), places, hidden_size)
+            case "cosines":
+                return (len(self.layers), places, len(self.vectors))
+            case "lens":
+                return (len(self.layers), places, len(self.sets) + 1)
+
+
+@guarded(SpecError)
+@attrs.frozen
+class Pass:
+    """One replay: the token ids that are fed behind the prompt, and what is read.
+
+    ``forced`` empty runs the prompt alone; of k tokens the last is not fed, as in sampling.
+    """
+
+    forced: tuple[int, ...] = attrs.field(converter=frozen_ints)
+    reads: tuple[Read, ...] = attrs.field(converter=frozen_tuple)
+
+
+@attrs.frozen
+class Replayed:
+    """What a measure is told of a trial: its prompt, its reply's recorded tokens, and of the model that is to read."""
+
+    prompt: RenderedPrompt
+    reply: tuple[int, ...] = attrs.field(converter=frozen_ints)
+    tokenizer: Tokenizer
+    n_layers: int
+
+    def blocks(self, chosen: tuple[int, ...] | None) -> tuple[int, ...]:
+        """Return the chosen blocks, None for all; raises :class:`LayerError` for one that the model lacks."""
+        layers = tuple(range(self.n_layers)) if chosen is None else chosen
+        wrong = [n for n in layers if not 0 <= n < self.n_layers]
+        if wrong:
+            raise LayerError(
+                explain("layers", required=f"blocks from 0 to {self.n_layers - 1}", got=wrong, hint="0-based.")
+            )
+        return layers
+
+
+class Measure(abc.ABC):
+    """What is read of a trial: a frozen value, named, and the same for every backend.
+
+    A subclass is an attrs class whose fields are all that decides what is read; :attr:`digest` covers them.
+    """
+
+    #: What it is called in specifications, tables and readings.
+    name: ClassVar[str]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the name and the fields, vectors by their own digests."""
+        fields = attrs.fields(type(self))  # type: ignore[arg-type]  # subclasses are attrs classes: see the docstring
+        return digest("measure", 1, [self.name, *(_told(getattr(self, f.name)) for f in fields)])
+
+    @abc.abstractmethod
+    def passes(self, trial: Replayed) -> tuple[Pass, ...]:
+        """Return what is to be run and read for one trial.
+
+        Raises :class:`SpecError` for what this model or tokenizer can't carry, before anything runs.
+        """
+
+    @abc.abstractmethod
+    def reading(self, passes: Sequence[Pass], found: Found) -> tuple[Axes, FloatArray]:
+        """Return axes and values; ``found[p][r]`` is what read r of pass p brought."""
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return [[k, _told(v)] for k, v in value.items()]
+    if isinstance(value, tuple):
+        return [_told(v) for v in value]
+    return value.digest if isinstance(value, ConceptVector) else str(value) if isinstance(value, Span) else value
+
+
+def parse_span(value: Any) -> Any:
+    """Return the span that a text stands for, anything else as it is: a converter."""
+    return Span.parse(value) if isinstance(value, str) else value
+
+
+def places(read: Read, count: int) -> tuple[int, ...]:
+    """Return the absolute positions of what a read brought."""
+    return tuple(range(read.positions.start, read.positions.start + count))
