@@ -20,7 +20,7 @@ from ..errors import (
     explain,
 )
 from ..identity import Sampling
-from ..injection import Injection
+from ..injection import Injection, check_receipts
 from ..measures.base import Read, ReadKind
 from ..prompts import RenderedPrompt, Tokenizer
 from ..spans import Positions
@@ -111,9 +111,9 @@ class Injector(abc.ABC):
     - No reply rests on a number that isn't finite: a steered sum or logits (:class:`NonFiniteError`).
     - Prompts are token ids: nothing is added to them.
 
-    A backend implements :meth:`open`, :attr:`model`, :attr:`tokenizer`, :meth:`_generate` and :meth:`_capture`,
-    and overrides :meth:`close` where it holds something. The public methods validate first, so that a wrong
-    request raises before any forward pass.
+    A backend implements :meth:`open`, :attr:`model`, :attr:`tokenizer` and :meth:`_generate`, overrides
+    :meth:`_capture` where it has a faster way than replays, and :meth:`close` where it holds something. The public
+    methods validate first, so that a wrong request raises before any forward pass.
     """
 
     #: The registry name of the backend; part of every trial's key.
@@ -154,9 +154,9 @@ class Injector(abc.ABC):
     def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         """Yield one completion per request, in any order, each as soon as it is finished."""
 
-    @abc.abstractmethod
     def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> npt.NDArray[np.float32]:
         """Return the unsteered residuals at each prompt's last token: (prompts, layers, hidden_size)."""
+        return self._capture_steered(prompts, layers, -1, ())
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         """Yield a completion for each request, as it finishes, in any order.
@@ -258,8 +258,10 @@ class Injector(abc.ABC):
             length = len(prompt.token_ids)
             read = Read("residuals", Positions(length + position, length + position + 1, length), layers)
             requests.append(Request.of(prompt, beside, Sampling(0.0, max_new_tokens=1), forced=(), reads=(read,)))
-        found = np.empty((len(prompts), len(layers), self.model.hidden_size), dtype=np.float32)
-        for completion in self.generate(requests):
+        # What a backend leaves out stays NaN, which capture refuses.
+        found = np.full((len(prompts), len(layers), self.model.hidden_size), np.nan, dtype=np.float32)
+        for completion in self._generate(requests):
+            check_receipts(requests[completion.index].steers, 0, completion.receipts)
             found[completion.index] = completion.readings[0][:, 0]
         return found
 

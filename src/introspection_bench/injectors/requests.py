@@ -90,6 +90,11 @@ class Request:
         """The blocks whose stream is read, each once, in order."""
         return tuple(sorted({layer for read in self.reads for layer in read.layers}))
 
+    @property
+    def fed(self) -> tuple[int, ...]:
+        """The token ids that a replay runs: the prompt, and of the forced ones all but the last."""
+        return (*self.prompt.token_ids, *(self.forced or ())[:-1])
+
     def processed(self, reply_tokens: int) -> int:
         """Return how many positions a correct run processes for a reply of so many tokens: the last is not fed."""
         return len(self.prompt.token_ids) + max(reply_tokens - 1, 0)

@@ -20,14 +20,17 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ...doses import Dose, Unit
 from ...errors import ModelError, NonFiniteError, explain
-from ...injection import Injection, Span, Unit
-from ...scaffolds import RenderedPrompt
-from ...trials import Sampling
+from ...identity import Sampling
+from ...injection import Injection
+from ...measures.base import Read
+from ...prompts import RenderedPrompt
+from ...spans import Span
 from ...vectors import ConceptVector, Provenance
 from ..base import Limits, ModelInfo, Request
 from .blocks import embedding_of
-from .hooks import Row, session
+from .hooks import BlockCapture, Row, session
 from .sampling import noisy, step_keys
 
 if TYPE_CHECKING:
@@ -70,16 +73,22 @@ class Probe:
         # Three rows make two batches, the second from a cache that the first has been continued from.
         sampling = Sampling(2.0, max_new_tokens=_NEW_TOKENS)
         self.requests = [
-            Request(self.prompts[0], injection, sampling, seed, self.layers)
-            for seed, injection in enumerate((None, steered, steered))
+            self._request(self.prompts[0], injections, sampling, seed)
+            for seed, injections in enumerate(((), (steered,), (steered,)))
         ]
         # A model that keeps states outside its cache takes this for the next token of the prompt before.
-        self.shortest = Request(RenderedPrompt(ids[:1], ""), None, sampling, 3, self.layers)
-        self._alone = [self._pass(p.token_ids, Row(None, None))[0] for p in self.prompts]
+        self.shortest = self._request(RenderedPrompt(ids[:1], ""), (), sampling, 3)
+        self._alone = [self._pass(p.token_ids, ())[0] for p in self.prompts]
         #: Relative error that is taken for rounding.
         self.tolerance = _ROUNDING.get(info.dtype, 6e-2)
         if info.dtype in ("float16", "bfloat16"):
             self.tolerance = max(self.tolerance, 4 * self._noise())
+
+    def _request(
+        self, prompt: RenderedPrompt, injections: Sequence[Injection], sampling: Sampling, seed: int
+    ) -> Request:
+        everywhere = Read("residuals", Span.all().resolve(prompt), self.layers)
+        return Request.of(prompt, injections, sampling, seed, reads=(everywhere,))
 
     def deviation(self, injector: Injector) -> float:
         """Return the largest relative error of the injector's own captures and replies; NaN counts as infinite."""
@@ -89,8 +98,8 @@ class Probe:
         runs = [self.requests, [self.shortest], [self.shortest]]
         for request, completion in [(run[c.index], c) for run in runs for c in injector._generate(run)]:
             ids = (*request.prompt.token_ids, *completion.reply.token_ids[:-1])
-            expected, logits = self._pass(ids, Row(request.injection, request.positions))
-            got = completion.residuals
+            expected, logits = self._pass(ids, request.steers)
+            got = completion.readings[0] if completion.readings else None
             fits = got is not None and got.shape == expected.shape
             worst.append(_apart(got, expected) if got is not None and fits else np.inf)
             worst.append(_misses(logits[len(request.prompt.token_ids) - 1 :], completion.reply.token_ids, request))
@@ -113,17 +122,18 @@ class Probe:
 
     def _pass(self, ids: Sequence[int], row: Row, copies: int = 1) -> tuple[FloatArray, torch.Tensor]:
         """One pass without a cache: residuals (layers, positions, hidden_size) and logits (positions, vocabulary)."""
-        with session(self._blocks, None, [row] * copies, 0, self.layers) as record, torch.inference_mode():
+        captures = {layer: BlockCapture() for layer in self.layers}
+        with session(self._blocks, None, [row] * copies, 0, captures), torch.inference_mode():
             done = self._model(input_ids=torch.tensor([list(ids)] * copies, device=self._device), use_cache=False)
-        residuals = np.stack([record.captures[layer].residuals()[-1].numpy() for layer in self.layers])
+        residuals = np.stack([capture.residuals()[-1].numpy() for capture in captures.values()])
         return residuals, done.logits[-1].float().cpu()
 
     def _noise(self) -> float:
         """How far uncached passes of other shapes differ from each other over the same tokens."""
-        ids, row = self.prompts[0].token_ids, Row(None, None)
+        ids = self.prompts[0].token_ids
         base = self._alone[0]
-        longer, _ = self._pass((*ids, *ids[:_NEW_TOKENS]), row)
-        several, _ = self._pass(ids, row, copies=ROWS + 1)
+        longer, _ = self._pass((*ids, *ids[:_NEW_TOKENS]), ())
+        several, _ = self._pass(ids, (), copies=ROWS + 1)
         return max(_apart(several, base), _apart(longer[:, : len(ids)], base))
 
 
@@ -158,7 +168,7 @@ def _probe_length(config: Any, limits: Limits) -> int:
 def _injection(width: int, layer: int, span: Span) -> Injection:
     values = np.random.default_rng(layer).standard_normal(width)
     made = Provenance("synthetic", "probe", "", "", 0, -1, float(np.linalg.norm(values)), None)
-    return Injection(ConceptVector(values, "probe", layer, made), layer, 0.5, Unit.RESIDUAL, span)
+    return Injection(ConceptVector(values, "probe", layer, made), layer, Dose(0.5, Unit.RESIDUAL), span)
 
 
 def _misses(logits: torch.Tensor, tokens: Sequence[int], request: Request) -> float:

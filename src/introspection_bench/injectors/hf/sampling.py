@@ -15,7 +15,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from ...trials import Sampling
+from ...identity import Sampling
 
 #: SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): the step of its
 #: counter, and the multipliers of its mixing function, as signed 64-bit numbers.

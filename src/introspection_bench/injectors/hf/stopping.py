@@ -16,8 +16,8 @@ import attrs
 
 from ...errors import EndTokenWarning, explain
 from ...freezing import frozen_mapping
-from ...reasoning import is_marker, split
 from ...prompts import RenderedPrompt
+from ...reasoning import is_marker, split
 from ...templates import Tokenizer, write_chat
 from ...trials import Reply
 
@@ -125,6 +125,11 @@ class ReplyReader:
             stop = 0 if found else stop
         parts = split(text, prompt.begun)
         return Reply(parts.answer, tuple(kept), "length" if stop is None else "stop", parts.reasoning, parts.unclear)
+
+    def forced(self, tokens: Sequence[int], prompt: RenderedPrompt) -> Reply:
+        """Return the reply that given tokens are, all of them."""
+        found = self.read(tokens, len(tokens), prompt)
+        return attrs.evolve(found, token_ids=tuple(tokens))
 
     def _text(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens: without special tokens, but for the markers of reasoning."""

@@ -3,40 +3,46 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import attrs
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin, LogitsProcessorList
 
+from ...doses import Unit
 from ...errors import ModelError, explain
 from ...injection import Receipt
-from ...scaffolds import RenderedPrompt, Tokenizer
-from ...trials import Sampling
+from ...measures.base import ReadKind
+from ...prompts import Tokenizer
 from ..base import Completion, Injector, Limits, ModelInfo, Request, failures_last
 from ..hf.blocks import Blocks, check_residual_stream, embedding_of, find_blocks, find_update_module
 from ..hf.caches import Sharing, batches_by_length, common_prefix, select
 from ..hf.fingerprint import fingerprint_module
-from ..hf.hooks import Row, Session, session
+from ..hf.hooks import BlockCapture, Observer, Row, session
 from ..hf.limits import limits_of
 from ..hf.loading import Loaded, load
 from ..hf.proving import ROWS, Probe, unproved
+from ..hf.reads import PassReading
 from ..hf.sampling import LogitsWatch, processors
 from ..hf.stopping import ReplyReader, end_tokens_of
 from ..hf.unchanged import Unchanged
+from ..hf.unembedding import find_lens, find_unembedding
 from ..receipts import check_logits, make_receipt, unmeasured
+
+#: Replays of one prompt that are fewer than this share a batch with those of other prompts.
+_GROUP = 8
+#: What is read of the model's own logits.
+_OF_LOGITS = frozenset[ReadKind](("logprobs", "likelihood"))
 
 
 @attrs.frozen(eq=False)
 class _Cell:
-    """The requests of one call that share prompt, sampling and injection, hence all work but the sampling."""
+    """The requests of one call that share prompt, sampling and steers, hence all work but the sampling."""
 
-    row: Row
+    steers: Row
     indices: tuple[int, ...]
 
 
@@ -44,12 +50,14 @@ class _Cell:
 class _Prefill:
     """The cache of a group's cells up to, and without, the last prompt token; and what was done on the way.
 
-    ``measured`` (3, cells, positions), see :func:`.steering.steer`, and ``residuals`` (layers, cells, positions,
-    hidden) cover those positions. Without a cache there are none, and sampling runs the whole prompt.
+    ``measured``, (3, steers, positions) for each cell (see :func:`.steering.steer`), and ``residuals`` (layers, cells,
+    positions, hidden) cover the first ``positions``. Without a cache there are none, and sampling runs the whole
+    prompt.
     """
 
     cache: Any
-    measured: Tensor
+    positions: int
+    measured: list[Tensor]
     residuals: Tensor | None
 
 
@@ -67,6 +75,7 @@ class TorchInjector(Injector):
 
     name: ClassVar[str] = "torch"
     numerics: ClassVar[int] = 1
+    reads: ClassVar[frozenset[ReadKind]] = frozenset(("logprobs", "likelihood", "residuals", "cosines", "lens"))
 
     def __init__(
         self,
@@ -100,6 +109,8 @@ class TorchInjector(Injector):
         )
         self._limits = limits_of(loaded.model.config, vocabulary)
         self._update = functools.cache(self._checked_update)
+        self._unembedding = functools.cache(lambda: find_unembedding(loaded.model, self._blocks.modules, self._probe))
+        self._lens = functools.cache(lambda: find_lens(loaded.model, self._blocks.modules, self._probe))
         self._sharing = Sharing.NOTHING
         self._prove_sharing()
         self._unchanged = Unchanged(loaded.model)
@@ -199,63 +210,77 @@ class TorchInjector(Injector):
         return find_update_module(self._model, block, self._probe, self._update_module)
 
     def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
-        for injection in {r.injection for r in requests if r.injection is not None and r.injection.unit == "update"}:
-            self._update(injection.layer)  # a model that can't carry the unit fails before the first reply
-        groups: dict[tuple[tuple[int, ...], Sampling, tuple[int, ...]], list[int]] = {}
+        # A model that can't carry a unit or a reading fails before the first reply.
+        for layer in {s.layer for r in requests for s in r.steers if s.dose.unit is Unit.UPDATE}:
+            self._update(layer)
+        kinds = {read.kind for request in requests for read in request.reads}
+        if kinds & _OF_LOGITS:
+            self._unembedding()
+        if "lens" in kinds:
+            self._lens()
+        groups: dict[Any, list[int]] = {}
+        replays = []
         for index, request in enumerate(requests):
-            key = (request.prompt.token_ids, request.sampling, request.capture_layers)
-            groups.setdefault(key, []).append(index)
+            if request.forced is not None:
+                replays.append(index)
+            else:
+                key = (request.prompt.token_ids, request.sampling, request.read_layers)
+                groups.setdefault(key, []).append(index)
         for indices in groups.values():
             yield from self._generate_group(requests, indices)
+        yield from self._replay(requests, replays)
 
     def _generate_group(self, requests: Sequence[Request], indices: Sequence[int]) -> Iterator[Completion]:
         """Requests of one prompt: prefill its cells, then sample its requests, both in batches."""
         cells = _cells(requests, indices)
         for start in range(0, len(cells), self._batch_size):
             some = cells[start : start + self._batch_size]
-            prefill = self._prefill(requests[indices[0]], [c.row for c in some])
+            prefill = self._prefill(requests[indices[0]], [c.steers for c in some])
             rows = [(number, index) for number, cell in enumerate(some) for index in cell.indices]
             for first in range(0, len(rows), self._batch_size):
-                yield from self._sample(requests, some, prefill, rows[first : first + self._batch_size])
+                yield from self._sample(requests, prefill, rows[first : first + self._batch_size])
 
     def _prefill(self, request: Request, rows: Sequence[Row]) -> _Prefill:
         """Run the prompt without its last token: the unsteered beginning once, the rest once per cell."""
         sharing = self._sharing_for(len(request.prompt.token_ids))
         if sharing is Sharing.NOTHING:
-            return _Prefill(None, torch.from_numpy(unmeasured(len(rows), 0)), None)
+            return _Prefill(None, 0, _untouched(rows, 0), None)
         ids = torch.tensor([request.prompt.token_ids[:-1]], device=self._device)
         length = ids.shape[1]
-        shared = min([length, *(r.positions.start for r in rows if r.positions is not None)])
+        shared = min([length, *(steer.positions.start for row in rows for steer in row)])
         if sharing is Sharing.PROMPT and shared < length:
             shared = 0
-        layers = request.capture_layers
+        layers = request.read_layers
         cache: Any = None
         parts: list[Tensor] = []
-        measured = torch.from_numpy(unmeasured(len(rows), shared))
+        measured = _untouched(rows, shared)
         if shared:
-            with self._session([Row(None, None)], 0, layers) as record:
-                cache = self._forward(ids[:, :shared], None)
+            captures = {layer: BlockCapture() for layer in layers}
+            with self._session([()], 0, captures):
+                cache = self._forward(ids[:, :shared], None).past_key_values
             if layers:
-                parts.append(_residuals(record, layers).expand(-1, len(rows), -1, -1))
+                parts.append(_residuals(captures).expand(-1, len(rows), -1, -1))
             cache = select(cache, [0] * len(rows))
         if shared < length:
-            with self._session(rows, shared, layers) as record:
-                cache = self._forward(ids[:, shared:].expand(len(rows), -1), cache)
+            captures = {layer: BlockCapture() for layer in layers}
+            with self._session(rows, shared, captures) as record:
+                cache = self._forward(ids[:, shared:].expand(len(rows), -1), cache).past_key_values
             if layers:
-                parts.append(_residuals(record, layers))
-            measured = torch.cat([measured, record.measured(length - shared)], dim=2)
-        return _Prefill(cache, measured, torch.cat(parts, dim=2) if parts else None)
+                parts.append(_residuals(captures))
+            measured = _joined(measured, record.measured(length - shared))
+        return _Prefill(cache, length, measured, torch.cat(parts, dim=2) if parts else None)
 
     def _sample(
-        self, requests: Sequence[Request], cells: Sequence[_Cell], prefill: _Prefill, rows: Sequence[tuple[int, int]]
+        self, requests: Sequence[Request], prefill: _Prefill, rows: Sequence[tuple[int, int]]
     ) -> Iterator[Completion]:
         """Sample one batch; ``rows`` are (cell number, request index)."""
         batch = [requests[index] for _, index in rows]
         chosen = [cell for cell, _ in rows]
-        prompt, sampling, layers = batch[0].prompt.token_ids, batch[0].sampling, batch[0].capture_layers
-        length, first = len(prompt), prefill.measured.shape[2]
+        prompt, sampling, layers = batch[0].prompt.token_ids, batch[0].sampling, batch[0].read_layers
+        length, first = len(prompt), prefill.positions
         watch = LogitsWatch()
-        with self._session([cells[c].row for c in chosen], first, layers) as record, self._neutral_defaults():
+        captures = {layer: BlockCapture() for layer in layers}
+        with self._session([r.steers for r in batch], first, captures) as record, self._neutral_defaults():
             # Not the model's own, which a checkpoint or a patch may have replaced.
             tokens: Any = GenerationMixin.generate(
                 self._model,
@@ -268,27 +293,26 @@ class TorchInjector(Injector):
             )
         sampled = tokens[:, length:].tolist()
         # The last sampled token is not fed back.
-        here = record.measured(tokens.shape[1] - 1 - first)
-        measured = torch.cat([prefill.measured[:, chosen], here], dim=2).numpy()
+        measured = _joined([prefill.measured[c] for c in chosen], record.measured(tokens.shape[1] - 1 - first))
         largest = watch.largest()
-        residuals = _residuals(record, layers) if layers else None
+        residuals = _residuals(captures) if layers else None
 
         def finish(number: int) -> Completion:
             cell, index = rows[number]
-            reply = self._reader.read(sampled[number], sampling.max_new_tokens, batch[number].prompt)
-            count = len(reply.token_ids)
-            end = length + count - 1
-            injection = cells[cell].row.injection
-            receipt = Receipt.nothing()
-            if injection is not None:
-                own = measured[:, number, :end]
-                receipt = make_receipt(own, length, layer=injection.layer, dtype=self._info.dtype)
-            check_logits(largest[number, :count], length, sampling.temperature)
-            captured = None
+            request = batch[number]
+            reply = self._reader.read(sampled[number], sampling.max_new_tokens, request.prompt)
+            end = request.processed(len(reply.token_ids))
+            receipts = self._receipts(request, measured[number], end)
+            check_logits(largest[number, : len(reply.token_ids)], length, sampling.temperature)
+            readings = []
             if residuals is not None:
                 before = [] if prefill.residuals is None else [prefill.residuals[:, cell]]
-                captured = torch.cat([*before, residuals[:, number]], dim=1)[:, :end].numpy()
-            return Completion(index, reply, receipt, captured)
+                whole = torch.cat([*before, residuals[:, number]], dim=1)[:, :end].numpy()
+                readings = [
+                    whole[[layers.index(n) for n in read.layers], read.positions.start : read.positions.stop]
+                    for read in request.reads
+                ]
+            return Completion(index, reply, receipts, readings)
 
         yield from failures_last([index for _, index in rows], finish)
 
@@ -311,53 +335,100 @@ class TorchInjector(Injector):
         finally:
             self._model.generation_config = own
 
-    def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> npt.NDArray[np.float32]:
-        """Run what all prompts begin with once, then the rest in right-padded batches.
+    def _replay(self, requests: Sequence[Request], indices: Sequence[int]) -> Iterator[Completion]:
+        """Feed replies again, in groups that share their unsteered, unread beginning, each reply in one pass."""
+        for some in _alike({index: requests[index] for index in indices}):
+            ids = {index: requests[index].fed for index in some}
+            split = self._sharing_for(max(map(len, ids.values()))) is Sharing.PREFIX
+            shared = min(common_prefix(list(ids.values())), *(_begin(requests[i]) for i in some)) if split else 0
+            prefix: Any = None
+            if shared:
+                prefix = self._forward(torch.tensor([ids[some[0]][:shared]], device=self._device), None).past_key_values
+            # Under a causal mask no token sees the padding behind it.
+            for batch in batches_by_length(list(ids.values()), self._batch_size, padded=split):
+                yield from self._replay_batch(requests, [some[n] for n in batch], prefix, shared)
 
-        Under a causal mask no token sees the padding behind it, so a prompt's last token is exact. Where a model's
-        caches can't be continued so, prompts are run whole, beside others of their length.
-        """
-        ids = [p.token_ids for p in prompts]
-        split = self._sharing_for(max(map(len, ids))) is Sharing.PREFIX
-        shared = common_prefix(ids) if split else 0
-        prefix: Any = None
-        if shared:
-            prefix = self._forward(torch.tensor([ids[0][:shared]], device=self._device), None)
-        found = np.empty((len(ids), len(layers), self._info.hidden_size), dtype=np.float32)
-        for some in batches_by_length(ids, self._batch_size, padded=split):
-            tails = [ids[n][shared:] for n in some]
-            width = max(map(len, tails))
-            padded = torch.tensor([[*t, *[0] * (width - len(t))] for t in tails], device=self._device)
-            cache = None if prefix is None else select(prefix, [0] * len(some))
-            with self._session([Row(None, None)] * len(some), shared, layers) as record:
-                self._forward(padded, cache, keep=split)
-            stream = _residuals(record, layers)
-            last = torch.tensor([len(t) - 1 for t in tails])
-            found[some] = stream[:, torch.arange(len(some)), last].transpose(0, 1).numpy()
-        return found
+    def _replay_batch(
+        self, requests: Sequence[Request], indices: Sequence[int], prefix: Any, shared: int
+    ) -> Iterator[Completion]:
+        """Run what follows the first ``shared`` tokens, whose cache is ``prefix``, in one pass padded on the right."""
+        batch = [requests[index] for index in indices]
+        tails = [r.fed[shared:] for r in batch]
+        width = max(map(len, tails))
+        padded = torch.tensor([[*t, *[0] * (width - len(t))] for t in tails], device=self._device)
+        kinds = {read.kind for r in batch for read in r.reads}
+        tokens = [(*r.prompt.token_ids, *(r.forced or ())) for r in batch]
+        reading = PassReading(
+            [r.reads for r in batch],
+            tokens,
+            [len(r.fed) for r in batch],
+            shared,
+            self._lens() if "lens" in kinds else None,
+        )
+        rows = [r.steers for r in batch]
+        cache = None if prefix is None else select(prefix, [0] * len(batch))
+        with self._session(rows, shared, reading.observers) as record:
+            done = self._forward(padded, cache, keep=cache is not None)
+        measured = _joined(_untouched(rows, shared), record.measured(width))
+        readings = reading.found(done[0], self._unembedding() if kinds & _OF_LOGITS else None)
 
-    def _session(self, rows: Sequence[Row], first_position: int, layers: Sequence[int]) -> Any:
-        return session(self._blocks.modules, self._update, rows, first_position, layers)
+        def finish(number: int) -> Completion:
+            request = batch[number]
+            reply = self._reader.forced(request.forced or (), request.prompt)
+            receipts = self._receipts(request, measured[number], len(request.fed))
+            return Completion(indices[number], reply, receipts, readings[number])
+
+        yield from failures_last(indices, finish)
+
+    def _receipts(self, request: Request, measured: Tensor, end: int) -> list[Receipt]:
+        """Return the receipts of what was ``measured`` (3, steers, positions) before the position ``end``."""
+        own = measured[..., :end].numpy()
+        return [make_receipt(own[:, n], steer, dtype=self._info.dtype) for n, steer in enumerate(request.steers)]
+
+    def _session(self, rows: Sequence[Row], first_position: int, observers: Mapping[int, Observer]) -> Any:
+        return session(self._blocks.modules, self._update, rows, first_position, observers)
 
     def _forward(self, ids: Tensor, cache: Any, *, keep: bool = True) -> Any:
-        """Run tokens behind a cache and return the cache, if it is to be kept; there is no vocabulary projection."""
+        """Run tokens behind a cache, without the vocabulary projection; the cache is kept in what is returned."""
         with torch.inference_mode():
             if not keep:
-                self._model.base_model(input_ids=ids, use_cache=False)
-                return None
-            return self._model.base_model(input_ids=ids, past_key_values=cache, use_cache=True).past_key_values
+                return self._model.base_model(input_ids=ids, use_cache=False)
+            return self._model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
 
 
 def _cells(requests: Sequence[Request], indices: Sequence[int]) -> list[_Cell]:
-    # By the positions as well: anchors may differ between prompts of equal tokens. Magnitude 0 is a control: no hook,
-    # hence the same bits.
     members: dict[Row, list[int]] = {}
     for index in indices:
-        injection, positions = requests[index].injection, requests[index].positions
-        members.setdefault(Row(None if positions is None else injection, positions), []).append(index)
-    return [_Cell(row, tuple(found)) for row, found in members.items()]
+        members.setdefault(requests[index].steers, []).append(index)
+    return [_Cell(steers, tuple(found)) for steers, found in members.items()]
 
 
-def _residuals(record: Session, layers: Sequence[int]) -> Tensor:
-    """Return what a session captured: (layers, rows, positions, hidden_size)."""
-    return torch.stack([record.captures[layer].residuals() for layer in layers])
+def _begin(request: Request) -> int:
+    """Return the first position that is steered or read."""
+    return min([len(request.fed), *(s.positions.start for s in (*request.steers, *request.reads))])
+
+
+def _alike(requests: Mapping[int, Request]) -> list[list[int]]:
+    """Return the indices of requests in groups: of one prompt that begin alike, and all others together."""
+    groups: dict[Any, list[int]] = {}
+    for index, request in requests.items():
+        groups.setdefault((request.prompt.token_ids, min(_begin(request), len(request.prompt.token_ids))), []).append(
+            index
+        )
+    large = [found for found in groups.values() if len(found) >= _GROUP]
+    rest = [index for found in groups.values() if len(found) < _GROUP for index in found]
+    return [*large, rest] if rest else large
+
+
+def _untouched(rows: Sequence[Row], positions: int) -> list[Tensor]:
+    """Return the measurements of positions where nothing was steered: (3, its steers, positions) for each row."""
+    return [torch.from_numpy(unmeasured(len(row), positions)) for row in rows]
+
+
+def _joined(before: Sequence[Tensor], then: Sequence[Tensor]) -> list[Tensor]:
+    return [torch.cat(pair, dim=2) for pair in zip(before, then, strict=True)]
+
+
+def _residuals(captures: Mapping[int, BlockCapture]) -> Tensor:
+    """Return what was captured in a session: (layers, rows, positions, hidden_size)."""
+    return torch.stack([capture.residuals() for capture in captures.values()])
