@@ -39,7 +39,7 @@ def plain_float(value: Any) -> float:
     return float(value) + 0.0
 
 
-def frozen_mapping(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+def frozen_mapping(mapping: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """Return a read-only copy."""
     return MappingProxyType(dict(mapping))
 

@@ -36,8 +36,8 @@ class Positions:
 
 
 SpanKind = Literal["all", "prompt", "generation", "from", "between"]
-#: An anchor that every prompt has: the first token of the reply.
-REPLY = "reply"
+#: Two anchors that every prompt has: its first token, and the first token of the reply.
+START, REPLY = "start", "reply"
 #: What an anchor may be called: a span is written with these names, and its written form is part of a trial's key.
 ANCHOR_NAME = re.compile(r"[\w.:-]+")
 
@@ -49,7 +49,8 @@ class Span:
 
     Build one with :meth:`all`, :meth:`prompt`, :meth:`generation`, :meth:`from_anchor`, :meth:`between` or
     :meth:`parse`. ``stop_at_prompt_end`` leaves generated tokens alone. A span becomes numbers once, in
-    :meth:`resolve`, when a trial is planned. The anchor ``reply`` is the first token of the reply.
+    :meth:`resolve`, when a trial is planned. Every prompt has the
+    anchors ``start``, its first token, and ``reply``, the first token of the reply.
     """
 
     kind: SpanKind
@@ -121,6 +122,24 @@ class Span:
         """From the first anchor's token up to, and without, the last anchor's token."""
         return cls("between", first, last, stop_at_prompt_end=stop_at_prompt_end)
 
+    @checked(InjectionError)
+    def until(self, anchor: str) -> Span:
+        """Return the span up to, and without, an anchor's token; it must begin before it in the prompt."""
+        if self.kind in ("all", "prompt"):
+            return Span.between(START, anchor)
+        if self.kind == "generation" or self.start_anchor is None:
+            raise EmptySpanError(
+                explain("span", required="one that begins in the prompt", got=str(self), hint="Choose another span.")
+            )
+        return Span.between(self.start_anchor, anchor)
+
+    @property
+    def in_prompt(self) -> Span:
+        """The span without the generated positions."""
+        if self.kind == "prompt":
+            return self
+        return attrs.evolve(self, stop_at_prompt_end=True)
+
     @classmethod
     @checked(InjectionError)
     def parse(cls, text: str) -> Span:
@@ -190,19 +209,18 @@ class Span:
 
 
 def place_of(prompt: RenderedPrompt, anchor: str) -> int:
-    """Return an anchor's position; :data:`REPLY` is known of every prompt, as that of the reply's first token.
+    """Return an anchor's position: one of the prompt's own, :data:`START` or :data:`REPLY`.
 
     Raises :class:`AnchorNotFoundError` for an anchor that the prompt lacks.
     """
-    if anchor == REPLY and anchor not in prompt.anchors:
-        return len(prompt.token_ids)
-    if anchor not in prompt.anchors:
+    known = {START: 0, REPLY: len(prompt.token_ids), **prompt.anchors}
+    if anchor not in known:
         raise AnchorNotFoundError(
             explain(
                 "anchor",
-                required=f"one of the prompt's, {sorted({*prompt.anchors, REPLY})}",
+                required=f"one of the prompt's, {sorted(known)}",
                 got=anchor,
                 hint="Give the scaffold an Anchor of that name, or choose another span.",
             )
         )
-    return prompt.anchors[anchor]
+    return known[anchor]

@@ -12,6 +12,7 @@ from ..concepts import Concept, ConceptSet
 from ..errors import ResultsFormatError, SpecError, explain
 from ..results import Results
 from ..scaffolds import BUILTIN
+from ..structuring import plain
 from ..trials import TrialRecord
 from .store import Store
 
@@ -31,12 +32,14 @@ def import_results(sources: Sequence[Results], directory: str | Path, concepts: 
     records = [attrs.evolve(r, source=r.source or s.source) for s in sources for r in s.records]
     _check_once(records)
     used = _used(records, concepts)
+    names = ", ".join(sorted({r.condition.model for r in records}))
     spec = {
-        "backend": sorted({r.key.backend for r in records}),
-        "model": {"name": ", ".join(sorted({r.model_name for r in records})), "fingerprint": "imported"},
+        "model": {"name": names, "backend": ", ".join(sorted({r.key.backend for r in records}))},
+        "found": {"name": names, "fingerprint": "imported"},
+        "numerics": 0,
         "imported": [{"name": s.name, "source": s.source, "notes": list(s.notes), **s.spec} for s in sources],
-        "grid": {
-            "concepts": [attrs.asdict(c) for c in used],
+        "design": {
+            "concepts": {"name": concepts.name, "concepts": [plain(c) for c in used]},
             "scaffolds": [
                 {"name": name, "transcript": BUILTIN[name].transcript if name in BUILTIN else UNKNOWN_QUESTION}
                 for name in dict.fromkeys(r.scaffold for r in records)
@@ -57,7 +60,8 @@ def _check_once(records: Iterable[TrialRecord]) -> None:
 
 
 def _used(records: Iterable[TrialRecord], concepts: ConceptSet) -> list[Concept]:
-    names = list(dict.fromkeys(r.concept for r in records if r.concept is not None))
+    asked = (c for r in records for c in (r.concept, r.condition.asked) if c is not None)
+    names = list(dict.fromkeys(asked))
     known = {c.name for c in concepts}
     missing = [n for n in names if n not in known]
     if missing or not names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from functools import cache
 
 import attrs
 import cattrs
@@ -17,7 +17,10 @@ from ..judges.base import Case, Disclosure, Judge, verdicts_on
 from ..judges.blinding import asked_about
 from ..judges.gate import check_judge
 from ..judges.registry import open_judge
-from ..trials import VERDICT_KEY_VERSION, Part, TrialRecord, Verdict, verdict_key
+from ..scaffolds import Item, Scaffold
+from ..structuring import strict_converter
+from ..trials import TrialRecord
+from ..verdicts import Part, Verdict, verdict_key
 from .locks import RunLock, hold
 from .manifest import write_manifest
 from .sessions import this_process
@@ -123,9 +126,7 @@ def pending_cases(
     for record in store.records():
         case = case_of(record)
         cases += 1
-        # On a reply that is all answer, a verdict from before reasoning was told apart is the same verdict.
-        keys = {_key(case, judge)} | ({_key(case, judge, version=1)} if record.reply.is_plain else set())
-        if not keys & there:
+        if _key(case, judge) not in there:
             pending.append(case)
     return pending, cases - len(pending)
 
@@ -135,29 +136,20 @@ def case_maker(store: Store, *, blinded: bool = True, part: Part = "answer") -> 
 
     Whoever judges a run's replies, to record it or only to look, makes the cases by it.
     """
-    concepts, questions = run_concepts(store), run_questions(store)
+    concepts = run_concepts(store)
+    question_of = _questions(store)
 
     def case_of(record: TrialRecord) -> Case:
-        key = record.key
-        disclosure = None if blinded else Disclosure(record.arm, key.magnitude, key.unit, key.layer)
-        try:
-            question = questions[record.scaffold]
-        except KeyError as error:
-            raise StoreError(
-                explain(
-                    f"{store.path}: trial {key.digest[:12]}",
-                    required=f"one of the run's scaffolds, {sorted(questions)}",
-                    got=record.scaffold,
-                    hint="The store is damaged.",
-                )
-            ) from error
+        disclosure = None if blinded else Disclosure(record.condition)
         text, unclear = record.reply.to_judge(part)
-        return Case(key.digest, question, text, asked_about(record, concepts), disclosure, part, unclear)
+        return Case(
+            record.key.digest, question_of(record), text, asked_about(record, concepts), disclosure, part, unclear
+        )
 
     return case_of
 
 
-def _key(case: Case, judge: Judge, version: int = VERDICT_KEY_VERSION) -> str:
+def _key(case: Case, judge: Judge) -> str:
     return verdict_key(
         case.trial,
         judge.name,
@@ -166,26 +158,52 @@ def _key(case: Case, judge: Judge, version: int = VERDICT_KEY_VERSION) -> str:
         concept=case.concept.name,
         blinded=judge.blinded,
         judged=case.judged,
-        version=version,
     )
 
 
 def run_concepts(store: Store) -> Sequence[Concept]:
     """Return the concepts that a run's judges are asked about."""
+    told = store.spec()["design"]["concepts"]
     try:
-        found: list[Concept] = cattrs.structure(_grid(store)["concepts"], list[Concept])
+        return _CONVERTER.structure([] if told is None else told["concepts"], list[Concept])
     except (cattrs.BaseValidationError, KeyError, TypeError, ValueError) as error:
         raise StoreError(
             explain(str(store.path), required="the run's concepts", got=str(error), hint="The store is damaged.")
         ) from error
-    return found
 
 
-def run_questions(store: Store) -> dict[str, str]:
-    """Return the transcript of each of a run's scaffolds, as judges are shown it."""
-    return {s["name"]: s["transcript"] for s in _grid(store)["scaffolds"]}
+def _questions(store: Store) -> Callable[[TrialRecord], str]:
+    """Return the function that says what a record's model was asked, as judges are shown it: slots filled."""
+    design = store.spec()["design"]
+    scaffolds = {s["name"]: s for s in design["scaffolds"]}
+    try:
+        items = {i.name: i for i in _CONVERTER.structure(design.get("items", []), list[Item])}
+    except (cattrs.BaseValidationError, TypeError, ValueError) as error:
+        raise StoreError(
+            explain(str(store.path), required="the run's items", got=str(error), hint="The store is damaged.")
+        ) from error
+
+    @cache
+    def question(scaffold: str, item: str | None) -> str:
+        told = scaffolds[scaffold]
+        if item is None:
+            return str(told["transcript"])
+        return _CONVERTER.structure(told, Scaffold).fill(items[item]).transcript
+
+    def of(record: TrialRecord) -> str:
+        try:
+            return question(record.scaffold, record.trial.item)
+        except (KeyError, cattrs.BaseValidationError) as error:
+            raise StoreError(
+                explain(
+                    f"{store.path}: {record.trial}",
+                    required=f"one of the run's scaffolds {sorted(scaffolds)} and items {sorted(items)}",
+                    got=f"{record.scaffold}, {record.trial.item}",
+                    hint="The store is damaged.",
+                )
+            ) from error
+
+    return of
 
 
-def _grid(store: Store) -> dict[str, Any]:
-    grid: dict[str, Any] = store.spec()["grid"]
-    return grid
+_CONVERTER = strict_converter(forbid_extra_keys=False)

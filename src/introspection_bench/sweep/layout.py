@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import attrs
 
+from ..conditions import Condition
 from ..databases import Database
 from ..digests import canonical_json
 from ..errors import StoreError, explain
-from ..records import from_json, to_json
-from ..structuring import strict_converter
-from ..trials import TrialRecord, Verdict
+from ..identity import TrialKey
+from ..injection import Receipt
+from ..measures.readings import Reading
+from ..structuring import plain, strict_converter
+from ..trials import Reply, Trial, TrialRecord
 from ..untrusted import parse_json
 from ..vectors import ConceptVector
-from .grid import PlannedTrial
+from ..verdicts import Verdict
 from .sessions import Process, Session, this_process
 
 #: Raised with every change of the layout below.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
+# A cell's trials share their condition and all of their key but the draw and the seed: those stand once, in "cells".
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE planned (key TEXT PRIMARY KEY, position INTEGER NOT NULL UNIQUE, cell TEXT NOT NULL) STRICT;
+CREATE TABLE cells (id INTEGER PRIMARY KEY, condition TEXT NOT NULL, key TEXT NOT NULL) STRICT;
+CREATE TABLE planned (
+  key TEXT PRIMARY KEY, position INTEGER NOT NULL UNIQUE, cell INTEGER NOT NULL REFERENCES cells (id),
+  item TEXT, draw INTEGER NOT NULL, key_draw INTEGER NOT NULL, given_seed TEXT
+) STRICT;
 CREATE TABLE vectors (
-  digest TEXT NOT NULL, layer INTEGER NOT NULL, file BLOB NOT NULL, PRIMARY KEY (digest, layer)
+  concept TEXT NOT NULL, layer INTEGER NOT NULL, digest TEXT NOT NULL, file BLOB NOT NULL,
+  PRIMARY KEY (concept, layer, digest)
 ) STRICT;
 CREATE TABLE sessions (id INTEGER PRIMARY KEY, opened TEXT NOT NULL, process TEXT NOT NULL) STRICT;
 CREATE TABLE trials (
@@ -39,15 +47,24 @@ CREATE TABLE verdicts (
   key TEXT PRIMARY KEY, trial TEXT NOT NULL REFERENCES trials (key), scored INTEGER NOT NULL,
   verdict TEXT NOT NULL, recorded_at TEXT NOT NULL, session INTEGER NOT NULL REFERENCES sessions (id)
 ) STRICT;
+CREATE TABLE readings (
+  key TEXT PRIMARY KEY, trial TEXT NOT NULL REFERENCES trials (key), measure TEXT NOT NULL,
+  reading TEXT NOT NULL, recorded_at TEXT NOT NULL, session INTEGER NOT NULL REFERENCES sessions (id)
+) STRICT;
 CREATE INDEX verdicts_by_trial ON verdicts (trial);
+CREATE INDEX readings_by_trial ON readings (trial);
 """
 #: Tables whose names begin so are the judges' ledger's, which checks them itself.
 _LEDGER = "judge_"
 
+INSERT_TRIAL = "INSERT INTO trials VALUES (?, ?, ?, ?)"
+INSERT_VERDICT = "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_READING = "INSERT INTO readings VALUES (?, ?, ?, ?, ?, ?)"
+
 
 def new_store(
     spec: Mapping[str, Any],
-    trials: Sequence[PlannedTrial | TrialRecord],
+    trials: Sequence[Trial],
     vectors: Iterable[ConceptVector],
     records: Sequence[TrialRecord] = (),
 ) -> bytes:
@@ -55,41 +72,95 @@ def new_store(
     with Database.in_memory() as database:
         database.add_tables(_SCHEMA)
         with database.transaction("the new store") as connection:
-            meta = {"schema": str(SCHEMA_VERSION), "spec": canonical_json(spec), "created": _now()}
+            meta = {"schema": str(SCHEMA_VERSION), "spec": canonical_json(spec), "created": now()}
             connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-            connection.executemany(
-                "INSERT INTO planned VALUES (?, ?, ?)",
-                [(t.key.digest, n, canonical_json(_cell(t))) for n, t in enumerate(trials)],
-            )
-            connection.executemany(
-                "INSERT INTO vectors VALUES (?, ?, ?)", [(v.digest, v.layer, v.to_bytes()) for v in vectors]
-            )
+            add_vectors(connection, vectors)
+            add_planned(connection, trials)
             if records:
                 session = add_session(connection, this_process("import")).id
                 connection.executemany(INSERT_TRIAL, [trial_row(r, session) for r in records])
                 verdicts = [verdict_row(r.key.digest, v, session) for r in records for v in r.verdicts]
                 connection.executemany(INSERT_VERDICT, verdicts)
+                readings = [reading_row(r.key.digest, v, session) for r in records for v in r.readings]
+                connection.executemany(INSERT_READING, readings)
         return database.to_bytes()
 
 
-INSERT_TRIAL = "INSERT INTO trials VALUES (?, ?, ?, ?)"
-INSERT_VERDICT = "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?)"
+def add_vectors(connection: sqlite3.Connection, vectors: Iterable[ConceptVector]) -> None:
+    """Write the rows of vectors; those that are there already stay."""
+    connection.executemany(
+        "INSERT INTO vectors VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        [(v.concept, v.layer, v.digest, v.to_bytes()) for v in vectors],
+    )
+
+
+def add_planned(connection: sqlite3.Connection, trials: Sequence[Trial]) -> None:
+    """Write trials behind those that are planned already."""
+    position, cell = (
+        int(connection.execute(f"SELECT coalesce(max({column}), -1) + 1 FROM {table}").fetchone()[0])  # noqa: S608  # literals
+        for column, table in (("position", "planned"), ("id", "cells"))
+    )
+    cells: dict[tuple[str, str], int] = {}
+    written: dict[int, str] = {}
+    rows = []
+    for number, trial in enumerate(trials):
+        # By identity: trials of one cell share the object, and its text costs more than all else of the row.
+        shared = written.get(id(trial.condition))
+        if shared is None:
+            shared = written[id(trial.condition)] = canonical_json(plain(trial.condition))
+        base = (shared, _shared_key(trial.key))
+        own = cells.setdefault(base, cell + len(cells))
+        seed = None if trial.key.given_seed is None else str(trial.key.given_seed)
+        row = (trial.key.digest, position + number, own, trial.item, trial.draw, trial.key.draw, seed)
+        rows.append(row)
+    connection.executemany("INSERT INTO cells VALUES (?, ?, ?)", [(n, *base) for base, n in cells.items()])
+    connection.executemany("INSERT INTO planned VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _shared_key(key: TrialKey) -> str:
+    return canonical_json({**plain(key), "draw": 0, "given_seed": None})
+
+
+def read_planned(database: Database) -> dict[str, Trial]:
+    """Return the planned trials by key, in order; of one cell they share the condition."""
+    cells: dict[int, tuple[Condition, TrialKey]] = {}
+    for number, condition, key in database.rows("table cells", "SELECT id, condition, key FROM cells"):
+        with database.guard(f"table cells, row {number}"):
+            shared = _CONVERTER.structure(parse_json(key), TrialKey)
+            cells[number] = _CONVERTER.structure(parse_json(condition), Condition), shared
+    found = {}
+    for key, cell, item, draw, key_draw, seed in database.rows(
+        "table planned", "SELECT key, cell, item, draw, key_draw, given_seed FROM planned ORDER BY position"
+    ):
+        with database.guard(f"table planned, row {key[:12]}"):
+            condition, shared = cells[cell]
+            own = shared
+            if key_draw or seed is not None:
+                own = attrs.evolve(shared, draw=key_draw, given_seed=None if seed is None else int(seed))
+            check_key(key, own.digest)
+            found[key] = Trial(own, condition, item, draw)
+    return found
 
 
 def trial_row(record: TrialRecord, session: int) -> tuple[object, ...]:
-    """Return the row of a finished trial, without its verdicts."""
-    return record.key.digest, to_json(attrs.evolve(record, verdicts=())), _now(), session
+    """Return the row of a finished trial, without its verdicts and readings."""
+    told = _Stored(record.reply, record.receipts, record.source, record.repeat_of)
+    return record.key.digest, canonical_json(plain(told)), now(), session
 
 
 def verdict_row(trial: str, verdict: Verdict, session: int) -> tuple[object, ...]:
     """Return the row of a verdict on the trial with this digest."""
-    text = canonical_json(attrs.asdict(verdict))
-    return verdict.key(trial), trial, verdict.unscored is None, text, _now(), session
+    return verdict.key(trial), trial, verdict.unscored is None, canonical_json(plain(verdict)), now(), session
+
+
+def reading_row(trial: str, reading: Reading, session: int) -> tuple[object, ...]:
+    """Return the row of a reading of the trial with this digest."""
+    return reading.key(trial), trial, reading.measure_digest, canonical_json(plain(reading)), now(), session
 
 
 def add_session(connection: sqlite3.Connection, process: Process) -> Session:
     """Write the row of a new session, and return it with its number."""
-    opened = _now()
+    opened = now()
     statement = "INSERT INTO sessions (opened, process) VALUES (?, ?)"
     number = connection.execute(statement, (opened, canonical_json(process.plain()))).lastrowid
     return Session(int(number or 0), opened, process)
@@ -100,17 +171,43 @@ def read_process(text: str) -> Process:
     return _CONVERTER.structure(parse_json(text), Process)
 
 
-def _cell(trial: PlannedTrial | TrialRecord) -> dict[str, Any]:
-    key = trial.key
-    return {
-        "arm": trial.arm,
-        "concept": trial.concept,
-        "scaffold": trial.scaffold,
-        "layer": key.layer,
-        "magnitude": key.magnitude,
-        "unit": key.unit,
-        "trial_index": key.draw,
-    }
+@attrs.frozen
+class _Stored:
+    """What the row of a trial holds besides the plan's."""
+
+    reply: Reply
+    receipts: tuple[Receipt, ...]
+    source: str
+    repeat_of: str | None
+
+
+def read_record(
+    trial: Trial, text: str, verdicts: Iterable[tuple[str, str]], readings: Iterable[tuple[str, str]]
+) -> TrialRecord:
+    """Return a finished trial with its verdicts and readings, given as (key, text); checks types and keys."""
+    stored = _CONVERTER.structure(parse_json(text), _Stored)
+    return TrialRecord(
+        trial,
+        stored.reply,
+        stored.receipts,
+        tuple(_read_all(Verdict, trial, verdicts)),
+        tuple(_read_all(Reading, trial, readings)),
+        stored.source,
+        stored.repeat_of,
+    )
+
+
+def _read_all(kind: Any, trial: Trial, rows: Iterable[tuple[str, str]]) -> Iterator[Any]:
+    for key, text in rows:
+        value = _CONVERTER.structure(parse_json(text), kind)
+        check_key(key, value.key(trial.key.digest))
+        yield value
+
+
+def check_key(key: str, digest: str) -> None:
+    """Raise ValueError unless a row's key is that of its content."""
+    if key != digest:
+        raise ValueError(f"its content is that of {digest[:12]}")
 
 
 def check_layout(database: Database) -> None:
@@ -136,66 +233,36 @@ def read_spec(text: str) -> dict[str, Any]:
     return dict(found)
 
 
-def read_cell(text: str) -> dict[str, Any]:
-    """Return what tables call a planned trial: arm, concept, scaffold and so on."""
-    return attrs.asdict(_CONVERTER.structure(parse_json(text), _CellShape))
-
-
-def read_record(key: str, text: str, verdicts: Mapping[str, str]) -> TrialRecord:
-    """Return a trial with its verdicts (by their keys), through the one reader of records, which checks types."""
-    data = parse_json(text)
-    data["record"]["verdicts"] = [parse_json(verdict) for verdict in verdicts.values()]
-    record = from_json(json.dumps(data), f"trial {key[:12]}")
-    check_key(key, record.key.digest)
-    found = zip(verdicts, record.verdicts, strict=True)
-    return attrs.evolve(record, verdicts=[_of_key(known, verdict, record) for known, verdict in found])
-
-
-def _of_key(known: str, verdict: Verdict, record: TrialRecord) -> Verdict:
-    if known == verdict.key(record.key.digest):
-        return verdict
-    check_key(known, verdict.key(record.key.digest, version=1))
-    # Given before reasoning was told apart: it is about all that the reply held.
-    return verdict if record.reply.is_plain else attrs.evolve(verdict, judged="whole")
-
-
-def check_key(key: str, digest: str) -> None:
-    """Raise ValueError unless a row's key is that of its content."""
-    if key != digest:
-        raise ValueError(f"its content is that of {digest[:12]}")
+@attrs.frozen
+class _Named:
+    name: str
 
 
 @attrs.frozen
-class _CellShape:
-    arm: str
-    concept: str | None
-    scaffold: str
-    layer: int | None
-    magnitude: float
-    unit: str | None
-    trial_index: int
-
-
-@attrs.frozen
-class _ScaffoldShape:
+class _AskedShape:
     name: str
     transcript: str
 
 
 @attrs.frozen
-class _ConceptShape:
-    name: str
+class _ConceptsShape:
+    concepts: list[_Named]
 
 
 @attrs.frozen
-class _GridShape:
-    concepts: list[_ConceptShape]
-    scaffolds: list[_ScaffoldShape]
+class _DesignShape:
+    concepts: _ConceptsShape | None
+    scaffolds: list[_AskedShape]
 
 
 @attrs.frozen
 class _ModelShape:
     name: str
+    backend: str
+
+
+@attrs.frozen
+class _FoundShape:
     fingerprint: str
 
 
@@ -203,13 +270,15 @@ class _ModelShape:
 class _SpecShape:
     """What everybody who reads a run relies on in its specification."""
 
-    backend: Any
-    grid: _GridShape
+    design: _DesignShape
     model: _ModelShape
+    found: _FoundShape
+    numerics: int
 
 
 _CONVERTER = strict_converter(forbid_extra_keys=False)
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time, UTC, as rows have it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -18,7 +18,7 @@ from ..freezing import frozen_mapping, frozen_tuple
 from ..injectors.base import Injector
 from ..judges.base import Judge
 
-Stage = Literal["generate", "judge", "import", "other"]
+Stage = Literal["generate", "judge", "measure", "import", "other"]
 _LIBRARIES = ("introspection-bench", "torch", "transformers", "numpy", "nnsight", "vllm", "vllm-lens")
 _GPUS = Path("/proc/driver/nvidia/gpus")
 
@@ -63,6 +63,12 @@ class Session:
     process: Process
     trials: int = 0
     verdicts: int = 0
+    readings: int = 0
+
+    @property
+    def recorded(self) -> int:
+        """How much it recorded in all."""
+        return self.trials + self.verdicts + self.readings
 
 
 def this_process(stage: Stage, opened: Injector | Judge | None = None) -> Process:
@@ -93,7 +99,7 @@ def differences(sessions: Iterable[Session]) -> list[str]:
 
 def sessions_note(sessions: Sequence[Session]) -> str | None:
     """Return one line where what is recorded comes from sessions with different versions; None where it doesn't."""
-    at_work = [s for s in sessions if s.trials or s.verdicts]
+    at_work = [s for s in sessions if s.recorded]
     found = differences(at_work)
     return f"Recorded in {len(at_work)} sessions with different versions: {'; '.join(found)}." if found else None
 

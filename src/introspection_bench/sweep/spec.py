@@ -1,100 +1,88 @@
-"""A sweep as a TOML file: what it may say, and errors that name the key."""
+"""A run's specification: one value that a TOML file, the store, the manifest and results all hold."""
 
 from __future__ import annotations
 
-import datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 import cattrs
 
-from ..concepts import ConceptSet, load_concepts
+from ..boundaries import checked, guarded
 from ..demo_model import resolve_name
-from ..errors import SpecError, explain
-from ..extraction import Recipe, extract, random_controls
-from ..injection import Span, Unit
-from ..injectors.base import Injector
+from ..errors import IntrospectionBenchError, SpecError, explain
+from ..freezing import frozen_mapping, frozen_tuple
+from ..injectors.base import Injector, ModelInfo
 from ..injectors.registry import BUILTIN, GROUP, open_injector
+from ..measures.base import Measure
 from ..plugins import check_name
-from ..scaffolds import load_scaffold
-from ..structuring import problems, strict_converter
-from ..trials import Part, Sampling
+from ..structuring import plain, problems
 from ..untrusted import parse_toml, read_text
 from ..vectors import ConceptVector
-from .grid import Grid, check_numbers
-from .runner import run_date, run_vectors
+from ..verdicts import Part
+from .design import Design
+from .written import reader, write
 
 
+@guarded(SpecError)
 @attrs.frozen
 class ModelSpec:
-    """``[model]``: ``name`` is a hub id, folder, GGUF file or "demo"; ``options`` holds a table per backend.
+    """Which model, on which backend.
 
-    ``trust_remote_code`` lets code that comes with the checkpoint run; it never does otherwise.
+    ``name`` is a hub id, folder, GGUF file or "demo"; ``options`` holds a table per backend. ``trust_remote_code`` lets
+    code that comes with the checkpoint run; it never does otherwise.
     """
 
     name: str
     backend: str = "torch"
-    options: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
     trust_remote_code: bool = False
 
-
-@attrs.frozen
-class ConceptsSpec:
-    """``[concepts]``: a set by name or TOML path, the names taken from it, the layers to extract at.
-
-    ``recipe`` is needed where a concept has both a word and pairs. ``vectors`` lists .safetensors files instead of
-    extracting; their concepts must be in the set.
-    """
-
-    set: str
-    names: list[str] | None = None
-    layers: list[int] | None = None
-    recipe: Recipe | None = None
-    vectors: list[str] = attrs.field(factory=list)
-    random: int = 0
+    def open(self) -> Injector:
+        """Open the model; raises what :func:`~introspection_bench.open_injector` raises."""
+        # Only where it is asked for: a backend that has no such option never runs such code.
+        trust = {"trust_remote_code": True} if self.trust_remote_code else {}
+        return open_injector(self.backend, resolve_name(self.name), **{**self.options.get(self.backend, {}), **trust})
 
 
-@attrs.frozen
-class GridSpec:
-    """``[grid]``: see :class:`~introspection_bench.sweep.grid.Grid`."""
-
-    magnitudes: list[float]
-    unit: str
-    scaffolds: list[str] = attrs.field(factory=lambda: ["lindsey"])
-    layers: list[int] | None = None
-    trials: int = 20
-    controls: int = 20
-    span: str | None = None
-    date: datetime.date | None = None
-
-
+@guarded(SpecError)
 @attrs.frozen
 class JudgeSpec:
-    """``[judge]``: a judge by name and its options; ``judged`` is what it reads of a reply ("answer" or "whole")."""
+    """A judge by name and its options; ``judged`` is what it reads of a reply ("answer" or "whole")."""
 
     name: str = "rules"
     judged: Part = "answer"
-    options: dict[str, Any] = attrs.field(factory=dict)
+    options: Mapping[str, Any] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
 
 
+@guarded(SpecError)
 @attrs.frozen
-class SweepSpec:
-    """A whole file. ``directory`` is relative to the file."""
+class RunSpec:
+    """What a run is.
 
-    directory: str
+    ``design`` says what is run, ``model`` on what; ``judge`` and ``measures`` what follows; ``directory`` where. In a
+    run's store there is also what was found when the model was opened: ``found`` and the ``numerics`` of its backend.
+
+    A run goes on under the same design, model, backend and numerics; judge, measures and directory may change.
+    """
+
+    design: Design
     model: ModelSpec
-    concepts: ConceptsSpec
-    grid: GridSpec
-    sampling: Sampling = attrs.field(factory=Sampling)
     judge: JudgeSpec = attrs.field(factory=JudgeSpec)
+    measures: tuple[Measure, ...] = attrs.field(converter=frozen_tuple, default=())
+    directory: str | None = None
+    found: ModelInfo | None = None
+    numerics: int | None = None
 
     @classmethod
-    def from_toml(cls, path: str | Path) -> SweepSpec:
-        """Read and check a file, without loading any model.
+    @checked(SpecError)
+    def from_toml(cls, path: str | Path, overrides: Sequence[str] = ()) -> RunSpec:
+        """Read and check a file, without loading any model; ``directory`` counts from the file's folder.
 
-        Raises :class:`SpecError` that names line (syntax) or key (unknown keys, wrong types, missing values), and
-        :class:`UnknownNameError` for the options of a backend that is neither built in nor installed.
+        ``overrides`` are written ``design.arms.injected.n=5``: a dotted key and a TOML value, which take the place of
+        the file's. Raises :class:`SpecError` that names line (syntax) or key (unknown keys, wrong types, missing
+        values), and :class:`UnknownNameError` for the options of a backend that is neither built in nor installed.
         """
         path = Path(path)
         try:
@@ -103,81 +91,102 @@ class SweepSpec:
             raise SpecError(
                 explain(str(path), required="a readable TOML file", got=str(error), hint="See docs/sweeps.md.")
             ) from error
+        for text in overrides:
+            _override(data, text)
+        spec = cls.from_plain(data, str(path), beside=path.parent)
+        if spec.directory is None:
+            raise SpecError(
+                explain(f"{path}: directory", required="the run directory", got="none", hint='directory = "runs/x"')
+            )
+        return attrs.evolve(spec, directory=str(path.parent / spec.directory))
+
+    @classmethod
+    @checked(SpecError)
+    def from_plain(
+        cls,
+        data: Mapping[str, Any],
+        where: str,
+        *,
+        beside: Path = Path(),
+        vectors: Mapping[str, ConceptVector] | None = None,
+    ) -> RunSpec:
+        """Read what a file or :meth:`plain` says; ``vectors`` are those that it may name by digest.
+
+        Raises :class:`SpecError`, which begins with ``where`` and names the key.
+        """
+        converter = reader(beside, vectors or {})
+        converter.register_structure_hook_func(
+            lambda kind: kind in (Mapping[str, Any], Mapping[str, Mapping[str, Any]]), _table
+        )
         try:
-            spec = _CONVERTER.structure(data, cls)
+            spec = converter.structure(_with_arms_listed(data), cls)
         except cattrs.BaseValidationError as error:
             raise SpecError(
                 explain(
-                    str(path),
+                    where,
                     required="the keys and types of docs/sweeps.md",
-                    got=problems(error, "file"),
+                    got=problems(error, "spec"),
                     hint="Mend these keys; nothing was run.",
                 )
             ) from error
-        # What needs no model is checked before one is loaded.
+        except IntrospectionBenchError as error:
+            raise SpecError(f"{where}: {error}") from error
         for backend in spec.model.options:
             check_name(GROUP, BUILTIN, backend, "model.options")  # a misspelt table would be options that nobody gets
-        Unit.parse(spec.grid.unit)
-        check_numbers(spec.grid.trials, spec.grid.controls, spec.grid.magnitudes)
-        return attrs.evolve(spec, directory=str(path.parent / spec.directory))
+        return spec
 
-    def concept_set(self, beside: Path = Path()) -> ConceptSet:
-        """The concepts that the file names; a relative TOML path is looked for beside the file."""
-        name = self.concepts.set
-        found = load_concepts(beside / name if name.endswith(".toml") else name)
-        return found if self.concepts.names is None else found.select(*self.concepts.names)
-
-    def open_injector(self, backend: str | None = None) -> Injector:
-        """Open the model, on another backend than the file's if one is given."""
-        backend = backend or self.model.backend
-        name = resolve_name(self.model.name)
-        # Only where it is asked for: a backend that has no such option never runs such code.
-        trust = {"trust_remote_code": True} if self.model.trust_remote_code else {}
-        return open_injector(backend, name, **{**self.model.options.get(backend, {}), **trust})
-
-    def build_grid(self, injector: Injector, concepts: ConceptSet, beside: Path = Path()) -> Grid:
-        """Return the grid with its vectors: from files, from the run that is there, and extracted what is missing.
-
-        Vectors are results of a run: one that goes on extracts none again.
-        """
-        vectors = [ConceptVector.load(beside / p) for p in self.concepts.vectors]
-        if not vectors:
-            layers = self.concepts.layers or self.grid.layers
-            if not layers:
-                raise SpecError(
-                    explain("concepts.layers", required="layers to extract at", got="none", hint="layers = [19]")
-                )
-            day, known = self.grid.date or run_date(self.directory), run_vectors(self.directory)
-            vectors = extract(injector, concepts, layers, recipe=self.concepts.recipe, date=day, known=known)
-        randoms = [r for n in range(self.concepts.random) for r in random_controls(vectors, seed=n * len(vectors))]
-        return Grid(
-            vectors=[*vectors, *randoms],
-            concepts=tuple(concepts),
-            magnitudes=self.grid.magnitudes,
-            unit=self.grid.unit,
-            scaffolds=[load_scaffold(s) for s in self.grid.scaffolds],
-            layers=self.grid.layers,
-            trials=self.grid.trials,
-            controls=self.grid.controls,
-            sampling=self.sampling,
-            span=None if self.grid.span is None else Span.parse(self.grid.span),
-            date=self.grid.date,
-        )
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON values, which :meth:`from_plain` reads; vectors stand in it by their digests."""
+        return {
+            "design": write(self.design),
+            "model": plain(self.model),
+            "judge": plain(self.judge),
+            "measures": write(self.measures),
+            "directory": self.directory,
+            "found": plain(self.found),
+            "numerics": self.numerics,
+        }
 
 
-def _options(value: Any, _: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
+def _table(value: Any, _: Any) -> dict[str, Any]:
+    # Options are checked by the backend's or judge's own signature.
+    if not isinstance(value, Mapping):
         raise TypeError(f"required a table, got {value!r}")
-    return value
+    return dict(value)
 
 
-def _date(value: Any, _: Any) -> datetime.date:
-    if not isinstance(value, datetime.date) or isinstance(value, datetime.datetime):
-        raise TypeError(f"required a date, as 2026-07-26 without quotes, got {value!r}")
-    return value
+def _with_arms_listed(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the data with a file's tables of arms as the list that a store has: [design.arms.injected] and so on."""
+    design = data.get("design")
+    if not isinstance(design, Mapping) or not isinstance(design.get("arms"), Mapping):
+        return data
+    arms = [{"arm": word, **table} if isinstance(table, Mapping) else table for word, table in design["arms"].items()]
+    return {**data, "design": {**design, "arms": arms}}
 
 
-# Options are checked by the backend's or judge's own signature.
-_CONVERTER = strict_converter()
-_CONVERTER.register_structure_hook(datetime.date, _date)
-_CONVERTER.register_structure_hook_func(lambda kind: kind == dict[str, Any], _options)
+def _override(data: dict[str, Any], text: str) -> None:
+    """Put one ``key=value`` into the data of a file."""
+    key, equals, value = text.partition("=")
+    names = [name.strip() for name in key.split(".")]
+    if not equals or not all(names):
+        raise SpecError(
+            explain(
+                "override", required="key=value, as in design.arms.injected.n=5", got=text, hint="See docs/sweeps.md."
+            )
+        )
+    table: Any = data
+    for name in names[:-1]:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise SpecError(
+                explain(f"override {key.strip()}", required="keys of tables", got=text, hint=f"{name} is none.")
+            )
+    table[names[-1]] = _value(value.strip())
+
+
+def _value(text: str) -> Any:
+    """Read a TOML value; what is none, a bare word, is text."""
+    try:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
+        return text

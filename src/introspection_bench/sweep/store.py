@@ -8,39 +8,42 @@ people: tables, rows and their agreement are checked, and what is wrong is a :cl
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
 from ..boundaries import checked
 from ..databases import Database, remove_leftovers
-from ..digests import canonical_json
 from ..errors import StoreError, StoreMismatchError, VersionWarning, explain
 from ..files import write_file
 from ..injection import Receipt
+from ..measures.readings import Reading
 from ..results import Results
-from ..trials import Reply, TrialRecord, Verdict
+from ..trials import Reply, Trial, TrialRecord
 from ..vectors import ConceptVector
-from .grid import PlannedTrial
+from ..verdicts import Verdict
 from .layout import (
+    INSERT_READING,
     INSERT_TRIAL,
     INSERT_VERDICT,
+    add_planned,
     add_session,
     check_key,
     check_layout,
     new_store,
-    read_cell,
+    read_planned,
     read_process,
     read_record,
     read_spec,
+    reading_row,
     trial_row,
     verdict_row,
 )
 from .locks import hold
 from .sessions import Process, Session, differences, sessions_note, this_process
+from .spec import RunSpec
 
 #: Name of the file within a run directory.
 FILE_NAME = "store.sqlite"
@@ -61,19 +64,20 @@ class Store:
     def create(
         cls,
         directory: str | Path,
-        spec: Mapping[str, Any],
-        planned: Sequence[PlannedTrial],
+        spec: RunSpec,
+        planned: Sequence[Trial],
         vectors: Iterable[ConceptVector],
     ) -> Self:
         """Start a run, or continue the one that is there.
 
-        Raises :class:`StoreMismatchError`, with nothing changed, where the directory holds the run of another
-        grid, backend or model, and :class:`StoreError` for a file that isn't a store.
+        Its plan must begin with ``planned``: what a planner asked for later stands behind. Raises
+        :class:`StoreMismatchError`, with nothing changed, where the directory holds the run of another design, backend
+        or model, and :class:`StoreError` for a file that isn't a store.
         """
         if not cls.is_begun(directory):
             with hold(directory, "create", "makes the run", patience_s=_CREATION_S):
                 if not cls.is_begun(directory):  # another process may have made it meanwhile
-                    _begin(directory, new_store(spec, planned, vectors))
+                    _begin(directory, new_store(spec.plain(), planned, vectors))
         store = cls.open(directory)
         try:
             store._check_same(spec, planned)
@@ -97,7 +101,7 @@ class Store:
                 raise StoreError(
                     explain("directory", required="one without a run", got=str(directory), hint="Choose another name.")
                 )
-            _begin(directory, new_store(spec, records, (), records))
+            _begin(directory, new_store(spec, [r.trial for r in records], (), records))
         return cls.open(directory)
 
     @classmethod
@@ -144,18 +148,31 @@ class Store:
         return str(self._meta("created"))
 
     def spec(self) -> Mapping[str, Any]:
-        """What the run is, as plain values: ``grid`` (see :meth:`Grid.spec`), ``model``, ``backend``, ``numerics``."""
+        """What the run is, as plain values (:meth:`RunSpec.plain`; of an imported run, what its source says)."""
         text = self._meta("spec")
         with self._database.guard("table meta, row spec"):
             return MappingProxyType(read_spec(text))
 
-    def planned(self) -> dict[str, dict[str, Any]]:
-        """Planned trials in order: key -> ``arm concept scaffold layer magnitude unit trial_index``."""
-        found = {}
-        for key, text in self._database.rows("table planned", "SELECT key, cell FROM planned ORDER BY position"):
-            with self._database.guard(f"table planned, row {key[:12]}"):
-                found[key] = read_cell(text)
-        return found
+    def run_spec(self) -> RunSpec:
+        """What the run is, as a value, its vectors those of the run.
+
+        Raises :class:`~introspection_bench.errors.SpecError` for an imported run, which has none.
+        """
+        known = {v.digest: v for v in self.vectors()}
+        return RunSpec.from_plain(self.spec(), str(self.path), vectors=known)
+
+    def planned(self) -> dict[str, Trial]:
+        """Planned trials by key, in order."""
+        return read_planned(self._database)
+
+    @checked(StoreError)
+    def extend(self, planned: Sequence[Trial]) -> None:
+        """Put further trials behind the plan, in one transaction; those that are in it already stay."""
+        known = self._planned_keys()
+        new = [trial for trial in planned if trial.key.digest not in known]
+        if new:
+            with self._database.transaction("table planned") as connection:
+                add_planned(connection, new)
 
     def recorded(self) -> set[str]:
         """Keys of the trials that are finished."""
@@ -163,7 +180,7 @@ class Store:
 
     @checked(StoreError)
     def begin_session(self, process: Process | None = None) -> Session:
-        """Open a session, which the trials and verdicts recorded from now on name; by default of this process.
+        """Open a session, which the rows recorded from now on name; by default of this process.
 
         Who records without a session opens one so. Warns with a :class:`~introspection_bench.errors.VersionWarning`
         that names the differences where the last session that did the same had other versions.
@@ -172,7 +189,7 @@ class Store:
         alike = [s for s in self.sessions() if (s.process.stage, s.process.name) == (process.stage, process.name)]
         with self._database.transaction("table sessions") as connection:
             session = self._session = add_session(connection, process)
-        last = [s for s in alike if s.trials or s.verdicts][-1:]
+        last = [s for s in alike if s.recorded][-1:]
         changed = differences([*last, session])
         if changed:
             warnings.warn(
@@ -184,10 +201,10 @@ class Store:
         return session
 
     def sessions(self) -> list[Session]:
-        """The run's sessions in order, each with the number of trials and of verdicts that name it."""
+        """The run's sessions in order, each with how many trials, verdicts and readings name it."""
         counts = [
-            dict(self._database.rows(f"table {table}", f"SELECT session, count(*) FROM {table} GROUP BY session"))  # noqa: S608  # two literals
-            for table in ("trials", "verdicts")
+            dict(self._database.rows(f"table {table}", f"SELECT session, count(*) FROM {table} GROUP BY session"))  # noqa: S608  # three literals
+            for table in ("trials", "verdicts", "readings")
         ]
         found = []
         for number, opened, text in self._database.rows(
@@ -199,19 +216,17 @@ class Store:
             raise StoreError(
                 explain(
                     str(self.path),
-                    required="a session for every trial and verdict",
-                    got=f"none for the sessions {sorted({*counts[0], *counts[1]})[:3]}",
+                    required="a session for every trial, verdict and reading",
+                    got=f"none for the sessions {sorted({n for c in counts for n in c})[:3]}",
                     hint="The file is damaged or was changed by something else: go back to a copy.",
                 )
             )
         return found
 
     def session_of(self) -> dict[str, int]:
-        """The number of the session that recorded a trial or a verdict, by the row's key."""
-        rows = self._database.rows(
-            "tables trials and verdicts", "SELECT key, session FROM trials UNION ALL SELECT key, session FROM verdicts"
-        )
-        return dict(rows)
+        """The number of the session that recorded a trial, a verdict or a reading, by the row's key."""
+        parts = [f"SELECT key, session FROM {table}" for table in ("trials", "verdicts", "readings")]  # noqa: S608  # literals
+        return dict(self._database.rows("tables with sessions", " UNION ALL ".join(parts)))
 
     def results(self) -> Results:
         """Every finished trial with its verdicts as one value, with a note where its sessions had other versions."""
@@ -220,24 +235,25 @@ class Store:
         return Results(name, self.records(), dict(self.spec()), str(self.directory), [note] if note else [])
 
     @checked(StoreError)
-    def record(self, trial: PlannedTrial, reply: Reply, receipt: Receipt, model_name: str) -> TrialRecord:
+    def record(self, trial: Trial, reply: Reply, receipts: Sequence[Receipt]) -> TrialRecord:
         """Keep a finished trial, in one transaction; one that is already there stays as it is."""
-        record = TrialRecord(
-            key=trial.key,
-            arm=trial.arm,
-            concept=trial.concept,
-            scaffold=trial.scaffold,
-            model_name=model_name,
-            reply=reply,
-            receipt=receipt,
-            seed=trial.key.seed,
-            span=trial.span,
-            scaffold_digest=trial.scaffold_digest,
-        )
+        record = TrialRecord(trial, reply, tuple(receipts))
         session = self._its_session()
         with self._database.transaction(f"table trials, row {trial.key.digest[:12]}") as connection:
             connection.execute(f"{INSERT_TRIAL} ON CONFLICT (key) DO NOTHING", trial_row(record, session))
         return record
+
+    @checked(StoreError)
+    def add_reading(self, trial: str, reading: Reading) -> None:
+        """Keep a reading, in one transaction; one that is already there stays as it is."""
+        session = self._its_session()
+        with self._database.transaction(f"table readings, trial {trial[:12]}") as connection:
+            row = reading_row(trial, reading, session)
+            connection.execute(f"{INSERT_READING} ON CONFLICT (key) DO NOTHING", row)
+
+    def reading_keys(self) -> set[str]:
+        """Keys of the readings that are there."""
+        return {key for (key,) in self._database.rows("table readings", "SELECT key FROM readings")}
 
     @checked(StoreError)
     def add_verdict(self, trial: str, verdict: Verdict) -> None:
@@ -258,29 +274,41 @@ class Store:
         return {key for (key,) in rows}
 
     def records(self) -> list[TrialRecord]:
-        """Every finished trial with its verdicts, in the order of the plan."""
-        # Verdicts first: what another process records meanwhile can then only lack verdicts, not trials.
-        verdicts: dict[str, dict[str, str]] = {}
-        for key, trial, text in self._database.rows(
-            "table verdicts", "SELECT key, trial, verdict FROM verdicts ORDER BY recorded_at, key"
-        ):
-            verdicts.setdefault(trial, {})[key] = text
-        rows = self._database.rows(
-            "table trials", "SELECT trials.key, record FROM trials LEFT JOIN planned USING (key) ORDER BY position"
-        )
-        there = {key for key, _ in rows}
-        planned = {key for (key,) in self._database.rows("table planned", "SELECT key FROM planned")}
-        strays = (verdicts.keys() | there) - (there & planned)
+        """Every finished trial with its verdicts and readings, in the order of the plan."""
+        # Verdicts and readings first: what another process records meanwhile can then only lack some, not trials.
+        verdicts = self._by_trial("verdicts", "verdict")
+        readings = self._by_trial("readings", "reading")
+        texts = dict(self._database.rows("table trials", "SELECT key, record FROM trials"))
+        planned = self.planned()
+        strays = (verdicts.keys() | readings.keys() | texts.keys()) - (texts.keys() & planned.keys())
         if strays:
             raise StoreError(
                 explain(
                     str(self.path),
-                    required="a planned trial for every reply, and a reply for every verdict",
+                    required="a planned trial for every reply, and a reply for every verdict and reading",
                     got=f"none for {', '.join(sorted(k[:12] for k in strays)[:3])}, {len(strays)} in all",
                     hint="The file is damaged or was changed by something else: go back to a copy.",
                 )
             )
-        return [self._record(key, text, verdicts.get(key, {})) for key, text in rows]
+        found = []
+        for key, trial in planned.items():
+            if key in texts:
+                with self._database.guard(f"tables trials, verdicts and readings, trial {key[:12]}"):
+                    record = read_record(trial, texts[key], verdicts.get(key, ()), readings.get(key, ()))
+                found.append(record)
+        return found
+
+    def _by_trial(self, table: str, column: str) -> dict[str, list[tuple[str, str]]]:
+        found: dict[str, list[tuple[str, str]]] = {}
+        for key, trial, text in self._database.rows(
+            f"table {table}",
+            f"SELECT key, trial, {column} FROM {table} ORDER BY recorded_at, key",  # noqa: S608  # literals
+        ):
+            found.setdefault(trial, []).append((key, text))
+        return found
+
+    def _planned_keys(self) -> set[str]:
+        return {key for (key,) in self._database.rows("table planned", "SELECT key FROM planned")}
 
     def vectors(self) -> list[ConceptVector]:
         """The run's vectors."""
@@ -305,43 +333,40 @@ class Store:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _record(self, key: str, text: str, verdicts: Mapping[str, str]) -> TrialRecord:
-        with self._database.guard(f"table trials or verdicts, trial {key[:12]}"):
-            return read_record(key, text, verdicts)
-
     def _meta(self, key: str) -> str:
         rows = self._database.rows("table meta", "SELECT value FROM meta WHERE key = ?", (key,))
         with self._database.guard(f"table meta, row {key}"):
             return str(rows[0][0])
 
-    def _check_same(self, spec: Mapping[str, Any], planned: Sequence[PlannedTrial]) -> None:
-        mine = self.spec()
-        for field in ("backend", "numerics", "model"):
-            if mine.get(field) != spec.get(field):
+    def _check_same(self, spec: RunSpec, planned: Sequence[Trial]) -> None:
+        mine, other = self.spec(), spec.plain()
+        facts: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+            "backend": lambda told: told["model"]["backend"],
+            "numerics": lambda told: told["numerics"],
+            "model": lambda told: f"{told['found']['name']} ({told['found']['fingerprint'][:12]})",
+        }
+        for field, read in facts.items():
+            if read(mine) != read(other):
                 raise StoreMismatchError(
                     explain(
                         f"run {self.directory}",
-                        required=f"{field} {_short(mine.get(field))}, which made it",
-                        got=_short(spec.get(field)),
+                        required=f"{field} {read(mine)}, which made it",
+                        got=read(other),
                         hint="Give this run another directory; nothing was changed.",
                     )
                 )
-        keys = [t.key.digest for t in planned]
-        if keys != list(self.planned()):
-            grid = json.loads(canonical_json(spec["grid"]))
-            changed = sorted(k for k, v in grid.items() if mine["grid"].get(k) != v)
+        keys = [key for (key,) in self._database.rows("table planned", "SELECT key FROM planned ORDER BY position")]
+        if [t.key.digest for t in planned] != keys[: len(planned)] or (keys and not planned):
+            design = mine["design"]
+            changed = sorted(k for k, v in other["design"].items() if design.get(k) != v)
             raise StoreMismatchError(
                 explain(
                     f"run {self.directory}",
-                    required="the grid that made it",
-                    got=f"another grid, different in {changed or 'the rendered prompts'}",
-                    hint="Give this grid another directory; nothing was changed.",
+                    required="the design that made it",
+                    got=f"another one, different in {changed or 'the rendered prompts'}",
+                    hint="Give this design another directory; nothing was changed.",
                 )
             )
-
-
-def _short(value: object) -> str:
-    return f"{value['name']} ({value['fingerprint'][:12]})" if isinstance(value, Mapping) else str(value)
 
 
 def _file_of(path: Path) -> Path:

@@ -1,0 +1,259 @@
+"""What to run, as a value: scaffolds, concepts, recipe, layers, doses, span and arms. Nothing here runs anything."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import attrs
+
+from ..boundaries import checked, guarded
+from ..concepts import ConceptSet, load_concepts
+from ..doses import Depth, Dose
+from ..errors import LayerError, SpecError, explain
+from ..freezing import frozen_tuple
+from ..identity import Sampling
+from ..names import composed
+from ..recipes import Recipe
+from ..scaffolds import LINDSEY, Item, Scaffold, load_scaffold
+from ..spans import Span
+from ..trials import TrialRecord
+from ..vectors import ConceptVector
+from .arms import Arm
+from .planner import Ground, PlannedTrial, Planner, plan
+
+#: A block by its index or by its depth.
+Block = int | Depth
+#: What is steered at once: one block, or several.
+Band = tuple[Block, ...]
+
+
+def _band(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list | tuple | range) else (value,)
+
+
+def _bands(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(_band(v) for v in frozen_tuple(values))
+
+
+def _doses(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(Dose.parse(v) if isinstance(v, str) else v for v in frozen_tuple(values))
+
+
+def _scaffolds(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(load_scaffold(v) if isinstance(v, str) else v for v in frozen_tuple(values))
+
+
+def _concepts(value: Any) -> Any:
+    return load_concepts(value) if isinstance(value, str) else value
+
+
+def _span(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _span(v) for name, v in value.items()}
+    return Span.parse(value) if isinstance(value, str) else value
+
+
+def _dose(value: Any) -> Any:
+    return Dose.parse(value) if isinstance(value, str) else value
+
+
+@checked(LayerError)
+def resolve_layers(bands: Sequence[Band], n_layers: int) -> tuple[tuple[int, ...], ...]:
+    """Return each band as the blocks of a model with ``n_layers`` blocks.
+
+    Raises :class:`LayerError` for a block that the model lacks, and where two bands come to the same blocks.
+    """
+    found = [tuple(b.layer(n_layers) if isinstance(b, Depth) else b for b in band) for band in bands]
+    outside = sorted({n for band in found for n in band if not 0 <= n < n_layers})
+    twice = [b for n, b in enumerate(found) if b in found[:n] or len(set(b)) < len(b)]
+    if outside or twice:
+        raise LayerError(
+            explain(
+                "layers",
+                required=f"different blocks from 0 to {n_layers - 1}",
+                got=f"{outside or twice}" + (" twice" if twice and not outside else ""),
+                hint="Layers are 0-based; Depth(2 / 3) names one by its share of the model's depth.",
+            )
+        )
+    return tuple(found)
+
+
+@guarded(SpecError)
+@attrs.frozen
+class BesideSteer:
+    """A further steer of every trial, named: a direction that is removed at each layer, say.
+
+    ``vectors`` hold one vector for all of ``layers``, or one for each. It is given to unsteered trials as well: they
+    differ from the others in the injection alone.
+    """
+
+    name: str = attrs.field(converter=composed)
+    vectors: tuple[ConceptVector, ...] = attrs.field(converter=frozen_tuple)
+    layers: tuple[Block, ...] = attrs.field(converter=frozen_tuple)
+    dose: Dose = attrs.field(converter=_dose)
+    span: Span = attrs.field(converter=_span, factory=Span.all)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.layers or len(self.vectors) not in (1, len(self.layers)) or self.dose.is_null:
+            raise SpecError(
+                explain(
+                    f"beside {self.name!r}",
+                    required="layers, a dose other than 0, and one vector or one for each layer",
+                    got=f"{len(self.layers)} layers, {len(self.vectors)} vectors, dose {self.dose}",
+                    hint="Leave it out for none.",
+                )
+            )
+
+
+@guarded(SpecError)
+@attrs.frozen
+class Design(Planner):
+    """Scaffolds x items x concepts x layers x doses x arms; the planner that asks once.
+
+    Attributes:
+        scaffolds: what is asked; by name where it is built in.
+        concepts: what is injected, and what judges are asked about; a set, or its name. None where no arm needs any.
+        recipe: how vectors are made; None takes of each concept the one that it is made for.
+        layers: blocks to inject at: indices, :class:`Depth`, or several to be steered at once (a tuple or range).
+        doses: how much; :class:`Dose` or its written form.
+        span: where; by default from the anchor ``trial`` on, as in Lindsey 2026. One span, or one for each scaffold's
+            name.
+        arms: what is done and how often (:mod:`introspection_bench.sweep.arms`).
+        items: what fills the slots of scaffolds that have some; trials go through them in turn.
+        vectors: vectors made beforehand, which are not extracted: a concept's only one is injected at every layer, of
+            several the one of that layer.
+        beside: further steers of every trial.
+        sampling: how replies are sampled.
+        seed: of everything that the design draws (orders, random vectors), and of paired trials.
+        paired: ``"draw"`` gives all arms of one concept, item and draw the same random numbers; trials without a
+            concept are paired with the injected ones one by one. None gives each trial its own.
+        date: the day that a chat template which prints the date is told; None: the day of the given vectors' own
+            prompts if they agree, else the day on which the run is planned. A run keeps its date.
+
+    Raises :class:`SpecError` that names the field for what is missing, empty or twice.
+    """
+
+    scaffolds: tuple[Scaffold, ...] = attrs.field(converter=_scaffolds, default=(LINDSEY,))
+    concepts: ConceptSet | None = attrs.field(converter=_concepts, default=None)
+    recipe: Recipe | None = None
+    layers: tuple[Band, ...] = attrs.field(converter=_bands, default=())
+    doses: tuple[Dose, ...] = attrs.field(converter=_doses, default=())
+    span: Span | dict[str, Span] = attrs.field(converter=_span, factory=lambda: Span.from_anchor("trial"), hash=False)
+    arms: tuple[Arm, ...] = attrs.field(converter=frozen_tuple, default=())
+    items: tuple[Item, ...] = attrs.field(converter=frozen_tuple, default=())
+    vectors: tuple[ConceptVector, ...] = attrs.field(converter=frozen_tuple, default=())
+    beside: tuple[BesideSteer, ...] = attrs.field(converter=frozen_tuple, default=())
+    sampling: Sampling = attrs.field(factory=Sampling)
+    seed: int = 0
+    paired: Literal["draw"] | None = None
+    date: datetime.date | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self._check_there()
+        for name, values in (
+            ("scaffolds", [s.name for s in self.scaffolds]),
+            ("layers", list(self.layers)),
+            ("doses", list(self.doses)),
+            ("arms", [a.name for a in self.arms]),
+            ("items", [i.name for i in self.items]),
+            ("vectors (by concept and layer)", [(v.concept, v.layer) for v in self.vectors]),
+            ("beside", [b.name for b in self.beside]),
+        ):
+            _check_distinct(name, values)
+        self._check_items()
+        known = {c.name for c in self.concepts or ()}
+        strangers = sorted({v.concept for v in self.vectors} - known)
+        if strangers:
+            raise SpecError(
+                explain(
+                    "design.concepts",
+                    required="the concept of every vector",
+                    got=f"none called {strangers}",
+                    hint="Judges need their names: pass the ConceptSet that the vectors were extracted from.",
+                )
+            )
+        if isinstance(self.span, dict) and set(self.span) != {s.name for s in self.scaffolds}:
+            raise SpecError(
+                explain(
+                    "design.span",
+                    required=f"one span, or one for each of {[s.name for s in self.scaffolds]}",
+                    got=sorted(self.span),
+                    hint="Name every scaffold once.",
+                )
+            )
+
+    @property
+    def design(self) -> Design:
+        """Itself."""
+        return self
+
+    @property
+    def is_dosed(self) -> bool:
+        """Whether some arm needs vectors, layers and doses."""
+        return any(arm.dosed for arm in self.arms)
+
+    def span_of(self, scaffold: str) -> Span:
+        """Return the span under a scaffold."""
+        return self.span[scaffold] if isinstance(self.span, dict) else self.span
+
+    def items_of(self, scaffold: Scaffold) -> tuple[Item | None, ...]:
+        """Return the items that fill a scaffold's slots; the one item None where it has none."""
+        return tuple(i for i in self.items if set(i.slots) == set(scaffold.slots)) if scaffold.slots else (None,)
+
+    @property
+    def day(self) -> datetime.date:
+        """The date that prompts are rendered with: :attr:`date`, else that of the vectors' prompts, else today."""
+        days = {v.provenance.date for v in self.vectors} - {None}
+        if self.date is not None:
+            return self.date
+        return datetime.date.fromisoformat(str(*days)) if len(days) == 1 else datetime.date.today()
+
+    def ask(self, ground: Ground, done: Sequence[TrialRecord]) -> list[PlannedTrial]:
+        """Return every trial, once: none where some are done already."""
+        return [] if done else plan(self, ground)
+
+    def _check_there(self) -> None:
+        lacking = [name for name in ("scaffolds", "arms") if not getattr(self, name)]
+        if self.is_dosed:
+            lacking += [name for name in ("concepts", "layers", "doses") if not getattr(self, name)]
+        if lacking or () in self.layers:
+            needs = [a.name for a in self.arms if a.dosed]
+            raise SpecError(
+                explain(
+                    f"design.{', design.'.join(lacking or ['layers'])}",
+                    required="at least one of each"
+                    + (f", for the arms {needs}" if needs and "arms" not in lacking else ""),
+                    got="none",
+                    hint="There is nothing to run.",
+                )
+            )
+        negative = [b for band in self.layers for b in band if isinstance(b, int) and b < 0]
+        if negative:
+            raise SpecError(
+                explain("design.layers", required="0-based blocks", got=negative, hint="Or ib.Depth(2 / 3).")
+            )
+        if isinstance(self.seed, bool) or self.seed < 0:
+            raise SpecError(explain("design.seed", required="a whole number >= 0", got=self.seed, hint=""))
+
+    def _check_items(self) -> None:
+        unfilled = [s.name for s in self.scaffolds if not self.items_of(s)]
+        useless = [i.name for i in self.items if not any(set(i.slots) == set(s.slots) for s in self.scaffolds)]
+        if unfilled or useless:
+            raise SpecError(
+                explain(
+                    "design.items",
+                    required="items for every scaffold with slots, and no others",
+                    got=f"none for {unfilled}" if unfilled else f"{useless}, whose slots no scaffold has",
+                    hint="An item's slots are exactly those of its scaffold.",
+                )
+            )
+
+
+def _check_distinct(name: str, values: Sequence[object]) -> None:
+    twice = [v for n, v in enumerate(values) if v in values[:n]]
+    if twice:
+        raise SpecError(
+            explain(f"design.{name}", required="each value once", got=f"twice: {twice}", hint="Drop the duplicates.")
+        )

@@ -1,0 +1,162 @@
+"""The measuring stage: every recorded trial replayed, and read on the way. It never samples.
+
+A replay feeds the recorded reply's tokens back under the trial's own steers, so a measure costs one prefill a trial and
+can alter no reply. Where a pass runs the whole reply, its receipts must be those that were recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import attrs
+import numpy as np
+
+from ..boundaries import checked
+from ..errors import SilentInjectionError, SpecError, explain
+from ..injection import Receipt
+from ..injectors.base import Injector
+from ..injectors.requests import Completion, Request
+from ..measures.base import Measure, Pass, Replayed
+from ..measures.readings import FloatArray, Reading
+from ..trials import TrialRecord
+from .locks import hold
+from .manifest import write_manifest
+from .planner import Ground, PlannedTrial, by_place, plan
+from .sessions import this_process
+from .store import Store
+
+#: Called with each reading as soon as it is recorded.
+OnReading = Callable[[Reading], None]
+#: How far a replay's ratios may lie from the recorded ones, relative: what half precision and other batch shapes do to
+#: the norm of a whole stream is well below it, and another dose, layer or span well above.
+RATIO_TOLERANCE = 0.05
+
+
+@attrs.frozen
+class MeasuringSummary:
+    """What one measuring stage did: ``measured`` new readings; ``kept`` were there already."""
+
+    measure: str
+    measured: int
+    kept: int
+
+
+@checked(SpecError)
+def measure_run(
+    store: Store, measure: Measure, injector: Injector, *, on_reading: OnReading | None = None
+) -> MeasuringSummary:
+    """Read a measure off every recorded trial of a stored run; see :func:`measure_trials`.
+
+    The run's requests are planned again from its specification, on the injector's tokenizer. Raises :class:`SpecError`
+    where that comes to other trials than the run's: another model's tokenizer, or a planner that searched.
+    """
+    spec = store.run_spec()
+    if spec.found is None or spec.numerics is None or spec.design.date is None:
+        raise SpecError(explain(str(store.path), required="a run of ours", got="an imported one", hint="Run it first."))
+    vectors = by_place(spec.design, store.vectors(), spec.found.n_layers) if spec.design.is_dosed else {}
+    ground = Ground(spec.found, spec.model.backend, spec.numerics, injector.tokenizer, spec.design.date, vectors)
+    return measure_trials(store, measure, injector, plan(spec.design, ground), on_reading=on_reading)
+
+
+def measure_trials(
+    store: Store,
+    measure: Measure,
+    injector: Injector,
+    planned: Sequence[PlannedTrial],
+    *,
+    on_reading: OnReading | None = None,
+) -> MeasuringSummary:
+    """Read a measure off every recorded trial that has no reading of it by this injector.
+
+    Each reading is recorded in a transaction of its own. Raises :class:`SpecError` for a trial that is not among
+    ``planned`` and for what the injector can't read, before anything runs, and :class:`SilentInjectionError` for a
+    replay whose receipts are not those that were recorded.
+    """
+    known = {t.key.digest: t for t in planned}
+    there = store.reading_keys()
+    jobs = []
+    records = store.records()
+    for record in records:
+        trial = known.get(record.key.digest)
+        if trial is None:
+            raise SpecError(
+                explain(
+                    "injector",
+                    required="the tokenizer that the run's prompts were made with, and its own planner",
+                    got=f"another plan, without {record.trial}",
+                    hint="Measure on a model with the same tokenizer; after a search, by Sweep.measure.",
+                )
+            )
+        replayed = Replayed(trial.request.prompt, record.reply.token_ids, injector.tokenizer, injector.model.n_layers)
+        passes = measure.passes(replayed)
+        if _empty(measure, injector).key(record.key.digest) not in there:
+            jobs.append(_Job(record, trial.request, passes))
+    if jobs:
+        with hold(store.directory, f"measure-{measure.digest[:12]}", f"measures {measure.name}") as lock:
+            store.begin_session(this_process("measure", injector))
+            write_manifest(store)
+            for job, found in _replays(injector, jobs):
+                axes, values = measure.reading(job.passes, found)
+                reading = attrs.evolve(_empty(measure, injector), axes=axes, values=values)
+                lock.check()
+                store.add_reading(job.record.key.digest, reading)
+                if on_reading is not None:
+                    on_reading(reading)
+    return MeasuringSummary(measure.name, len(jobs), len(records) - len(jobs))
+
+
+def _empty(measure: Measure, injector: Injector) -> Reading:
+    """Return a reading without values: all that its key is made of."""
+    info = injector.model
+    return Reading(
+        measure.name, measure.digest, {}, np.float32(0), info.fingerprint, injector.name, injector.numerics, info.dtype
+    )
+
+
+@attrs.frozen(eq=False)
+class _Job:
+    """One trial to replay."""
+
+    record: TrialRecord
+    request: Request
+    passes: tuple[Pass, ...]
+
+
+def _replays(injector: Injector, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, list[Sequence[FloatArray]]]]:
+    """Yield each job with what its passes' reads brought, as soon as all of them are there."""
+    requests, places = [], []
+    for number, job in enumerate(jobs):
+        for place, one in enumerate(job.passes):
+            requests.append(attrs.evolve(job.request, forced=one.forced, reads=one.reads))
+            places.append((number, place))
+    waiting: dict[int, dict[int, Sequence[FloatArray]]] = {}
+    for completion in injector.generate(requests):
+        number, place = places[completion.index]
+        job = jobs[number]
+        _check_replay(job, job.passes[place], completion)
+        found = waiting.setdefault(number, {})
+        found[place] = completion.readings
+        if len(found) == len(job.passes):
+            del waiting[number]
+            yield job, [found[n] for n in range(len(job.passes))]
+
+
+def _check_replay(job: _Job, one: Pass, completion: Completion) -> None:
+    if one.forced != job.record.reply.token_ids:
+        return
+    for recorded, again in zip(job.record.receipts, completion.receipts, strict=True):
+        if not _alike(recorded, again):
+            raise SilentInjectionError(
+                explain(
+                    f"replay of {job.record.trial}",
+                    required=f"the recorded receipt {recorded}",
+                    got=str(again),
+                    hint="What is measured would be another injection's; nothing was recorded for it.",
+                )
+            )
+
+
+def _alike(recorded: Receipt, again: Receipt) -> bool:
+    places = (recorded.prompt_positions, recorded.generation_positions)
+    same = places == (again.prompt_positions, again.generation_positions)
+    return same and bool(np.isclose(again.mean_ratio, recorded.mean_ratio, rtol=RATIO_TOLERANCE, atol=1e-6))

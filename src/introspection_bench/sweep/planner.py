@@ -1,0 +1,326 @@
+"""From a design to trials: one key, one condition and one request each. Nothing here runs anything."""
+
+from __future__ import annotations
+
+import abc
+import datetime
+import functools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from ..blinding import decoy_name
+from ..boundaries import guarded
+from ..conditions import Beside, Condition
+from ..digests import digest
+from ..doses import Depth, Dose
+from ..errors import SpecError, explain
+from ..freezing import frozen_mapping
+from ..identity import TrialKey
+from ..injection import Injection, Steer, resolve
+from ..injectors.base import ModelInfo
+from ..injectors.requests import Request
+from ..prompts import RenderedPrompt, Tokenizer
+from ..scaffolds import Item, Scaffold
+from ..trials import Trial, TrialRecord
+from ..vectors import ConceptVector
+from .arms import ArmTrial, Cell
+
+if TYPE_CHECKING:
+    from .arms import Arm
+    from .design import Design
+
+
+@guarded(SpecError)
+@attrs.frozen
+class PlannedTrial:
+    """One trial to run, and the request that an injector takes."""
+
+    trial: Trial
+    request: Request
+
+    @property
+    def key(self) -> TrialKey:
+        """The trial's identity."""
+        return self.trial.key
+
+    @property
+    def condition(self) -> Condition:
+        """What is done to it."""
+        return self.trial.condition
+
+    def __str__(self) -> str:
+        return str(self.trial)
+
+
+@attrs.frozen(eq=False)
+class Ground:
+    """What a plan is made on: the model, the backend with its numerics, the run's vectors and its date.
+
+    ``vectors`` are by concept and by the layer that they are injected at.
+    """
+
+    model: ModelInfo
+    backend: str
+    numerics: int = attrs.field()
+    tokenizer: Tokenizer
+    day: datetime.date
+    vectors: Mapping[tuple[str, int], ConceptVector] = attrs.field(converter=frozen_mapping)
+
+    @numerics.validator
+    def _check_numerics(self, _: object, value: int) -> None:
+        if type(value) is not int or value < 1:
+            raise SpecError(
+                explain(
+                    f"numerics of backend {self.backend!r}",
+                    required="a whole number >= 1",
+                    got=value,
+                    hint="Set the class variable of the injector (docs/backends.md).",
+                )
+            )
+
+
+class Planner(abc.ABC):
+    """What decides which trials a run has.
+
+    A :class:`~introspection_bench.sweep.design.Design` asks once. A planner that searches asks again: it is given all
+    recorded trials of what it asked for, with their verdicts, and must ask for the same where it is given the same.
+    """
+
+    #: The judge whose verdicts it needs before it asks again, by name; None where it needs none.
+    judge: ClassVar[str | None] = None
+
+    @property
+    @abc.abstractmethod
+    def design(self) -> Design:
+        """What all of its trials share: scaffolds, concepts, recipe, sampling."""
+
+    @abc.abstractmethod
+    def ask(self, ground: Ground, done: Sequence[TrialRecord]) -> list[PlannedTrial]:
+        """Return the next trials, or none at the end."""
+
+
+def plan(design: Design, ground: Ground) -> list[PlannedTrial]:
+    """Return every trial of a design: by scaffold, then by arm, then by layer and dose.
+
+    Prompts are rendered and spans resolved here, so that what can't be run raises before anything does:
+    :class:`ScaffoldError`, :class:`AnchorNotFoundError`, :class:`EmptySpanError`, and :class:`SpecError` where two
+    scaffolds, or an arm with itself, come to the same trials.
+    """
+    return list(_Planning(design, ground).trials())
+
+
+class _Planning:
+    """One planning under way: what was rendered and counted so far."""
+
+    def __init__(self, design: Design, ground: Ground) -> None:
+        from .design import resolve_layers  # which imports this module
+
+        self.design, self.ground = design, ground
+        self.bands = resolve_layers(design.layers, ground.model.n_layers)
+        self.concepts = tuple(c.name for c in design.concepts or ())
+        self.beside = tuple(self._beside())
+        self._alike: Counter[object] = Counter()
+        self._draws: Counter[object] = Counter()
+        self._prompts: dict[tuple[str, str, str | None], RenderedPrompt] = {}
+
+    def trials(self) -> Iterator[PlannedTrial]:
+        """Yield the trials, in the plan's order."""
+        places: dict[object, str] = {}
+        for scaffold in self.design.scaffolds:
+            self._check_apart(scaffold, places)
+            paired = self._pairs(scaffold)
+            for arm in self.design.arms:
+                for layers, dose in self._doses(arm):
+                    cell = self._cell(scaffold, layers, dose)
+                    yield from self._arm_trials(arm, cell, paired)
+
+    def _doses(self, arm: Arm) -> Iterator[tuple[tuple[int, ...], Dose | None]]:
+        if not arm.dosed:
+            yield (), None
+            return
+        yield from ((band, dose) for band in self.bands for dose in self.design.doses)
+
+    def _cell(self, scaffold: Scaffold, layers: tuple[int, ...], dose: Dose | None) -> Cell:
+        span = self.design.span_of(scaffold.name)
+        return Cell(scaffold, layers, dose, span, self.concepts, self.ground.vectors, self.design.seed)
+
+    def _pairs(self, scaffold: Scaffold) -> list[tuple[str, int]]:
+        """Return (concept, number) of the injected trials, which those without a concept are paired with."""
+        arms = [a for a in self.design.arms if a.truth == "injected"]
+        if self.design.paired is None or not arms:
+            return []
+        cell = self._cell(scaffold, *next(self._doses(arms[0])))
+        counts: Counter[str] = Counter()
+        found = []
+        for trial in arms[0].trials(cell):
+            if trial.concept is not None:
+                found.append((trial.concept, counts[trial.concept]))
+                counts[trial.concept] += 1
+        return found
+
+    def _arm_trials(self, arm: Arm, cell: Cell, paired: Sequence[tuple[str, int]]) -> Iterator[PlannedTrial]:
+        concepts: Counter[str | None] = Counter()
+        # Trials of one concept share their injections, which would otherwise be resolved for each of them.
+        resolved: dict[object, tuple[Condition, tuple[Steer, ...], RenderedPrompt]] = {}
+        for number, made in enumerate(arm.trials(cell)):
+            scaffold = made.scaffold or cell.scaffold
+            items = self.design.items_of(scaffold)
+            nth = concepts[made.concept]
+            concepts[made.concept] += 1
+            item = items[(number if made.concept is None else nth) % len(items)]
+            like = made.like or (paired[number] if made.concept is None and number < len(paired) else None)
+            slot = (made.concept, nth) if made.concept is not None else like or (None, number)
+            place = (scaffold.name, item and item.name, made.concept, made.asked, made.injections)
+            if place not in resolved:
+                resolved[place] = self._settled(arm, cell, made, scaffold, item)
+            condition, steers, prompt = resolved[place]
+            yield self._planned(condition, steers, prompt, item, slot)
+
+    def _settled(
+        self, arm: Arm, cell: Cell, made: ArmTrial, scaffold: Scaffold, item: Item | None
+    ) -> tuple[Condition, tuple[Steer, ...], RenderedPrompt]:
+        prompt = self._rendered(scaffold, item)
+        steers = resolve([*made.injections, *(i for _, injections in self.beside for i in injections)], prompt)
+        spans = dict.fromkeys(str(i.span) for i in made.injections)
+        condition = Condition(
+            arm=arm.name,
+            scaffold=scaffold.name,
+            concept=made.concept,
+            asked=made.asked or made.concept,
+            layers=tuple(dict.fromkeys(i.layer for i in made.injections)),
+            dose=cell.dose if made.injections else None,
+            span="; ".join(spans) or None,
+            beside=tuple(told for told, _ in self.beside),
+            model=self.ground.model.name,
+            wording=scaffold.digest,
+            truth=arm.truth,
+        )
+        return condition, steers, prompt
+
+    def _planned(
+        self,
+        condition: Condition,
+        steers: tuple[Steer, ...],
+        prompt: RenderedPrompt,
+        item: Item | None,
+        slot: tuple[str | None, int],
+    ) -> PlannedTrial:
+        design, ground = self.design, self.ground
+        name = None if item is None else item.name
+        seed = None
+        if design.paired is not None:
+            told = digest("paired", 1, [design.seed, slot[0], name, slot[1]])
+            seed = int(told[:16], 16) >> 1
+        keys = tuple(s.key for s in steers)
+        prompt_digest = self._digest_of(prompt)
+        alike = (prompt_digest, keys, seed)
+        key = TrialKey(
+            ground.model.fingerprint,
+            ground.backend,
+            ground.numerics,
+            prompt_digest,
+            keys,
+            design.sampling,
+            self._alike[alike],
+            given_seed=seed,
+        )
+        self._alike[alike] += 1
+        if condition.asked is None and self.concepts:
+            condition = self._asking(condition, decoy_name(key.digest, self.concepts))
+        draw = self._draws[condition.cell, name]
+        self._draws[condition.cell, name] += 1
+        return PlannedTrial(Trial(key, condition, name, draw), Request(prompt, steers, design.sampling, key.seed))
+
+    @functools.cached_property
+    def _asked(self) -> dict[tuple[Condition, str], Condition]:
+        return {}
+
+    def _asking(self, condition: Condition, concept: str) -> Condition:
+        """Return the condition with the concept asked about: one object for all trials that share it."""
+        found = self._asked.get((condition, concept))
+        if found is None:
+            found = self._asked[condition, concept] = attrs.evolve(condition, asked=concept)
+        return found
+
+    def _rendered(self, scaffold: Scaffold, item: Item | None) -> RenderedPrompt:
+        place = (scaffold.name, scaffold.digest, None if item is None else item.name)
+        if place not in self._prompts:
+            self._prompts[place] = scaffold.fill(item).render(self.ground.tokenizer, self.ground.day)
+        return self._prompts[place]
+
+    @functools.cached_property
+    def _digests(self) -> dict[int, str]:
+        return {}
+
+    def _digest_of(self, prompt: RenderedPrompt) -> str:
+        # By identity: the prompts live as long as this does, and hashing their tokens each time costs as much.
+        found = self._digests.get(id(prompt))
+        if found is None:
+            found = self._digests[id(prompt)] = prompt.digest
+        return found
+
+    def _beside(self) -> Iterator[tuple[Beside, tuple[Injection, ...]]]:
+        from .design import resolve_layers
+
+        for steer in self.design.beside:
+            (layers,) = resolve_layers([steer.layers], self.ground.model.n_layers)
+            vectors = steer.vectors if len(steer.vectors) > 1 else steer.vectors * len(layers)
+            injections = [Injection(v, n, steer.dose, steer.span) for v, n in zip(vectors, layers, strict=True)]
+            yield Beside(steer.name, layers, steer.dose, str(steer.span)), tuple(injections)
+
+    def _check_apart(self, scaffold: Scaffold, places: dict[object, str]) -> None:
+        """Raise where a scaffold comes to the tokens and the positions of another one."""
+        for item in self.design.items_of(scaffold):
+            prompt = self._rendered(scaffold, item)
+            where = self.design.span_of(scaffold.name).resolve(prompt) if self.design.is_dosed else None
+            first = places.setdefault((prompt.digest, where), scaffold.name)
+            if first != scaffold.name:
+                raise SpecError(
+                    explain(
+                        "design.scaffolds",
+                        required="scaffolds that differ in the prompt's tokens or in the positions that are steered",
+                        got=f"{first!r} and {scaffold.name!r}, whose trials are the same on this model",
+                        hint="Leave one out; for more trials of it raise the arms' n.",
+                    )
+                )
+
+
+def source_layers(design: Design, n_layers: int) -> dict[int, int]:
+    """Return where the vector of each injected layer is read: the recipe's layer, else that layer itself."""
+    from .design import resolve_layers
+
+    stated = None if design.recipe is None else design.recipe.layer
+    source = stated.layer(n_layers) if isinstance(stated, Depth) else stated
+    injected = sorted({n for band in resolve_layers(design.layers, n_layers) for n in band})
+    return {layer: layer if source is None else source for layer in injected}
+
+
+def by_place(design: Design, vectors: Sequence[ConceptVector], n_layers: int) -> dict[tuple[str, int], ConceptVector]:
+    """Return the vectors by concept and by the layer that they are injected at.
+
+    A given concept's only vector is injected at every layer. Raises :class:`SpecError` for one that is missing.
+    """
+    given: dict[str, dict[int, ConceptVector]] = {}
+    for vector in vectors:
+        given.setdefault(vector.concept, {})[vector.layer] = vector
+    single = {v.concept for v in design.vectors if sum(o.concept == v.concept for o in design.vectors) == 1}
+    found = {}
+    for layer, source in source_layers(design, n_layers).items():
+        for concept in design.concepts or ():
+            mine = given.get(concept.name, {})
+            only = next(iter(mine.values()), None) if concept.name in single else None
+            vector = only or mine.get(source)
+            if vector is None:
+                raise SpecError(
+                    explain(
+                        "design.vectors",
+                        required=f"one of {concept.name!r} for layer {source}",
+                        got=f"layers {sorted(mine)}",
+                        hint="Give one for each layer, one for all, or none, and let them be extracted.",
+                    )
+                )
+            found[concept.name, layer] = vector
+    return found

@@ -1,0 +1,110 @@
+"""A specification from the file to the results: what the command ``run`` does, for callers in Python too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import attrs
+
+from ..boundaries import checked
+from ..errors import SpecError
+from ..judges.registry import open_judge
+from ..measures.readings import Reading
+from ..results import Results
+from ..trials import TrialRecord
+from ..verdicts import Verdict
+from .generating import generating
+from .judging import judge_run
+from .measuring import measure_run
+from .spec import RunSpec
+from .store import Store
+from .sweep import Sweep
+
+
+class Watcher:
+    """What whoever runs a specification may watch; each method does nothing by default."""
+
+    def working(self, what: str) -> AbstractContextManager[object]:  # noqa: ARG002  # for subclasses
+        """Enter while something takes its time."""
+        return nullcontext()
+
+    def planned(self, sweep: Sweep) -> None:
+        """Hear of the plan, before anything is generated."""
+
+    def generating(self, sweep: Sweep) -> AbstractContextManager[Callable[[TrialRecord], None] | None]:  # noqa: ARG002
+        """Enter while replies are generated; what is returned is called with each record."""
+        return nullcontext()
+
+    def judging(self, name: str) -> AbstractContextManager[Callable[[Verdict], None] | None]:  # noqa: ARG002
+        """Enter while replies are judged; what is returned is called with each verdict."""
+        return nullcontext()
+
+    def measuring(self, name: str) -> AbstractContextManager[Callable[[Reading], None] | None]:  # noqa: ARG002
+        """Enter while replies are measured; what is returned is called with each reading."""
+        return nullcontext()
+
+    def say(self, text: str) -> None:
+        """Hear what was done."""
+
+
+@checked(SpecError)
+def run_spec(
+    spec: str | Path | RunSpec,
+    *,
+    overrides: Sequence[str] = (),
+    backend: str | None = None,
+    directory: str | Path | None = None,
+    judge: bool = True,
+    trust_remote_code: bool = False,
+    watcher: Watcher | None = None,
+) -> Results:
+    """Run a specification: open its model, plan, generate, judge and measure; run it again to go on.
+
+    Args:
+        spec: a TOML file (docs/sweeps.md), or a specification.
+        overrides: ``design.arms.injected.n=5`` and the like, which take the place of what the file says.
+        backend: to run on, instead of the file's.
+        directory: the run directory, instead of the file's.
+        judge: whether to judge the replies when all are there.
+        trust_remote_code: let Python code that comes with the checkpoint run.
+        watcher: hears of what is done.
+
+    Returns:
+        What the run holds at the end.
+
+    Raises:
+        SpecError: for what is wrong in the file, before a model is loaded, and whatever the stages raise.
+    """
+    watch = watcher or Watcher()
+    stated = spec if isinstance(spec, RunSpec) else RunSpec.from_toml(spec, overrides)
+    model = attrs.evolve(
+        stated.model,
+        backend=backend or stated.model.backend,
+        trust_remote_code=trust_remote_code or stated.model.trust_remote_code,
+    )
+    stated = attrs.evolve(stated, model=model, directory=str(directory or stated.directory or "runs/run"))
+    place = Path(str(stated.directory))
+    if Store.is_begun(place):
+        with generating(place):
+            pass  # another process at work there should be known of before a model is loaded
+    # Opened before the model: a judge that can't work should not cost a GPU hour first.
+    judging = open_judge(stated.judge.name, **stated.judge.options) if judge else None
+    with watch.working(f"Opening {model.name}"):
+        injector = model.open()
+    with injector:
+        with watch.working("Vectors and plan"):
+            sweep = Sweep(stated.design, injector, place, spec=stated)
+        watch.planned(sweep)
+        with watch.generating(sweep) as on_trial:
+            sweep.generate(on_trial)
+        for measure in stated.measures:
+            with watch.measuring(measure.name) as on_reading, Store.open(place) as store:
+                measured = measure_run(store, measure, injector, on_reading=on_reading)
+            watch.say(f"{measure.name}: {measured.measured} measured, {measured.kept} kept")
+    if judging is not None:
+        with watch.judging(judging.name) as on_verdict, Store.open(place) as store:
+            summary = judge_run(store, judging, part=stated.judge.judged, on_verdict=on_verdict)
+        watch.say(f"{summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept")
+    return sweep.results()

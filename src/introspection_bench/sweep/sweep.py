@@ -1,0 +1,235 @@
+"""A sweep: one design on one injector in one run directory, from the plan to the results."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ..boundaries import checked
+from ..credentials import without_credentials
+from ..errors import SpecError, StoreError, explain
+from ..extraction import extract
+from ..files import file_stem, make_own_folder
+from ..injectors.base import Injector
+from ..measures.base import Measure
+from ..results import Results
+from ..trials import TrialRecord
+from ..vectors import ConceptVector
+from ..verdicts import Part
+from .design import Design
+from .generating import OnTrial, generate_pending, generating
+from .judging import JudgingSummary, judge_run
+from .manifest import write_manifest
+from .measuring import MeasuringSummary, OnReading, measure_trials
+from .planner import Ground, PlannedTrial, Planner, by_place, source_layers
+from .sessions import this_process
+from .spec import ModelSpec, RunSpec
+from .store import Store
+
+if TYPE_CHECKING:
+    from ..judges.base import Judge
+
+
+class Sweep:
+    """One design (or another planner), on one injector, in one run directory.
+
+    Making a sweep plans it: vectors that the run has not got yet are extracted, every prompt is rendered and every
+    request validated, and nothing is written. The same design on the same model continues a run, with the run's own
+    date and vectors; another design is an error. ``spec`` is what the run's store says of it, by default made of the
+    arguments. Raises what :func:`extract`, :meth:`Planner.ask` and :meth:`Injector.validate` raise, and
+    :class:`~introspection_bench.errors.StoreError` for a store that can't be read.
+    """
+
+    @checked(SpecError)
+    def __init__(
+        self, planner: Planner, injector: Injector, directory: str | Path, *, spec: RunSpec | None = None
+    ) -> None:
+        self.injector = injector
+        self.directory = Path(directory)
+        known, day = _of_run(self.directory, planner.design)
+        self.vectors = _vectors(planner.design, injector, known, day)
+        self.design: Design = attrs.evolve(planner.design, date=day)
+        self.spec = self._spec(spec)
+        self._planner = planner
+        self._ground = Ground(
+            injector.model,
+            injector.name,
+            injector.numerics,
+            injector.tokenizer,
+            day,
+            by_place(planner.design, self.vectors, injector.model.n_layers) if planner.design.is_dosed else {},
+        )
+        #: What the planner asked for so far, in order.
+        self.planned: list[PlannedTrial] = []
+        self._first_asked = 0
+        self._ask(self._recorded())
+
+    def generate(self, on_trial: OnTrial | None = None) -> Results:
+        """Run what is not recorded yet, until the planner asks for nothing more, and return the whole run.
+
+        Each trial is recorded in a transaction of its own as soon as it is finished, so an interrupted run loses
+        only what was under way; run it again to go on. Raises
+        :class:`~introspection_bench.errors.RunLockedError` where another process generates in the directory,
+        :class:`~introspection_bench.errors.StoreMismatchError` for a directory with another run, and
+        :class:`~introspection_bench.errors.SilentInjectionError` rather than record an unproven injection, or a reply
+        that rests on a number which isn't finite; it names the trial. Warns where the last session had other versions
+        (:meth:`Store.begin_session`).
+        """
+        with generating(self.directory) as lock, self.open_store() as store:
+            while True:
+                done = store.recorded()
+                pending = [t for t in self.planned if t.key.digest not in done]
+                if pending:
+                    store.begin_session(this_process("generate", self.injector))
+                self._write_aside(store)
+                generate_pending(store, self.injector, lock, pending, on_trial)
+                if self._planner.judge is not None or not self._ask(store.records()):
+                    return store.results()
+                store.extend([t.trial for t in self.planned])
+
+    def run(self, judge: str | Judge | None = None, *, on_trial: OnTrial | None = None) -> Results:
+        """Generate, and judge by ``judge`` (by default the planner's own), until the planner asks for nothing more."""
+        judge = self._planner.judge if judge is None else judge
+        while True:
+            results = self.generate(on_trial)
+            if judge is None:
+                return results
+            self.judge(judge)
+            with self.open_store() as store:
+                if not self._ask(store.records()):
+                    return store.results()
+                store.extend([t.trial for t in self.planned])
+
+    def judge(self, judge: str | Judge, *, retry_unscored: bool = False, part: Part = "answer") -> JudgingSummary:
+        """Judge every recorded reply that this judge has not scored; see :func:`judge_run`."""
+        with Store.open(self.directory) as store:
+            return judge_run(store, judge, retry_unscored=retry_unscored, part=part)
+
+    def measure(
+        self, measure: Measure, injector: Injector | None = None, *, on_reading: OnReading | None = None
+    ) -> MeasuringSummary:
+        """Read a measure off every recorded trial that has no reading of it; see :mod:`.measuring`.
+
+        ``injector`` may be another one than the run's: another backend or dtype of the same weights, or other weights,
+        whose readings are then marked as another model's.
+        """
+        with Store.open(self.directory) as store:
+            return measure_trials(store, measure, injector or self.injector, self.planned, on_reading=on_reading)
+
+    def results(self) -> Results:
+        """What is recorded so far, with all verdicts and readings."""
+        with Store.open(self.directory) as store:
+            return store.results()
+
+    def open_store(self) -> Store:
+        """Create the run's store, or open it if it is this very run's."""
+        trials = [t.trial for t in self.planned]
+        store = Store.create(self.directory, self.spec, trials[: self._first_asked], self.vectors)
+        store.extend(trials)
+        return store
+
+    def _recorded(self) -> list[TrialRecord]:
+        if not Store.is_begun(self.directory):
+            return []
+        with Store.open(self.directory) as store:
+            return store.records()
+
+    def _ask(self, records: Sequence[TrialRecord]) -> bool:
+        """Ask the planner on while all that it asked for is done; return whether something is left to run."""
+        done = {r.key.digest: r for r in records if self._is_ready(r)}
+        while all(t.key.digest in done for t in self.planned):
+            known = {t.key.digest for t in self.planned}
+            found = self._planner.ask(self._ground, [done[t.key.digest] for t in self.planned])
+            new = [t for t in found if t.key.digest not in known]
+            if not new:
+                return False
+            _check_once(new)
+            for trial in new:
+                self.injector.validate(trial.request)
+            self._first_asked = self._first_asked or len(new)
+            self.planned += new
+        return True
+
+    def _is_ready(self, record: TrialRecord) -> bool:
+        """Whether a planner that needs verdicts may see a record."""
+        needed = self._planner.judge
+        return needed is None or any(v.judge == needed for v in record.verdicts)
+
+    def _spec(self, stated: RunSpec | None) -> RunSpec:
+        """Return what the store says of the run: what a file stated, with what was found when the model was opened."""
+        injector = self.injector
+        if stated is None:
+            options = without_credentials(dict(injector.opened_with or {}))
+            model = ModelSpec(injector.model.name, injector.name, {injector.name: options} if options else {})
+            stated = RunSpec(self.design, model)
+        return attrs.evolve(
+            stated,
+            design=self.design,
+            model=attrs.evolve(stated.model, backend=injector.name),
+            directory=None,
+            found=injector.model,
+            numerics=injector.numerics,
+        )
+
+    def _write_aside(self, store: Store) -> None:
+        """Write what the store can always remake: vectors as files, and a manifest for people."""
+        folder = make_own_folder(self.directory / "vectors")
+        for vector in store.vectors():
+            name = f"{file_stem(vector.concept)}-layer{vector.layer}-{vector.digest[:8]}.safetensors"
+            vector.save(folder / name)
+        write_manifest(store)
+
+
+def _check_once(planned: Sequence[PlannedTrial]) -> None:
+    seen: dict[str, PlannedTrial] = {}
+    for trial in planned:
+        other = seen.setdefault(trial.key.digest, trial)
+        if other is not trial:
+            raise SpecError(
+                explain(
+                    "plan",
+                    required="trials that differ in what alters the reply",
+                    got=f"the same trial twice: {other} and {trial}",
+                    hint="Their vectors have the same values, or two arms do the same: leave one out.",
+                )
+            )
+
+
+def _of_run(directory: Path, design: Design) -> tuple[list[ConceptVector], datetime.date]:
+    """Return the vectors that a run has already and the date of its prompts, or none and the design's day."""
+    if not Store.is_begun(directory):
+        return [], design.day
+    with Store.open(directory) as store:
+        stated = store.spec()["design"].get("date")
+        try:
+            day = None if stated is None else datetime.date.fromisoformat(stated)
+        except (TypeError, ValueError) as error:
+            raise StoreError(
+                explain(
+                    f"{store.path}: design.date", required="a date, as 2026-07-26", got=stated, hint="It is damaged."
+                )
+            ) from error
+        return store.vectors(), design.date or day or design.day
+
+
+def _vectors(
+    design: Design, injector: Injector, known: Sequence[ConceptVector], day: datetime.date
+) -> list[ConceptVector]:
+    """Return all vectors of a design: given ones, the run's own, and extracted what is missing."""
+    given = [*design.vectors, *(v for b in design.beside for v in b.vectors)]
+    of = {v.concept for v in design.vectors}
+    missing = [c for c in design.concepts or () if c.name not in of]
+    if not missing or not design.is_dosed or design.concepts is None:
+        return given
+    layers = sorted(set(source_layers(design, injector.model.n_layers).values()))
+    for layer in layers:
+        injector.check_layer(layer)
+    baseline = design.concepts.baseline
+    return [
+        *given,
+        *extract(injector, missing, layers, recipe=design.recipe, baseline=baseline, date=day, known=known),
+    ]

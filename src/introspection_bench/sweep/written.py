@@ -1,0 +1,193 @@
+"""How the parts of a specification are written as plain data, and read from it: one strict reader, one writer.
+
+A file says much by name (a scaffold, a concept set, an arm, a recipe); a run's store says the same in full. Both are
+read here: what is a text is looked up, what is a table is taken as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+import cattrs
+
+from ..concepts import ConceptSet, load_concepts
+from ..doses import Depth, Dose
+from ..errors import IntrospectionBenchError, SpecError, VectorError, explain
+from ..measures import Continuations, Cosines, Lens, Measure, Residuals, TokenLogprobs
+from ..plugins import Lazy, resolve
+from ..recipes import RECIPES, Recipe
+from ..scaffolds import Scaffold, load_scaffold
+from ..spans import Span
+from ..structuring import plain, strict_converter
+from ..vectors import ConceptVector
+from .arms import ARMS, Arm
+from .arms import GROUP as ARMS_GROUP
+from .design import Band, Block
+
+MEASURES_GROUP = "introspection_bench.measures"
+#: The built-in measures by name.
+MEASURES: Mapping[str, Lazy] = MappingProxyType(
+    {m.name: Lazy(m.__module__, m.__name__) for m in (TokenLogprobs, Continuations, Cosines, Lens, Residuals)}
+)
+#: What a scaffold's table holds besides its fields, for people and for judges of runs that others made.
+_TOLD = ("transcript", "digest")
+
+
+def write(value: Any) -> Any:
+    """Return a part of a specification as JSON has it: vectors by digest; arms, recipes and measures by name."""
+    for kind, written in _WRITERS.items():
+        if isinstance(value, kind):
+            return written(value)
+    if attrs.has(type(value)):
+        return _fields(value)
+    if isinstance(value, Mapping):
+        return {name: write(item) for name, item in value.items()}
+    return [write(item) for item in value] if isinstance(value, tuple | list) else plain(value)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {f.name: write(getattr(value, f.name)) for f in attrs.fields(type(value)) if f.init}
+
+
+def _word(arm: Arm, table: Mapping[str, Lazy]) -> str:
+    """Return the word that a specification has for an arm: of a class that isn't built in, the arm's name."""
+    kind = type(arm)
+    return next(
+        (w for w, lazy in table.items() if (lazy.module, lazy.attribute) == (kind.__module__, kind.__name__)), arm.name
+    )
+
+
+_WRITERS: Mapping[type, Callable[[Any], Any]] = MappingProxyType(
+    {
+        ConceptVector: lambda v: {"digest": v.digest, "concept": v.concept, "layer": v.layer},
+        Dose: str,
+        Span: str,
+        Arm: lambda v: {"arm": _word(v, ARMS), **_fields(v)},
+        Measure: lambda v: {"measure": v.name, **_fields(v)},
+        Recipe: lambda v: {"name": v.name, **_fields(v)},
+        Scaffold: lambda v: {**plain(v), "transcript": v.transcript, "digest": v.digest},
+    }
+)
+
+
+def reader(beside: Path, vectors: Mapping[str, ConceptVector]) -> cattrs.Converter:
+    """Return the strict converter for parts of a specification.
+
+    ``beside`` is the folder that relative paths count from; ``vectors`` are those that a table may name by digest.
+    """
+    converter = strict_converter()
+
+    def hook(kind: type, read: Callable[[Any], Any]) -> None:
+        converter.register_structure_hook(kind, lambda value, _: read(value))
+
+    hook(Dose, lambda v: Dose.parse(_text("a dose as '0.3 residual'", v)))
+    hook(Span, lambda v: Span.parse(_text("a span as 'from(trial)'", v)))
+    hook(Depth, _depth)
+    hook(Scaffold, lambda v: _scaffold(v, plain_converter))
+    hook(ConceptSet, lambda v: _concepts(v, beside, plain_converter))
+    hook(ConceptVector, lambda v: _vector(v, beside, vectors))
+    hook(Recipe, lambda v: _kind(v, "name", _recipe, converter))
+    hook(Arm, lambda v: _kind(v, "arm", lambda word: resolve(ARMS_GROUP, ARMS, word), converter))
+    hook(Measure, lambda v: _kind(v, "measure", lambda word: resolve(MEASURES_GROUP, MEASURES, word), converter))
+    converter.register_structure_hook_func(lambda kind: kind == Block, lambda v, _: _block(v))
+    converter.register_structure_hook_func(
+        lambda kind: kind == Block | None, lambda v, _: None if v is None else _block(v)
+    )
+    converter.register_structure_hook_func(lambda kind: kind == Band, lambda v, _: _band(v))
+    converter.register_structure_hook_func(
+        lambda kind: kind == Span | dict[str, Span],
+        lambda v, _: converter.structure(v, dict[str, Span] if isinstance(v, Mapping) else Span),
+    )
+    plain_converter = strict_converter()
+    return converter
+
+
+def _text(what: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"required {what}, got {value!r}")
+    return value
+
+
+def _depth(value: Any) -> Depth:
+    if isinstance(value, Mapping) and set(value) == {"fraction"}:
+        return Depth(value["fraction"])
+    try:
+        return Depth(float(Fraction(_text("a depth as '2/3'", value))))
+    except (ValueError, ZeroDivisionError) as error:
+        raise TypeError(f"required a depth as '2/3', got {value!r}") from error
+
+
+def _block(value: Any) -> int | Depth:
+    if isinstance(value, bool) or not isinstance(value, int | str | Mapping):
+        raise TypeError(f"required a layer's index, or its depth as '2/3', got {value!r}")
+    return value if isinstance(value, int) else _depth(value)
+
+
+def _band(value: Any) -> tuple[int | Depth, ...]:
+    return tuple(_block(v) for v in value) if isinstance(value, list | tuple) else (_block(value),)
+
+
+def _scaffold(value: Any, converter: cattrs.Converter) -> Scaffold:
+    if isinstance(value, str):
+        return load_scaffold(value)
+    told = {k: v for k, v in value.items() if k not in _TOLD} if isinstance(value, Mapping) else value
+    return converter.structure(told, Scaffold)
+
+
+def _concepts(value: Any, beside: Path, converter: cattrs.Converter) -> ConceptSet:
+    if isinstance(value, str):
+        value = {"set": value}
+    if isinstance(value, Mapping) and "set" in value:
+        asked = converter.structure(value, _ConceptsByName)
+        found = load_concepts(beside / asked.set if asked.set.endswith(".toml") else asked.set)
+        return found if asked.names is None else found.select(*asked.names)
+    return converter.structure(value, ConceptSet)
+
+
+@attrs.frozen
+class _ConceptsByName:
+    set: str
+    names: list[str] | None = None
+
+
+def _vector(value: Any, beside: Path, known: Mapping[str, ConceptVector]) -> ConceptVector:
+    if isinstance(value, str):
+        return ConceptVector.load(beside / value)
+    wanted = str(value.get("digest")) if isinstance(value, Mapping) else str(value)
+    if wanted not in known:
+        raise VectorError(
+            explain(
+                "vector",
+                required="the path of a .safetensors file, or the digest of a vector of this run",
+                got=wanted[:12],
+                hint="Vectors lie in the run's store; the specification alone can't bring them.",
+            )
+        )
+    found = known[wanted]
+    return attrs.evolve(found, concept=value["concept"], layer=value["layer"])
+
+
+def _recipe(word: str) -> type[Recipe]:
+    if word not in RECIPES:
+        raise SpecError(
+            explain("recipe", required=f"one of {sorted(RECIPES)}", got=word, hint="See ib.Word, ib.Pairs.")
+        )
+    return RECIPES[word]
+
+
+def _kind(value: Any, tag: str, find: Callable[[str], Any], converter: cattrs.Converter) -> Any:
+    """Return the value of the class that a table's tag names; a text is the tag alone."""
+    table = {tag: value} if isinstance(value, str) else value
+    if not isinstance(table, Mapping) or not isinstance(table.get(tag), str):
+        raise TypeError(f"required a table with {tag!r}, got {value!r}")
+    kind = find(table[tag])
+    rest = {name: item for name, item in table.items() if name != tag}
+    try:
+        return converter.structure(rest, kind)
+    except IntrospectionBenchError as error:
+        raise TypeError(str(error)) from error
