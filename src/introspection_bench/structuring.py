@@ -19,7 +19,7 @@ import numpy as np
 from cattrs.cols import is_sequence, list_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
-from .boundaries import already
+from .boundaries import unguarded
 
 
 def strict_converter(*, forbid_extra_keys: bool = True) -> cattrs.Converter:
@@ -56,11 +56,8 @@ def strict_converter(*, forbid_extra_keys: bool = True) -> cattrs.Converter:
         def only_table(value: Any, _: Any) -> Any:
             if not isinstance(value, Mapping):
                 raise TypeError(f"required a table, got {value!r}")
-            before, already.checked = already.checked, True
-            try:
+            with unguarded():
                 return structure(value, kind)
-            finally:
-                already.checked = before
 
         return only_table
 

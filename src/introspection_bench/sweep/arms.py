@@ -8,6 +8,7 @@ is a subclass; registered under the entry-point group ``introspection_bench.arms
 from __future__ import annotations
 
 import abc
+import functools
 import random
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
@@ -149,8 +150,9 @@ class Injected(Arm):
 
     def trials(self, cell: Cell) -> Iterator[ArmTrial]:
         """Yield the trials."""
+        injections = functools.cache(cell.injections)
         for concept, _ in cell.order(self.n, self.concepts):
-            yield ArmTrial(concept, cell.injections(concept))
+            yield ArmTrial(concept, injections(concept))
 
 
 @guarded(SpecError)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import datetime
-import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -12,13 +11,13 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 
 from ..blinding import decoy_name
-from ..boundaries import guarded
+from ..boundaries import guarded, unguarded
 from ..conditions import Beside, Condition
 from ..digests import digest
 from ..doses import Depth, Dose
 from ..errors import SpecError, explain
 from ..freezing import frozen_mapping
-from ..identity import TrialKey
+from ..identity import SteerKey, TrialKey
 from ..injection import Injection, Steer, resolve
 from ..injectors.base import ModelInfo
 from ..injectors.requests import Request
@@ -112,6 +111,23 @@ def plan(design: Design, ground: Ground) -> list[PlannedTrial]:
     return list(_Planning(design, ground).trials())
 
 
+@attrs.frozen(eq=False)
+class _Settled:
+    """What trials of one cell, concept and item share, made once: each part costs more than all else of a trial.
+
+    ``alike`` and ``cell`` number the different (prompt, steers) and conditions of the plan.
+    """
+
+    condition: Condition
+    prompt: RenderedPrompt
+    prompt_digest: str
+    steers: tuple[Steer, ...]
+    keys: tuple[SteerKey, ...]
+    item: str | None
+    alike: int
+    cell: int
+
+
 class _Planning:
     """One planning under way: what was rendered and counted so far."""
 
@@ -122,9 +138,11 @@ class _Planning:
         self.bands = resolve_layers(design.layers, ground.model.n_layers)
         self.concepts = tuple(c.name for c in design.concepts or ())
         self.beside = tuple(self._beside())
-        self._alike: Counter[object] = Counter()
-        self._draws: Counter[object] = Counter()
+        self._alike: Counter[tuple[int, int | None]] = Counter()
+        self._draws: Counter[int] = Counter()
+        self._numbers: dict[object, int] = {}
         self._prompts: dict[tuple[str, str, str | None], RenderedPrompt] = {}
+        self._asked: dict[tuple[int, str], Condition] = {}
 
     def trials(self) -> Iterator[PlannedTrial]:
         """Yield the trials, in the plan's order."""
@@ -163,25 +181,25 @@ class _Planning:
 
     def _arm_trials(self, arm: Arm, cell: Cell, paired: Sequence[tuple[str, int]]) -> Iterator[PlannedTrial]:
         concepts: Counter[str | None] = Counter()
-        # Trials of one concept share their injections, which would otherwise be resolved for each of them.
-        resolved: dict[object, tuple[Condition, tuple[Steer, ...], RenderedPrompt]] = {}
+        settled: dict[object, _Settled] = {}
+        items_of: dict[str, tuple[Item | None, ...]] = {}
         for number, made in enumerate(arm.trials(cell)):
             scaffold = made.scaffold or cell.scaffold
-            items = self.design.items_of(scaffold)
+            items = items_of.get(scaffold.name) or items_of.setdefault(scaffold.name, self.design.items_of(scaffold))
             nth = concepts[made.concept]
             concepts[made.concept] += 1
             item = items[(number if made.concept is None else nth) % len(items)]
             like = made.like or (paired[number] if made.concept is None and number < len(paired) else None)
             slot = (made.concept, nth) if made.concept is not None else like or (None, number)
-            place = (scaffold.name, item and item.name, made.concept, made.asked, made.injections)
-            if place not in resolved:
-                resolved[place] = self._settled(arm, cell, made, scaffold, item)
-            condition, steers, prompt = resolved[place]
-            yield self._planned(condition, steers, prompt, item, slot)
+            place = (scaffold.name, None if item is None else item.name, made.concept, made.asked, made.injections)
+            shared = settled.get(place)
+            if shared is None:
+                shared = settled[place] = self._settled(arm, cell, made, scaffold, item)
+            with unguarded():
+                planned = self._planned(shared, slot)
+            yield planned
 
-    def _settled(
-        self, arm: Arm, cell: Cell, made: ArmTrial, scaffold: Scaffold, item: Item | None
-    ) -> tuple[Condition, tuple[Steer, ...], RenderedPrompt]:
+    def _settled(self, arm: Arm, cell: Cell, made: ArmTrial, scaffold: Scaffold, item: Item | None) -> _Settled:
         prompt = self._rendered(scaffold, item)
         steers = resolve([*made.injections, *(i for _, injections in self.beside for i in injections)], prompt)
         spans = dict.fromkeys(str(i.span) for i in made.injections)
@@ -198,51 +216,53 @@ class _Planning:
             wording=scaffold.digest,
             truth=arm.truth,
         )
-        return condition, steers, prompt
-
-    def _planned(
-        self,
-        condition: Condition,
-        steers: tuple[Steer, ...],
-        prompt: RenderedPrompt,
-        item: Item | None,
-        slot: tuple[str | None, int],
-    ) -> PlannedTrial:
-        design, ground = self.design, self.ground
         name = None if item is None else item.name
+        keys = tuple(s.key for s in steers)
+        return _Settled(
+            condition,
+            prompt,
+            prompt.digest,
+            steers,
+            keys,
+            name,
+            alike=self._number((prompt.digest, keys)),
+            cell=self._number((condition.cell, name)),
+        )
+
+    def _number(self, what: object) -> int:
+        return self._numbers.setdefault(what, len(self._numbers))
+
+    def _planned(self, shared: _Settled, slot: tuple[str | None, int]) -> PlannedTrial:
+        design, ground = self.design, self.ground
         seed = None
         if design.paired is not None:
-            told = digest("paired", 1, [design.seed, slot[0], name, slot[1]])
+            told = digest("paired", 1, [design.seed, slot[0], shared.item, slot[1]])
             seed = int(told[:16], 16) >> 1
-        keys = tuple(s.key for s in steers)
-        prompt_digest = self._digest_of(prompt)
-        alike = (prompt_digest, keys, seed)
+        alike = (shared.alike, seed)
         key = TrialKey(
             ground.model.fingerprint,
             ground.backend,
             ground.numerics,
-            prompt_digest,
-            keys,
+            shared.prompt_digest,
+            shared.keys,
             design.sampling,
             self._alike[alike],
             given_seed=seed,
         )
         self._alike[alike] += 1
+        condition = shared.condition
         if condition.asked is None and self.concepts:
-            condition = self._asking(condition, decoy_name(key.digest, self.concepts))
-        draw = self._draws[condition.cell, name]
-        self._draws[condition.cell, name] += 1
-        return PlannedTrial(Trial(key, condition, name, draw), Request(prompt, steers, design.sampling, key.seed))
+            condition = self._asking(shared, decoy_name(key.digest, self.concepts))
+        draw = self._draws[shared.cell]
+        self._draws[shared.cell] += 1
+        request = Request(shared.prompt, shared.steers, design.sampling, key.seed)
+        return PlannedTrial(Trial(key, condition, shared.item, draw), request)
 
-    @functools.cached_property
-    def _asked(self) -> dict[tuple[Condition, str], Condition]:
-        return {}
-
-    def _asking(self, condition: Condition, concept: str) -> Condition:
+    def _asking(self, shared: _Settled, concept: str) -> Condition:
         """Return the condition with the concept asked about: one object for all trials that share it."""
-        found = self._asked.get((condition, concept))
+        found = self._asked.get((shared.cell, concept))
         if found is None:
-            found = self._asked[condition, concept] = attrs.evolve(condition, asked=concept)
+            found = self._asked[shared.cell, concept] = attrs.evolve(shared.condition, asked=concept)
         return found
 
     def _rendered(self, scaffold: Scaffold, item: Item | None) -> RenderedPrompt:
@@ -250,17 +270,6 @@ class _Planning:
         if place not in self._prompts:
             self._prompts[place] = scaffold.fill(item).render(self.ground.tokenizer, self.ground.day)
         return self._prompts[place]
-
-    @functools.cached_property
-    def _digests(self) -> dict[int, str]:
-        return {}
-
-    def _digest_of(self, prompt: RenderedPrompt) -> str:
-        # By identity: the prompts live as long as this does, and hashing their tokens each time costs as much.
-        found = self._digests.get(id(prompt))
-        if found is None:
-            found = self._digests[id(prompt)] = prompt.digest
-        return found
 
     def _beside(self) -> Iterator[tuple[Beside, tuple[Injection, ...]]]:
         from .design import resolve_layers

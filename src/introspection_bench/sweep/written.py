@@ -83,7 +83,8 @@ def reader(beside: Path, vectors: Mapping[str, ConceptVector]) -> cattrs.Convert
     converter = strict_converter()
 
     def hook(kind: type, read: Callable[[Any], Any]) -> None:
-        converter.register_structure_hook(kind, lambda value, _: read(value))
+        # For the very class: a hook registered by class would also be its subclasses', which arms and measures are.
+        converter.register_structure_hook_func(lambda asked: asked is kind, lambda value, _: read(value))
 
     hook(Dose, lambda v: Dose.parse(_text("a dose as '0.3 residual'", v)))
     hook(Span, lambda v: Span.parse(_text("a span as 'from(trial)'", v)))
