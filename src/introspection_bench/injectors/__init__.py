@@ -1,7 +1,7 @@
 """Backends that run a model and steer it: the port, the registry, and one module per backend."""
 
 from .base import Injector, ModelInfo
-from .requests import Completion, Request
 from .registry import BUILTIN, open_injector
+from .requests import Completion, Request
 
 __all__ = ["BUILTIN", "Completion", "Injector", "ModelInfo", "Request", "open_injector"]

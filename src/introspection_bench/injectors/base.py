@@ -58,18 +58,22 @@ class Limits:
     vocabulary: int | None = None
     switch: int | None = None
 
-    def check(self, token_ids: Sequence[int], max_new_tokens: int, name: str) -> None:
-        """Raise :class:`SpecError` for a prompt and reply that the model called ``name`` can't carry."""
+    def check_ids(self, what: str, token_ids: Sequence[int], name: str) -> None:
+        """Raise :class:`SpecError` for ids, those of ``what``, that the model called ``name`` doesn't know."""
         wrong = [i for i in token_ids if i < 0 or (self.vocabulary is not None and i >= self.vocabulary)]
         if wrong:
             raise SpecError(
                 explain(
-                    "prompt",
+                    what,
                     required=f"token ids from 0 to {(self.vocabulary or 0) - 1}, the embedding of {name}",
                     got=wrong[0],
-                    hint="Render the prompt with this model's own tokenizer.",
+                    hint="Make them with this model's own tokenizer.",
                 )
             )
+
+    def check(self, token_ids: Sequence[int], max_new_tokens: int, name: str) -> None:
+        """Raise :class:`SpecError` for a prompt and reply that the model called ``name`` can't carry."""
+        self.check_ids("prompt", token_ids, name)
         # The last sampled token is never fed back.
         length, end = len(token_ids), len(token_ids) + max(max_new_tokens, 1) - 1
         if self.positions is not None and end > self.positions:
@@ -272,10 +276,12 @@ class Injector(abc.ABC):
         lacks, and what :meth:`generate` names.
         """
         new = request.sampling.max_new_tokens if request.forced is None else len(request.forced)
-        self.limits.check((*request.prompt.token_ids, *(request.forced or ())), 1, self.model.name)
         self.limits.check(request.prompt.token_ids, new, self.model.name)
+        self.limits.check_ids("forced", request.forced or (), self.model.name)
         for read in request.reads:
             self._check_can("read", read.kind, self.reads)
+            for ids in read.sets:
+                self.limits.check_ids("sets", ids, self.model.name)
             for layer in read.layers:
                 self.check_layer(layer)
             for vector in read.vectors:

@@ -84,6 +84,17 @@ class Request:
                     hint="Replay the reply: give its token ids as forced.",
                 )
             )
+        last = len(self.prompt.token_ids) - 1
+        stops = [r.positions.stop for r in reads if r.kind == "likelihood" and not self.forced]
+        if any(stop is None or stop > last for stop in stops):
+            raise SpecError(
+                explain(
+                    "reads",
+                    required=f"a likelihood at positions before {last}, the last token, which none follows",
+                    got=f"positions up to {stops}, and nothing forced",
+                    hint="Give the tokens that are to follow as forced.",
+                )
+            )
 
     @property
     def read_layers(self) -> tuple[int, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import attrs
@@ -19,10 +20,24 @@ from .readings import FloatArray
 
 #: What a backend can read inside a pass: see :class:`Read`.
 ReadKind = Literal["logprobs", "likelihood", "residuals", "cosines", "lens"]
+#: What each of them takes beside positions.
+_NEEDS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "logprobs": frozenset({"sets"}),
+        "likelihood": frozenset(),
+        "residuals": frozenset({"layers"}),
+        "cosines": frozenset({"layers", "vectors"}),
+        "lens": frozenset({"layers", "sets"}),
+    }
+)
 #: What each read of each pass brought.
 Found: TypeAlias = Sequence[Sequence[FloatArray]]
 #: The named dimensions of a reading, in order, with the label of each place along them.
 Axes: TypeAlias = Mapping[str, tuple[str | int, ...]]
+
+
+def _frozen_sets(sets: Iterable[Iterable[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(map(frozen_ints, frozen_tuple(sets)))
 
 
 @guarded(SpecError)
@@ -34,7 +49,7 @@ class Read:
 
     - ``logprobs`` (P, sets + 1): the log of the probability that the next token is one of each of ``sets``; last the
       log of the probability that it is in any of them.
-    - ``likelihood`` (P,): the log-probability of the token that does come next; P ends before the last fed token.
+    - ``likelihood`` (P,): the log-probability of the token that does come next.
     - ``residuals`` (layers, P, hidden_size): the stream that leaves each block, steers included.
     - ``cosines`` (layers, P, vectors): its cosine with each of ``vectors``.
     - ``lens`` (layers, P, sets + 1): as ``logprobs``, of the final norm and the unembedding applied to it.
@@ -43,8 +58,21 @@ class Read:
     kind: ReadKind
     positions: Positions
     layers: tuple[int, ...] = attrs.field(converter=frozen_ints, default=())
-    sets: tuple[tuple[int, ...], ...] = attrs.field(converter=frozen_tuple, default=())
+    sets: tuple[tuple[int, ...], ...] = attrs.field(converter=_frozen_sets, default=())
     vectors: tuple[ConceptVector, ...] = attrs.field(converter=frozen_tuple, default=())
+
+    def __attrs_post_init__(self) -> None:
+        needs = _NEEDS.get(self.kind)
+        given = {name for name in ("layers", "sets", "vectors") if getattr(self, name)}
+        if needs is None or given != needs or not all(self.sets):
+            raise SpecError(
+                explain(
+                    f"read {self.kind!r}",
+                    required=f"{sorted(needs)} and nothing else, no set empty" if needs is not None else list(_NEEDS),
+                    got=sorted(given),
+                    hint="See ib.measures.Read.",
+                )
+            )
 
     def shape(self, processed: int, hidden_size: int) -> tuple[int, ...]:
         """Return the shape of what comes back where so many positions were processed."""

@@ -1,14 +1,21 @@
-"""What several requests may share: caches of which rows are taken, and prompts that begin alike."""
+"""What several requests may share: caches of which rows are taken, steers, and tokens that begin alike."""
 
 from __future__ import annotations
 
 import copy
 import enum
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import attrs
 import torch
+
+from ..requests import Request
+from .hooks import Row
+
+#: Replays of one prompt that are fewer than this share a batch with those of other prompts.
+_FEW = 8
 
 
 class Sharing(enum.Enum):
@@ -56,3 +63,35 @@ def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
     shortest = min(map(len, prompts)) - 1
     first = prompts[0]
     return next((n for n in range(shortest) if any(p[n] != first[n] for p in prompts)), shortest)
+
+
+@attrs.frozen(eq=False)
+class Cell:
+    """The requests of one call that share prompt, sampling and steers, hence all work but the sampling."""
+
+    steers: Row
+    indices: tuple[int, ...]
+
+
+def cells(requests: Sequence[Request], indices: Sequence[int]) -> list[Cell]:
+    """Return the cells of requests that share prompt and sampling."""
+    members: dict[Row, list[int]] = {}
+    for index in indices:
+        members.setdefault(requests[index].steers, []).append(index)
+    return [Cell(steers, tuple(found)) for steers, found in members.items()]
+
+
+def beginning(request: Request) -> int:
+    """Return how many of a replay's first positions are neither steered nor read."""
+    return min([len(request.fed), *(s.positions.start for s in (*request.steers, *request.reads))])
+
+
+def replays_alike(requests: Mapping[int, Request]) -> list[list[int]]:
+    """Return the indices of replays in groups: those of one prompt and :func:`beginning`, and all others together."""
+    groups: dict[tuple[tuple[int, ...], int], list[int]] = {}
+    for index, request in requests.items():
+        ids = request.prompt.token_ids
+        groups.setdefault((ids, min(beginning(request), len(ids))), []).append(index)
+    many = [found for found in groups.values() if len(found) >= _FEW]
+    few = [index for found in groups.values() if len(found) < _FEW for index in found]
+    return [*many, few] if few else many

@@ -16,12 +16,15 @@ import torch
 from torch import Tensor
 
 from ...errors import SilentInjectionError, explain
-from ...measures.base import Read
+from ...measures.base import Read, ReadKind
 from ..reading import cosines, likelihoods, log_masses
+from ..requests import Request
 from .blocks import copied
 from .hooks import Observer
 from .unembedding import Unembedding
 
+#: What is read of the model's own logits.
+OF_LOGITS = frozenset[ReadKind](("logprobs", "likelihood"))
 #: Logits are made of so many positions at once that they have about this many numbers.
 _PART = 2**24
 
@@ -45,26 +48,17 @@ class _Job:
 
 
 class PassReading:
-    """What one pass over a batch reads; give :attr:`observers` to its session, and its output to :meth:`found`.
+    """What one pass over a batch of replays reads; give :attr:`observers` to its session, its output to :meth:`found`.
 
     Args:
-        reads: what each row is to read.
-        tokens: the token ids of each row from position 0, with the last one, which is not fed.
-        ends: how many positions of each row are its own, without the padding.
+        batch: the replay of each row.
         first: the absolute position of the pass's first column.
-        lens: makes logits of the stream that leaves any block; needed for ``lens`` alone.
+        lens: returns what makes logits of the stream that leaves any block; called for ``lens`` alone.
     """
 
-    def __init__(
-        self,
-        reads: Sequence[Sequence[Read]],
-        tokens: Sequence[Sequence[int]],
-        ends: Sequence[int],
-        first: int,
-        lens: Unembedding | None = None,
-    ) -> None:
-        self._reads, self._lens = reads, lens
-        self._jobs = _jobs(reads, tokens, ends, first)
+    def __init__(self, batch: Sequence[Request], first: int, lens: Callable[[], Unembedding]) -> None:
+        self._batch, self._lens = batch, lens
+        self._jobs = _jobs(batch, first)
         layers = {layer for job in self._jobs for layer in job.read.layers}
         #: What has to look at each block's output.
         self.observers: Mapping[int, Observer] = {layer: self._observer(layer) for layer in sorted(layers)}
@@ -81,25 +75,24 @@ class PassReading:
     def _of_stream(self, job: _Job, stream: Tensor) -> Tensor:
         match job.read.kind:
             case "cosines":
-                return cosines(
-                    stream, torch.tensor(np.stack([v.values for v in job.read.vectors]), device=stream.device)
-                )
-            case "lens" if self._lens is not None:
-                return _in_parts(self._lens, stream, lambda logits, _: log_masses(logits, job.read.sets))
+                vectors = torch.from_numpy(np.stack([v.values for v in job.read.vectors]))
+                return cosines(stream, vectors.to(stream.device))
+            case "lens":
+                return _in_parts(self._lens(), stream, lambda logits, _: log_masses(logits, job.read.sets))
             case _:
                 return copied(stream)
 
-    def found(self, states: Tensor, to_logits: Unembedding | None = None) -> list[list[npt.NDArray[np.float32]]]:
+    def found(self, states: Tensor, unembedding: Callable[[], Unembedding]) -> list[list[npt.NDArray[np.float32]]]:
         """Return what each row's reads brought, of the shapes of :meth:`Read.shape`.
 
-        ``states`` (rows, positions, width) are what the model makes of the last block's stream, of which ``to_logits``
-        makes its logits; needed for ``logprobs`` and ``likelihood``. Raises :class:`SilentInjectionError` where a block
-        did not run.
+        ``states`` (rows, positions, width) are what the base model makes of the last block's stream; of them
+        ``unembedding()`` makes its logits, called for ``logprobs`` and ``likelihood`` alone. Raises
+        :class:`SilentInjectionError` where a block did not run.
         """
-        results: list[list[Any]] = [[None] * len(reads) for reads in self._reads]
+        results: list[list[Any]] = [[None] * len(request.reads) for request in self._batch]
         for job in self._jobs:
-            if to_logits is not None and not job.read.layers:
-                job.found[None] = _in_parts(to_logits, job.places(states), _reduction(job))
+            if job.read.kind in OF_LOGITS:
+                job.found[None] = _in_parts(unembedding(), job.places(states), _reduction(job))
             wanted: Sequence[int | None] = job.read.layers or (None,)
             missing = [layer for layer in wanted if layer not in job.found]
             if missing:
@@ -111,14 +104,10 @@ class PassReading:
                         hint="The model did not run its blocks as expected; nothing was recorded.",
                     )
                 )
-            values = torch.stack([job.found[layer].float().cpu() for layer in wanted])
-            parts = values.numpy() if job.read.layers else values[0].numpy()
-            start = 0
-            for row, number, count in job.owners:
-                results[row][number] = (
-                    parts[..., start : start + count, :] if parts.ndim > 1 else parts[start : start + count]
-                )
-                start += count
+            values = torch.stack([job.found[layer].cpu() for layer in wanted])
+            counts = [count for _, _, count in job.owners]
+            for (row, number, _), own in zip(job.owners, values.split(counts, dim=1), strict=True):
+                results[row][number] = (own if job.read.layers else own[0]).numpy()
         return results
 
 
@@ -137,30 +126,28 @@ def _in_parts(to_logits: Unembedding, states: Tensor, reduce: Callable[[Tensor, 
     return torch.cat([reduce(to_logits(states[part]), part) for part in parts])
 
 
-def _jobs(
-    reads: Sequence[Sequence[Read]], tokens: Sequence[Sequence[int]], ends: Sequence[int], first: int
-) -> list[_Job]:
+def _jobs(batch: Sequence[Request], first: int) -> list[_Job]:
     alike: dict[Any, list[tuple[int, int, Read]]] = {}
-    for row, some in enumerate(reads):
-        for number, read in enumerate(some):
+    for row, request in enumerate(batch):
+        for number, read in enumerate(request.reads):
             key = (read.kind, read.layers, read.sets, tuple(v.digest for v in read.vectors))
             alike.setdefault(key, []).append((row, number, read))
-    return [_job(some, tokens, ends, first) for some in alike.values()]
+    return [_job(some, batch, first) for some in alike.values()]
 
 
-def _job(
-    some: Sequence[tuple[int, int, Read]], tokens: Sequence[Sequence[int]], ends: Sequence[int], first: int
-) -> _Job:
+def _job(some: Sequence[tuple[int, int, Read]], batch: Sequence[Request], first: int) -> _Job:
     rows: list[int] = []
     columns: list[int] = []
     following: list[int] = []
     owners = []
     for row, number, read in some:
-        at = _within(read, ends[row])
+        request = batch[row]
+        at = _within(read, len(request.fed))
         rows += [row] * len(at)
         columns += [t - first for t in at]
         if read.kind == "likelihood":
-            following += [tokens[row][t + 1] for t in at]
+            tokens = (*request.prompt.token_ids, *(request.forced or ()))
+            following += [tokens[t + 1] for t in at]
         owners.append((row, number, len(at)))
     return _Job(some[0][2], *(torch.tensor(n, dtype=torch.long) for n in (rows, columns, following)), tuple(owners))
 

@@ -19,31 +19,18 @@ from ...measures.base import ReadKind
 from ...prompts import Tokenizer
 from ..base import Completion, Injector, Limits, ModelInfo, Request, failures_last
 from ..hf.blocks import Blocks, check_residual_stream, embedding_of, find_blocks, find_update_module
-from ..hf.caches import Sharing, batches_by_length, common_prefix, select
+from ..hf.caches import Sharing, batches_by_length, beginning, cells, common_prefix, replays_alike, select
 from ..hf.fingerprint import fingerprint_module
 from ..hf.hooks import BlockCapture, Observer, Row, session
 from ..hf.limits import limits_of
 from ..hf.loading import Loaded, load
 from ..hf.proving import ROWS, Probe, unproved
-from ..hf.reads import PassReading
+from ..hf.reads import OF_LOGITS, PassReading
 from ..hf.sampling import LogitsWatch, processors
 from ..hf.stopping import ReplyReader, end_tokens_of
 from ..hf.unchanged import Unchanged
 from ..hf.unembedding import find_lens, find_unembedding
 from ..receipts import check_logits, make_receipt, unmeasured
-
-#: Replays of one prompt that are fewer than this share a batch with those of other prompts.
-_GROUP = 8
-#: What is read of the model's own logits.
-_OF_LOGITS = frozenset[ReadKind](("logprobs", "likelihood"))
-
-
-@attrs.frozen(eq=False)
-class _Cell:
-    """The requests of one call that share prompt, sampling and steers, hence all work but the sampling."""
-
-    steers: Row
-    indices: tuple[int, ...]
 
 
 @attrs.frozen(eq=False)
@@ -214,7 +201,7 @@ class TorchInjector(Injector):
         for layer in {s.layer for r in requests for s in r.steers if s.dose.unit is Unit.UPDATE}:
             self._update(layer)
         kinds = {read.kind for request in requests for read in request.reads}
-        if kinds & _OF_LOGITS:
+        if kinds & OF_LOGITS:
             self._unembedding()
         if "lens" in kinds:
             self._lens()
@@ -232,9 +219,9 @@ class TorchInjector(Injector):
 
     def _generate_group(self, requests: Sequence[Request], indices: Sequence[int]) -> Iterator[Completion]:
         """Requests of one prompt: prefill its cells, then sample its requests, both in batches."""
-        cells = _cells(requests, indices)
-        for start in range(0, len(cells), self._batch_size):
-            some = cells[start : start + self._batch_size]
+        found = cells(requests, indices)
+        for start in range(0, len(found), self._batch_size):
+            some = found[start : start + self._batch_size]
             prefill = self._prefill(requests[indices[0]], [c.steers for c in some])
             rows = [(number, index) for number, cell in enumerate(some) for index in cell.indices]
             for first in range(0, len(rows), self._batch_size):
@@ -255,14 +242,14 @@ class TorchInjector(Injector):
         parts: list[Tensor] = []
         measured = _untouched(rows, shared)
         if shared:
-            captures = {layer: BlockCapture() for layer in layers}
+            captures = _captures(layers)
             with self._session([()], 0, captures):
                 cache = self._forward(ids[:, :shared], None).past_key_values
             if layers:
                 parts.append(_residuals(captures).expand(-1, len(rows), -1, -1))
             cache = select(cache, [0] * len(rows))
         if shared < length:
-            captures = {layer: BlockCapture() for layer in layers}
+            captures = _captures(layers)
             with self._session(rows, shared, captures) as record:
                 cache = self._forward(ids[:, shared:].expand(len(rows), -1), cache).past_key_values
             if layers:
@@ -279,7 +266,7 @@ class TorchInjector(Injector):
         prompt, sampling, layers = batch[0].prompt.token_ids, batch[0].sampling, batch[0].read_layers
         length, first = len(prompt), prefill.positions
         watch = LogitsWatch()
-        captures = {layer: BlockCapture() for layer in layers}
+        captures = _captures(layers)
         with self._session([r.steers for r in batch], first, captures) as record, self._neutral_defaults():
             # Not the model's own, which a checkpoint or a patch may have replaced.
             tokens: Any = GenerationMixin.generate(
@@ -337,10 +324,10 @@ class TorchInjector(Injector):
 
     def _replay(self, requests: Sequence[Request], indices: Sequence[int]) -> Iterator[Completion]:
         """Feed replies again, in groups that share their unsteered, unread beginning, each reply in one pass."""
-        for some in _alike({index: requests[index] for index in indices}):
+        for some in replays_alike({index: requests[index] for index in indices}):
             ids = {index: requests[index].fed for index in some}
             split = self._sharing_for(max(map(len, ids.values()))) is Sharing.PREFIX
-            shared = min(common_prefix(list(ids.values())), *(_begin(requests[i]) for i in some)) if split else 0
+            shared = min(common_prefix(list(ids.values())), *(beginning(requests[i]) for i in some)) if split else 0
             prefix: Any = None
             if shared:
                 prefix = self._forward(torch.tensor([ids[some[0]][:shared]], device=self._device), None).past_key_values
@@ -356,21 +343,13 @@ class TorchInjector(Injector):
         tails = [r.fed[shared:] for r in batch]
         width = max(map(len, tails))
         padded = torch.tensor([[*t, *[0] * (width - len(t))] for t in tails], device=self._device)
-        kinds = {read.kind for r in batch for read in r.reads}
-        tokens = [(*r.prompt.token_ids, *(r.forced or ())) for r in batch]
-        reading = PassReading(
-            [r.reads for r in batch],
-            tokens,
-            [len(r.fed) for r in batch],
-            shared,
-            self._lens() if "lens" in kinds else None,
-        )
+        reading = PassReading(batch, shared, self._lens)
         rows = [r.steers for r in batch]
         cache = None if prefix is None else select(prefix, [0] * len(batch))
         with self._session(rows, shared, reading.observers) as record:
             done = self._forward(padded, cache, keep=cache is not None)
         measured = _joined(_untouched(rows, shared), record.measured(width))
-        readings = reading.found(done[0], self._unembedding() if kinds & _OF_LOGITS else None)
+        readings = reading.found(done[0], self._unembedding)
 
         def finish(number: int) -> Completion:
             request = batch[number]
@@ -396,30 +375,6 @@ class TorchInjector(Injector):
             return self._model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
 
 
-def _cells(requests: Sequence[Request], indices: Sequence[int]) -> list[_Cell]:
-    members: dict[Row, list[int]] = {}
-    for index in indices:
-        members.setdefault(requests[index].steers, []).append(index)
-    return [_Cell(steers, tuple(found)) for steers, found in members.items()]
-
-
-def _begin(request: Request) -> int:
-    """Return the first position that is steered or read."""
-    return min([len(request.fed), *(s.positions.start for s in (*request.steers, *request.reads))])
-
-
-def _alike(requests: Mapping[int, Request]) -> list[list[int]]:
-    """Return the indices of requests in groups: of one prompt that begin alike, and all others together."""
-    groups: dict[Any, list[int]] = {}
-    for index, request in requests.items():
-        groups.setdefault((request.prompt.token_ids, min(_begin(request), len(request.prompt.token_ids))), []).append(
-            index
-        )
-    large = [found for found in groups.values() if len(found) >= _GROUP]
-    rest = [index for found in groups.values() if len(found) < _GROUP for index in found]
-    return [*large, rest] if rest else large
-
-
 def _untouched(rows: Sequence[Row], positions: int) -> list[Tensor]:
     """Return the measurements of positions where nothing was steered: (3, its steers, positions) for each row."""
     return [torch.from_numpy(unmeasured(len(row), positions)) for row in rows]
@@ -427,6 +382,10 @@ def _untouched(rows: Sequence[Row], positions: int) -> list[Tensor]:
 
 def _joined(before: Sequence[Tensor], then: Sequence[Tensor]) -> list[Tensor]:
     return [torch.cat(pair, dim=2) for pair in zip(before, then, strict=True)]
+
+
+def _captures(layers: Sequence[int]) -> dict[int, BlockCapture]:
+    return {layer: BlockCapture() for layer in layers}
 
 
 def _residuals(captures: Mapping[int, BlockCapture]) -> Tensor:
