@@ -5,24 +5,24 @@ One trace per batch; the traces themselves are in :mod:`~introspection_bench.inj
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import attrs
-import numpy as np
-import numpy.typing as npt
 import torch
 from nnsight import TransformersModel
 from torch import Tensor
 
 from ...digests import digest
-from ...errors import CaptureError, ModelError, explain
-from ...injection import Receipt
-from ...scaffolds import RenderedPrompt, Tokenizer
-from ...trials import Sampling
-from ..base import Completion, Injector, Limits, ModelInfo, Request, failures_last
+from ...doses import Unit
+from ...errors import ModelError, explain
+from ...identity import Sampling
+from ...measures.base import ReadKind
+from ...prompts import Tokenizer
+from ..base import Completion, Injector, Limits, ModelInfo, Request
 from ..hf.blocks import (
     BranchProbe,
     check_stream_shape,
@@ -40,20 +40,10 @@ from ..hf.proving import require_proof
 from ..hf.sampling import processors
 from ..hf.stopping import EndTokens, ReplyReader, end_tokens_of
 from ..hf.unchanged import Unchanged
-from ..receipts import check_logits, make_receipt, unmeasured
 from . import traces
-from .ndif import Jobs, Saved, backend_for, check_remote, load_tokenizer, open_remote
-
-
-@attrs.frozen(eq=False)
-class _Batch:
-    """Requests of one call that share prompt length, sampling and captured layers."""
-
-    indices: tuple[int, ...]
-    requests: tuple[Request, ...]
-    sampling: Sampling
-    layers: tuple[int, ...]
-    length: int
+from .batches import Batch, batches, completions, kept_logits, told_groups, told_stations
+from .lens import final_norms, judge_lens, softcap_of, unembedding_of
+from .ndif import Jobs, Saved, backend_for, check_remote, load_tokenizer, open_remote, request_key
 
 
 class NnsightInjector(Injector):
@@ -66,6 +56,7 @@ class NnsightInjector(Injector):
 
     name: ClassVar[str] = "nnsight"
     numerics: ClassVar[int] = 1
+    reads: ClassVar[frozenset[ReadKind]] = frozenset(("logprobs", "likelihood", "residuals", "cosines", "lens"))
 
     def __init__(
         self,
@@ -90,16 +81,18 @@ class NnsightInjector(Injector):
         self._jobs = jobs or Jobs(None)
         self._update_module = update_module
         self._batch_size = batch_size
-        modules = find_blocks(model._module, blocks).modules
+        self._found = find_blocks(model._module, blocks)
+        self._modules = self._found.modules
         self._envoys = {id(envoy._module): envoy for envoy in model.modules()}
-        self._blocks = [self._envoys[id(module)] for module in modules]
-        self._modules = modules
-        self._updates: dict[int, Any] = {}
+        self._blocks = [self._envoys[id(module)] for module in self._modules]
+        self._update = functools.cache(self._find_update)
+        self._lens = functools.cache(self._find_lens)
+        self._keeps_logits = "logits_to_keep" in inspect.signature(type(model._module).forward).parameters
         width, dtype = self._check_blocks()
         self._limits = limits_of(model._module.config, embedding_of(model._module)[1])
-        self._info = ModelInfo(name, fingerprint, len(modules), width, dtype)
+        self._info = ModelInfo(name, fingerprint, len(self._modules), width, dtype)
         if not remote:
-            require_proof(self, model._module, modules)
+            require_proof(self, model._module, self._modules)
             self._unchanged = Unchanged(model._module)
 
     @classmethod
@@ -205,12 +198,14 @@ class NnsightInjector(Injector):
     # Generation
 
     def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
-        for request in requests:
-            if request.injection is not None and request.injection.unit == "update":
-                self._update(request.injection.layer)  # a model that can't carry the unit fails before the first reply
+        # A model that can't carry a unit or a reading fails before the first reply.
+        for layer in {s.layer for r in requests for s in r.steers if s.dose.unit is Unit.UPDATE}:
+            self._update(layer)
+        if any(read.kind == "lens" for request in requests for read in request.reads):
+            self._lens()
         waiting = []
-        for batch in self._batches(requests):
-            keys = [self._request_key(r) for r in batch.requests]
+        for batch in batches(requests, self._batch_size):
+            keys = [request_key(r, [self._info.fingerprint, str(self._remote)]) for r in batch.requests]
             known = self._jobs.known(keys, lambda: backend_for(self._nn, self._remote)) if self._is_ndif else None
             saved = known or self._submit(batch, keys)
             if saved.values is None:
@@ -224,74 +219,37 @@ class NnsightInjector(Injector):
     def _is_ndif(self) -> bool:
         return self._remote not in (False, "local")
 
-    def _batches(self, requests: Sequence[Request]) -> Iterator[_Batch]:
-        groups: dict[tuple[Sampling, tuple[int, ...], int], list[int]] = {}
-        for index, request in enumerate(requests):
-            key = (request.sampling, request.capture_layers, len(request.prompt.token_ids))
-            groups.setdefault(key, []).append(index)
-        for (sampling, layers, length), indices in groups.items():
-            for start in range(0, len(indices), self._batch_size):
-                some = indices[start : start + self._batch_size]
-                yield _Batch(tuple(some), tuple(requests[i] for i in some), sampling, layers, length)
-
-    def _submit(self, batch: _Batch, keys: Sequence[str]) -> Saved:
+    def _submit(self, batch: Batch, keys: Sequence[str]) -> Saved:
         """Trace one batch; on NDIF this returns as soon as the job is accepted."""
-        stations = self._stations(batch)
-        encoding = traces.encode([r.prompt.token_ids for r in batch.requests])
         backend = backend_for(self._nn, self._remote)
-        options = {
-            "generation_config": traces.generation_config(self._reader.ends.ids, batch.sampling.max_new_tokens),
-            "logits_processor": processors(batch.sampling, [r.seed for r in batch.requests], batch.length),
-        }
-        with self._neutral_defaults():
-            values = traces.steer(self._nn, backend, stations, encoding, options)
+        values = (
+            self._replay(batch, backend) if batch.sampling is None else self._sample(batch, batch.sampling, backend)
+        )
         return self._jobs.add(backend, keys) if self._is_ndif else Saved(values)
 
-    def _stations(self, batch: _Batch) -> list[Any]:
-        """Return what is to be done at which block: see :func:`.nnsight_traces.steer`."""
-        steered: dict[int, list[int]] = {}
-        for row, request in enumerate(batch.requests):
-            # Magnitude 0 is a control: nothing is added, hence the same bits.
-            if request.injection is not None and request.injection.magnitude != 0:
-                steered.setdefault(request.injection.layer, []).append(row)
-        stations = []
-        for layer in sorted({*steered, *batch.layers}):
-            rows = steered.get(layer, [])
-            plan = traces.make_plan({r: batch.requests[r] for r in rows}) if rows else None
-            units = {injection.unit for r in rows if (injection := batch.requests[r].injection) is not None}
-            branch = self._update(layer) if "update" in units else None
-            stations.append((self._blocks[layer], branch, plan, layer in batch.layers))
-        return stations
+    def _sample(self, batch: Batch, sampling: Sampling, backend: Any) -> dict[str, Any]:
+        options = {
+            "generation_config": traces.generation_config(self._reader.ends.ids, sampling.max_new_tokens),
+            "logits_processor": processors(sampling, [r.seed for r in batch.requests], batch.length),
+        }
+        stations, encoding = self._stations(batch), traces.encode([r.fed for r in batch.requests])
+        with self._neutral_defaults():
+            return traces.sample(self._nn, backend, stations, encoding, options)
 
-    def _completions(self, batch: _Batch, saved: dict[str, Any]) -> Iterator[Completion]:
-        """Turn what a trace saved into completions."""
-        sampled = saved["tokens"][:, batch.length :].tolist()
-        steps = len(sampled[0])
-        positions = batch.length + steps - 1
-        measured = unmeasured(len(batch.requests), positions)
-        plans = [plan for _, _, plan, _ in self._stations(batch) if plan is not None]
-        for number, (rows, *_) in enumerate(plans):
-            measured[:, rows.numpy()] = _joined([p[number] for p in saved["measured"]], positions, "measurements", 2)
-        captured = sorted(set(batch.layers))
-        streams = [_joined([p[n] for p in saved["streams"]], positions, "residuals", 1) for n in range(len(captured))]
-        largest = _joined([p[:, None] for p in saved["largest"]], steps, "largest logits", 1).numpy()
+    def _replay(self, batch: Batch, backend: Any) -> dict[str, Any]:
+        options: dict[str, Any] = {"use_cache": False}
+        if self._keeps_logits:
+            options["logits_to_keep"] = kept_logits(batch)
+        lens = self._lens() if any(g.read.kind == "lens" for s in batch.stations for g in s.groups) else None
+        stations, encoding = self._stations(batch), traces.encode([r.fed for r in batch.requests])
+        groups = told_groups(batch, batch.of_logits)
+        return traces.replay(self._nn, backend, stations, encoding, groups=groups, lens=lens, options=options)
 
-        def finish(row: int) -> Completion:
-            request = batch.requests[row]
-            reply = self._reader.read(sampled[row], batch.sampling.max_new_tokens, request.prompt)
-            count = len(reply.token_ids)
-            end = batch.length + count - 1
-            receipt, injection = Receipt.nothing(), request.injection
-            if injection is not None:
-                own = measured[:, row, :end]
-                receipt = make_receipt(own, batch.length, layer=injection.layer, dtype=self._info.dtype)
-            check_logits(largest[row, :count], batch.length, batch.sampling.temperature)
-            residuals = None
-            if batch.layers:
-                residuals = np.stack([streams[captured.index(layer)][row, :end].numpy() for layer in batch.layers])
-            return Completion(batch.indices[row], reply, receipt, residuals)
+    def _stations(self, batch: Batch) -> list[Any]:
+        return told_stations(batch, self._blocks.__getitem__, self._update)
 
-        yield from failures_last(batch.indices, finish)
+    def _completions(self, batch: Batch, saved: dict[str, Any]) -> Iterator[Completion]:
+        return completions(batch, saved, self._reader, self._info.dtype)
 
     @contextmanager
     def _neutral_defaults(self) -> Iterator[None]:
@@ -304,34 +262,27 @@ class NnsightInjector(Injector):
         finally:
             module.generation_config = own
 
-    def _request_key(self, request: Request) -> str:
-        """Everything that decides a request's answer: under this an NDIF job's row is found again."""
-        injection, where, steered = request.injection, request.positions, None
-        if injection is not None and where is not None:
-            steered = [injection.vector.digest, injection.layer, injection.magnitude, injection.unit.value]
-            steered += [where.start, where.stop]
-        sampling = attrs.asdict(request.sampling)
-        asked = [list(request.prompt.token_ids), steered, sampling, request.seed, list(request.capture_layers)]
-        return digest("ndif_request", 1, [self._info.fingerprint, str(self._remote), asked])
+    # Checks
 
-    # Capture and checks
+    def _find_lens(self) -> tuple[Any, Any, float, float]:
+        """Return envoys of the final norm and the unembedding, and what is done to logits behind them, checked."""
+        module = self._nn._module
+        unembed, cap = self._envoys[id(unembedding_of(module))], softcap_of(module.config)
+        scales = {}
 
-    def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> npt.NDArray[np.float32]:
-        found = np.empty((len(prompts), len(layers), self._info.hidden_size), dtype=np.float32)
-        requests = [Request(p, None, Sampling(0.0, max_new_tokens=1), 0, layers) for p in prompts]
-        for completion in self._generate(requests):
-            if completion.residuals is None:
-                raise CaptureError(explain("capture", required="residuals", got=None, hint="The trace saved nothing."))
-            found[completion.index] = completion.residuals[:, -1]
-        return found
+        def check(norm: Any) -> None:
+            raw, own = self._result(traces.read_lens, self._blocks[-1], norm, unembed)
+            scales[norm.path] = judge_lens(raw, own, cap, name=norm.path, dtype=getattr(torch, self._info.dtype))
 
-    def _update(self, layer: int) -> Any:
-        """Return the envoy of the block's MLP branch, checked once to be what the block adds last."""
-        if layer not in self._updates:
-            candidates = update_candidates(self._modules[layer], self._update_module)
-            envoys = {name: self._envoys[id(module)] for name, module in candidates.items()}
-            self._updates[layer] = first_that_passes(envoys, lambda branch: self._check_branch(branch, layer))
-        return self._updates[layer]
+        norms = {name: self._envoys[id(norm)] for name, norm in final_norms(module, self._found).items()}
+        norm = first_that_passes(norms, check)
+        return norm, unembed, scales[norm.path], cap
+
+    def _find_update(self, layer: int) -> Any:
+        """Return the envoy of the block's MLP branch, checked to be what the block adds last."""
+        candidates = update_candidates(self._modules[layer], self._update_module)
+        envoys = {name: self._envoys[id(module)] for name, module in candidates.items()}
+        return first_that_passes(envoys, lambda branch: self._check_branch(branch, layer))
 
     def _check_branch(self, branch: Any, layer: int) -> None:
         """Judge a branch by four traces, as :func:`.blocks.check_update_module` does with hooks."""
@@ -382,18 +333,3 @@ class NnsightInjector(Injector):
         backend = backend_for(self._nn, self._remote)
         found = trace(self._nn, backend, *subjects, **options)
         return self._jobs.result(backend)["found"] if self._is_ndif else found
-
-
-def _joined(parts: Sequence[Tensor], length: int, what: str, axis: int) -> Tensor:
-    """Join the passes' tensors along their axis of positions; there must be exactly as many as were processed."""
-    joined = torch.cat(list(parts), dim=axis) if parts else torch.empty(0, 0, 0)
-    if joined.shape[axis] != length:
-        raise CaptureError(
-            explain(
-                f"{what} of the trace",
-                required=f"{length} positions",
-                got=joined.shape[axis],
-                hint="The trace did not visit every pass; nothing was recorded.",
-            )
-        )
-    return joined

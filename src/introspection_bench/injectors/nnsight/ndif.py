@@ -16,10 +16,15 @@ from nnsight import TransformersModel
 from nnsight.intervention.backends.local import LocalSimulationBackend
 from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
 
+from ...digests import digest
 from ...errors import BackendUnavailableError, ModelError, ModelNotFoundError, SpecError, explain
 from ...files import write_file
 from ...untrusted import parse_json, read_text
+from .. import reading, steering
+from ..hf import blocks, sampling
 from ..hf.loading import advice
+from ..requests import Request
+from . import lens, traces
 
 _FORMAT = 1
 
@@ -119,7 +124,7 @@ def backend_for(model: Any, remote: bool | str) -> Any:
     """Return what runs a trace: None (here and now), nnsight's local simulation, or a job on a server."""
     if not remote:
         return None
-    _ship_our_sampler()
+    _ship_our_functions()
     if remote == "local":
         return LocalSimulationBackend(model)
     return NdifBackend(
@@ -131,13 +136,32 @@ def backend_for(model: Any, remote: bool | str) -> Any:
     )
 
 
-def _ship_our_sampler() -> None:
-    """Have the sampler's source travel with each trace: no server has this package installed."""
+def _ship_our_functions() -> None:
+    """Have the source of what a trace calls travel with it: no server has this package installed."""
     import nnsight
 
-    from ..hf import sampling
+    for module in (traces, lens, reading, steering, blocks, sampling):
+        nnsight.register(module)
 
-    nnsight.register(sampling)
+
+def request_key(request: Request, server: Sequence[str]) -> str:
+    """Return what decides a request's answer by ``server`` (model and address): under this its job is found again."""
+    reads = [
+        [r.kind, attrs.astuple(r.positions), r.layers, r.sets, [v.digest for v in r.vectors]] for r in request.reads
+    ]
+    return digest(
+        "ndif_request",
+        2,
+        [
+            server,
+            request.prompt.token_ids,
+            [attrs.astuple(steer.key) for steer in request.steers],
+            attrs.asdict(request.sampling),
+            request.seed,
+            request.forced,
+            reads,
+        ],
+    )
 
 
 @attrs.frozen(eq=False)
