@@ -83,7 +83,9 @@ class NnsightInjector(Injector):
         self._batch_size = batch_size
         self._found = find_blocks(model._module, blocks)
         self._modules = self._found.modules
+        # Envoys by the modules that they have now: a remote model's are replaced when it is first used.
         self._envoys = {id(envoy._module): envoy for envoy in model.modules()}
+        self._whole = model._module
         self._blocks = [self._envoys[id(module)] for module in self._modules]
         self._update = functools.cache(self._find_update)
         self._lens = functools.cache(self._find_lens)
@@ -266,7 +268,7 @@ class NnsightInjector(Injector):
 
     def _find_lens(self) -> tuple[Any, Any, float, float]:
         """Return envoys of the final norm and the unembedding, and what is done to logits behind them, checked."""
-        module = self._nn._module
+        module = self._whole
         unembed, cap = self._envoys[id(unembedding_of(module))], softcap_of(module.config)
         scales = {}
 
