@@ -16,9 +16,9 @@ from ...errors import CaptureError, explain
 from ...identity import Sampling
 from ...injection import Receipt
 from ...measures.base import Read
-from ..base import Completion, Request, failures_last
 from ..hf.stopping import ReplyReader
 from ..receipts import check_logits, make_receipt
+from ..requests import Completion, Request, failures_last
 from ..steering import coefficients, needs_update, projects
 
 #: int64's largest value stands for "to the end".
@@ -174,8 +174,8 @@ def unravel(batch: Batch, saved: Mapping[str, Any], positions: int) -> Unravelle
     measured: dict[_Member, npt.NDArray[np.float32]] = {}
     rounds = [members for station in batch.stations for members in station.rounds]
     for number, members in enumerate(rounds):
-        whole = joined([p[number] for p in saved["measured"]], "measurements", axis=2, length=positions).numpy()
-        measured |= {member: whole[:, line] for line, member in enumerate(members)}
+        sizes = joined([p[number] for p in saved["measured"]], "measurements", axis=2, length=positions).numpy()
+        measured |= {member: sizes[:, line] for line, member in enumerate(members)}
     found: dict[_Member, dict[int | None, Tensor]] = {}
     groups = [(station.layer, group) for station in batch.stations for group in station.groups]
     for number, (layer, group) in enumerate([*groups, *((None, group) for group in batch.of_logits)]):

@@ -22,7 +22,7 @@ from ...errors import ModelError, explain
 from ...identity import Sampling
 from ...measures.base import ReadKind
 from ...prompts import Tokenizer
-from ..base import Completion, Injector, Limits, ModelInfo, Request
+from ..base import Injector, Limits, ModelInfo
 from ..hf.blocks import (
     BranchProbe,
     check_stream_shape,
@@ -40,6 +40,7 @@ from ..hf.proving import require_proof
 from ..hf.sampling import processors
 from ..hf.stopping import EndTokens, ReplyReader, end_tokens_of
 from ..hf.unchanged import Unchanged
+from ..requests import Completion, Request
 from . import traces
 from .batches import Batch, batches, completions, kept_logits, told_groups, told_stations
 from .lens import final_norms, judge_lens, softcap_of, unembedding_of
