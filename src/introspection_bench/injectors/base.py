@@ -51,12 +51,14 @@ class Limits:
 
     ``positions``: most tokens that are processed for one request. ``vocabulary``: rows of the embedding.
     ``switch``: a sequence of more tokens than this is encoded in another way from its first position on (RoPE
-    ``longrope``), so that what was computed for a shorter one must not be continued beyond it.
+    ``longrope``), so that what was computed for a shorter one must not be continued beyond it. ``hint`` says what to
+    do about too many positions.
     """
 
     positions: int | None = None
     vocabulary: int | None = None
     switch: int | None = None
+    hint: str = "Shorten the prompt or ask for fewer tokens."
 
     def check_ids(self, what: str, token_ids: Sequence[int], name: str) -> None:
         """Raise :class:`SpecError` for ids, those of ``what``, that the model called ``name`` doesn't know."""
@@ -82,7 +84,7 @@ class Limits:
                     "prompt and max_new_tokens",
                     required=f"at most {self.positions} positions of {name}",
                     got=f"{length} prompt tokens and {max_new_tokens} new ones, {end} positions",
-                    hint="Shorten the prompt or ask for fewer tokens.",
+                    hint=self.hint,
                 )
             )
         if self.switch is not None and length <= self.switch < end:

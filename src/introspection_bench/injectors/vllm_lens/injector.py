@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -16,18 +17,26 @@ from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 from vllm_lens import Hook
 
-from ...errors import CaptureError, ModelError, explain
-from ...injection import Injection, Positions, Receipt, Unit
-from ...scaffolds import RenderedPrompt, Tokenizer
-from ...trials import Sampling
-from ..base import Completion, Injector, Limits, ModelInfo, Request, failures_last
+from ...doses import Unit
+from ...errors import CaptureError, ModelError, SilentInjectionError, explain
+from ...identity import Sampling
+from ...measures.base import Read, ReadKind
+from ...prompts import RenderedPrompt, Tokenizer
+from ...spans import Positions
+from ...trials import Reply
+from ..base import Injector, Limits, ModelInfo
 from ..hf.loading import trusted
 from ..hf.stopping import ReplyReader
 from ..receipts import check_logits, make_receipt
+from ..requests import Completion, Request, failures_last
 from . import engine as engines
-from .records import LayerRecord, merge_ranks
+from .hook import Steering
+from .records import LayerRecord, gather, merge_ranks
 from .sampling import as_extra_args
-from .worker import Steering
+
+#: What is run in a replay: everything that is fed, and one token that nobody looks at.
+_REPLAYED = Sampling(0.0, max_new_tokens=1)
+_PROBE = RenderedPrompt((0,), "")
 
 
 class VllmLensInjector(Injector):
@@ -40,10 +49,16 @@ class VllmLensInjector(Injector):
     In models that carry the stream in two halves (most of vLLM's), a steered position's stream is the halves' sum
     in the stream's dtype, plus delta cast to that dtype, rounded once; it is handed on as one half, the other zero.
     Unsteered positions keep their own halves bit by bit.
+
+    A replay is one prefill of prompt and reply, so that its rounding is that of a prefill. What is read behind the last
+    block is what the engine samples from: its own final hidden states and logits. ``reads`` of an open injector says
+    what this very model can: without ``lens`` where its final norm was not found or other pipeline stages hold it, and
+    without ``logprobs`` and ``likelihood`` where what leaves the model is not its final hidden states.
     """
 
     name: ClassVar[str] = "vllm-lens"
     numerics: ClassVar[int] = 1
+    reads: ClassVar[frozenset[ReadKind]] = frozenset(("logprobs", "likelihood", "residuals", "cosines", "lens"))
 
     def __init__(self, engine: Any, info: ModelInfo, reader: ReplyReader, copies: int) -> None:
         self._engine = engine
@@ -52,10 +67,13 @@ class VllmLensInjector(Injector):
         self._copies = copies
         config = engine.vllm_config
         self._window = int(config.scheduler_config.max_num_seqs)
-        self._longest = int(config.model_config.max_model_len)
         self._reader = reader
-        # Positions are vLLM's own affair: max_model_len.
-        self._limits = Limits(vocabulary=int(config.model_config.get_vocab_size()))
+        # The last token of a reply, or one behind a replay, is sampled as well, within max_model_len.
+        self._limits = Limits(
+            positions=int(config.model_config.max_model_len) - 1,
+            vocabulary=int(config.model_config.get_vocab_size()),
+            hint="Open with a larger max_model_len, or ask for fewer tokens: vLLM would end the reply early.",
+        )
         self._keys = itertools.count()
         self._flying: set[str] = set()
         self._done: dict[str, Any] = {}
@@ -141,7 +159,7 @@ class VllmLensInjector(Injector):
 
     @property
     def limits(self) -> Limits:
-        """Which token ids the embedding has."""
+        """As many positions as ``max_model_len`` allows, and the token ids that the embedding has."""
         return self._limits
 
     @property
@@ -157,22 +175,11 @@ class VllmLensInjector(Injector):
             engines.shut_down(engine)
 
     def validate(self, request: Request) -> None:
-        """Raise what is wrong with a request, vLLM's own limits included, before anything runs."""
+        """Raise what is wrong with a request before anything runs: the unit ``update`` where a block can't carry it."""
         super().validate(request)
-        tokens = len(request.prompt.token_ids) + request.sampling.max_new_tokens
-        if tokens > self._longest:
-            raise ModelError(
-                explain(
-                    "prompt and max_new_tokens",
-                    required=f"at most {self._longest} tokens together (max_model_len)",
-                    got=tokens,
-                    hint="vLLM would end the reply early; open with a larger max_model_len or ask for fewer tokens.",
-                )
-            )
-        injection = request.injection
-        if injection is not None and injection.unit is Unit.UPDATE:
-            block, able = self._updates[injection.layer]
-            if not able:
+        for steer in request.steers:
+            block, able = self._updates[steer.layer]
+            if steer.dose.unit is Unit.UPDATE and not able:
                 raise ModelError(
                     explain(
                         "unit 'update'",
@@ -183,20 +190,20 @@ class VllmLensInjector(Injector):
                 )
 
     def _check(self) -> None:
-        """Run one token with every block read; find out which blocks can carry the unit ``update``."""
+        """Run one token with every block and the end read; find out what this model can carry and be read for."""
         layers = tuple(range(self._info.n_layers))
-        self._updates = dict.fromkeys(layers, ("", False))
         try:
-            shape: tuple[int, ...] | str = self._capture([RenderedPrompt((0,), "")], layers).shape
+            shape: tuple[int, ...] | str = self._capture([_PROBE], layers).shape
         except ValueError as error:  # of another width than the configuration says
             shape = str(error)
-        sampled = True
-        for answer in self._engine.collective_rpc("introspection_sites"):
-            found = json.loads(answer)
-            self._updates.update({layer: (block, able) for layer, block, able in found["blocks"]})
-            sampled = sampled and found["sampler"]
+        with contextlib.suppress(SilentInjectionError):  # what leaves this model can't be read
+            end = Read("logprobs", Positions(0, 1, 1), sets=((0,),))
+            list(self._generate([Request(_PROBE, (), _REPLAYED, forced=(), reads=(end,))]))
+        answers = [json.loads(a) for a in self._engine.collective_rpc("introspection_sites")]
+        self._updates = {layer: (block, able) for a in answers for layer, block, able in a["blocks"]}
         expected = (1, len(layers), self._info.hidden_size)
-        if shape != expected or not sampled:
+        sampled = all(a["sampler"] for a in answers)
+        if shape != expected or not sampled or set(self._updates) != set(layers):
             raise ModelError(
                 explain(
                     "model",
@@ -205,6 +212,10 @@ class VllmLensInjector(Injector):
                     hint="vllm-lens can't hook this architecture; use the torch backend.",
                 )
             )
+        lacking: set[ReadKind] = set() if any(a["ends"] for a in answers) else {"logprobs", "likelihood", "lens"}
+        if not all(a["lens"] for a in answers):
+            lacking.add("lens")
+        self.reads = type(self).reads - lacking  # type: ignore[misc]  # the class says what any model can
 
     def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         waiting = deque(enumerate(requests))
@@ -213,70 +224,39 @@ class VllmLensInjector(Injector):
             while waiting or mine:
                 while waiting and len(self._flying) < self._window:
                     index, request = waiting.popleft()
-                    mine[self._submit(request, 0)] = index
+                    mine[self._submit(request)] = index
                 ended = self._finished(mine)
                 finish = functools.partial(self._completion, requests, mine, ended)
                 yield from failures_last([mine[key] for key, _ in ended], finish)
         finally:
             self._abandon(mine)
 
-    def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> npt.NDArray[np.float32]:
-        """Run each prompt once and read its last token at all layers."""
-        distinct = tuple(dict.fromkeys(layers))
-        waiting = deque(enumerate(prompts))
-        mine: dict[str, int] = {}
-        found = np.full((len(prompts), len(layers), self._info.hidden_size), np.nan, dtype=np.float32)
-        try:
-            while waiting or mine:
-                while waiting and len(self._flying) < self._window:
-                    index, prompt = waiting.popleft()
-                    request = Request(prompt, None, Sampling(0.0, max_new_tokens=1), capture_layers=distinct)
-                    self.validate(request)
-                    mine[self._submit(request, len(prompt.token_ids) - 1)] = index
-                for key, _ in self._finished(mine):
-                    index = mine.pop(key)
-                    length = len(prompts[index].token_ids)
-                    records = self._records(key)
-                    self._largest(key)  # no token of it is kept; only to be forgotten
-                    for column, layer in enumerate(layers):
-                        found[index, column] = _at(records, layer).residuals(length - 1, length)[0]
-        finally:
-            self._abandon(mine)
-        return found
-
-    def _submit(self, request: Request, capture_from: int) -> str:
+    def _submit(self, request: Request) -> str:
         """Hand a request to the engine under an id of its own; return the id."""
         # vllm-lens matches ids by prefix: a fixed width keeps "1" from matching "10".
         key = f"{next(self._keys):016x}"
-        injection = _effective(request)
-        if injection is not None or request.capture_layers:
-            self._send_hook(key, injection, request.positions, request.capture_layers, capture_from)
+        if request.steers or request.reads:
+            self._send_hook(key, request)
         self._flying.add(key)
+        sampling = _sampling(request)
         self._engine.add_request(
             key,
-            {"prompt_token_ids": list(request.prompt.token_ids)},
+            {"prompt_token_ids": list(request.fed)},
             # New parameters for every request: vllm-lens and vLLM both write into them.
             SamplingParams(
                 n=1,
                 temperature=0,  # greedy over what SeededSampling leaves
-                max_tokens=request.sampling.max_new_tokens,
+                max_tokens=sampling.max_new_tokens,
                 stop_token_ids=list(self._reader.ends.ids),
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
-                extra_args=as_extra_args(key, request.sampling, request.seed),
+                extra_args=as_extra_args(key, sampling, request.seed),
             ),
         )
         return key
 
-    def _send_hook(
-        self,
-        key: str,
-        injection: Injection | None,
-        positions: Positions | None,
-        capture_layers: tuple[int, ...],
-        capture_from: int,
-    ) -> None:
-        steering = Steering(key, injection, positions, capture_layers, capture_from)
+    def _send_hook(self, key: str, request: Request) -> None:
+        steering = Steering(key, request, self._info.n_layers - 1)
         hooks = [Hook(fn=steering, layer_indices=steering.layers)]
         self._engine.collective_rpc("set_hook_data", args=(key, pickle.dumps(hooks)))
 
@@ -342,27 +322,29 @@ class VllmLensInjector(Injector):
                     hint="vLLM gave it up; nothing was recorded for it.",
                 )
             )
-        length = len(request.prompt.token_ids)
-        end = length + len(tokens) - 1
-        injection = _effective(request)
-        records = self._records(key) if injection is not None or request.capture_layers else {}
-        receipt = Receipt.nothing()
-        if injection is not None:
-            sizes = _at(records, injection.layer).sizes(end)
-            receipt = make_receipt(sizes, length, layer=injection.layer, dtype=self._info.dtype)
-        check_logits(largest[: len(tokens)], length, request.sampling.temperature)
-        residuals = None
-        if request.capture_layers:
-            residuals = np.stack([_at(records, layer).residuals(0, end) for layer in request.capture_layers])
-        reply = self._reader.read(tokens, request.sampling.max_new_tokens, request.prompt)
-        return Completion(index, reply, receipt, residuals)
+        records = self._records(key) if request.steers or request.reads else {}
+        reply = self._reply(request, tokens, largest)
+        end = request.processed(len(reply.token_ids))
+        receipts = [
+            make_receipt(_at(records, steer.layer).sizes(number, end), steer, dtype=self._info.dtype)
+            for number, steer in enumerate(request.steers)
+        ]
+        settled = {"processed": end, "last": self._info.n_layers - 1, "width": self._info.hidden_size}
+        readings = [gather(records, number, read, **settled) for number, read in enumerate(request.reads)]
+        return Completion(index, reply, receipts, readings)
+
+    def _reply(self, request: Request, tokens: Sequence[int], largest: npt.NDArray[np.float32]) -> Reply:
+        """The reply of a request: what was sampled, or what was replayed."""
+        if request.forced is not None:
+            return self._reader.forced(request.forced, request.prompt)
+        check_logits(largest[: len(tokens)], len(request.prompt.token_ids), request.sampling.temperature)
+        return self._reader.read(tokens, request.sampling.max_new_tokens, request.prompt)
 
 
-def _effective(request: Request) -> Injection | None:
-    """Magnitude 0 is a control: no hook, hence the same bits."""
-    return None if request.positions is None else request.injection
+def _sampling(request: Request) -> Sampling:
+    return request.sampling if request.forced is None else _REPLAYED
 
 
 def _at(records: Mapping[int, LayerRecord], layer: int) -> LayerRecord:
     """The record of a layer, or an empty one where no hook reported: its receipt then proves nothing."""
-    return records.get(layer, LayerRecord(0, 0, (), ()))
+    return records.get(layer, LayerRecord())

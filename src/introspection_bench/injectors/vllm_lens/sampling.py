@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from vllm.v1.sample.logits_processor import LogitsProcessor, MoveDirectionality
 
-from ...trials import Sampling
+from ...identity import Sampling
 from ..hf.sampling import filters, sampled_scores, step_keys
 
 #: The key of ``SamplingParams.extra_args`` under which :func:`as_extra_args` travels.
