@@ -14,7 +14,7 @@ from vllm.distributed import get_tensor_model_parallel_rank
 from ...doses import Unit
 from ...errors import SilentInjectionError, explain
 from ...injection import Steer
-from ...measures.base import Read
+from ...measures.base import Read, ReadKind
 from ...spans import Positions
 from ..reading import cosines, likelihoods, log_masses
 from ..requests import Request
@@ -46,13 +46,15 @@ class Addition:
 class Reading:
     """One read of the request, by its number among them, at ``layers``.
 
-    ``operand`` is what the rows are compared with: vectors (vectors, hidden_size) of ``cosines``; of ``likelihood``
-    the token id that follows each position of the sequence.
+    ``operand`` is what the rows are compared with: of ``cosines`` the vectors (vectors, hidden_size), of
+    ``likelihood`` the token ids that follow each position of the sequence; empty otherwise.
     """
 
     number: int
-    read: Read
+    kind: ReadKind
     layers: tuple[int, ...]
+    positions: Positions
+    sets: tuple[tuple[int, ...], ...]
     operand: Tensor
 
     @classmethod
@@ -63,13 +65,12 @@ class Reading:
             operand = torch.tensor(np.stack([v.values for v in read.vectors]))
         elif read.kind == "likelihood":
             operand = torch.tensor(tokens[1:], dtype=torch.long)
-        # The vectors' values have become the operand; they need not travel twice.
-        light = attrs.evolve(read, vectors=())
-        return cls(number, light, read.layers if read.kind in OF_LAYERS else (last,), operand)
+        layers = read.layers if read.kind in OF_LAYERS else (last,)
+        return cls(number, read.kind, layers, read.positions, read.sets, operand)
 
     def at_end(self, layer: int, last: int) -> bool:
         """Whether it is read behind the last block: there the lens is the model's own prediction."""
-        return layer == last and self.read.kind in ("logprobs", "likelihood", "lens")
+        return layer == last and self.kind in ("logprobs", "likelihood", "lens")
 
 
 @attrs.frozen(eq=False)
@@ -173,14 +174,14 @@ class Steering:
         keeps = get_tensor_model_parallel_rank() == 0
         later = []
         for reading in self.readings:
-            lo, hi = here.window(reading.read.positions)
+            lo, hi = here.window(reading.positions)
             if here.layer not in reading.layers or lo >= hi:
                 continue
             if reading.at_end(here.layer, self.last):
                 later.append((reading, lo, hi))
-            elif reading.read.kind == "lens":
+            elif reading.kind == "lens":
                 self._predict(here, reading, here.sites.head.normed(stream[lo:hi]), lo)
-            elif keeps and reading.read.kind == "residuals":
+            elif keeps and reading.kind == "residuals":
                 here.log.read(reading.number, here.first + lo, stream[lo:hi].to("cpu", torch.float32, copy=True))
             elif keeps:
                 reading.operand = reading.operand.to(stream.device)
@@ -197,12 +198,12 @@ class Steering:
     def _predict(here: _Pass, reading: Reading, final: Tensor, lo: int) -> None:
         """Read what is predicted at rows that the final norm gave, the first of which is row ``lo`` of the request."""
         position, head = here.first + lo, here.sites.head
-        if reading.read.kind == "likelihood":
+        if reading.kind == "likelihood":
             following = reading.operand[position : position + len(final)].to(final.device)
             # An engine that schedules ahead may run one position more than the sequence has.
             found = head.reduced(final[: len(following)], lambda logits, rows: likelihoods(logits, following[rows]))
         else:
-            found = head.reduced(final, lambda logits, _: log_masses(logits, reading.read.sets))
+            found = head.reduced(final, lambda logits, _: log_masses(logits, reading.sets))
         if found is not None:
             here.log.read(reading.number, position, found)
 
