@@ -197,7 +197,7 @@ class RunView:
     def on_trial(self, record: TrialRecord) -> None:
         """Take in one recorded trial."""
         self._new += 1
-        self._left[record.cell] -= 1
+        self._left[record.condition.cell] -= 1
         self._tokens += len(record.reply.token_ids)
         self._count(record)
         finished = self._cells - sum(n > 0 for n in self._left.values())
@@ -209,7 +209,7 @@ class RunView:
 
         self._seen[record.arm] += 1
         verdicts = verdicts_on(self._judge, [self._case_of(record)])
-        self._affirmed[record.arm] += any(verdict.affirmative is True for _, verdict in verdicts)
+        self._affirmed[record.arm] += any(verdict.answer("affirmative") is True for _, verdict in verdicts)
 
     def describe(self) -> str:
         """Return one plain line: trials done and planned, speed, time left."""

@@ -1,20 +1,25 @@
-"""Commands that generate: demo, run, status."""
+"""Commands that generate and measure: demo, run, measure, status."""
 
 from __future__ import annotations
 
 import os
 import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import attrs
 import typer
 
+from ..sweep.running import Watcher
 from . import console
 
 if TYPE_CHECKING:
-    from ..sweep.grid import PlannedTrial
+    from ..measures import Reading
+    from ..sweep import Sweep
+    from ..trials import TrialRecord
+    from ..verdicts import Verdict
 
 #: The demo's sweep, a spec like any other.
 DEMO_SPEC = "demo.toml"
@@ -23,7 +28,13 @@ DEMO_SPEC = "demo.toml"
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(epilog="Example: `introspection-bench demo --no-browser`")(demo)
-    app.command(epilog="Example: `introspection-bench run sweep.toml --backend vllm-lens`")(run)
+    app.command(epilog="Example: `introspection-bench run sweep.toml design.arms.injected.n=5 --backend vllm-lens`")(
+        run
+    )
+    app.command(
+        epilog='Example: `introspection-bench measure runs/demo \'{measure = "token_logprobs", '
+        'sets = {yes = ["Yes"], no = ["No"]}}\'`'
+    )(measure)
     app.command(epilog="Example: `introspection-bench status runs/demo`")(status)
 
 
@@ -38,7 +49,7 @@ def demo(
     HTML report. Interrupt it at any time: the same command goes on from there.
     """
     with resources.as_file(resources.files("introspection_bench") / DEMO_SPEC) as spec, console.interruptible():
-        report = _run(spec, directory=directory, backend=None)
+        report = _run(spec, [], directory=directory, backend=None)
     # Nobody is looking in CI or on a machine without a display.
     display = os.name != "posix" or os.uname().sysname == "Darwin" or os.environ.get("DISPLAY")
     if browser and display and not os.environ.get("CI"):
@@ -47,103 +58,191 @@ def demo(
 
 def run(
     spec: Annotated[Path, typer.Argument(help="The sweep as a TOML file (docs/sweeps.md).")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Take the place of the file's: design.arms.injected.n=5"),
+    ] = None,
     *,
     backend: Annotated[str | None, typer.Option(help="Backend to run on, instead of the file's.")] = None,
     directory: Annotated[Path | None, typer.Option(help="Run directory, instead of the file's.")] = None,
     judge: Annotated[bool, typer.Option(help="Judge the replies when all are there.")] = True,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what it would be; no weights, nothing written.")
+    ] = False,
+    tokens_per_second: Annotated[float | None, typer.Option(help="For --plan: the rate of generated tokens.")] = None,
+    dollars_per_hour: Annotated[float | None, typer.Option(help="For --plan: what the machine costs.")] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let Python code that comes with the checkpoint run.")
     ] = False,
 ) -> None:
     """Run a sweep, judge it, and write its report. Run it again to go on after an interruption."""
+    if plan:
+        _tell_plan(spec, overrides or [], tokens_per_second, dollars_per_hour)
+        return
     with console.interruptible():
-        _run(spec, directory=directory, backend=backend, with_judge=judge, trust_remote_code=trust_remote_code)
+        _run(
+            spec,
+            overrides or [],
+            directory=directory,
+            backend=backend,
+            with_judge=judge,
+            trust_remote_code=trust_remote_code,
+        )
 
 
 def _run(
-    spec_path: Path,
+    path: Path,
+    overrides: list[str],
     *,
     directory: Path | None,
     backend: str | None,
     with_judge: bool = True,
     trust_remote_code: bool = False,
 ) -> Path:
-    from ..judges.registry import open_judge
-    from ..sweep import Store, Sweep, judge_run
-    from ..sweep.judging import case_maker
-    from ..sweep.runner import generating
-    from ..sweep.spec import SweepSpec
+    from ..sweep import RunSpec, run_spec
     from .results import write_outputs
 
-    spec = SweepSpec.from_toml(spec_path)
-    if directory is not None:
-        spec = attrs.evolve(spec, directory=str(directory))
-    if trust_remote_code:
-        spec = attrs.evolve(spec, model=attrs.evolve(spec.model, trust_remote_code=True))
-    concepts = spec.concept_set(spec_path.parent)
-    if Store.is_begun(spec.directory):
-        with generating(spec.directory):
-            pass  # another process at work there should be known of before a model is loaded
-    # Opened before the model: a judge that can't work should not cost a GPU hour first.
-    judge = open_judge(spec.judge.name, **spec.judge.options) if with_judge else None
+    spec = RunSpec.from_toml(path, overrides)
     console.quiet_libraries()
     console.convert_demo_model(spec.model.name)
-    with console.working(f"Opening {spec.model.name}"):
-        injector = spec.open_injector(backend)
-    with injector:
-        with console.working(f"Vectors for {len(concepts)} concepts"):
-            grid = spec.build_grid(injector, concepts, spec_path.parent)
-        sweep = Sweep(grid, injector, spec.directory)
+    found = run_spec(
+        spec,
+        backend=backend,
+        directory=directory,
+        judge=with_judge,
+        trust_remote_code=trust_remote_code,
+        watcher=_Watcher(),
+    )
+    return write_outputs(Path(found.source))
+
+
+class _Watcher(Watcher):
+    """Shows a run in the terminal."""
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[object]:
+        """Show that something goes on."""
+        with console.working(what) as phase:
+            yield phase
+
+    @contextmanager
+    def generating(self, sweep: Sweep) -> Iterator[Callable[[TrialRecord], None] | None]:
+        """Show the live view of what is left to run."""
+        from ..sweep.judging import case_maker
+
         with sweep.open_store() as store:
             recorded, case_of = store.records(), case_maker(store)
         done = {record.key.digest for record in recorded}
-        left = [t for t in sweep.planned if t.key.digest not in done]
+        left = [t.condition.cell for t in sweep.planned if t.key.digest not in done]
         console.say(
-            f"{len(sweep.planned)} trials planned, {len(done)} recorded, on {injector.model.name} "
-            f"({injector.name}), in {spec.directory}"
+            f"{len(sweep.planned)} trials planned, {len(done)} recorded, on {sweep.injector.model.name} "
+            f"({sweep.injector.name}), in {sweep.directory}"
         )
-        if left:
-            cells = [_cell_of(t) for t in left]
-            with console.run_view(len(sweep.planned), recorded, cells, case_of) as view:
-                sweep.run(view.on_trial)
-    if judge is not None:
-        with console.working(f"Judging with {judge.name}") as phase, Store.open(spec.directory) as store:
-            summary = judge_run(store, judge, part=spec.judge.judged, on_verdict=phase.count("judged"))
-        console.say(f"{summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept")
-    return write_outputs(Path(spec.directory))
+        if not left:
+            yield None
+            return
+        with console.run_view(len(sweep.planned), recorded, left, case_of) as view:
+            yield view.on_trial
+
+    @contextmanager
+    def judging(self, name: str) -> Iterator[Callable[[Verdict], None] | None]:
+        """Count verdicts."""
+        with console.working(f"Judging with {name}") as phase:
+            yield phase.count("judged")
+
+    @contextmanager
+    def measuring(self, name: str) -> Iterator[Callable[[Reading], None] | None]:
+        """Count readings."""
+        with console.working(f"Measuring {name}") as phase:
+            yield phase.count("measured")
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        console.say(text)
 
 
-def _cell_of(trial: PlannedTrial) -> tuple[object, ...]:
-    key = trial.key
-    return (trial.scaffold, trial.arm, trial.concept, key.layer, key.magnitude, key.unit)
+def _tell_plan(path: Path, overrides: list[str], rate: float | None, dollars_per_hour: float | None) -> None:
+    """Print what a run would be."""
+    from ..sweep import RunSpec
+    from ..sweep.outline import outline
+
+    spec = RunSpec.from_toml(path, overrides)
+    console.quiet_libraries()
+    console.convert_demo_model(spec.model.name)
+    found = outline(spec)
+    console.table(
+        f"{found.total} trials on {found.model} ({spec.model.backend}, {found.layers} layers)",
+        ["arm", "trials"],
+        sorted(found.trials.items()),
+    )
+    console.tell(f"{found.prompt_tokens:,} prompt tokens, at most {found.reply_tokens:,} tokens of replies")
+    if rate is None:
+        console.tell("Time and money: give --tokens-per-second, and --dollars-per-hour.")
+        return
+    hours = found.hours(rate)
+    cost = "" if dollars_per_hour is None else f", {hours * dollars_per_hour:,.2f} dollars"
+    console.tell(f"At {rate:g} tokens/s and replies of full length: {hours:.2f} hours of generation{cost}")
+
+
+def measure(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    what: Annotated[str, typer.Argument(metavar="MEASURE", help="A TOML table (docs/measures.md).")],
+    *,
+    backend: Annotated[str | None, typer.Option(help="Backend to measure on, instead of the run's.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model to measure on, instead of the run's.")] = None,
+) -> None:
+    """Replay a run's replies and read something on the way. It never samples; what is read already is kept."""
+    import attrs
+
+    from ..sweep import Store, measure_run
+    from ..sweep.spec import read_measure
+
+    console.quiet_libraries()
+    with Store.open(run) as store, console.interruptible():
+        wanted, spec = read_measure(what, run), store.run_spec()
+        chosen = attrs.evolve(spec.model, name=model or spec.model.name, backend=backend or spec.model.backend)
+        console.convert_demo_model(chosen.name)
+        with console.working(f"Opening {chosen.name}"):
+            injector = chosen.open()
+        with injector, console.working(f"Measuring {wanted.name}") as phase:
+            summary = measure_run(store, wanted, injector, on_reading=phase.count("measured"))
+    console.tell(f"{summary.measure}: {summary.measured} measured, {summary.kept} there already")
 
 
 def status(run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]) -> None:
-    """Show what of a run is planned, recorded and judged, per cell."""
+    """Show what of a run is planned, recorded, judged and measured, per cell."""
+    from ..conditions import CELL_COLUMNS, Condition
     from ..sweep import Store
     from ..sweep.sessions import sessions_note
 
     with Store.open(run_directory) as store:
         planned, recorded = store.planned(), store.recorded()
         verdicts: dict[str, int] = {}
+        readings: dict[str, int] = {}
         for record in store.records():
             for verdict in record.verdicts:
                 name = f"{verdict.judge}/{verdict.rubric}"
                 verdicts[name] = verdicts.get(name, 0) + (verdict.unscored is None)
+            for reading in record.readings:
+                readings[reading.measure] = readings.get(reading.measure, 0) + 1
         spec, note = store.spec(), sessions_note(store.sessions())
-    cells: dict[tuple[object, ...], list[int]] = {}
-    for key, cell in planned.items():
-        place = tuple(cell[c] for c in ("scaffold", "arm", "concept", "layer", "magnitude", "unit"))
-        counts = cells.setdefault(place, [0, 0])
+    cells: dict[Condition, list[int]] = {}
+    for key, trial in planned.items():
+        counts = cells.setdefault(trial.condition.cell, [0, 0])
         counts[0] += 1
         counts[1] += key in recorded
+    told = [cell.columns for cell in cells]
+    # A column that is the same everywhere says nothing of a cell.
+    shown = [c for c in CELL_COLUMNS if len({row[c] for row in told}) > 1 or c == "arm"]
     console.table(
-        f"{run_directory}: {spec['model']['name']} on {spec['backend']}, {len(recorded)} of {len(planned)} trials",
-        ["scaffold", "arm", "concept", "layer", "magnitude", "unit", "planned", "recorded"],
-        [[*("" if v is None else v for v in place), *counts] for place, counts in cells.items()],
+        f"{run_directory}: {spec['model']['name']} on {spec['model']['backend']}, {len(recorded)} of {len(planned)} trials",
+        [*shown, "planned", "recorded"],
+        [[*("" if r[c] is None else r[c] for c in shown), *n] for r, n in zip(told, cells.values(), strict=True)],
     )
     for name, count in sorted(verdicts.items()):
         console.tell(f"{name}: {count} of {len(recorded)} scored")
+    for name, count in sorted(readings.items()):
+        console.tell(f"{name}: {count} of {len(recorded)} measured")
     if note:
         console.tell(note)
     if not verdicts:

@@ -190,3 +190,25 @@ def _value(text: str) -> Any:
         return parse_toml(f"value = {text}")["value"]
     except ValueError:
         return text
+
+
+@checked(SpecError)
+def read_measure(text: str, beside: Path) -> Measure:
+    """Read a measure that is written as a TOML table, as on a command line; vectors are files within ``beside``.
+
+    Raises :class:`SpecError`.
+    """
+    try:
+        table = parse_toml(f"measure = {text}" if text.lstrip().startswith("{") else f'measure = "{text}"')["measure"]
+        found: Measure = reader(beside, {}).structure(table, Measure)
+    except (ValueError, TypeError, cattrs.BaseValidationError) as error:
+        wrong = isinstance(error, cattrs.BaseValidationError)
+        raise SpecError(
+            explain(
+                "measure",
+                required='a table as {measure = "token_logprobs", sets = {yes = ["Yes"], no = ["No"]}}',
+                got=problems(error, "measure") if wrong else str(error),
+                hint="See docs/measures.md.",
+            )
+        ) from error
+    return found

@@ -1,0 +1,114 @@
+"""What a run would be, before any weights are loaded: trials, tokens, time and money."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ..boundaries import checked
+from ..errors import ModelNotFoundError, SpecError, explain
+from ..freezing import frozen_mapping
+from ..injectors.base import ModelInfo
+from ..prompts import Tokenizer
+from ..vectors import ConceptVector, Provenance
+from .design import Design
+from .planner import Ground, by_place, plan, source_layers
+from .spec import ModelSpec, RunSpec
+
+
+@attrs.frozen
+class Outline:
+    """What a plan comes to.
+
+    ``trials`` count by arm. ``prompt_tokens`` are those of all prompts together (engines share most of them),
+    ``reply_tokens`` the most that all replies together can have.
+    """
+
+    model: str
+    layers: int
+    trials: Mapping[str, int] = attrs.field(converter=frozen_mapping, hash=False)
+    prompt_tokens: int
+    reply_tokens: int
+
+    @property
+    def total(self) -> int:
+        """All trials."""
+        return sum(self.trials.values())
+
+    @checked(SpecError)
+    def hours(self, tokens_per_second: float) -> float:
+        """Return the hours that the longest replies take at a rate of generated tokens; more than 0."""
+        if not tokens_per_second > 0:
+            raise SpecError(
+                explain(
+                    "tokens_per_second", required="a rate above 0", got=tokens_per_second, hint="See docs/speed.md."
+                )
+            )
+        return self.reply_tokens / tokens_per_second / 3600
+
+
+@checked(SpecError)
+def outline(spec: RunSpec, tokenizer: Tokenizer | None = None, config: Any = None) -> Outline:
+    """Plan a specification on a model's configuration and tokenizer alone; nothing is written.
+
+    Both are loaded if they are not given. Vectors and fingerprint, which need the weights, are stood in for, so that the
+    trials have no keys here. Raises :class:`~introspection_bench.errors.ModelNotFoundError` for a model without either,
+    and whatever planning raises.
+    """
+    if tokenizer is None or config is None:
+        tokenizer, config = _described(spec.model)
+    text = config.get_text_config()
+    info = ModelInfo(spec.model.name, "", int(text.num_hidden_layers), int(text.hidden_size), "")
+    ground = Ground(info, spec.model.backend, 1, tokenizer, spec.design.day, _stand_ins(spec.design, info))
+    planned = plan(spec.design, ground)
+    return Outline(
+        spec.model.name,
+        info.n_layers,
+        Counter(t.condition.arm for t in planned),
+        sum(len(t.request.prompt.token_ids) for t in planned),
+        sum(t.request.sampling.max_new_tokens for t in planned),
+    )
+
+
+def _stand_ins(design: Design, info: ModelInfo) -> Mapping[tuple[str, int], ConceptVector]:
+    """Return vectors that stand where extracted ones will, different for each concept and layer."""
+    if not design.is_dosed:
+        return {}
+    provenance = Provenance("stand-in", info.name, "", "", 0, -1, 1.0, None)
+    rng = np.random.default_rng(0)
+    given = {v.concept for v in design.vectors}
+    made = [
+        ConceptVector(rng.standard_normal(8), concept.name, layer, provenance)
+        for concept in design.concepts or ()
+        if concept.name not in given
+        for layer in sorted(set(source_layers(design, info.n_layers).values()))
+    ]
+    return by_place(design, [*design.vectors, *made], info.n_layers)
+
+
+def _described(model: ModelSpec) -> tuple[Tokenizer, Any]:
+    """Load a model's tokenizer and configuration, and no weights."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    from ..demo_model import resolve_name
+
+    name = resolve_name(model.name)
+    options: dict[str, Any] = {"trust_remote_code": model.trust_remote_code}
+    revision = model.options.get(model.backend, {}).get("revision")
+    if revision is not None:
+        options["revision"] = revision
+    try:
+        return AutoTokenizer.from_pretrained(name, **options), AutoConfig.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        raise ModelNotFoundError(
+            explain(
+                "model",
+                required="a model whose configuration and tokenizer can be loaded",
+                got=f"{model.name}: {error}",
+                hint="Give a folder or a hub id with both.",
+            )
+        ) from error
