@@ -235,7 +235,8 @@ def status(run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="Ru
     # A column that is the same everywhere says nothing of a cell.
     shown = [c for c in CELL_COLUMNS if len({row[c] for row in told}) > 1 or c == "arm"]
     console.table(
-        f"{run_directory}: {spec['model']['name']} on {spec['model']['backend']}, {len(recorded)} of {len(planned)} trials",
+        f"{run_directory}: {spec['found']['name']} on {spec['model']['backend']}, "
+        f"{len(recorded)} of {len(planned)} trials",
         [*shown, "planned", "recorded"],
         [[*("" if r[c] is None else r[c] for c in shown), *n] for r, n in zip(told, cells.values(), strict=True)],
     )

@@ -55,8 +55,8 @@ class Outline:
 def outline(spec: RunSpec, tokenizer: Tokenizer | None = None, config: Any = None) -> Outline:
     """Plan a specification on a model's configuration and tokenizer alone; nothing is written.
 
-    Both are loaded if they are not given. Vectors and fingerprint, which need the weights, are stood in for, so that the
-    trials have no keys here. Raises :class:`~introspection_bench.errors.ModelNotFoundError` for a model without either,
+    Both are loaded if they are not given. Vectors and fingerprint, which need the weights, are stood in for, so that
+    the trials have no keys here. Raises :class:`~introspection_bench.errors.ModelNotFoundError` for a model without either,
     and whatever planning raises.
     """
     if tokenizer is None or config is None:
