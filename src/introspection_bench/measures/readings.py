@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..boundaries import checked, guarded
 from ..digests import digest
 from ..errors import SpecError, explain
-from ..freezing import frozen_float32, frozen_mapping, plain_int
+from ..freezing import frozen_float32, frozen_mapping, frozen_tuple, plain_int
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -23,7 +23,7 @@ class Reading:
 
     ``axes`` name the dimensions of ``values`` (float32) in order, with a label for each place along them. ``measure``
     and ``measure_digest`` say what was read; ``model`` (fingerprint), ``backend``, ``numerics`` and ``dtype`` by what:
-    it need not be what generated the reply.
+    it need not be what generated the reply. ``dims`` is the order of the axes.
     """
 
     measure: str
@@ -36,8 +36,17 @@ class Reading:
     backend: str
     numerics: int = attrs.field(converter=plain_int)
     dtype: str
+    dims: tuple[str, ...] = attrs.field(
+        converter=frozen_tuple, default=attrs.Factory(lambda self: tuple(self.axes), takes_self=True)
+    )
 
     def __attrs_post_init__(self) -> None:
+        if sorted(self.dims) != sorted(self.axes):
+            raise SpecError(
+                explain("dims", required=f"the axes {sorted(self.axes)}", got=self.dims, hint="Leave it out.")
+            )
+        # JSON with sorted keys keeps no order of a table's own.
+        object.__setattr__(self, "axes", frozen_mapping({name: self.axes[name] for name in self.dims}))
         lengths = tuple(len(labels) for labels in self.axes.values())
         if lengths != self.values.shape:
             raise SpecError(

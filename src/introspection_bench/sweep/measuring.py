@@ -16,7 +16,7 @@ from ..errors import SilentInjectionError, SpecError, explain
 from ..injection import Receipt
 from ..injectors.base import Injector
 from ..injectors.requests import Completion, Request
-from ..measures.base import Measure, Pass, Replayed
+from ..measures.base import Axes, Measure, Pass, Replayed
 from ..measures.readings import FloatArray, Reading
 from ..trials import TrialRecord
 from .locks import hold
@@ -73,7 +73,7 @@ def measure_trials(
     replay whose receipts are not those that were recorded.
     """
     known = {t.key.digest: t for t in planned}
-    there = store.reading_keys()
+    there, nothing = store.reading_keys(), _reading(measure, injector, {}, np.zeros((), np.float32))
     jobs = []
     records = store.records()
     for record in records:
@@ -89,7 +89,7 @@ def measure_trials(
             )
         replayed = Replayed(trial.request.prompt, record.reply.token_ids, injector.tokenizer, injector.model.n_layers)
         passes = measure.passes(replayed)
-        if _empty(measure, injector).key(record.key.digest) not in there:
+        if nothing.key(record.key.digest) not in there:
             jobs.append(_Job(record, trial.request, passes))
     if jobs:
         with hold(store.directory, f"measure-{measure.digest[:12]}", f"measures {measure.name}") as lock:
@@ -97,7 +97,7 @@ def measure_trials(
             write_manifest(store)
             for job, found in _replays(injector, jobs):
                 axes, values = measure.reading(job.passes, found)
-                reading = attrs.evolve(_empty(measure, injector), axes=axes, values=values)
+                reading = _reading(measure, injector, axes, values)
                 lock.check()
                 store.add_reading(job.record.key.digest, reading)
                 if on_reading is not None:
@@ -105,12 +105,10 @@ def measure_trials(
     return MeasuringSummary(measure.name, len(jobs), len(records) - len(jobs))
 
 
-def _empty(measure: Measure, injector: Injector) -> Reading:
-    """Return a reading without values: all that its key is made of."""
+def _reading(measure: Measure, injector: Injector, axes: Axes, values: FloatArray) -> Reading:
     info = injector.model
-    return Reading(
-        measure.name, measure.digest, {}, np.float32(0), info.fingerprint, injector.name, injector.numerics, info.dtype
-    )
+    read_by = (info.fingerprint, injector.name, injector.numerics, info.dtype)
+    return Reading(measure.name, measure.digest, axes, values, *read_by)
 
 
 @attrs.frozen(eq=False)

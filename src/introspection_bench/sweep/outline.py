@@ -44,9 +44,7 @@ class Outline:
         """Return the hours that the longest replies take at a rate of generated tokens; more than 0."""
         if not tokens_per_second > 0:
             raise SpecError(
-                explain(
-                    "tokens_per_second", required="a rate above 0", got=tokens_per_second, hint="See docs/speed.md."
-                )
+                explain("tokens_per_second", required="more than 0", got=tokens_per_second, hint="See docs/speed.md.")
             )
         return self.reply_tokens / tokens_per_second / 3600
 
@@ -56,8 +54,8 @@ def outline(spec: RunSpec, tokenizer: Tokenizer | None = None, config: Any = Non
     """Plan a specification on a model's configuration and tokenizer alone; nothing is written.
 
     Both are loaded if they are not given. Vectors and fingerprint, which need the weights, are stood in for, so that
-    the trials have no keys here. Raises :class:`~introspection_bench.errors.ModelNotFoundError` for a model without either,
-    and whatever planning raises.
+    the trials have no keys here. Raises whatever planning raises, and
+    :class:`~introspection_bench.errors.ModelNotFoundError` for a model without either.
     """
     if tokenizer is None or config is None:
         tokenizer, config = _described(spec.model)
