@@ -68,7 +68,7 @@ class Read:
             raise SpecError(
                 explain(
                     f"read {self.kind!r}",
-                    required=f"{sorted(needs)} and nothing else, no set empty" if needs is not None else list(_NEEDS),
+                    required=f"one of {list(_NEEDS)}" if needs is None else f"{sorted(needs)} alone, no set empty",
                     got=sorted(given),
                     hint="See ib.measures.Read.",
                 )

@@ -83,7 +83,8 @@ def cells(requests: Sequence[Request], indices: Sequence[int]) -> list[Cell]:
 
 def beginning(request: Request) -> int:
     """Return how many of a replay's first positions are neither steered nor read."""
-    return min([len(request.fed), *(s.positions.start for s in (*request.steers, *request.reads))])
+    steered, read = ([s.positions.start for s in some] for some in (request.steers, request.reads))
+    return min(len(request.fed), *steered, *read)
 
 
 def replays_alike(requests: Mapping[int, Request]) -> list[list[int]]:

@@ -201,7 +201,7 @@ class Session:
         table = torch.empty(3, sum(counts), positions)
         for layer, block in self._steering.items():
             table[:, block.numbers] = block.measured(positions, layer)
-        return list(table.split(counts, dim=1))
+        return list(torch.split(table, counts, dim=1))
 
 
 @contextmanager

@@ -28,7 +28,8 @@ from ...measures.base import Read
 from ...prompts import RenderedPrompt
 from ...spans import Span
 from ...vectors import ConceptVector, Provenance
-from ..base import Limits, ModelInfo, Request
+from ..base import Limits, ModelInfo
+from ..requests import Request
 from .blocks import embedding_of
 from .hooks import BlockCapture, Row, session
 from .sampling import noisy, step_keys

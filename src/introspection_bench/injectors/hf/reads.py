@@ -6,6 +6,7 @@ leaves the device. Logits are made of some positions at a time.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -106,7 +107,7 @@ class PassReading:
                 )
             values = torch.stack([job.found[layer].cpu() for layer in wanted])
             counts = [count for _, _, count in job.owners]
-            for (row, number, _), own in zip(job.owners, values.split(counts, dim=1), strict=True):
+            for (row, number, _), own in zip(job.owners, torch.split(values, counts, dim=1), strict=True):
                 results[row][number] = (own if job.read.layers else own[0]).numpy()
         return results
 
@@ -149,7 +150,8 @@ def _job(some: Sequence[tuple[int, int, Read]], batch: Sequence[Request], first:
             tokens = (*request.prompt.token_ids, *(request.forced or ()))
             following += [tokens[t + 1] for t in at]
         owners.append((row, number, len(at)))
-    return _Job(some[0][2], *(torch.tensor(n, dtype=torch.long) for n in (rows, columns, following)), tuple(owners))
+    whole = functools.partial(torch.tensor, dtype=torch.long)
+    return _Job(some[0][2], whole(rows), whole(columns), whole(following), tuple(owners))
 
 
 def _within(read: Read, end: int) -> range:

@@ -8,7 +8,6 @@ Both are proved: at the last block they must give the model's own logits.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor, nn
+from transformers.utils.generic import ModelOutput
 
 from ...errors import ModelError, explain
 from .blocks import hidden_of
@@ -157,13 +157,13 @@ def _prove(what: str, found: Callable[[Tensor], Tensor], states: Tensor, logits:
 
 
 def _states(returned: Any) -> Tensor:
-    found: Tensor = returned.last_hidden_state if dataclasses.is_dataclass(returned) else hidden_of(returned)
+    found: Tensor = returned["last_hidden_state"] if isinstance(returned, ModelOutput) else hidden_of(returned)
     return found
 
 
 def _with_states(returned: Any, states: Tensor | None) -> Any:
     """Return a base model's output with other states, and nothing else in it that a pass made."""
-    if dataclasses.is_dataclass(returned):
+    if isinstance(returned, ModelOutput):
         return type(returned)(last_hidden_state=states)
     return (states,)
 

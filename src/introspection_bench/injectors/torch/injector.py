@@ -17,7 +17,7 @@ from ...errors import ModelError, explain
 from ...injection import Receipt
 from ...measures.base import ReadKind
 from ...prompts import Tokenizer
-from ..base import Completion, Injector, Limits, ModelInfo, Request, failures_last
+from ..base import Injector, Limits, ModelInfo
 from ..hf.blocks import Blocks, check_residual_stream, embedding_of, find_blocks, find_update_module
 from ..hf.caches import Sharing, batches_by_length, beginning, cells, common_prefix, replays_alike, select
 from ..hf.fingerprint import fingerprint_module
@@ -31,6 +31,7 @@ from ..hf.stopping import ReplyReader, end_tokens_of
 from ..hf.unchanged import Unchanged
 from ..hf.unembedding import find_lens, find_unembedding
 from ..receipts import check_logits, make_receipt, unmeasured
+from ..requests import Completion, Request, failures_last
 
 
 @attrs.frozen(eq=False)
