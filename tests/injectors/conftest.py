@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from random_vectors import vector
+from random_vectors import everywhere, steer
 
-from introspection_bench import Injection, Request, Sampling, Scaffold, Span, Turn
+from introspection_bench import Request, Sampling, Scaffold, Turn
 from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.testing import tiny_model
 
@@ -26,7 +26,7 @@ def injector(llama) -> TorchInjector:
 
 @pytest.fixture
 def prompt(injector):
-    return Scaffold("short", [Turn("user", "Is there a thought?")], Span.all()).render(injector.tokenizer)
+    return Scaffold("short", [Turn("user", "Is there a thought?")]).render(injector.tokenizer)
 
 
 @pytest.fixture
@@ -34,10 +34,8 @@ def make(injector, prompt):
     """Builds a request: make(magnitude, seed=…, unit=…, layer=…, span=…, vector_seed=…)."""
 
     def build(magnitude=None, *, seed=0, unit="residual", layer=1, span=None, vector_seed=0, sampling=None, capture=()):
-        injection = None
-        if magnitude is not None:
-            direction = vector(injector.model.hidden_size, vector_seed)
-            injection = Injection(direction, layer, magnitude, unit, span or Span.all())
-        return Request(prompt, injection, sampling or Sampling(max_new_tokens=12), seed, capture)
+        injections = [] if magnitude is None else [steer(magnitude, unit, layer, span, vector_seed)]
+        asked = sampling or Sampling(max_new_tokens=12)
+        return Request.of(prompt, injections, asked, seed, reads=everywhere(prompt, capture))
 
     return build

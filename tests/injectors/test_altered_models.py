@@ -5,11 +5,11 @@ from __future__ import annotations
 import attrs
 import pytest
 import torch
-from random_vectors import vector
+from random_vectors import everywhere, steer
 from torch import nn
 from transformers import SuppressTokensLogitsProcessor
 
-from introspection_bench import Injection, RenderedPrompt, Request, Sampling, Span, open_injector
+from introspection_bench import RenderedPrompt, Request, Sampling, open_injector
 from introspection_bench.errors import ModelError
 from introspection_bench.injectors.hf.fingerprint import fingerprint_module
 from introspection_bench.testing import tiny_model
@@ -18,8 +18,8 @@ PROMPT = RenderedPrompt(tuple(range(20, 32)), "", {"here": 4})
 GREEDY = Sampling(0.0, max_new_tokens=3)
 
 
-def generate(injector, layers=(), injection=None):
-    (done,) = injector.generate([Request(PROMPT, injection, GREEDY, capture_layers=layers)])
+def generate(injector, layers=(), injections=()):
+    (done,) = injector.generate([Request.of(PROMPT, injections, GREEDY, reads=everywhere(PROMPT, layers))])
     return done
 
 
@@ -112,7 +112,7 @@ def test_a_model_that_was_altered_since_it_was_opened_makes_no_reply_and_no_vect
     for change in [*AFTERWARDS.values()] if backend == "torch" else [AFTERWARDS["in place"], AFTERWARDS["hook"]]:
         model, tokenizer = tiny_model("llama")
         with open_injector(backend, model, tokenizer=tokenizer) as injector:
-            generate(injector, injection=Injection(vector(64), 1, 0.5, "residual", Span.all()))
+            generate(injector, injections=[steer(0.5)])
             generate(injector)
             with torch.no_grad():
                 change(model)
@@ -138,7 +138,7 @@ def test_residuals_are_read_before_the_next_block_writes_into_them(backend):
             block._forward_hooks.clear()
     with open_injector(backend, model, tokenizer=tokenizer) as injector:
         captured = injector.capture([PROMPT], [0, 2])[0]
-        replied = generate(injector, (0, 2)).residuals[:, : len(PROMPT.token_ids)]
+        replied = generate(injector, (0, 2)).readings[0][:, : len(PROMPT.token_ids)]
     for number, layer in enumerate((0, 2)):
         torch.testing.assert_close(torch.tensor(replied[number]), expected[layer][0], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(torch.tensor(captured[number]), expected[layer][0, -1], rtol=1e-4, atol=1e-4)

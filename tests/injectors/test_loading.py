@@ -120,7 +120,7 @@ def test_the_demo_model_is_converted_once_and_an_interrupted_conversion_leaves_n
 
 def test_a_device_map_goes_through_accelerate_and_changes_no_reply(tmp_path):
     folder = save_tiny_model("llama", tmp_path / "model")
-    request = Request(RenderedPrompt((7, 8, 9), ""), None, Sampling(0.0, max_new_tokens=6))
+    request = Request(RenderedPrompt((7, 8, 9), ""), (), Sampling(0.0, max_new_tokens=6))
     replies = []
     for options in ({"device": "cpu"}, {"device_map": {"": "cpu"}}):
         with open_injector("torch", folder, dtype="float32", **options) as injector:

@@ -9,15 +9,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from random_vectors import vector
+from random_vectors import everywhere, steer
 from torch import nn
 from transformers import AutoModelForCausalLM, DynamicCache, Gemma3nTextConfig
 
-from introspection_bench import Injection, RenderedPrompt, Request, Sampling, Span, open_injector
+from introspection_bench import RenderedPrompt, Request, Sampling, Span, Unit, open_injector
 from introspection_bench.errors import ModelError, NonFiniteError, SpecError
 from introspection_bench.injectors.hf.caches import Sharing, select
 from introspection_bench.injectors.hf.limits import limits_of
-from introspection_bench.sweep.spec import SweepSpec
 from introspection_bench.testing import save_tiny_model, spoil_logits, tiny_model, tiny_tokenizer
 from introspection_bench.testing.tiny import tiny_config
 
@@ -115,10 +114,10 @@ def test_an_int8_embedding_steers_in_every_unit():
     model.model.embed_tokens = FakeInt8Embedding(model.model.embed_tokens)
     with opened((model, tokenizer)) as injector:
         assert injector.model.dtype == "float32"
-        for unit in ("update", "residual"):
-            request = Request(RenderedPrompt(ids(8), ""), Injection(vector(64), 1, 0.5, unit, Span.all()), GREEDY)
+        for unit in Unit:
+            request = Request.of(RenderedPrompt(ids(8), ""), [steer(0.5, unit)], GREEDY)
             (completion,) = injector.generate([request])
-            assert completion.receipt.prompt_positions == 8
+            assert completion.receipts[0].prompt_positions == 8
 
 
 def test_the_first_weight_of_a_model_may_be_an_integer():
@@ -126,8 +125,8 @@ def test_the_first_weight_of_a_model_may_be_an_integer():
     model.first = nn.Parameter(torch.zeros(3, dtype=torch.int8), requires_grad=False)
     assert next(model.parameters()).dtype is torch.int8
     with opened((model, tokenizer)) as injector:
-        request = Request(RenderedPrompt(ids(8), ""), Injection(vector(64), 1, 0.5, "update", Span.all()), GREEDY)
-        assert next(iter(injector.generate([request]))).receipt.prompt_positions == 8
+        request = Request.of(RenderedPrompt(ids(8), ""), [steer(0.5, "update")], GREEDY)
+        assert next(iter(injector.generate([request]))).receipts[0].prompt_positions == 8
 
 
 # Lengths and token ids
@@ -137,7 +136,7 @@ def test_the_first_weight_of_a_model_may_be_an_integer():
 def test_prompt_and_reply_beyond_the_models_positions_are_refused_when_the_run_is_planned(architecture, name):
     with opened(tiny_model(architecture, settings={name: 32})) as injector:
         for length, new, fine in ((29, 4, True), (30, 4, False), (32, 1, True), (33, 1, False)):
-            request = Request(RenderedPrompt(ids(length), ""), None, Sampling(0.0, max_new_tokens=new))
+            request = Request(RenderedPrompt(ids(length), ""), (), Sampling(0.0, max_new_tokens=new))
             if fine:
                 assert len(list(injector.generate([request]))) == 1
             else:
@@ -151,11 +150,11 @@ def test_prompt_and_reply_beyond_the_models_positions_are_refused_when_the_run_i
 def test_token_ids_outside_the_embedding_are_refused_when_the_run_is_planned(backend):
     with opened(tiny_model("llama"), backend) as injector:
         rows = injector.limits.vocabulary
-        injector.validate(Request(RenderedPrompt((rows - 1,), ""), None, GREEDY))
+        injector.validate(Request(RenderedPrompt((rows - 1,), ""), (), GREEDY))
         for wrong in (rows, 10**9):
             prompt = RenderedPrompt((5, wrong), "")
             with pytest.raises(SpecError, match=f"0 to {rows - 1}.*{wrong}"):
-                injector.validate(Request(prompt, None, GREEDY))
+                injector.validate(Request(prompt, (), GREEDY))
             with pytest.raises(SpecError, match=str(wrong)):
                 injector.capture([prompt], [0])
 
@@ -192,12 +191,12 @@ def test_scaled_position_encodings_reach_as_far_as_their_configuration_says(rope
 def test_dynamic_frequencies_are_refused_beyond_the_length_at_which_they_begin_to_move():
     with opened(with_rope("llama", 32, rope_type="dynamic", factor=4.0)) as injector:
         inside = RenderedPrompt(ids(28), "")
-        (completion,) = injector.generate([Request(inside, None, GREEDY, capture_layers=(2,))])
+        (completion,) = injector.generate([Request(inside, (), GREEDY, reads=everywhere(inside, (2,)))])
         tokens = (*inside.token_ids, *completion.reply.token_ids[:-1])
-        assert_close(completion.residuals, uncached(injector, tokens, [2]))
+        assert_close(completion.readings[0], uncached(injector, tokens, [2]))
         beyond = RenderedPrompt(ids(60), "")
         with pytest.raises(SpecError, match="at most 32 positions"):
-            injector.validate(Request(beyond, None, GREEDY))
+            injector.validate(Request(beyond, (), GREEDY))
         with pytest.raises(SpecError, match="at most 32 positions"):
             injector.capture([beyond], [2])
 
@@ -210,17 +209,17 @@ def test_frequencies_that_switch_for_long_sequences_give_what_one_pass_gives_on_
     with opened(tiny, backend) as injector, opened(tiny) as reading:
         # Groups with common beginnings, on both sides of the switch at 32, in one call.
         prompts = [RenderedPrompt(ids(60)[:n], "", {"late": n // 2}) for n in (20, 24, 40, 60)]
-        late = Injection(vector(64), 1, 0.5, "residual", Span.from_anchor("late"))
-        requests = [Request(p, i, GREEDY, capture_layers=(0, 2)) for p in prompts for i in (None, late)]
+        late = steer(0.5, span=Span.from_anchor("late"))
+        requests = [Request.of(p, i, GREEDY, reads=everywhere(p, (0, 2))) for p in prompts for i in ((), (late,))]
         for completion in injector.generate(requests):
             request = requests[completion.index]
-            if request.injection is None:
+            if not request.steers:
                 tokens = (*request.prompt.token_ids, *completion.reply.token_ids[:-1])
-                assert_close(completion.residuals, uncached(reading, tokens, [0, 2]))
+                assert_close(completion.readings[0], uncached(reading, tokens, [0, 2]))
         for prompt, captured in zip(prompts, injector.capture(prompts, [2]), strict=True):
             assert_close(captured, uncached(reading, prompt.token_ids, [2])[:, -1])
         with pytest.raises(SpecError, match="within 32 positions"):
-            injector.validate(Request(RenderedPrompt(ids(30), ""), None, GREEDY))
+            injector.validate(Request(RenderedPrompt(ids(30), ""), (), GREEDY))
 
 
 # Caches
@@ -324,16 +323,11 @@ def test_trusted_code_runs_and_counts_in_the_fingerprint(poisoned, tmp_path):
     assert len(prints) == 3
 
 
-def test_a_spec_lets_code_run_only_by_name(poisoned, tmp_path):
+def test_a_spec_lets_code_run_only_by_name(poisoned):
+    from introspection_bench.sweep.spec import ModelSpec
+
     folder, _ = poisoned
-    text = (
-        "directory = 'run'\n[model]\nname = {name!r}\n{trust}[concepts]\nset = 'lindsey'\nlayers = [1]\n"
-        "[grid]\nmagnitudes = [1.0]\nunit = 'raw'\n"
-    )
-    path = tmp_path / "sweep.toml"
-    path.write_text(text.format(name=str(folder), trust=""))
     with pytest.raises(ModelError, match="trust_remote_code"):
-        SweepSpec.from_toml(path).open_injector()
-    path.write_text(text.format(name=str(folder), trust="trust_remote_code = true\n"))
-    with SweepSpec.from_toml(path).open_injector() as injector:
+        ModelSpec(str(folder)).open()
+    with ModelSpec(str(folder), trust_remote_code=True).open() as injector:
         assert type(injector._model).__name__ == "OwnModel"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_vectors import vector
+from random_vectors import everywhere, vector
+from random_vectors import steer as injection
 
-from introspection_bench import Injection, Receipt, RenderedPrompt, Request, Sampling, Span, Unit
+from introspection_bench import Dose, Injection, Receipt, RenderedPrompt, Request, Sampling, Span, Unit
 from introspection_bench.errors import CaptureError, NonFiniteError, SilentInjectionError
+from introspection_bench.injection import resolve
 from introspection_bench.injectors.hf.unchanged import Unchanged
 from introspection_bench.injectors.receipts import check_logits, make_receipt, unmeasured
-from introspection_bench.injectors.steering import coefficients, steer
+from introspection_bench.injectors.steering import coefficients, projects, steer
 from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.testing import spoil_logits, tiny_model
 
@@ -21,15 +24,20 @@ PROMPT = RenderedPrompt(tuple(range(5, 15)), "", {"here": 4})
 GREEDY = Sampling(temperature=0, max_new_tokens=4)
 
 
+def asked_for(prompt_length=4, unit="residual"):
+    prompt = RenderedPrompt(tuple(range(prompt_length)), "")
+    return resolve([injection(0.5, unit, layer=3)], prompt)[0]
+
+
 def receipt(before, asked, moved, prompt_length=4):
     sizes = np.array([before, asked, moved], dtype=np.float32)
-    return make_receipt(sizes, prompt_length, layer=3, dtype="bfloat16")
+    return make_receipt(sizes, asked_for(prompt_length), dtype="bfloat16")
 
 
 def test_a_receipt_counts_and_averages_the_steered_positions_alone():
     found = receipt([2, 2, 4, 4, 8], [-1, 1, 1, 1, 1], [0, 1, 1, 1, 1], prompt_length=3)
     assert found == Receipt(2, 2, (0.5 + 0.25 + 0.25 + 0.125) / 4, 0.5)
-    assert make_receipt(unmeasured(6), 3, layer=0, dtype="float32") == Receipt.nothing()
+    assert make_receipt(unmeasured(6), asked_for(), dtype="float32") == Receipt.nothing()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -38,7 +46,7 @@ def test_a_size_that_is_not_finite_is_an_error_that_names_layer_and_position(bad
     sizes = np.ones((3, 6), dtype=np.float32)
     sizes[row, 4] = bad
     with pytest.raises(NonFiniteError, match="layer 3, position 4"):
-        make_receipt(sizes, 4, layer=3, dtype="float16")
+        make_receipt(sizes, asked_for(), dtype="float16")
 
 
 def test_less_than_half_of_the_addition_is_an_error_that_names_dtype_share_and_the_way_out():
@@ -75,16 +83,19 @@ def test_a_temperature_so_small_that_the_logits_overflow_is_an_error():
 def test_the_shared_arithmetic_is_the_table_of_units(unit, magnitude, seed):
     random = torch.Generator().manual_seed(seed)
     stream, update = (torch.randn(2, 3, 8, generator=random) for _ in range(2))
-    injection = Injection(vector(8, seed % 7), 0, magnitude, unit, Span.all())
-    direction, norm = torch.tensor(injection.vector.unit.values), injection.vector.norm
+    (asked,) = resolve([injection(magnitude, unit, seed=seed % 7, width=8)], PROMPT)
+    direction, norm = torch.tensor(asked.vector.unit.values), asked.vector.norm
     mask = torch.tensor([[True, False, True], [True, True, True]])
-    lengths = torch.tensor([coefficients(injection)] * 2)
-    after, sizes = steer(stream, direction.expand(2, 8), lengths, mask, update.norm(dim=-1))
+    lengths = torch.tensor([coefficients(asked)] * 2)
+    after, sizes = steer(
+        stream, direction.expand(2, 8), lengths, mask, update.norm(dim=-1), projecting=projects([asked])
+    )
     expected = {
         Unit.RAW: magnitude * norm * torch.ones(2, 3),
         Unit.ABSOLUTE: magnitude * torch.ones(2, 3),
         Unit.RESIDUAL: magnitude * stream.norm(dim=-1),
         Unit.UPDATE: magnitude * update.norm(dim=-1),
+        Unit.PROJECTION: magnitude * (stream @ direction),
     }[unit]
     added = torch.where(mask[..., None], expected[..., None] * direction, 0.0)
     torch.testing.assert_close(after, stream + added)
@@ -101,9 +112,8 @@ def opened(dtype=torch.float32, change=None, **options):
     return TorchInjector.open(model.to(dtype), tokenizer=tokenizer, **options)
 
 
-def steered(injector, magnitude, unit="residual", layer=1, span=None):
-    direction = vector(injector.model.hidden_size)
-    return Request(PROMPT, Injection(direction, layer, magnitude, unit, span or Span.all()), GREEDY, seed=1)
+def steered(magnitude, unit="residual", layer=1, span=None):
+    return Request.of(PROMPT, [injection(magnitude, unit, layer, span)], GREEDY, seed=1)
 
 
 @pytest.mark.parametrize("span", [Span.all(), Span.from_anchor("here"), Span.generation()])
@@ -111,7 +121,7 @@ def test_a_sum_that_overflows_float16_is_an_error_that_names_layer_and_absolute_
     injector = opened(torch.float16)
     first = {"all": 0, "from": 4, "generation": 10}[span.kind]
     with pytest.raises(NonFiniteError, match=f"layer 1, position {first}.*finite numbers in float16") as caught:
-        list(injector.generate([steered(injector, 1e6, "absolute", span=span)]))
+        list(injector.generate([steered(1e6, "absolute", span=span)]))
     assert caught.value.request == 0
 
 
@@ -126,9 +136,9 @@ def test_a_component_near_float16s_largest_number_overflows_at_a_modest_share_of
     injector = opened(torch.float16, massive)
     along = vector(injector.model.hidden_size).values * 0
     along[0] = 1
-    injection = Injection(type(vector(64))(along, "x", 1, vector(64).provenance), 1, 0.8, "residual", Span.all())
+    massive_one = Injection(attrs.evolve(vector(64), values=along), 1, Dose(0.8, "residual"), Span.all())
     with pytest.raises(NonFiniteError, match="layer 1, position 0"):
-        list(injector.generate([Request(PROMPT, injection, GREEDY)]))
+        list(injector.generate([Request.of(PROMPT, [massive_one], GREEDY)]))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -138,9 +148,9 @@ def test_logits_that_are_not_finite_are_never_a_reply(value, temperature, magnit
     injector = opened()
     spoil_logits(injector._model, value)
     injector._unchanged = Unchanged(injector._model)
-    request = Request(PROMPT, None, GREEDY) if magnitude is None else steered(injector, magnitude)
+    request = Request(PROMPT, (), GREEDY) if magnitude is None else steered(magnitude)
     sampling = Sampling(temperature, top_k=5, top_p=0.9, max_new_tokens=4) if temperature else GREEDY
-    request = Request(request.prompt, request.injection, sampling, 3)
+    request = attrs.evolve(request, sampling=sampling, seed=3)
     with pytest.raises(NonFiniteError, match="position 9, which token 1"):
         list(injector.generate([request]))
 
@@ -150,7 +160,7 @@ def test_logits_that_are_all_minus_infinity_are_never_a_reply():
     injector._model.lm_head.register_forward_hook(lambda _m, _a, output: torch.full_like(output, -torch.inf))
     injector._unchanged = Unchanged(injector._model)
     with pytest.raises(NonFiniteError, match="-inf as the largest"):
-        list(injector.generate([Request(PROMPT, None, GREEDY)]))
+        list(injector.generate([Request(PROMPT, (), GREEDY)]))
 
 
 def test_some_logits_of_minus_infinity_are_a_models_own_way_of_forbidding_tokens():
@@ -162,7 +172,7 @@ def test_some_logits_of_minus_infinity_are_a_models_own_way_of_forbidding_tokens
 
     injector._model.lm_head.register_forward_hook(forbid)
     injector._unchanged = Unchanged(injector._model)
-    (completion,) = injector.generate([Request(PROMPT, None, Sampling(max_new_tokens=4))])
+    (completion,) = injector.generate([Request(PROMPT, (), Sampling(max_new_tokens=4))])
     assert min(completion.reply.token_ids) >= 100
 
 
@@ -178,16 +188,16 @@ def test_a_captured_residual_that_is_not_finite_is_an_error_that_names_layer_and
     injector._model.model.layers[3].register_forward_hook(spoil)
     injector._unchanged = Unchanged(injector._model)
     with pytest.raises(NonFiniteError, match="layer 3, position 0"):
-        list(injector.generate([Request(PROMPT, None, GREEDY, capture_layers=(0, 3))]))
-    with pytest.raises(CaptureError, match="layer 3, last token of prompt 1"):
+        list(injector.generate([Request(PROMPT, (), GREEDY, reads=everywhere(PROMPT, (0, 3)))]))
+    with pytest.raises(CaptureError, match="layer 3, token -1 of prompt 1"):
         # Without a beginning in common, so that the second prompt is its first position alone.
         injector.capture([RenderedPrompt((5, 6), ""), RenderedPrompt((7,), "")], [0, 3])
 
 
 def test_replies_beside_one_that_fails_are_finished_first():
     injector = opened(torch.float16, batch_size=4)
-    fails = steered(injector, 1e6, "absolute")
-    requests = [steered(injector, 0.5), fails, Request(PROMPT, None, GREEDY), steered(injector, -0.5)]
+    fails = steered(1e6, "absolute")
+    requests = [steered(0.5), fails, Request(PROMPT, (), GREEDY), steered(-0.5)]
     done = []
     with pytest.raises(NonFiniteError) as caught:
         done.extend(c.index for c in injector.generate(requests))
@@ -198,24 +208,23 @@ def test_replies_beside_one_that_fails_are_finished_first():
 @pytest.mark.parametrize(("dtype", "exponent"), [(torch.bfloat16, 8), (torch.float16, 11)])
 def test_a_receipt_holds_what_the_stream_gained_and_too_little_is_an_error(dtype, exponent):
     injector = opened(dtype)
-    plain = Request(PROMPT, None, Sampling(0, max_new_tokens=1), capture_layers=(1,))
-    before = next(injector.generate([plain])).residuals[0]
+    plain = Request(PROMPT, (), Sampling(0, max_new_tokens=1), reads=everywhere(PROMPT, (1,)))
+    before = next(injector.generate([plain])).readings[0][0]
     for magnitude in (0.5, 2.0**-exponent):
-        request = steered(injector, magnitude)
-        request = Request(PROMPT, request.injection, Sampling(0, max_new_tokens=1), capture_layers=(1,))
+        request = attrs.evolve(plain, steers=steered(magnitude).steers)
         done = next(injector.generate([request]))
-        gained = np.linalg.norm(done.residuals[0] - before, axis=1) / np.linalg.norm(before, axis=1)
-        assert done.receipt.mean_ratio == pytest.approx(gained.mean(), rel=1e-5)
-        assert done.receipt.max_ratio == pytest.approx(gained.max(), rel=1e-5)
+        gained = np.linalg.norm(done.readings[0][0] - before, axis=1) / np.linalg.norm(before, axis=1)
+        assert done.receipts[0].mean_ratio == pytest.approx(gained.mean(), rel=1e-5)
+        assert done.receipts[0].max_ratio == pytest.approx(gained.max(), rel=1e-5)
     # At the rounding unit the loss is to be seen, and far below it nothing arrives.
-    assert done.receipt.mean_ratio != pytest.approx(magnitude, rel=0.01)
+    assert done.receipts[0].mean_ratio != pytest.approx(magnitude, rel=0.01)
     for lost in (magnitude / 32, magnitude / 1024):
         with pytest.raises(SilentInjectionError, match=r"float32, or take a larger magnitude"):
-            list(injector.generate([steered(injector, lost)]))
+            list(injector.generate([steered(lost)]))
 
 
 def test_float32_holds_the_same_small_magnitudes():
     injector = opened()
     for magnitude in (1e-3, 1e-4, 1e-5):
-        (done,) = injector.generate([steered(injector, magnitude)])
-        assert done.receipt.mean_ratio == pytest.approx(magnitude, rel=0.02)
+        (done,) = injector.generate([steered(magnitude)])
+        assert done.receipts[0].mean_ratio == pytest.approx(magnitude, rel=0.02)

@@ -10,7 +10,6 @@ import torch
 
 from introspection_bench import LINDSEY, Sampling, open_injector
 from introspection_bench.errors import EndTokenWarning
-from introspection_bench.injection import Span
 from introspection_bench.injectors.base import Request
 from introspection_bench.injectors.hf.stopping import ReplyReader, end_tokens, end_tokens_of
 from introspection_bench.scaffolds import RenderedPrompt, Scaffold, Turn
@@ -152,7 +151,7 @@ def test_every_backend_ends_a_reply_where_the_template_ends_a_turn(backend: str)
         model.lm_head.weight[end] = 10 * stream
     kind: Any = LoopInjector if backend == "loop" else backend
     injector = open_injector(kind, model, tokenizer=tokenizer)
-    (completion,) = injector.generate([Request(prompt, None, Sampling(0, max_new_tokens=6))])
+    (completion,) = injector.generate([Request(prompt, (), Sampling(0, max_new_tokens=6))])
     assert completion.reply.token_ids == (end,)
     assert (completion.reply.text, completion.reply.finish_reason) == ("", "stop")
 
@@ -202,7 +201,7 @@ def test_pairs_are_told_apart_whether_or_not_they_are_special_tokens(names: tupl
 
 def test_a_prompt_that_opens_the_reasoning_is_counted() -> None:
     tokenizer = tokenizer_with(chat("<end>", "<think>\n"), "<think>", "</think>")
-    prompt = Scaffold("s", [Turn("user", "Use <think> tags?")], Span.all()).render(tokenizer)
+    prompt = Scaffold("s", [Turn("user", "Use <think> tags?")]).render(tokenizer)
     assert prompt.begun == "<end><assistant><think>\n"
     assert read(tokenizer, "Say yes?</think>No.<end>", begun=prompt.begun).reasoning == "Say yes?"
     assert read(tokenizer, "Say yes?", begun=prompt.begun).unclear is not None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from random_vectors import vector
+from random_vectors import steer, vector
 from transformers import GenerationConfig
 
-from introspection_bench import Injection, RenderedPrompt, Request, Sampling, Span, open_injector
+from introspection_bench import RenderedPrompt, Request, Sampling, Span, open_injector
 from introspection_bench.errors import EmptySpanError, LayerError, ModelError, SilentInjectionError, VectorError
 from introspection_bench.injectors.hf.blocks import check_update_module, find_blocks
 from introspection_bench.injectors.hf.unchanged import Unchanged
@@ -62,12 +62,9 @@ def test_a_shared_prefill_steers_as_one_unshared_pass_with_a_hand_written_hook_d
         return torch.where((positions >= start)[None, :, None], output + delta, output)
 
     expected = plain_generate(llama[0], prompt.token_ids, new_tokens=12, hook_layer=1, hook=hook)
-    injection = Injection(direction, 1, magnitude, "residual", Span.from_anchor("here"))
-    others = [
-        Request(anchored, None, GREEDY),
-        Request(anchored, Injection(direction, 2, 3.0, "raw", Span.all()), GREEDY),
-    ]
-    completions = run(injector, [*others, Request(anchored, injection, GREEDY)])
+    injection = steer(magnitude, span=Span.from_anchor("here"))
+    others = [Request(anchored, (), GREEDY), Request.of(anchored, [steer(3.0, "raw", 2)], GREEDY)]
+    completions = run(injector, [*others, Request.of(anchored, [injection], GREEDY)])
     assert list(completions[2].reply.token_ids) == until_stop(expected, injector)
     control = plain_generate(llama[0], prompt.token_ids, new_tokens=12)
     assert list(completions[2].reply.token_ids) != until_stop(control, injector)
@@ -90,7 +87,7 @@ def test_a_magnitude_of_zero_is_the_control_to_the_last_bit(injector, make, prom
     # Two runs, not two rows: a matrix product may round its rows differently by their place.
     control, _ = run(injector, [make(capture=(0, 1, 2)), make(1.0)])
     zero, _ = run(injector, [make(0.0, capture=(0, 1, 2)), make(1.0)])
-    assert np.array_equal(control.residuals, zero.residuals)
+    assert np.array_equal(control.readings[0], zero.readings[0])
     assert control.reply == zero.reply
 
 
@@ -100,7 +97,7 @@ def test_unsteered_positions_keep_their_bits_beside_steered_ones(injector, make,
     # The same row of two runs: a matrix product may round its rows differently by their place.
     control, _ = run(injector, [make(capture=(1,)), make()])
     touched, _ = run(injector, [steered, make()])
-    assert np.array_equal(control.residuals[:, :length], touched.residuals[:, :length])
+    assert np.array_equal(control.readings[0][:, :length], touched.readings[0][:, :length])
 
 
 def test_the_checkpoints_own_generation_defaults_do_not_alter_replies(injector, llama, make):
@@ -118,9 +115,7 @@ def test_the_checkpoints_own_generation_defaults_do_not_alter_replies(injector, 
 def test_hooks_are_gone_after_an_exception_in_the_middle_of_a_generation(llama):
     model, tokenizer = llama
     injector = TorchInjector.open(model, tokenizer=tokenizer)
-    request = Request(
-        RenderedPrompt((1, 2, 3), ""), Injection(vector(injector.model.hidden_size), 1, 1.0, "raw", Span.all()), GREEDY
-    )
+    request = Request.of(RenderedPrompt((1, 2, 3), ""), [steer(1.0, "raw")], GREEDY)
     calls = 0
 
     def fail(module, args, output):
@@ -148,32 +143,30 @@ def test_a_block_that_does_not_run_is_a_silent_injection_error(injector, make, m
 
 
 @pytest.mark.parametrize(
-    ("change", "error"),
+    ("wrong", "error"),
     [
-        ({"layer": 99}, LayerError),
-        ({"span": Span.between("b", "a")}, EmptySpanError),
+        (lambda: steer(1.0, layer=99), LayerError),
+        (lambda: steer(1.0, span=Span.between("b", "a")), EmptySpanError),
+        (lambda: steer(1.0, width=65), VectorError),
     ],
 )
-def test_a_wrong_request_raises_before_any_forward_pass(injector, llama, prompt, change, error):
+def test_a_wrong_request_raises_before_any_forward_pass(injector, llama, prompt, wrong, error):
     anchored = RenderedPrompt(prompt.token_ids, prompt.text, {"a": 1, "b": 3})
-    fields = {"layer": 1, "span": Span.all(), **change}
-    injection = Injection(vector(injector.model.hidden_size), fields["layer"], 1.0, "raw", fields["span"])
     ran = []
     handle = llama[0].register_forward_pre_hook(lambda *_: ran.append(True))
     try:
         with pytest.raises(error):
-            injector.generate([Request(anchored, None, GREEDY), Request(anchored, injection, GREEDY)])
+            injector.generate([Request(anchored, (), GREEDY), Request.of(anchored, [wrong()], GREEDY)])
     finally:
         handle.remove()
     assert not ran
 
 
 def test_a_vector_of_another_width_names_both_widths(injector, prompt):
-    injection = Injection(vector(injector.model.hidden_size + 1), 1, 1.0, "raw", Span.all())
     with pytest.raises(
         VectorError, match=rf"width {injector.model.hidden_size}.*width {injector.model.hidden_size + 1}"
     ):
-        injector.generate([Request(prompt, injection, GREEDY)])
+        injector.generate([Request.of(prompt, [steer(1.0, width=65)], GREEDY)])
 
 
 def test_capturing_agrees_with_hugging_faces_hidden_states_whatever_the_padding(injector, llama):
@@ -188,13 +181,10 @@ def test_capturing_agrees_with_hugging_faces_hidden_states_whatever_the_padding(
 
 def test_one_token_prompts_work(injector):
     prompt = RenderedPrompt((7,), "")
-    direction = vector(injector.model.hidden_size)
-    requests = [
-        Request(prompt, Injection(direction, 1, 1.0, "residual", s), GREEDY) for s in (Span.all(), Span.prompt())
-    ]
+    requests = [Request.of(prompt, [steer(1.0, span=s)], GREEDY) for s in (Span.all(), Span.prompt())]
     everywhere, first = run(injector, requests)
-    assert (first.receipt.prompt_positions, first.receipt.generation_positions) == (1, 0)
-    assert everywhere.receipt.generation_positions == len(everywhere.reply.token_ids) - 1
+    assert (first.receipts[0].prompt_positions, first.receipts[0].generation_positions) == (1, 0)
+    assert everywhere.receipts[0].generation_positions == len(everywhere.reply.token_ids) - 1
 
 
 def test_blocks_are_found_by_an_explicit_path_and_a_wrong_one_is_an_error_that_lists_the_places(llama):
@@ -245,7 +235,6 @@ def test_a_bf16_model_keeps_its_dtype_and_steers_by_the_stated_ratio():
     injector = TorchInjector.open(model.to(torch.bfloat16).eval(), tokenizer=tokenizer)
     assert injector.model.dtype == "bfloat16"
     prompt = RenderedPrompt(tuple(range(5, 15)), "")
-    injection = Injection(vector(injector.model.hidden_size), 1, 0.5, "residual", Span.all())
-    (completion,) = run(injector, [Request(prompt, injection, GREEDY)])
+    (completion,) = run(injector, [Request.of(prompt, [steer(0.5)], GREEDY)])
     # The sum is rounded to bfloat16 (8 bits of mantissa) before it is measured.
-    assert completion.receipt.mean_ratio == pytest.approx(0.5, rel=2**-7)
+    assert completion.receipts[0].mean_ratio == pytest.approx(0.5, rel=2**-7)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from random_vectors import vector
+from random_vectors import everywhere, steer
 
-from introspection_bench import Injection, RenderedPrompt, Request, Sampling, Span, open_injector
+from introspection_bench import RenderedPrompt, Request, Sampling, open_injector
 from introspection_bench.errors import ModelError
 from introspection_bench.injectors.hf.blocks import find_blocks, find_update_module
 from introspection_bench.injectors.torch.injector import TorchInjector
@@ -107,9 +107,8 @@ def test_a_branch_that_is_small_beside_the_stream_is_still_seen_to_be_scaled_in_
 def test_an_mlp_that_adds_the_residual_is_refused_where_it_is_named_and_told_for_what_it_is():
     model, tokenizer = tiny_model("bloom")
     injector = TorchInjector.open(model, tokenizer=tokenizer, update_module="mlp")
-    injection = Injection(vector(64), 1, 0.5, "update", Span.all())
     with pytest.raises(ModelError, match="BloomMLP, whose output holds the residual stream itself"):
-        list(injector.generate([Request(RenderedPrompt((7, 8, 9), ""), injection, Sampling(0, max_new_tokens=2))]))
+        list(injector.generate([Request.of(PROMPT, [steer(0.5, "update")], Sampling(0, max_new_tokens=2))]))
 
 
 def test_packed_integer_parameters_do_not_stand_in_the_way_of_the_check():
@@ -190,14 +189,16 @@ def test_update_adds_the_norm_of_the_branch_as_the_weights_give_it_by_hand(archi
     with torch.inference_mode():
         norms = by_hand(model, find_blocks(model).modules[1])[0].norm(dim=-1).numpy()
     once, magnitudes = Sampling(0, max_new_tokens=1), (0.5, 1.0, -2.0)
-    steered = [Injection(vector(64, n), 1, m, "update", Span.all()) for n, m in enumerate(magnitudes)]
-    requests = [Request(PROMPT, injection, once, capture_layers=(1,)) for injection in (None, *steered)]
+    steered = [steer(m, "update", seed=n) for n, m in enumerate(magnitudes)]
+    reads = everywhere(PROMPT, (1,))
+    requests = [Request(PROMPT, (), once, reads=reads)]
+    requests += [Request.of(PROMPT, [injection], once, reads=reads) for injection in steered]
     control, *done = sorted(injector.generate(requests), key=lambda c: c.index)
-    stream = np.linalg.norm(control.residuals[0], axis=1)
+    stream = np.linalg.norm(control.readings[0][0], axis=1)
     for magnitude, completion in zip(magnitudes, done, strict=True):
-        added = np.linalg.norm(completion.residuals[0] - control.residuals[0], axis=1)
+        added = np.linalg.norm(completion.readings[0][0] - control.readings[0][0], axis=1)
         np.testing.assert_allclose(added, abs(magnitude) * norms, rtol=1e-3)
         ratios = abs(magnitude) * norms / stream
-        assert completion.receipt.mean_ratio == pytest.approx(float(ratios.mean()), rel=1e-3)
+        assert completion.receipts[0].mean_ratio == pytest.approx(float(ratios.mean()), rel=1e-3)
         # In none of these models is the branch as long as the stream: the unit residual would show.
-        assert abs(completion.receipt.mean_ratio / abs(magnitude) - 1) > 0.02
+        assert abs(completion.receipts[0].mean_ratio / abs(magnitude) - 1) > 0.02

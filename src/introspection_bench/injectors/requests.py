@@ -178,11 +178,13 @@ def _check_readings(request: Request, count: int, readings: Sequence[npt.NDArray
         # The log of a probability that underflows is -inf, which is a reading; NaN never is.
         bad = np.argwhere(np.isnan(values) if read.kind in ("logprobs", "lens") else ~np.isfinite(values))
         if len(bad):
+            layer, place = (read.layers[bad[0][0]], bad[0][1]) if read.layers else (None, bad[0][0])
+            what = "residual stream" if read.kind == "residuals" else read.kind
             raise NonFiniteError(
                 explain(
-                    f"{read.kind} of layers {read.layers}" if read.layers else read.kind,
+                    f"{what}{'' if layer is None else f' at layer {layer}'}, position {read.positions.start + place}",
                     required="finite numbers",
-                    got=f"{values[tuple(bad[0])]} at {tuple(map(int, bad[0]))} ({len(bad)} numbers in all)",
+                    got=f"{values[tuple(bad[0])]} ({len(bad)} numbers in all)",
                     hint="Nothing is recorded. The model overflows its dtype, or its weights hold NaN themselves.",
                 )
             )

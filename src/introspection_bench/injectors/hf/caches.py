@@ -83,8 +83,8 @@ def cells(requests: Sequence[Request], indices: Sequence[int]) -> list[Cell]:
 
 def beginning(request: Request) -> int:
     """Return how many of a replay's first positions are neither steered nor read."""
-    steered, read = ([s.positions.start for s in some] for some in (request.steers, request.reads))
-    return min(len(request.fed), *steered, *read)
+    steered = [steer.positions.start for steer in request.steers]
+    return min([len(request.fed), *steered, *(read.positions.start for read in request.reads)])
 
 
 def replays_alike(requests: Mapping[int, Request]) -> list[list[int]]:
