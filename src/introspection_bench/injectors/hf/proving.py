@@ -41,7 +41,7 @@ FloatArray = npt.NDArray[np.float32]
 
 #: Relative error that rounding alone may make, by the stream's dtype. Recurrences round worse than attention does, and
 #: what a wrong cache does is of another size.
-_ROUNDING = {"float32": 5e-3, "float64": 5e-3, "float16": 2e-2, "bfloat16": 6e-2}
+ROUNDING = {"float32": 5e-3, "float64": 5e-3, "float16": 2e-2, "bfloat16": 6e-2}
 _MOST_NOISE = 0.3
 #: Rows at once while probing: more prompts than this make a second batch, which must find the shared cache untouched.
 ROWS = 2
@@ -81,7 +81,7 @@ class Probe:
         self.shortest = self._request(RenderedPrompt(ids[:1], ""), (), sampling, 3)
         self._alone = [self._pass(p.token_ids, ())[0] for p in self.prompts]
         #: Relative error that is taken for rounding.
-        self.tolerance = _ROUNDING.get(info.dtype, 6e-2)
+        self.tolerance = ROUNDING.get(info.dtype, 6e-2)
         if info.dtype in ("float16", "bfloat16"):
             self.tolerance = max(self.tolerance, 4 * self._noise())
 
@@ -94,7 +94,7 @@ class Probe:
     def deviation(self, injector: Injector) -> float:
         """Return the largest relative error of the injector's own captures and replies; NaN counts as infinite."""
         captured = injector._capture(self.prompts, self.layers)
-        worst = [_apart(row[:, None], alone[:, -1:]) for row, alone in zip(captured, self._alone, strict=True)]
+        worst = [apart(row[:, None], alone[:, -1:]) for row, alone in zip(captured, self._alone, strict=True)]
         # All before the first uncached pass, which may clear what one request leaves behind for the next.
         runs = [self.requests, [self.shortest], [self.shortest]]
         for request, completion in [(run[c.index], c) for run in runs for c in injector._generate(run)]:
@@ -102,7 +102,7 @@ class Probe:
             expected, logits = self._pass(ids, request.steers)
             got = completion.readings[0] if completion.readings else None
             fits = got is not None and got.shape == expected.shape
-            worst.append(_apart(got, expected) if got is not None and fits else np.inf)
+            worst.append(apart(got, expected) if got is not None and fits else np.inf)
             worst.append(_misses(logits[len(request.prompt.token_ids) - 1 :], completion.reply.token_ids, request))
         found = max(worst)
         return found if np.isfinite(found) else np.inf
@@ -135,7 +135,7 @@ class Probe:
         base = self._alone[0]
         longer, _ = self._pass((*ids, *ids[:_NEW_TOKENS]), ())
         several, _ = self._pass(ids, (), copies=ROWS + 1)
-        return max(_apart(several, base), _apart(longer[:, : len(ids)], base))
+        return max(apart(several, base), apart(longer[:, : len(ids)], base))
 
 
 def require_proof(injector: Injector, model: Any, blocks: Sequence[nn.Module]) -> None:
@@ -186,7 +186,7 @@ def _misses(logits: torch.Tensor, tokens: Sequence[int], request: Request) -> fl
     return float(((scores.amax(dim=-1) - chosen) / size.clamp_min(1e-9)).max())
 
 
-def _apart(one: FloatArray, other: FloatArray) -> float:
+def apart(one: FloatArray, other: FloatArray) -> float:
     """The largest ‖one - other‖/‖other‖ over layers and positions."""
     scale = np.maximum(np.linalg.norm(other, axis=-1), 1e-9)
     return float((np.linalg.norm(one - other, axis=-1) / scale).max())

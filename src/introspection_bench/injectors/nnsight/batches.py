@@ -16,6 +16,8 @@ from ...errors import CaptureError, explain
 from ...identity import Sampling
 from ...injection import Receipt
 from ...measures.base import Read
+from ..hf.caches import batches_by_length
+from ..hf.reads import OF_LOGITS
 from ..hf.stopping import ReplyReader
 from ..receipts import check_logits, make_receipt
 from ..requests import Completion, Request, failures_last
@@ -49,7 +51,7 @@ class Station:
 class Batch:
     """Requests of one call that one trace answers: all sampled alike behind prompts of one length, or all replayed.
 
-    ``sampling`` is None on a replay.
+    ``sampling`` is None on a replay, whose rows may be of several lengths.
     """
 
     indices: tuple[int, ...]
@@ -58,8 +60,8 @@ class Batch:
 
     @property
     def length(self) -> int:
-        """How many tokens each row is fed in the first pass."""
-        return len(self.requests[0].fed)
+        """How many positions the first pass has."""
+        return max(len(request.fed) for request in self.requests)
 
     @functools.cached_property
     def stations(self) -> tuple[Station, ...]:
@@ -94,16 +96,25 @@ class Batch:
         return tuple(Group(read, tuple(members)) for read, members in found.values())
 
 
-def batches(requests: Sequence[Request], most: int) -> Iterator[Batch]:
-    """Yield batches of at most so many rows: there is no padding, so that all rows of one have one length."""
-    found: dict[tuple[Sampling | None, int], list[int]] = {}
+def batches(requests: Sequence[Request], most: int, switch: int | None, pads: Callable[[], bool]) -> Iterator[Batch]:
+    """Yield batches of at most so many rows, of one length each but for replays that may be padded on the right.
+
+    Those are not padded that read logits, of which all rows would be made from the first place of any of them; nor
+    across the ``switch`` of :class:`~introspection_bench.injectors.base.Limits`. ``pads()`` says whether the model
+    bears it; it is asked only where there is something to pad.
+    """
+    found: dict[tuple[Sampling | None, bool, bool], list[int]] = {}
     for index, request in enumerate(requests):
         sampling = request.sampling if request.forced is None else None
-        found.setdefault((sampling, len(request.fed)), []).append(index)
-    for (sampling, _), rows in found.items():
-        for start in range(0, len(rows), most):
-            indices = tuple(rows[start : start + most])
-            yield Batch(indices, tuple(requests[i] for i in indices), sampling)
+        alike = sampling is not None or any(read.kind in OF_LOGITS for read in request.reads)
+        beyond = switch is not None and len(request.fed) > switch
+        found.setdefault((sampling, alike, beyond), []).append(index)
+    for (sampling, alike, _), indices in found.items():
+        rows = [requests[i].fed for i in indices]
+        padded = not alike and len(set(map(len, rows))) > 1 and pads()
+        for some in batches_by_length(rows, most, padded=padded):
+            chosen = tuple(indices[n] for n in some)
+            yield Batch(chosen, tuple(requests[i] for i in chosen), sampling)
 
 
 def told_stations(batch: Batch, block: Callable[[int], Any], update: Callable[[int], Any]) -> list[Any]:
@@ -146,7 +157,7 @@ def told_groups(batch: Batch, groups: Sequence[Group]) -> list[Any]:
 
 
 def _following(batch: Batch, row: int, start: int, stop: int) -> Tensor:
-    """Return the token ids that follow the positions from ``start`` to ``stop``, as far as the row is fed."""
+    """Return the token ids that follow the positions from ``start`` to ``stop``, as far as the batch is fed."""
     request = batch.requests[row]
     ids = (*request.prompt.token_ids, *(request.forced or ()))
     return torch.tensor(ids[start + 1 : min(stop, batch.length) + 1], dtype=torch.long)

@@ -20,8 +20,9 @@ from ...digests import digest
 from ...doses import Unit
 from ...errors import ModelError, explain
 from ...identity import Sampling
-from ...measures.base import ReadKind
-from ...prompts import Tokenizer
+from ...measures.base import Read, ReadKind
+from ...prompts import RenderedPrompt, Tokenizer
+from ...spans import Positions
 from ..base import Injector, Limits, ModelInfo
 from ..hf.blocks import (
     BranchProbe,
@@ -36,7 +37,7 @@ from ..hf.blocks import (
 from ..hf.fingerprint import fingerprint_module, fingerprint_tokenizer, stable
 from ..hf.limits import limits_of
 from ..hf.loading import load, trusted
-from ..hf.proving import require_proof
+from ..hf.proving import ROUNDING, apart, require_proof
 from ..hf.sampling import processors
 from ..hf.stopping import EndTokens, ReplyReader, end_tokens_of
 from ..hf.unchanged import Unchanged
@@ -90,6 +91,7 @@ class NnsightInjector(Injector):
         self._blocks = [self._envoys[id(module)] for module in self._modules]
         self._update = functools.cache(self._find_update)
         self._lens = functools.cache(self._find_lens)
+        self._pads = functools.cache(self._prove_padding)
         self._keeps_logits = "logits_to_keep" in inspect.signature(type(model._module).forward).parameters
         width, dtype = self._check_blocks()
         self._limits = limits_of(model._module.config, embedding_of(model._module)[1])
@@ -207,7 +209,7 @@ class NnsightInjector(Injector):
         if any(read.kind == "lens" for request in requests for read in request.reads):
             self._lens()
         waiting = []
-        for batch in batches(requests, self._batch_size):
+        for batch in batches(requests, self._batch_size, self._limits.switch, self._pads):
             keys = [request_key(r, [self._info.fingerprint, str(self._remote)]) for r in batch.requests]
             known = self._jobs.known(keys, lambda: backend_for(self._nn, self._remote)) if self._is_ndif else None
             saved = known or self._submit(batch, keys)
@@ -270,7 +272,7 @@ class NnsightInjector(Injector):
     def _find_lens(self) -> tuple[Any, Any, float, float]:
         """Return envoys of the final norm and the unembedding, and what is done to logits behind them, checked."""
         module = self._whole
-        unembed, cap = self._envoys[id(unembedding_of(module))], softcap_of(module.config)
+        unembed, cap = self._envoys[id(unembedding_of(module, self._info.hidden_size))], softcap_of(module.config)
         scales = {}
 
         def check(norm: Any) -> None:
@@ -280,6 +282,19 @@ class NnsightInjector(Injector):
         norms = {name: self._envoys[id(norm)] for name, norm in final_norms(module, self._found).items()}
         norm = first_that_passes(norms, check)
         return norm, unembed, scales[norm.path], cap
+
+    def _prove_padding(self) -> bool:
+        """Return whether a replay beside a longer one, hence padded on the right, reads what it reads alone."""
+        prompts = [RenderedPrompt(ids, "") for ids in ((0, 1, 2, 2, 1), (0, 1, 2, 2, 1, 0, 2, 0, 1))]
+        read = Read("residuals", Positions(0, 5, 5), (self._info.n_layers - 1,))
+        asked = [Request(prompt, (), Sampling(0.0), forced=(), reads=(read,)) for prompt in prompts]
+        found = []
+        for some in ((asked[0],), tuple(asked)):
+            batch, backend = Batch(tuple(range(len(some))), some, None), backend_for(self._nn, self._remote)
+            values = self._replay(batch, backend)
+            values = self._jobs.result(backend) if self._is_ndif else values
+            found.append(next(self._completions(batch, values)).readings[0])
+        return apart(*found) <= ROUNDING.get(self._info.dtype, ROUNDING["bfloat16"])
 
     def _find_update(self, layer: int) -> Any:
         """Return the envoy of the block's MLP branch, checked to be what the block adds last."""

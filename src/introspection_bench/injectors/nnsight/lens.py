@@ -25,11 +25,19 @@ def final_norms(model: nn.Module, blocks: Blocks) -> dict[str, nn.Module]:
     return found
 
 
-def unembedding_of(model: nn.Module) -> nn.Module:
-    """Return the module that makes logits; raises :class:`ModelError` where the model names none."""
+def unembedding_of(model: nn.Module, width: int) -> nn.Module:
+    """Return the module that makes logits of a stream of this width; raises :class:`ModelError` where there is none."""
     found = model.get_output_embeddings()  # type: ignore[operator]  # every PreTrainedModel has it
-    if not isinstance(found, nn.Module):
-        raise ModelError(explain("lens", required="an unembedding", got=type(found).__name__, hint=_HINT))
+    takes = getattr(found, "in_features", width)
+    if not isinstance(found, nn.Module) or takes != width:
+        raise ModelError(
+            explain(
+                "lens",
+                required=f"an unembedding that takes the stream's {width} numbers",
+                got=f"{type(found).__name__}, which takes {takes}",
+                hint=_HINT,
+            )
+        )
     return found
 
 

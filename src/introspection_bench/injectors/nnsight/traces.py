@@ -23,8 +23,12 @@ from .lens import finished
 
 
 def encode(rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
-    """Return rows of one length as a model input without padding: two tensors (rows, tokens)."""
-    ids = torch.tensor([list(row) for row in rows])
+    """Return rows as a model input: two tensors (rows, tokens).
+
+    Shorter rows are padded on the right without a mask: under a causal one no token sees what stands behind it.
+    """
+    longest = max(map(len, rows))
+    ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
@@ -141,7 +145,7 @@ def replay(
     lens: Any,
     options: dict[str, Any],
 ) -> dict[str, Any]:
-    """Run rows of one length once, steer and read; return what was saved, as :func:`sample` does.
+    """Run rows once, steer and read; return what was saved, as :func:`sample` does.
 
     ``groups`` are read of the logits, behind those of the ``stations``; ``options`` go to the model's forward.
     """
