@@ -1,129 +1,34 @@
-"""The nnsight injector: it conforms, agrees with the torch injector, and its traces run where our code is not."""
+"""On a server of NDIF's kind: traces run where our code is not, and jobs are collected by whoever asks again."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
+import attrs
 import pytest
 import torch
+from cases import SAMPLING, everything, injections, prompt_of, replay, require_alike, residuals, run
 
-from introspection_bench import open_injector
 from introspection_bench.errors import BackendUnavailableError, ModelError, SpecError
-from introspection_bench.injection import Span, Unit
-from introspection_bench.injectors.hf.unchanged import Unchanged
-from introspection_bench.testing import (
-    InjectorConformance,
-    Subject,
-    run_conformance,
-    save_tiny_model,
-    spoil_logits,
-    tiny_model,
-)
-from tests.spec_on_backends import greedy_replies, require_the_same
+from introspection_bench.injectors.requests import Request
+from introspection_bench.spans import Positions
+from introspection_bench.testing.tiny import save_tiny_model, tiny_model
 
 pytest.importorskip("nnsight", reason="the extra nnsight is not installed")
+
+from introspection_bench.injectors.nnsight import NnsightInjector
+from introspection_bench.injectors.nnsight.ndif import Jobs, NdifBackend, request_key
+from introspection_bench.injectors.torch import TorchInjector
+
 HERE = Path(__file__).parent
-
-
-class NnsightConformance(InjectorConformance):
-    architecture: str
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def injector(cls):
-        model, tokenizer = tiny_model(cls.architecture)
-        with open_injector("nnsight", model, tokenizer=tokenizer) as opened:
-            yield opened
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def reference(cls):
-        model, tokenizer = tiny_model(cls.architecture)
-        with open_injector("torch", model, tokenizer=tokenizer) as opened:
-            yield opened
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def half(cls):
-        model, tokenizer = tiny_model(cls.architecture)
-        with open_injector("nnsight", model.to(torch.bfloat16), tokenizer=tokenizer) as opened:
-            yield opened
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def unsound(cls):
-        model, tokenizer = tiny_model(cls.architecture)
-        with open_injector("nnsight", model, tokenizer=tokenizer) as opened:
-            spoil_logits(model)  # only now: such a model is not opened
-            opened._unchanged = Unchanged(model)
-            yield opened
-
-
-class TestNnsightOnGemma3(NnsightConformance):
-    """Sliding windows, and a norm behind the MLP."""
-
-    architecture = "gemma3"
-
-
-class TestNnsightOnGpt2(NnsightConformance):
-    """Learned positions, and blocks under another name."""
-
-    architecture = "gpt2"
-
-
-@pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2", "qwen3", "gemma2", "phi3", "olmo2", "gpt_neox"])
-def test_other_architectures_agree_with_the_torch_injector(architecture):
-    (model, tokenizer), (same, _) = tiny_model(architecture), tiny_model(architecture)
-    report = run_conformance(
-        open_injector("nnsight", model, tokenizer=tokenizer),
-        reference=open_injector("torch", same, tokenizer=tokenizer),
-        only=["agrees_with_the_reference", "rows_of_a_batch_do_not_leak"],
-    )
-    assert report.passed, str(report)
-
-
-def test_a_sampled_reply_is_the_torch_injectors_for_the_same_seed():
-    (model, tokenizer), (same, _) = tiny_model("llama"), tiny_model("llama")
-    mine, theirs = (
-        Subject(open_injector(name, m, tokenizer=tokenizer)) for name, m in (("nnsight", model), ("torch", same))
-    )
-    requests = [
-        mine.request(mine.prompts[n % 3], mine.injection(unit=unit, seed=n), tokens=20, temperature=1.0, seed=1000 + n)
-        for n, unit in enumerate([*Unit, *Unit])
-    ]
-    assert [c.reply for c in mine.run(*requests)] == [c.reply for c in theirs.run(*requests)]
-
-
-def test_the_callers_model_keeps_its_own_generation_defaults():
-    model, tokenizer = tiny_model("llama")
-    model.generation_config.repetition_penalty = 5.0
-    own = model.generation_config
-    subject = Subject(open_injector("nnsight", model, tokenizer=tokenizer))
-    plain, tokens = tiny_model("llama")
-    theirs = Subject(open_injector("nnsight", plain, tokenizer=tokens))
-    request = subject.request(subject.prompt, None, tokens=20)
-    assert subject.run(request)[0].reply == theirs.run(request)[0].reply
-    assert model.generation_config is own
-
-
-def test_a_branch_that_is_not_added_as_it_is_can_not_carry_the_unit_update():
-    model, tokenizer = tiny_model("llama")
-    subject = Subject(open_injector("nnsight", model, tokenizer=tokenizer, update_module="input_layernorm"))
-    with pytest.raises(ModelError, match="update"):
-        subject.run(subject.request(subject.prompt, subject.injection(unit=Unit.UPDATE)))
-
-
-def test_wrong_blocks_are_refused_when_the_model_is_opened():
-    model, tokenizer = tiny_model("llama")
-    with pytest.raises(ModelError, match="blocks"):
-        open_injector("nnsight", model, tokenizer=tokenizer, blocks="model.no_such_layers")
 
 
 @pytest.mark.parametrize(
@@ -137,26 +42,12 @@ def test_wrong_blocks_are_refused_when_the_model_is_opened():
 def test_a_remote_model_that_can_not_be_opened_as_asked_is_an_error(monkeypatch, options, error):
     monkeypatch.delenv("NDIF_API_KEY", raising=False)
     with pytest.raises(error):
-        open_injector("nnsight", "some/model", **options)
+        NnsightInjector.open("some/model", **options)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return save_tiny_model("llama", tmp_path_factory.mktemp("tiny"))
-
-
-def test_traces_survive_nnsights_own_serialising_simulation_of_a_server(folder):
-    report = run_conformance(
-        open_injector("nnsight", folder, remote="local"),
-        reference=open_injector("torch", folder),
-        only=[
-            "steers_only_its_layer",
-            "rows_of_a_batch_do_not_leak",
-            "agrees_with_the_reference",
-            "capture_reads_the_last_prompt_token",
-        ],
-    )
-    assert report.counts() == {"passed": 4}, str(report)
 
 
 class Server:
@@ -201,18 +92,19 @@ def hub(monkeypatch, folder):
 
 def test_jobs_run_on_a_server_that_lacks_our_package_and_agree_with_the_torch_injector(server, folder, key, tmp_path):
     jobs = tmp_path / "jobs.json"
-    remote = open_injector("nnsight", folder, remote=server.url, jobs=jobs, poll_seconds=0.05)
-    subject, theirs = Subject(remote), Subject(open_injector("torch", folder))
-    a, b = subject.prompts[:2]
+    remote = NnsightInjector.open(folder, remote=server.url, jobs=jobs, poll_seconds=0.05)
+    theirs = TorchInjector.open(folder)
+    long, short = prompt_of(remote), prompt_of(remote, "Tell me about the trees.")
+    steers = injections(remote)
     requests = [
-        subject.request(a, None, temperature=1.0, seed=1, layers=[2]),
-        subject.request(a, subject.injection(Span.from_anchor("last")), temperature=1.0, seed=2, layers=[2]),
-        subject.request(b, subject.injection(unit=Unit.UPDATE), temperature=1.0, seed=3, layers=[2]),
+        Request.of(long, (), SAMPLING, 1),
+        Request.of(long, steers, SAMPLING, 2, reads=[residuals(long)]),
+        Request.of(short, steers[2:4], SAMPLING, 3),
     ]
-    for mine, other in zip(subject.run(*requests), theirs.run(*requests), strict=True):
-        assert mine.reply == other.reply
-        np.testing.assert_allclose(mine.residuals, other.residuals, rtol=1e-3, atol=1e-3)
-        assert mine.receipt.max_ratio == pytest.approx(other.receipt.max_ratio, rel=1e-4)
+    sampled = run(remote, *requests)
+    require_alike(sampled, run(theirs, *requests))
+    replays = [replay(c, r, everything(remote, r.prompt)) for c, r in zip(sampled, requests, strict=True)]
+    require_alike(run(remote, *replays), run(theirs, *replays))
     assert json.loads(jobs.read_text())["jobs"] == {}
     assert remote.model.n_layers == 4
 
@@ -220,35 +112,44 @@ def test_jobs_run_on_a_server_that_lacks_our_package_and_agree_with_the_torch_in
 def test_a_wrong_key_is_an_error_that_repeats_what_the_server_says(server, folder, hub, monkeypatch):
     monkeypatch.setenv("NDIF_API_KEY", "another-key")
     with pytest.raises(Exception, match="no such key"):
-        open_injector("nnsight", folder, remote=server.url)
+        NnsightInjector.open(folder, remote=server.url)
 
 
 CHILD = """
 import sys
-from introspection_bench import open_injector
-from introspection_bench.testing import Subject
-from tests.spec_on_backends import greedy_replies, require_the_same
+from pathlib import Path
 from nnsight.modeling.huggingface import _ID_CACHE
-_ID_CACHE[sys.argv[1]] = sys.argv[1]
-subject = Subject(open_injector("nnsight", sys.argv[1], remote=sys.argv[2], jobs=sys.argv[3], poll_seconds=0.05))
-requests = [subject.request(p, None, temperature=1.0, seed=7) for p in subject.prompts[:2]]
-open(sys.argv[4], "w").close()
-while not __import__("os").path.exists(sys.argv[4] + ".go"):
+from introspection_bench.injectors.nnsight import NnsightInjector
+folder, server, jobs, ready, tests = sys.argv[1:]
+sys.path.insert(0, tests)
+import test_ndif
+_ID_CACHE[folder] = folder
+injector = NnsightInjector.open(folder, remote=server, jobs=jobs, poll_seconds=0.05)
+requests = test_ndif.sampled_and_replayed(injector)
+Path(ready).touch()
+while not Path(ready + ".go").exists():
     pass
-print([c.reply.text for c in subject.run(*requests)])
+list(injector.generate(requests))
 """
+
+
+def sampled_and_replayed(injector):
+    """Requests of three batches: prompts of two lengths, and a replay."""
+    prompts = [prompt_of(injector), prompt_of(injector, "Tell me about the trees.")]
+    sampled = [Request.of(prompt, injections(injector)[:2], SAMPLING, 7) for prompt in prompts]
+    return [*sampled, Request.of(prompts[0], (), SAMPLING, forced=(5, 6), reads=[residuals(prompts[0])])]
 
 
 def test_a_killed_run_collects_its_jobs_instead_of_submitting_them_again(server, folder, key, tmp_path):
     jobs, ready = tmp_path / "jobs.json", tmp_path / "ready"
-    command = [sys.executable, "-c", CHILD, folder, server.url, jobs, ready]
+    command = [sys.executable, "-c", CHILD, folder, server.url, jobs, ready, HERE]
     child = subprocess.Popen(command)
     wait_for(ready, child)
     hold = server.state / "hold"
     hold.touch()
     (tmp_path / "ready.go").touch()
     end = time.monotonic() + 60
-    while not jobs.exists() or len(json.loads(jobs.read_text())["jobs"]) < 2:
+    while not jobs.exists() or len(json.loads(jobs.read_text())["jobs"]) < 3:
         assert time.monotonic() < end
         time.sleep(0.02)
     os.kill(child.pid, signal.SIGKILL)
@@ -256,23 +157,46 @@ def test_a_killed_run_collects_its_jobs_instead_of_submitting_them_again(server,
     hold.unlink()
     assert "the-key" not in jobs.read_text()
     before = server.submissions()
-    again = Subject(open_injector("nnsight", folder, remote=server.url, jobs=jobs, poll_seconds=0.05))
+    again = NnsightInjector.open(folder, remote=server.url, jobs=jobs, poll_seconds=0.05)
     opening = server.submissions() - before
-    replies = [
-        c.reply for c in again.run(*[again.request(p, None, temperature=1.0, seed=7) for p in again.prompts[:2]])
-    ]
+    requests = sampled_and_replayed(again)
+    found = run(again, *requests)
     assert server.submissions() - before == opening
-    theirs = Subject(open_injector("torch", folder))
-    assert replies == [
-        c.reply for c in theirs.run(*[theirs.request(p, None, temperature=1.0, seed=7) for p in theirs.prompts[:2]])
-    ]
+    require_alike(found, run(TorchInjector.open(folder), *requests))
     assert json.loads(jobs.read_text())["jobs"] == {}
+
+
+def test_a_job_answers_no_request_that_differs_in_steers_forced_tokens_or_reads():
+    model, tokenizer = tiny_model("llama")
+    injector = TorchInjector.open(model, tokenizer=tokenizer)
+    prompt = prompt_of(injector)
+    steers, reads = injections(injector), everything(injector, prompt)
+    request = Request.of(prompt, steers, SAMPLING, forced=(5, 6, 7), reads=reads)
+    lens, cosines = reads[5], reads[4]
+    others = [
+        Request.of(prompt, steers[1:], SAMPLING, forced=(5, 6, 7), reads=reads),
+        Request.of(prompt, [attrs.evolve(s, dose=-s.dose) for s in steers], SAMPLING, forced=(5, 6, 7), reads=reads),
+        Request.of(prompt, [attrs.evolve(s, span="prompt") for s in steers], SAMPLING, forced=(5, 6, 7), reads=reads),
+        attrs.evolve(request, forced=(5, 6, 8)),
+        attrs.evolve(request, forced=(), reads=reads[:1]),
+        Request.of(prompt, steers, SAMPLING),
+        attrs.evolve(request, reads=reads[1:]),
+        attrs.evolve(request, reads=[*reads[:5], attrs.evolve(lens, layers=(0, 3))]),
+        attrs.evolve(request, reads=[*reads[:5], attrs.evolve(lens, sets=((5,),))]),
+        attrs.evolve(request, reads=[*reads[:5], attrs.evolve(lens, positions=Positions(1, 2, len(prompt.token_ids)))]),
+        attrs.evolve(request, reads=[attrs.evolve(cosines, vectors=cosines.vectors[::-1])]),
+        attrs.evolve(request, reads=[cosines]),
+        attrs.evolve(request, seed=1),
+    ]
+    keys = {request_key(r, ["model", "server"]) for r in (request, *others)} | {
+        request_key(request, ["other", "server"])
+    }
+    assert len(keys) == len(others) + 2
+    assert request_key(attrs.evolve(request), ["model", "server"]) in keys
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 9, "jobs": {}}', '{"format": 1, "jobs": {"a": [3]}}'])
 def test_a_jobs_file_that_is_not_ours_is_an_error_that_names_it(tmp_path, content):
-    from introspection_bench.injectors.nnsight.ndif import Jobs
-
     path = tmp_path / "jobs.json"
     path.write_text(content)
     with pytest.raises(SpecError, match=r"jobs\.json"):
@@ -281,11 +205,6 @@ def test_a_jobs_file_that_is_not_ours_is_an_error_that_names_it(tmp_path, conten
 
 
 def test_results_of_a_server_can_not_run_code_here():
-    import io
-    import pickle
-
-    from introspection_bench.injectors.nnsight.ndif import NdifBackend
-
     class Attack:
         def __reduce__(self):
             return (os.system, ("true",))
@@ -296,7 +215,3 @@ def test_results_of_a_server_can_not_run_code_here():
     backend.compress = False
     with pytest.raises(pickle.UnpicklingError):
         backend.finalize(buffer.getvalue())
-
-
-def test_a_sweep_on_smollm2_has_the_torch_backends_greedy_replies_with_only_the_backend_changed(tmp_path):
-    require_the_same(greedy_replies("nnsight", tmp_path), greedy_replies("torch", tmp_path))

@@ -88,7 +88,9 @@ def read_stream(kind: str, part: torch.Tensor, told: Any, lens: Any) -> torch.Te
     if kind == "cosines":
         return torch.stack([cosines(row, told.to(row.device)) for row in part])
     norm, unembed, scale, cap = lens
-    return torch.stack([log_masses(finished(unembed(norm(row)), scale, cap), told) for row in part])
+    # A server may keep gradients.
+    with torch.no_grad():
+        return torch.stack([log_masses(finished(unembed(norm(row)), scale, cap), told) for row in part])
 
 
 def read_logits(logits: torch.Tensor, length: int, groups: Sequence[Any]) -> list[torch.Tensor]:
