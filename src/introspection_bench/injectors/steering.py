@@ -1,7 +1,7 @@
-"""The steering arithmetic, in torch alone: what the torch backend's hooks and vLLM's workers both do to the stream.
+"""The steering arithmetic, in torch alone: what torch's hooks, nnsight's traces and vLLM's workers do to the stream.
 
-Two copies of it exist on purpose: the nnsight traces carry theirs as source text to servers that lack this package,
-and the conformance suite's injector is written apart, as an oracle.
+:func:`steer` travels with nnsight's traces, as source text, to servers that lack this package: so it uses nothing else
+of it. One copy exists on purpose: the conformance suite's injector is written apart, as an oracle.
 """
 
 from __future__ import annotations
