@@ -6,15 +6,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-import attrs
-import numpy as np
 import pytest
+from mixed_batches import mixed_batch, replays, same
 
-from introspection_bench import Injection, Sampling, Span, Unit, open_injector
-from introspection_bench.injectors.base import Request
-from introspection_bench.scaffolds import RenderedPrompt
+from introspection_bench import open_injector
 from introspection_bench.testing import InjectorConformance
-from introspection_bench.testing.subject import make_vector
 
 
 class VllmConformance(InjectorConformance):
@@ -74,6 +70,10 @@ class TestVllmOnGpt2(VllmConformance):
 
     architecture = "gpt2"
 
+    def test_all_five_reads_are_those_of_the_torch_injector(self, injector, reference):
+        assert injector.reads == type(injector).reads
+        require_the_same_replays(injector, reference)
+
 
 class TestVllmOnLlamaInBfloat16(VllmConformance):
     architecture = "llama"
@@ -98,12 +98,20 @@ class TestVllmTensorParallel(ParallelConformance):
     architecture = "llama"
     options = MappingProxyType({"tensor_parallel_size": 2})
 
+    def test_logits_of_a_shared_vocabulary_are_read_whole(self, injector, reference):
+        assert injector.reads == type(injector).reads
+        require_the_same_replays(injector, reference)
+
 
 class TestVllmPipelineParallel(ParallelConformance):
     """Two processes with half of the blocks each."""
 
     architecture = "llama"
     options = MappingProxyType({"pipeline_parallel_size": 2})
+
+    def test_a_block_that_lacks_the_final_norm_has_no_lens_and_all_else_is_read(self, injector, reference):
+        assert injector.reads == type(injector).reads - {"lens"}
+        require_the_same_replays(injector, reference)
 
 
 class TestVllmOnFp8(VllmConformance):
@@ -118,47 +126,13 @@ class TestVllmOnFp8(VllmConformance):
         return None
 
 
-@pytest.mark.parametrize("architecture", ["qwen3", "gemma2"])
-def test_a_mixed_batch_has_the_replies_receipts_and_residuals_of_the_torch_injector(tiny_folder, architecture):
-    folder = str(tiny_folder(architecture))
-    with open_injector("vllm-lens", folder, dtype="float32", max_model_len=512, max_num_seqs=8) as injector:
-        asked = mixed_batch(injector, lengths=[1, 2, 9, 40, 12, 30, 5, 60, 33, 21, 7, 80], tokens=16)
-        found = list(injector.generate(asked))
-    with open_injector("torch", folder, dtype="float32") as reference:
-        same(found, list(reference.generate(asked)))
+def require_the_same_replays(injector, reference):
+    asked = mixed_batch(injector, lengths=[9, 40, 12, 30, 5], tokens=6)
+    again = replays(injector, asked, reference.generate(asked))
+    same(list(injector.generate(again)), list(reference.generate(again)))
 
 
 def injector_module():
     from introspection_bench.injectors.vllm_lens import injector
 
     return injector
-
-
-def mixed_batch(injector, lengths, tokens):
-    """Requests with all units, several layers and spans, controls, greedy and sampled."""
-    spans = (Span.all(), Span.from_anchor("a"), Span.generation(), Span.between("a", "b"), Span.prompt())
-    asked = []
-    for n, length in enumerate(lengths):
-        random = np.random.default_rng(n)
-        ids = [int(i) for i in random.integers(6, 250, length)]
-        prompt = RenderedPrompt(ids, "", {"a": length // 3, "b": min(length // 3 + 1, length - 1)})
-        layer, unit = n % injector.model.n_layers, list(Unit)[n // 2 % 4]
-        vector = make_vector(random.standard_normal(injector.model.hidden_size), layer, injector)
-        magnitude = 3.0 if unit is Unit.ABSOLUTE else 0.7
-        injection = None if n % 5 == 4 else Injection(vector, layer, magnitude, unit, spans[n % len(spans)])
-        sampling = Sampling(float(n % 2), max_new_tokens=tokens)
-        asked.append(Request(prompt, injection, sampling, seed=n, capture_layers=(0, 1, 2, 3)))
-    return asked
-
-
-def same(found, expected):
-    expected = {c.index: c for c in expected}
-    assert sorted(c.index for c in found) == sorted(expected)
-    for completion in found:
-        other = expected[completion.index]
-        assert completion.reply == other.reply
-        assert attrs.astuple(completion.receipt)[:2] == attrs.astuple(other.receipt)[:2]
-        assert completion.receipt.mean_ratio == pytest.approx(other.receipt.mean_ratio, rel=1e-5)
-        assert completion.receipt.max_ratio == pytest.approx(other.receipt.max_ratio, rel=1e-5)
-        scale = np.abs(other.residuals).max()
-        assert np.abs(completion.residuals - other.residuals).max() <= 1e-5 * scale
