@@ -209,7 +209,7 @@ def test_a_replay_has_the_reply_that_was_sampled(injector):
     assert [c.reply for c in replayed] == [c.reply for c in sampled]
 
 
-def replays(plans=tuple(PLANS.values())):
+def replays(plans):
     """Of two prompts and of many lengths, steered from several places on, read at few or all of them, or not at all."""
     other = RenderedPrompt((*PROMPT.token_ids[:9], 77, 78), "")
     random = np.random.default_rng(0)
@@ -256,7 +256,7 @@ def test_replays_share_the_beginning_that_is_neither_steered_nor_read(injector, 
 def test_a_replay_leaves_no_trace_in_a_control_behind_it(injector):
     control = asked([], forced=(30, 31, 32))
     (before,) = run(injector, [control])
-    run(injector, replays())
+    run(injector, replays(PLANS.values()))
     (after,) = run(injector, [control])
     assert np.array_equal(before.readings[0], after.readings[0])
 

@@ -2,7 +2,7 @@
 
 What stands between the last block and the logits differs by architecture: norms, projections, scalings (Granite,
 Cohere, MiniCPM), soft-capping (Gemma 2). None of it is written again here. The modules that follow the last block are
-found in a pass, and what follows those is the model's own ``forward`` around a base model that hands it the states.
+found in a pass, and what follows those is the model's own ``forward`` around a body that hands it the states at once.
 Both are proved: at the last block they must give the model's own logits.
 """
 
@@ -30,6 +30,7 @@ class Unembedding:
     """
 
     _model: Any
+    _body: nn.Module
     _returned: Any
     vocabulary: int
     before: tuple[nn.Module, ...] = ()
@@ -41,19 +42,21 @@ class Unembedding:
             for module in self.before:
                 states = hidden_of(module(states))
             ids = torch.zeros(states.shape[:2], dtype=torch.long, device=states.device)
-            with _returning(self._model.base_model, _with_states(self._returned, states)):
+            with _returning(self._body, _with_states(self._returned, states)):
                 logits: Tensor = self._model(input_ids=ids, use_cache=False).logits[0]
             return logits
 
 
 @attrs.frozen(eq=False)
 class _Run:
-    """One pass: the last block's output, the base model's, the logits, and the modules that ran behind the last block.
+    """One pass: the last block's output, the logits, and the modules that ran behind the last block.
 
-    Of each of them what it got and gave, in order.
+    Of each of them what it got and gave, in order. ``body`` is the largest part of the model around its blocks that ran
+    as a module; ``returned`` is its output.
     """
 
     stream: Tensor
+    body: nn.Module
     returned: Any
     logits: Tensor
     behind: tuple[tuple[nn.Module, Any, Any], ...]
@@ -65,8 +68,10 @@ def find_unembedding(model: Any, blocks: Sequence[nn.Module], ids: Tensor) -> Un
     Raises :class:`ModelError` where that gives other logits than the model's own.
     """
     run = _run(model, blocks, ids)
-    found = Unembedding(model, _with_states(run.returned, None), run.logits.shape[-1])
-    _prove("logits", found, _states(run.returned), run.logits)
+    found = Unembedding(model, run.body, _with_states(run.returned, None), run.logits.shape[-1])
+    with torch.inference_mode():
+        states = _states(model.base_model(input_ids=ids, use_cache=False))
+    _prove("logits", found, states, run.logits)
     return found
 
 
@@ -81,59 +86,60 @@ def find_lens(model: Any, blocks: Sequence[nn.Module], ids: Tensor) -> Unembeddi
         if isinstance(given, Tensor) and given.shape == states.shape and torch.equal(given, states):
             chain.append(module)
             states = hidden_of(made)
-    found = Unembedding(model, _with_states(run.returned, None), run.logits.shape[-1], tuple(chain))
+    found = Unembedding(model, run.body, _with_states(run.returned, None), run.logits.shape[-1], tuple(chain))
     names = {module: name for name, module in model.named_modules()}
     _prove(f"logit lens by {[names[m] for m in chain]}", found, run.stream, run.logits)
     return found
 
 
 def _run(model: Any, blocks: Sequence[nn.Module], ids: Tensor) -> _Run:
-    base, last = model.base_model, blocks[-1]
+    last = blocks[-1]
     inside = {id(m) for block in blocks for m in block.modules()}
-    around = {id(m) for m in model.modules() if any(child is last for child in m.modules())}
+    around = [m for m in model.modules() if m is not model and m is not last and any(c is last for c in m.modules())]
+    others = [m for m in model.modules() if m is not model and id(m) not in inside and all(m is not a for a in around)]
     streams: list[Tensor] = []
-    returned: list[Any] = []
+    bodies: list[tuple[nn.Module, Any, int]] = []
     behind: list[tuple[nn.Module, Any, Any]] = []
     open_calls: list[nn.Module] = []
 
     def on_last(_: nn.Module, _args: Any, output: Any) -> None:
         streams.append(hidden_of(output).detach().clone())
 
-    def on_base(_: nn.Module, _args: Any, output: Any) -> None:
-        returned.append(output)
+    def on_body(module: nn.Module, _args: Any, output: Any) -> None:
+        bodies.append((module, output, len(behind)))
 
     def on_begin(module: nn.Module, _args: Any) -> None:
         open_calls.append(module)
 
     def on_end(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         open_calls.pop()
-        if streams and not returned and not open_calls:
+        if streams and not open_calls:
             given = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
             behind.append((module, given, output))
 
-    handles = [last.register_forward_hook(on_last), base.register_forward_hook(on_base)]
-    for module in base.modules():
-        if id(module) not in inside | around:
-            handles += [
-                module.register_forward_pre_hook(on_begin),
-                module.register_forward_hook(on_end, with_kwargs=True),
-            ]
+    handles = [last.register_forward_hook(on_last), *(m.register_forward_hook(on_body) for m in around)]
+    for module in others:
+        handles += [
+            module.register_forward_pre_hook(on_begin),
+            module.register_forward_hook(on_end, with_kwargs=True),
+        ]
     try:
         with torch.inference_mode():
             logits = model(input_ids=ids, use_cache=False).logits
     finally:
         for handle in handles:
             handle.remove()
-    if len(streams) != 1 or len(returned) != 1:
+    if len(streams) != 1 or not bodies:
         raise ModelError(
             explain(
                 "model",
-                required="a base model that runs once in a pass, and its last block once",
-                got=f"{len(returned)} and {len(streams)} runs",
+                required="a last block that runs once in a pass, within a module that returns the states",
+                got=f"{len(streams)} runs within {len(bodies)} modules",
                 hint="Logits of this model can't be read; residuals and cosines can.",
             )
         )
-    return _Run(streams[0], returned[0], logits, tuple(behind))
+    body, returned, count = bodies[-1]
+    return _Run(streams[0], body, returned, logits, tuple(behind[:count]))
 
 
 def _prove(what: str, found: Callable[[Tensor], Tensor], states: Tensor, logits: Tensor) -> None:
@@ -162,21 +168,21 @@ def _states(returned: Any) -> Tensor:
 
 
 def _with_states(returned: Any, states: Tensor | None) -> Any:
-    """Return a base model's output with other states, and nothing else in it that a pass made."""
+    """Return a body's output with other states, and nothing else in it that a pass made."""
     if isinstance(returned, ModelOutput):
         return type(returned)(last_hidden_state=states)
     return (states,)
 
 
 @contextmanager
-def _returning(base: nn.Module, output: Any) -> Iterator[None]:
-    """Have the base model answer any call by ``output``, at once."""
-    own = vars(base).get("forward")
-    base.forward = lambda *_args, **_kwargs: output
+def _returning(body: nn.Module, output: Any) -> Iterator[None]:
+    """Have a module answer any call by ``output``, at once."""
+    own = vars(body).get("forward")
+    body.forward = lambda *_args, **_kwargs: output
     try:
         yield
     finally:
         if own is None:
-            del base.forward
+            del body.forward
         else:
-            base.forward = own
+            body.forward = own
