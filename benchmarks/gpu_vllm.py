@@ -204,7 +204,7 @@ def wide(gpus: int, folder: Path, out: Path) -> bool:
         for name, steered in (("control", False), ("steered", True)):
             rate, completions = timed(injector, 64, steered=steered)
             found[f"{name}, 64 replies, tokens/s"] = round(rate)
-        ratios = [r for c in completions for r in (c.receipt.mean_ratio, c.receipt.max_ratio)]
+        ratios = [r for c in completions for receipt in c.receipts for r in (receipt.mean_ratio, receipt.max_ratio)]
         found["ratio asked"], found["ratios in receipts"] = RATIO, [min(ratios), max(ratios)]
     (out / f"speed_405b_tp{gpus}.json").write_text(json.dumps(found, indent=1) + "\n")
     print(found, flush=True)
@@ -216,17 +216,16 @@ def timed(injector: Any, replies: int, *, steered: bool) -> tuple[float, list[An
     """Return tokens/s and the completions."""
     import numpy as np
 
-    from introspection_bench import Injection, Sampling, Span
-    from introspection_bench.injectors.base import Request
-    from introspection_bench.scaffolds import load_scaffold
+    from introspection_bench import LINDSEY, Dose, Injection, Request, Sampling, Span
     from introspection_bench.testing.subject import make_vector
 
-    prompt = load_scaffold("lindsey").render(injector.tokenizer)
+    prompt = LINDSEY.render(injector.tokenizer)
     layer = 2 * injector.model.n_layers // 3
     noise = np.random.default_rng(0).standard_normal(injector.model.hidden_size)
-    injection = Injection(make_vector(noise, layer, injector), layer, RATIO, "residual", Span.from_anchor("trial"))
+    dose, span = Dose(RATIO, "residual"), Span.from_anchor("trial")
+    injections = [Injection(make_vector(noise, layer, injector), layer, dose, span)] * steered
     sampling = Sampling(1.0, max_new_tokens=REPLY_TOKENS)
-    requests = [Request(prompt, injection if steered else None, sampling, n) for n in range(replies)]
+    requests = [Request.of(prompt, injections, sampling, n) for n in range(replies)]
     list(injector.generate(requests[:8]))
     started = time.perf_counter()
     completions = list(injector.generate(requests))

@@ -18,6 +18,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import attrs
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PYTHON = {"torch": ".venv", "nnsight": ".venv", "vllm-lens": ".venv-vllm"}
@@ -28,25 +30,24 @@ REPLIES, TOKENS = 64, 60
 def run(backend: str, out: Path) -> None:
     """Run the sweep and the timing on one backend; write what came of it."""
     import introspection_bench as ib
-    from introspection_bench.sweep import Sweep
-    from introspection_bench.sweep.spec import SweepSpec
 
-    spec = SweepSpec.from_toml(HERE / "three_backends.toml")
-    with spec.open_injector(backend) as injector:
-        grid = spec.build_grid(injector, spec.concept_set(HERE), HERE)
-        records = Sweep(grid, injector, out / backend).run().records
-        cells = {"/".join(map(str, (r.scaffold, r.concept, r.key.layer, r.key.magnitude))): r for r in records}
-        vector = next(v for v in grid.vectors if v.layer == 23)
-        injection = ib.Injection(vector, 23, 0.2, "residual", ib.LINDSEY.span)
+    spec = ib.RunSpec.from_toml(HERE / "three_backends.toml")
+    with attrs.evolve(spec.model, backend=backend).open() as injector:
+        sweep = ib.Sweep(spec.design, injector, out / backend)
+        sweep.generate()
+        records = sweep.results().records
+        vector = next(v for v in sweep.vectors if v.layer == 23)
+        injection = ib.Injection(vector, 23, ib.Dose(0.2, "residual"), ib.Span.from_anchor("trial"))
         prompt, sampling = ib.LINDSEY.render(injector.tokenizer), ib.Sampling(1.0, max_new_tokens=TOKENS)
-        requests = [ib.Request(prompt, injection, sampling, seed) for seed in range(REPLIES)]
+        requests = [ib.Request.of(prompt, [injection], sampling, seed) for seed in range(REPLIES)]
         list(injector.generate(requests[:2]))
         started = time.perf_counter()
         tokens = sum(len(c.reply.token_ids) for c in injector.generate(requests))
         seconds = time.perf_counter() - started
+    cells = {str(r.condition.cell): r for r in records}
     found = {
         "replies": {name: list(r.reply.token_ids) for name, r in cells.items()},
-        "ratios": {name: r.receipt.mean_ratio for name, r in cells.items()},
+        "ratios": {name: r.receipts[0].mean_ratio for name, r in cells.items() if r.receipts},
         "tokens": tokens,
         "seconds": seconds,
     }

@@ -6,6 +6,8 @@ import attrs
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from mixed_batches import random_vector
 from torch import nn
 
@@ -331,3 +333,22 @@ def test_a_model_that_does_more_behind_its_final_norm_has_no_lens(injector):
         assert proved(Scaled(1, 0)) == (True, True)
         assert proved(Scaled(2, 0)) == (True, False)
         assert proved(Scaled(1, torch.randn(8))) == (True, False)
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(1, 8)), min_size=1, max_size=4))
+def test_rows_that_no_steer_touches_get_their_own_two_halves_back(windows):
+    from introspection_bench.injectors.vllm_lens.hook import _gaps
+    from introspection_bench.injectors.vllm_lens.records import LayerLog
+    from introspection_bench.injectors.vllm_lens.sites import Claim, Site
+
+    windows = [(lo, min(lo + count, 9)) for lo, count in windows if lo < 9]
+    site, own = Site(nn.Identity()), (torch.rand(12, 2), torch.rand(12, 2))
+    site.head(site, (), own)
+    site.claims.append(Claim(LayerLog(), 2, 9, _gaps(windows, 9)))
+    changed = (own[0] + own[1] + 1, torch.zeros(12, 2))
+    expected = [half.clone() for half in changed]
+    untouched = [2 + n for n in range(9) if not any(lo <= n < hi for lo, hi in windows)]
+    for half, mine in zip(expected, own, strict=True):
+        half[untouched] = mine[untouched]
+    site.tail(site, (), changed)
+    assert all(torch.equal(*halves) for halves in zip(changed, expected, strict=True))
