@@ -11,20 +11,26 @@ import attrs
 
 from ..boundaries import guarded
 from ..concepts import Concept
+from ..conditions import Condition, layers_text
 from ..errors import SpecError
-from ..trials import Arm, Part, Verdict
+from ..verdicts import Part, Verdict
 from .rubrics import Rubric
 
 
 @guarded(SpecError)
 @attrs.frozen
 class Disclosure:
-    """What an unblinded judge is told besides: arm, magnitude, unit, layer (the old way of this field)."""
+    """What an unblinded judge is told besides: how the reply was made (the old way of this field)."""
 
-    arm: Arm
-    magnitude: float
-    unit: str | None
-    layer: int | None
+    condition: Condition
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """Arm, magnitude, unit and layer, a band of layers as text, and further steers where there are some."""
+        condition, columns = self.condition, self.condition.columns
+        shown = {name: columns[name] for name in ("arm", "magnitude", "unit")}
+        shown["layer"] = condition.layer if len(condition.layers) < 2 else layers_text(condition.layers)
+        return shown | ({"beside": columns["beside"]} if condition.beside else {})
 
 
 @guarded(SpecError)
@@ -109,7 +115,7 @@ def _unscored(judge: Judge, case: Case) -> Verdict:
         concept=case.concept.name,
         judge_model=judge.model,
         blinded=judge.blinded,
-        required=judge.rubric.success,
+        success=judge.rubric.success,
         unscored=case.unclear,
         judged=case.judged,
     )

@@ -4,42 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..arms import CONTROL, INJECTED, RANDOM
+from ..blinding import decoy_name
 from ..concepts import Concept
-from ..digests import digest
-from ..errors import ConceptError, UnknownNameError, explain
+from ..errors import UnknownNameError, explain
 from ..trials import TrialRecord
 
 
-def decoy(trial_digest: str, concepts: Sequence[Concept]) -> Concept:
-    """Return the concept that a judge is asked about where none was injected.
-
-    Drawn from the run's own concepts by the trial's digest, so that it is the same for every judge and after every
-    restart; it depends neither on the order of ``concepts`` nor on anything but their names. Raises
-    :class:`ConceptError` without concepts.
-    """
-    if not concepts:
-        raise ConceptError(
-            explain("concepts", required="the run's concepts, at least one", got="none", hint="Name a concept set.")
-        )
-    # The highest of independent draws: a concept that joins the run changes only the trials that it wins.
-    return max(concepts, key=lambda concept: digest("decoy", 1, [trial_digest, concept.name]))
-
-
 def asked_about(record: TrialRecord, concepts: Sequence[Concept]) -> Concept:
-    """Return the concept to ask a judge about: the trial's own, a decoy on controls, random vectors and without one.
+    """Return the concept to ask a judge about: the one that the trial's condition says.
 
-    Raises :class:`UnknownNameError` where the trial's concept is not among ``concepts``.
+    Results read from elsewhere may say none: then it is the injected one, and a decoy where none was.
+
+    Raises :class:`UnknownNameError` where it is not among ``concepts``, :class:`ConceptError` where a decoy has to be
+    drawn from none.
     """
-    if record.arm in (CONTROL, RANDOM) or (record.arm != INJECTED and record.concept is None):
-        return decoy(record.key.digest, concepts)
+    condition = record.condition
+    injected = condition.concept if condition.truth != "nothing" else None
+    name = condition.asked or injected or decoy_name(record.key.digest, [c.name for c in concepts])
     for concept in concepts:
-        if concept.name == record.concept:
+        if concept.name == name:
             return concept
     raise UnknownNameError(
         explain(
             "concepts",
-            required=f"the trial's concept {record.concept!r}",
+            required=f"the concept that the trial's judges are asked about, {name!r}",
             got=sorted(c.name for c in concepts),
             hint="Give the concept set that the run was made with.",
         )

@@ -1,4 +1,8 @@
-"""The gate before a run is judged: replies whose verdict nobody doubts, which every judge must get right."""
+"""The gate before a run is judged: replies whose verdict nobody doubts, which every judge must get right.
+
+They are replies to the question of Lindsey 2026, labelled by ``strict4``. A rubric whose success rests on none of
+those criteria can't be checked by them (:func:`covers`).
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,16 @@ import cattrs
 
 from ..concepts import BUILTIN as CONCEPT_SETS
 from ..concepts import Concept, load_concepts
+from ..conditions import CONTROL, INJECTED, Condition
 from ..digests import digest
 from ..errors import JudgeError, ResultsFormatError, explain
 from ..freezing import frozen_tuple
 from ..scaffolds import LINDSEY
 from ..structuring import problems, strict_converter
-from ..trials import CRITERIA, Verdict
 from ..untrusted import parse_json
+from ..verdicts import CRITERIA, FURTHER, Verdict
 from .base import Case, Disclosure, Judge
-from .rubrics import load_rubric
+from .rubrics import Rubric, load_rubric
 
 #: What the control replies say of themselves.
 _LABELLED = (*CRITERIA, "refused")
@@ -45,7 +50,7 @@ class ControlReply:
         return self.meets(CRITERIA)
 
     def meets(self, criteria: Sequence[str]) -> bool:
-        """Whether all of these are met; what no control reply says (``names_as_thought``) is left out."""
+        """Whether all of these are met; what no control reply is labelled by is left out."""
         return all(getattr(self, c) is True for c in criteria if c in _LABELLED)
 
 
@@ -100,11 +105,16 @@ def control_replies() -> tuple[ControlReply, ...]:
     return tuple(found)
 
 
+def covers(rubric: Rubric) -> bool:
+    """Whether the control replies can check a judge by this rubric: its success needs a criterion of ``strict4``."""
+    return not set(rubric.success).isdisjoint(_LABELLED)
+
+
 def control_report(judge: Judge, replies: Sequence[ControlReply] | None = None) -> ControlReport:
     """Return what a judge makes of the control replies; see :func:`check_judge`."""
     replies = control_replies() if replies is None else tuple(replies)
     success = judge.rubric.success
-    if not set(success) & set(_LABELLED):
+    if not covers(judge.rubric):
         raise JudgeError(
             explain(
                 f"rubric {judge.rubric.id}",
@@ -115,7 +125,9 @@ def control_report(judge: Judge, replies: Sequence[ControlReply] | None = None) 
             )
         )
     cases = [_case(control, blinded=judge.blinded) for control in replies]
-    # Under another rubric than strict4 the criteria mean something else, but success is success.
+    # Under another rubric than strict4 the criteria mean something else, but success is success: as far as it rests on
+    # criteria that the control replies say, or imply by being a success.
+    required = [c for c in success if c in (*CRITERIA, *FURTHER)]
     compared = _LABELLED if judge.rubric.digest == load_rubric("strict4").digest else ("strict",)
     verdicts: dict[int, Verdict] = dict(judge.live().judge(cases))
     if sorted(verdicts) != list(range(len(cases))):
@@ -134,8 +146,10 @@ def control_report(judge: Judge, replies: Sequence[ControlReply] | None = None) 
             failures.append(ControlFailure(control, "unscored", None, verdict.unscored))
             continue
         for criterion in compared:
-            expected = control.meets(success) if criterion == "strict" else getattr(control, criterion)
-            got = getattr(verdict, criterion)
+            if criterion == "strict":
+                expected, got = control.meets(success), all(verdict.answer(c) is True for c in required)
+            else:
+                expected, got = getattr(control, criterion), verdict.answer(criterion)
             if expected != got and not (criterion == "refused" and got is None):  # a rubric need not ask about it
                 failures.append(ControlFailure(control, criterion, expected, got))
     return ControlReport(
@@ -153,8 +167,9 @@ def check_judge(judge: Judge, replies: Sequence[ControlReply] | None = None) -> 
     """Return the report of a judge that gets every control reply right.
 
     Run this before a run is judged: a broken judge is noticed on a dozen replies, not on all. Under ``strict4``
-    every criterion must be right; under another rubric, whether the reply is a success. A judge that works in
-    batches is asked directly here. Raises :class:`JudgeError` that names the first failure.
+    every criterion must be right; under another rubric, whether the reply is a success by those of its criteria that
+    the control replies are labelled by. A judge that works in batches is asked directly here. Raises
+    :class:`JudgeError` that names the first failure, or that no control reply can check this rubric (:func:`covers`).
     """
     report = control_report(judge, replies)
     if not report.passed:
@@ -174,7 +189,8 @@ def check_judge(judge: Judge, replies: Sequence[ControlReply] | None = None) -> 
 
 
 def _case(control: ControlReply, *, blinded: bool) -> Case:
-    disclosure = None if blinded else Disclosure("injected" if control.strict else "control", 0.0, None, None)
+    condition = Condition(INJECTED if control.strict else CONTROL, LINDSEY.name)
+    disclosure = None if blinded else Disclosure(condition)
     trial = digest("control_reply", 1, [control.id, control.reply])
     return Case(trial, LINDSEY.transcript, control.reply, _concept(control.concept), disclosure)
 

@@ -10,7 +10,9 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import attrs
 import cattrs
@@ -18,23 +20,22 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from ..concepts import Concept
 from ..digests import digest
 from ..errors import ResultsFormatError, SpecError, explain
 from ..files import check_in_place, explaining, make_folder
-from ..freezing import frozen_tuple
+from ..freezing import frozen_mapping, frozen_tuple
 from ..names import composed
-from ..structuring import problems, strict_converter
-from ..trials import CRITERIA, FURTHER, Part, TrialRecord, Verdict
+from ..structuring import plain, problems, strict_converter
+from ..trials import TrialRecord
 from ..untrusted import parse_json, read_text, visible
+from ..verdicts import CRITERIA, Part, Verdict
 from .base import Case
-from .blinding import asked_about
 from .models.interview import OutOfRubricError, criteria
-from .rubrics import Rubric, load_rubric
+from .rubrics import Call, Rubric, load_rubric
 
 #: The judge name of a person's verdicts.
 PERSON = "person"
-FORMAT = 1
+FORMAT = 2
 
 
 @attrs.frozen
@@ -42,8 +43,8 @@ class Label:
     """One person's verdict on one reply, as a line of a labels file.
 
     ``trial`` is the trial's digest, ``concept`` the one that was shown (on a control a decoy), ``rubric_digest``
-    that of the rubric labelled by, ``required`` what that rubric takes for success. The criteria are True,
-    False or None for "not applicable".
+    that of the rubric labelled by, ``success`` what that rubric takes for success. ``answers`` are the rubric's
+    criteria, each True, False or None for "not applicable".
     """
 
     format: int
@@ -52,31 +53,22 @@ class Label:
     rubric: str
     rubric_digest: str
     labeller: str
-    affirmative: bool
-    identifies: bool
-    immediate: bool | None
-    coherent: bool
-    refused: bool
-    names_as_thought: bool | None = None
-    required: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=CRITERIA)
+    answers: Mapping[str, bool | None] = attrs.field(converter=frozen_mapping, hash=False)
+    success: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=CRITERIA)
     note: str = ""
     judged: Part = "answer"
+    verdict: Verdict = attrs.field(init=False, eq=False, repr=False)
 
-    @property
-    def verdict(self) -> Verdict:
-        """The label as a verdict of the judge ``person``."""
+    @verdict.default
+    def _as_verdict(self) -> Verdict:
+        # Made at once: what can't be a verdict is no label.
         return Verdict(
             judge=PERSON,
             rubric=self.rubric,
             rubric_digest=self.rubric_digest,
             concept=self.concept,
-            affirmative=self.affirmative,
-            identifies=self.identifies,
-            immediate=self.immediate,
-            coherent=self.coherent,
-            refused=self.refused,
-            names_as_thought=self.names_as_thought,
-            required=self.required,
+            answers=self.answers,
+            success=self.success,
             judge_model=self.labeller,
             notes=self.note,
             judged=self.judged,
@@ -84,40 +76,27 @@ class Label:
 
 
 def draw_sample(
-    records: Iterable[TrialRecord],
-    *,
-    n: int,
-    seed: int,
-    concepts: Sequence[Concept],
-    questions: Mapping[str, str],
-    part: Part = "answer",
+    records: Iterable[TrialRecord], case_of: Callable[[TrialRecord], Case], *, n: int, seed: int
 ) -> tuple[Case, ...]:
     """Return ``n`` replies to label, drawn at random without regard to arm, cell or any verdict.
 
     Args:
         records: a run's records; their order does not matter.
+        case_of: what judges are shown of a record (:func:`introspection_bench.sweep.judging.case_maker`), with the same
+            decoy on controls. Replies whose answer can't be told from their reasoning are left out, as judges leave
+            them unscored.
         n: how many; all of them, in random order, where there are fewer.
         seed: another seed is another sample; a larger ``n`` with the same seed extends the sample.
-        concepts: the run's concepts; on controls the same decoy is shown as to judges.
-        questions: the transcript by scaffold name.
-        part: what of a reply is shown: the answer alone, or the whole with the model's reasoning. Replies whose answer
-            can't be told from their reasoning are left out, as judges leave them unscored.
 
     Raises:
-        SpecError: ``n`` < 1, or a scaffold without a transcript.
+        SpecError: ``n`` < 1.
     """
     if n < 1:
         raise SpecError(explain("n", required="a whole number >= 1", got=n, hint=""))
     # Ordered by a digest of seed and trial: a random order that neither more records nor a larger n disturbs.
-    clear = (record for record in records if record.reply.to_judge(part)[1] is None)
-    ordered = sorted(clear, key=lambda record: digest("label_sample", 1, [seed, record.key.digest]))[:n]
-    missing = sorted({r.scaffold for r in ordered} - set(questions))
-    if missing:
-        raise SpecError(explain("questions", required="a transcript for every scaffold", got=missing, hint=""))
-    return tuple(
-        Case(r.key.digest, questions[r.scaffold], r.reply.to_judge(part)[0], asked_about(r, concepts), judged=part)
-        for r in ordered
-    )
+    ordered = sorted(records, key=lambda record: digest("label_sample", 1, [seed, record.key.digest]))
+    clear = (case for case in map(case_of, ordered) if case.unclear is None)
+    return tuple(islice(clear, n))
 
 
 def read_labels(path: str | Path) -> list[Label]:
@@ -143,24 +122,43 @@ def read_labels(path: str | Path) -> list[Label]:
             continue
         where = f"{path} line {number}"
         try:
-            label = converter.structure(parse_json(line), Label)
+            data = parse_json(line)
+            _check_format(data, where)
+            label = converter.structure(data, Label)
+        except ResultsFormatError:
+            raise
         except (ValueError, cattrs.BaseValidationError) as error:
             got = problems(error, "label") if isinstance(error, cattrs.BaseValidationError) else str(error)
             raise ResultsFormatError(
                 explain(where, required="a label (docs/labelling.md)", got=got, hint="Mend or delete the line.")
             ) from error
-        if label.format != FORMAT or (label.trial, label.labeller) in seen:
+        if (label.trial, label.labeller) in seen:
             raise ResultsFormatError(
                 explain(
                     where,
-                    required=f"format {FORMAT}, and one label per trial and labeller",
-                    got=f"format {label.format}, trial {label.trial[:12]}, labeller {label.labeller!r}",
+                    required="one label per trial and labeller",
+                    got=f"another on trial {label.trial[:12]} by {label.labeller!r}",
                     hint="Delete the label that is wrong.",
                 )
             )
         seen.add((label.trial, label.labeller))
         labels.append(label)
     return labels
+
+
+def _check_format(data: object, where: str) -> None:
+    found = (
+        data.get("format") if isinstance(data, Mapping) else FORMAT
+    )  # what is no object has no format to complain of
+    if found != FORMAT:
+        raise ResultsFormatError(
+            explain(
+                where,
+                required=f"a label of format {FORMAT}",
+                got=f"format {found!r}",
+                hint="Read it with the version of introspection-bench that wrote it.",
+            )
+        )
 
 
 def append_label(path: str | Path, label: Label) -> None:
@@ -179,7 +177,7 @@ def append_label(path: str | Path, label: Label) -> None:
         file.truncate(len(whole.encode()))
         if whole and not whole.endswith("\n"):
             file.write(b"\n")
-        file.write(json.dumps(attrs.asdict(label)).encode() + b"\n")
+        file.write(json.dumps(plain(label)).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -246,7 +244,14 @@ class LabellingProgress:
 Ask = Callable[[str], str]
 
 _ANSWERS = {"y": "yes", "yes": "yes", "n": "no", "no": "no", "-": "n/a", "n/a": "n/a", "na": "n/a"}
-_COMMANDS = {"s": "skip", "skip": "skip", "q": "quit", "quit": "quit", "b": "back", "back": "back"}
+_COMMANDS: Mapping[str, Literal["skip", "quit", "back"]] = {
+    "s": "skip",
+    "skip": "skip",
+    "q": "quit",
+    "quit": "quit",
+    "b": "back",
+    "back": "back",
+}
 
 
 def label_in_terminal(
@@ -269,30 +274,22 @@ def label_in_terminal(
         labels_path: the labels file; made where there is none.
         console: where to show and ask.
         labeller: who labels; stored with every label.
-        rubric: a rubric of a single call whose questions are the criteria, as ``strict4``.
+        rubric: any rubric; its calls are gone through as a judge is asked them.
         ask: replaces the console's input (tests, other front ends).
 
     Raises:
-        SpecError: the rubric asks otherwise, or the labeller has no name.
+        SpecError: the labeller has no name.
         ResultsFormatError: the file holds something else than labels.
     """
     rubric = load_rubric(rubric)
-    asked = set(rubric.calls[0].answers)
-    fits = rubric.structure == "single" and {*CRITERIA, "refused"} <= asked <= {*CRITERIA, *FURTHER}
-    if not fits or not labeller.strip():
-        raise SpecError(
-            explain(
-                "rubric, labeller",
-                required="a rubric of one call that asks the four criteria, 'refused' and at most 'names_as_thought'; "
-                "a name",
-                got=(rubric.id, labeller),
-                hint="Label by strict4 or strict5.",
-            )
-        )
+    if not labeller.strip():
+        raise SpecError(explain("labeller", required="a name", got=repr(labeller), hint="Say who labels."))
     asking: Ask = ask or (lambda text: console.input(Text(text, style="bold")))
     done = {label.trial for label in read_labels(labels_path) if label.labeller == labeller}
     skipped = 0
-    console.print(Text(rubric.text))
+    console.print(Text(seen(rubric.text)))
+    if len(rubric.calls) == 1:
+        console.print(Text(seen(rubric.calls[0].text)))
     for number, case in enumerate(sample, 1):
         if case.trial in done:
             continue
@@ -303,62 +300,63 @@ def label_in_terminal(
             answers = "quit"
         if answers == "quit":
             break
-        if isinstance(answers, str):
+        if answers == "skip":
             skipped += 1
             continue
-        append_label(labels_path, _label(case, rubric, labeller, answers))
+        label = Label(
+            FORMAT,
+            case.trial,
+            case.concept.name,
+            rubric.id,
+            rubric.digest,
+            labeller,
+            answers,
+            rubric.success,
+            judged=case.judged,
+        )
+        append_label(labels_path, label)
         done.add(case.trial)
     return LabellingProgress(sum(case.trial in done for case in sample), len(sample), skipped)
 
 
-def _answers(rubric: Rubric, ask: Ask, console: Console) -> dict[str, str] | str:
-    """The answers to one reply, or "skip" or "quit"."""
-    answers: dict[str, str] = {}
-    questions = list(rubric.calls[0].answers.items())
-    while len(answers) < len(questions):
-        question, words = questions[len(answers)]
-        base = rubric.rules.applies_only_with.get(question)
-        if base is not None and answers.get(base) == "no" and "n/a" in words:
-            answers[question] = "n/a"
-            continue
-        said = ask(f"{question} ({' / '.join(words)}; s skips, b starts again, q ends): ").strip().lower()
-        command = _COMMANDS.get(said)
-        if command in ("skip", "quit"):
-            return command
-        if command == "back":
-            answers.clear()
-            continue
-        if _ANSWERS.get(said) not in words:
-            console.print(Text(f"Not one of {', '.join(words)}."))
-            continue
-        answers[question] = _ANSWERS[said]
-        if len(answers) == len(questions):
+def _answers(rubric: Rubric, ask: Ask, console: Console) -> dict[str, bool | None] | Literal["skip", "quit"]:
+    """A person's answers to one reply: the rubric's criteria, or that it is skipped, or the session over."""
+    while True:
+        said: dict[str, str] = {}
+        for call in rubric.calls:
+            if any(said.get(question) != word for question, word in call.when.items()):
+                continue
+            if len(rubric.calls) > 1:
+                console.print(Text(seen(call.text)))
+            command = _ask_call(call, rubric, said, ask, console)
+            if command == "back":
+                break
+            if command is not None:
+                return command
+        else:
             try:
-                criteria(rubric, answers)
+                return criteria(rubric, said)
             except OutOfRubricError as error:
                 console.print(Text(f"These answers contradict each other ({error}); once more, please."))
-                answers.clear()
-    return answers
 
 
-def _label(case: Case, rubric: Rubric, labeller: str, answers: Mapping[str, str]) -> Label:
-    found = criteria(rubric, answers)
-    return Label(
-        FORMAT,
-        case.trial,
-        case.concept.name,
-        rubric.id,
-        rubric.digest,
-        labeller,
-        affirmative=found["affirmative"] is True,
-        identifies=found["identifies"] is True,
-        immediate=found["immediate"],
-        coherent=found["coherent"] is True,
-        refused=found["refused"] is True,
-        judged=case.judged,
-        names_as_thought=found["names_as_thought"],
-        required=rubric.success,
-    )
+def _ask_call(
+    call: Call, rubric: Rubric, said: dict[str, str], ask: Ask, console: Console
+) -> Literal["skip", "quit", "back"] | None:
+    """Ask the questions of one call and put the answers into ``said``; returns a command instead of an answer."""
+    for question, words in call.answers.items():
+        base = rubric.rules.applies_only_with.get(question)
+        if base is not None and said.get(base) in ("no", "n/a") and "n/a" in words:
+            said[question] = "n/a"
+        while question not in said:
+            typed = ask(f"{question} ({' / '.join(words)}; s skips, b starts again, q ends): ").strip().lower()
+            if typed in _COMMANDS:
+                return _COMMANDS[typed]
+            if _ANSWERS.get(typed) in words:
+                said[question] = _ANSWERS[typed]
+            else:
+                console.print(Text(f"Not one of {', '.join(words)}."))
+    return None
 
 
 def _show(console: Console, case: Case, place: str) -> None:

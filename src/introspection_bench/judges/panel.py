@@ -13,16 +13,16 @@ import attrs
 from ..errors import JudgeError, explain
 from ..freezing import frozen_mapping
 from ..options import accepts
-from ..trials import CRITERIA, FURTHER, TrialRecord, Verdict
+from ..trials import TrialRecord
+from ..verdicts import Verdict
 from .base import Case, Judge
 from .models.asking import ModelJudge
 from .models.ledger import Ledger
 from .registry import judge_class, open_judge
-from .rubrics import Rubric
+from .rubrics import Rubric, load_rubric
 
 Rule = Literal["majority", "all"]
 RULES: tuple[Rule, ...] = ("majority", "all")
-_VOTED = (*CRITERIA, *FURTHER)
 
 
 class PanelJudge(Judge):
@@ -89,7 +89,7 @@ class PanelJudge(Judge):
         begun = [member.judge(cases) for member in self.members]
         given: list[dict[int, Verdict]] = [dict(answers) for answers in begun[:-1]]
         for index, verdict in begun[-1]:
-            yield index, combine([*(verdicts[index] for verdicts in given), verdict], rule=self.rule)
+            yield index, combine([*(verdicts[index] for verdicts in given), verdict], self.rubric, rule=self.rule)
 
     def live(self) -> PanelJudge:
         """Return the panel of the members' own live judges."""
@@ -143,93 +143,125 @@ def _member(judge: str | type[Judge] | Judge | Mapping[str, Any], shared: Mappin
     return open_judge(found, **options)
 
 
-def combine(verdicts: Sequence[Verdict], *, rule: Rule = "majority") -> Verdict:
-    """Return the panel's verdict on one reply.
+def combine(verdicts: Sequence[Verdict], rubric: str | Rubric, *, rule: Rule = "majority") -> Verdict:
+    """Return the panel's verdict on one reply, by the rubric that its members' verdicts are by.
 
-    ``majority``: on each criterion the answer (true, false or not applicable) that more than half of *all* members
-    gave. An unscored member counts as a member without an answer, so with three judges one failure leaves two that
-    must agree. ``all``: true where all members say true, false where at least one says false, else not applicable;
-    an unscored member leaves the panel's verdict unscored. Where no answer wins (a tie), the panel's verdict is
-    unscored and its reason names the criterion: a tie is never a "no". ``immediate`` is voted on by the members that
-    see the concept named, if the panel does, and does not apply otherwise.
+    ``majority``: on each of the rubric's criteria the answer (true, false or not applicable) that more than half of
+    *all* members gave. An unscored member counts as a member without an answer, so with three judges one failure leaves
+    two that must agree. ``all``: true where all members say true, false where at least one says false, else not
+    applicable; an unscored member leaves the panel's verdict unscored. Where no answer wins (a tie) on a criterion of
+    success, the panel's verdict is unscored and its reason names the criterion: a tie is never a "no". What applies
+    only with another criterion (``immediate``, where the concept is named) is voted on by the members that see that one
+    met, if the panel does, and does not apply otherwise.
 
-    Raises :class:`JudgeError` for fewer than two verdicts, or verdicts on different concepts or rubrics.
+    Raises :class:`JudgeError` for fewer than two verdicts, or verdicts on different concepts or by another rubric.
     """
-    shared = {(v.rubric, v.rubric_digest, v.concept, v.blinded, v.judged) for v in verdicts}
-    if len(verdicts) < 2 or len(shared) != 1 or rule not in RULES:
+    rubric = load_rubric(rubric)
+    shared = {(v.concept, v.blinded, v.judged) for v in verdicts}
+    strange = {v.rubric_digest for v in verdicts} != {rubric.digest}
+    if len(verdicts) < 2 or len(shared) != 1 or strange or rule not in RULES:
         raise JudgeError(
             explain(
                 "verdicts",
-                required=f"at least two on one concept by one rubric; a rule out of {RULES}",
+                required=f"at least two on one concept by the rubric {rubric.id}; a rule out of {RULES}",
                 got=f"{len(verdicts)} on {sorted({(v.concept, v.rubric) for v in verdicts})}, rule {rule!r}",
                 hint="",
             )
         )
     first = verdicts[0]
-    fields: dict[str, bool | None] = {}
-    problem: str | None = None
     scored = [v for v in verdicts if v.unscored is None]
-    if rule == "all" and len(scored) < len(verdicts):
-        problem = f"{len(verdicts) - len(scored)} of {len(verdicts)} members gave no verdict"
-    for criterion in _VOTED if problem is None else ():
-        voters, seats = scored, len(verdicts)
-        if criterion == "immediate":
-            voters = [v for v in scored if v.identifies is True] if fields["identifies"] is True else []
-            seats = len(voters)
-        answers = [getattr(v, criterion) for v in voters]
-        won = _outcome(answers, seats, rule) if seats else (None,)
-        if won is None and criterion not in first.required:
-            won = (None,)  # no criterion of success: it does not cost the verdict
-        if won is None:
-            problem = f"tie on {criterion}: {_tally(answers, seats)}"
-            break
-        fields[criterion] = won[0]
+    answers: dict[str, bool | None] = {}
+    problem: str | None = None
+    try:
+        answers = _Vote(scored, len(verdicts), rubric, rule).outcome()
+    except _UndecidedError as error:
+        problem = str(error)
     costs = [v.cost_usd for v in verdicts]
     names = [member_name(v.judge, v.judge_model) for v in verdicts]
+    split = [c for c in rubric.criteria if len({v.answer(c) for v in scored}) > 1]
     return Verdict(
         judge=PanelJudge.name,
-        rubric=first.rubric,
-        rubric_digest=first.rubric_digest,
+        rubric=rubric.id,
+        rubric_digest=rubric.digest,
         concept=first.concept,
+        answers=answers,
+        success=rubric.success,
         judge_model=panel_name(names, rule),
         blinded=first.blinded,
         unscored=problem,
         raw=json.dumps({n: _answers(v) for n, v in zip(names, verdicts, strict=True)}),
-        notes="; ".join(f"{c}: {_tally([getattr(v, c) for v in scored], len(scored))}" for c in _split(scored)),
+        notes="; ".join(f"{c}: {_tally([v.answer(c) for v in scored], len(scored))}" for c in split),
         cost_usd=None if None in costs else sum(c for c in costs if c is not None),
         judged=first.judged,
-        affirmative=None if problem else fields["affirmative"],
-        identifies=None if problem else fields["identifies"],
-        immediate=None if problem else fields["immediate"],
-        coherent=None if problem else fields["coherent"],
-        refused=None if problem else fields["refused"],
-        names_as_thought=None if problem else fields["names_as_thought"],
-        required=first.required,
     )
 
 
-def combine_stored(record: TrialRecord, judges: Sequence[str], *, rubric: str, rule: Rule = "majority") -> Verdict:
+class _UndecidedError(ValueError):
+    """The members' votes decide nothing; the text is the reason of the unscored verdict."""
+
+
+@attrs.define
+class _Vote:
+    """A vote among the members that gave a verdict, of ``seats`` members in all."""
+
+    scored: Sequence[Verdict]
+    seats: int
+    rubric: Rubric
+    rule: Rule
+    _decided: dict[str, bool | None] = attrs.field(factory=dict)
+
+    def outcome(self) -> dict[str, bool | None]:
+        """Return the panel's answer to each criterion; raises :class:`_UndecidedError`."""
+        if self.rule == "all" and len(self.scored) < self.seats:
+            raise _UndecidedError(f"{self.seats - len(self.scored)} of {self.seats} members gave no verdict")
+        return {criterion: self._on(criterion) for criterion in self.rubric.criteria}
+
+    def _on(self, criterion: str) -> bool | None:
+        if criterion not in self._decided:
+            self._decided[criterion] = self._counted(criterion)
+        return self._decided[criterion]
+
+    def _counted(self, criterion: str) -> bool | None:
+        voters, seats = self.scored, self.seats
+        base = self.rubric.rules.applies_only_with.get(criterion)
+        if base is not None:
+            voters = [v for v in voters if v.answer(base) is True] if self._on(base) is True else []
+            seats = len(voters)
+        answers = [v.answer(criterion) for v in voters]
+        won = _outcome(answers, seats, self.rule) if seats else (None,)
+        if won is None and criterion in self.rubric.success:
+            raise _UndecidedError(f"tie on {criterion}: {_tally(answers, seats)}")
+        return None if won is None else won[0]  # elsewhere a tie does not cost the verdict
+
+
+def combine_stored(
+    record: TrialRecord, judges: Sequence[str], *, rubric: str | Rubric, rule: Rule = "majority"
+) -> Verdict:
     """Return a panel's verdict from a record's stored ones.
 
-    ``judges`` are names, or "name:model" where one judge stands with several models; ``rubric`` is an id such as
-    ``strict4/1``. Raises :class:`JudgeError` where a member has no verdict, or several, on the record.
+    ``judges`` are names, or "name:model" where one judge stands with several models; ``rubric`` is a rubric or what
+    :func:`load_rubric` knows it by, such as ``strict4/1``. Raises :class:`JudgeError` where a member has no verdict, or
+    several, on the record.
     """
+    rubric = load_rubric(rubric)
     found = []
     for judge in judges:
         mine = [
-            v for v in record.verdicts if v.rubric == rubric and judge in (v.judge, member_name(v.judge, v.judge_model))
+            v
+            for v in record.verdicts
+            if v.rubric_digest == rubric.digest and judge in (v.judge, member_name(v.judge, v.judge_model))
         ]
         if len(mine) != 1:
             raise JudgeError(
                 explain(
                     f"judge {judge!r}",
-                    required=f"one verdict by rubric {rubric} on trial {record.key.digest[:12]}",
+                    required=f"one verdict by rubric {rubric.id} on {record.trial}",
                     got=f"{len(mine)}",
                     hint="Judge the run with every member first; name a model where a judge was used with several.",
                 )
             )
         found += mine
-    return combine(found, rule=rule)
+    return combine(found, rubric, rule=rule)
 
 
 @attrs.frozen
@@ -244,21 +276,24 @@ class Disagreement:
 
 
 def disagreements(
-    records: Iterable[TrialRecord], *, rubric: str, criteria: Sequence[str] = CRITERIA
+    records: Iterable[TrialRecord], *, rubric: str | Rubric, criteria: Sequence[str] | None = None
 ) -> list[Disagreement]:
     """Return where the stored verdicts by one rubric differ, in the order of the records.
 
-    Unscored verdicts and panels' own are left out; only verdicts on the same concept are compared.
+    ``criteria`` are by default those of the rubric's success. Unscored verdicts and panels' own are left out; only
+    verdicts on the same concept are compared.
     """
+    rubric = load_rubric(rubric)
+    criteria = rubric.success if criteria is None else criteria
     found = []
     for record in records:
         groups: dict[tuple[str, bool], list[Verdict]] = {}
         for verdict in record.verdicts:
-            if verdict.rubric == rubric and verdict.unscored is None and verdict.judge != PanelJudge.name:
+            if verdict.rubric_digest == rubric.digest and verdict.unscored is None and verdict.judge != PanelJudge.name:
                 groups.setdefault((verdict.concept, verdict.blinded), []).append(verdict)
         for (concept, _), verdicts in groups.items():
             for criterion in criteria:
-                answers = {member_name(v.judge, v.judge_model): getattr(v, criterion) for v in verdicts}
+                answers = {member_name(v.judge, v.judge_model): v.answer(criterion) for v in verdicts}
                 if len(set(answers.values())) > 1:
                     found.append(Disagreement(record.key.digest, criterion, record.reply.text, concept, answers))
     return found
@@ -289,11 +324,7 @@ def _outcome(answers: Sequence[bool | None], seats: int, rule: Rule) -> tuple[bo
 def _answers(verdict: Verdict) -> dict[str, bool | str | None]:
     if verdict.unscored is not None:
         return {"unscored": verdict.unscored}
-    return {criterion: getattr(verdict, criterion) for criterion in _VOTED}
-
-
-def _split(scored: Sequence[Verdict]) -> list[str]:
-    return [c for c in _VOTED if len({getattr(v, c) for v in scored}) > 1]
+    return dict(verdict.answers)
 
 
 def _tally(answers: Sequence[bool | None], seats: int) -> str:

@@ -1,4 +1,4 @@
-"""Rubrics: what the criteria mean, as versioned text that is never edited in place.
+"""Rubrics: which criteria there are and what they mean, as versioned text that is never edited in place.
 
 A rubric is a text, one or more calls to a judge, and the answers that each call may give. Every answer is one of a
 few fixed words, so that an answer outside the rubric can be told from a "no".
@@ -18,11 +18,11 @@ import cattrs
 
 from ..boundaries import checked, guarded
 from ..digests import digest
-from ..errors import RubricError, UnknownNameError, explain
+from ..errors import RubricError, SpecError, UnknownNameError, explain
 from ..freezing import frozen_mapping, frozen_tuple
 from ..structuring import problems, strict_converter
-from ..trials import CRITERIA, FURTHER
 from ..untrusted import parse_toml, read_text
+from ..verdicts import CRITERIA, check_criterion
 
 #: The version of the text that stands around every rubric (:mod:`introspection_bench.judges.models.prompting`).
 FRAME_VERSION = 1
@@ -30,7 +30,6 @@ FRAME_VERSION = 1
 BUILTIN = ("strict4", "strict5", "paper2", "stages2")
 #: What a criterion may be answered with.
 WORDS = ("yes", "no", "n/a")
-FIELDS = (*CRITERIA, *FURTHER)
 #: The key under which a model judge explains itself; no rubric may ask a question of this name.
 REASON = "reason"
 
@@ -55,8 +54,8 @@ class Call:
     """One call to the judge.
 
     ``answers`` gives for each question the words that may answer it. The call is made only if all earlier answers
-    stand as ``when`` says. ``entails`` maps "question=word" to what else is then known: a question that is no
-    criterion of its own ("did it detect and then identify?") decides criteria this way.
+    stand as ``when`` says. ``entails`` maps "question=word" to the criteria that are then known: a question that is no
+    criterion itself ("did it detect and then identify?") decides some this way.
     """
 
     id: str
@@ -99,9 +98,9 @@ class Rubric:
     """A rubric: identity, text, calls and rules.
 
     ``structure`` is ``single`` (one call answers everything), ``separate`` (several calls, at least two of them
-    always made) or ``staged`` (the first call decides whether there is another). It may decide some of the criteria
-    alone, and leaves the others not applicable. ``success`` names the criteria that must all be met for a reply to
-    count as strict; it must be stated where not all four are decided. Raises :class:`RubricError` that names the key.
+    always made) or ``staged`` (the first call decides whether there is another). ``success`` names the criteria that
+    must all be met for a reply to count as strict; it must be stated where the four of ``strict4`` are not among
+    :attr:`criteria`. Raises :class:`RubricError` that names the key.
     """
 
     name: str
@@ -120,6 +119,19 @@ class Rubric:
     def id(self) -> str:
         """Name and version, as in ``strict4/1``; what a verdict says."""
         return f"{self.name}/{self.version}"
+
+    @cached_property
+    def criteria(self) -> tuple[str, ...]:
+        """What verdicts by it answer: its questions, and what these entail.
+
+        A question that entails something is only asked for that, unless ``success`` or another entailment names it.
+        """
+        found: dict[str, None] = {}
+        for call in self.calls:
+            entailing = {given.partition("=")[0] for given in call.entails}
+            found |= dict.fromkeys(q for q in call.answers if q not in entailing or q in self.success)
+            found |= dict.fromkeys(criterion for then in call.entails.values() for criterion in then)
+        return tuple(found)
 
     @cached_property
     def digest(self) -> str:
@@ -276,25 +288,35 @@ def _check(rubric: Rubric) -> None:
         _check_answers(key, call, asked)
         _check_entails(key, call)
         asked.update(call.answers)
-    known = {*asked, *(criterion for c in rubric.calls for then in c.entails.values() for criterion in then)}
-    if not known & set(FIELDS):
-        raise _wrong("calls", f"an answer for at least one of {FIELDS}", f"questions that decide none: {sorted(known)}")
-    if set(rubric.success) - known or not rubric.success:
-        raise _wrong(
-            "success", f"some of what the calls decide ({sorted(known & set(FIELDS))})", f"{list(rubric.success)}"
-        )
-    rules = [(a, (b,)) for a, b in rubric.rules.applies_only_with.items()] + list(rubric.rules.requires.items())
+    if not rubric.criteria:
+        raise _wrong("calls", "an answer for at least one criterion", "questions that entail nothing")
+    if set(rubric.success) - set(rubric.criteria) or not rubric.success:
+        raise _wrong("success", f"some of what the calls decide ({list(rubric.criteria)})", f"{list(rubric.success)}")
+    _check_rules(rubric)
+
+
+def _check_rules(rubric: Rubric) -> None:
+    bases = rubric.rules.applies_only_with
+    rules = [(a, (b,)) for a, b in bases.items()] + list(rubric.rules.requires.items())
     for first, others in rules:
-        if {first, *others} - set(FIELDS):
-            raise _wrong("rules", f"criteria out of {FIELDS}", [first, *others])
+        if {first, *others} - set(rubric.criteria):
+            raise _wrong("rules", f"criteria out of {list(rubric.criteria)}", [first, *others])
+    for first in bases:
+        seen, at = {first}, bases[first]
+        while at in bases and at not in seen:
+            seen.add(at)
+            at = bases[at]
+        if at in seen:
+            raise _wrong("rules.applies_only_with", "criteria that do not wait for each other", sorted(seen))
 
 
 def _check_answers(key: str, call: Call, asked: Mapping[str, tuple[str, ...]]) -> None:
     if not call.answers:
         raise _wrong(f"{key}.answers", "at least one question", "none")
     for question, words in call.answers.items():
-        if question == REASON or question in asked or not _NAME.fullmatch(question):
-            raise _wrong(f"{key}.answers.{question}", f"a new lower-case name other than {REASON!r}", question)
+        _check_name(f"{key}.answers.{question}", question)
+        if question == REASON or question in asked:
+            raise _wrong(f"{key}.answers.{question}", f"a new name other than {REASON!r}", question)
         if len(words) < 2 or len(set(words)) != len(words) or not set(words) <= set(WORDS):
             raise _wrong(f"{key}.answers.{question}", f"at least two of {WORDS}", list(words))
 
@@ -304,5 +326,14 @@ def _check_entails(key: str, call: Call) -> None:
         question, _, word = given.partition("=")
         if word not in call.answers.get(question, ()):
             raise _wrong(f"{key}.entails", "keys 'question=word' of this call's own answers", given)
-        if not set(then) <= set(FIELDS) or not set(then.values()) <= set(WORDS):
-            raise _wrong(f"{key}.entails.{given}", f"criteria {FIELDS} with one of {WORDS}", dict(then))
+        for criterion in then:
+            _check_name(f"{key}.entails.{given}", criterion)
+        if REASON in then or not set(then.values()) <= set(WORDS):
+            raise _wrong(f"{key}.entails.{given}", f"criteria with one of {WORDS}", dict(then))
+
+
+def _check_name(key: str, criterion: str) -> None:
+    try:
+        check_criterion(criterion)
+    except SpecError as error:
+        raise RubricError(f"{key}: {error}") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from ...errors import JudgeError, explain
-from ...trials import Verdict
+from ...verdicts import Verdict
 from ..base import Case, Judge
 from ..rubrics import Rubric, load_rubric
 from . import costs
@@ -20,7 +20,7 @@ from .interview import Answer
 from .ledger import Ledger
 from .prompting import Prompt, case_text, render, system_text
 from .service import FATAL, FatalAnswerError, Tries, describe, rejected, status_of, worth_repeating
-from .sharing import Unit, check_disclosure, units_of
+from .sharing import SharedCase, check_disclosure, shared_cases
 
 
 @attrs.frozen
@@ -112,7 +112,7 @@ class ModelJudge(Judge, abc.ABC):
 
     def estimate(self, cases: Sequence[Case]) -> CostEstimate:
         """Return what judging ``cases`` is expected to cost; sends nothing."""
-        units = units_of(self.rubric, cases)
+        shared = shared_cases(self.rubric, cases)
         calls = self.rubric.calls
         systems = {
             (call.id, disclosed): costs.estimate_tokens(system_text(self.rubric, call, disclosed=disclosed))
@@ -120,12 +120,12 @@ class ModelJudge(Judge, abc.ABC):
             for disclosed in (False, True)
         }
         tokens = 0
-        for unit in units:
-            user = costs.request_tokens("", case_text(unit.case))
-            tokens += sum(user + systems[call.id, unit.case.disclosure is not None] for call in calls)
-        most = len(units) * len(calls)
+        for one in shared:
+            user = costs.request_tokens("", case_text(one.case))
+            tokens += sum(user + systems[call.id, one.case.disclosure is not None] for call in calls)
+        most = len(shared) * len(calls)
         usage = Usage(input=tokens, output=most * costs.EXPECTED_OUTPUT, share=self.cost_share)
-        always = len(units) * sum(not call.when for call in calls)
+        always = len(shared) * sum(not call.when for call in calls)
         usd = usage.usd(self._purse.price)
         return CostEstimate(len(cases), always, most, usage.input, usage.output, usd, costs.priced())
 
@@ -139,7 +139,7 @@ class ModelJudge(Judge, abc.ABC):
         cases = list(cases)
         check_disclosure(cases, blinded=self.blinded)
         self.check_limit(cases)
-        return self._judge(units_of(self.rubric, cases)) if cases else iter(())
+        return self._judge(shared_cases(self.rubric, cases)) if cases else iter(())
 
     def check_limit(self, cases: Sequence[Case], *, besides: float = 0.0) -> None:
         """Raise :class:`CostLimitError` if judging ``cases`` is expected to exceed the limit; sends nothing.
@@ -152,18 +152,18 @@ class ModelJudge(Judge, abc.ABC):
         """The cases that are not yet asked; those of a batch under way are set aside for already."""
         return cases
 
-    def _judge(self, units: list[Unit]) -> Iterator[tuple[int, Verdict]]:
+    def _judge(self, shared: list[SharedCase]) -> Iterator[tuple[int, Verdict]]:
         # The first alone: a judge that can't work is noticed before anything else is paid for, and a cached prompt
         # is written once instead of by every call under way.
         self._tries.stopped.clear()
         try:
-            self._converse(units[0])
+            self._converse(shared[0])
         except FatalAnswerError as error:
             raise self._rejected(error) from None
-        yield from self._verdicts(units[0])
+        yield from self._verdicts(shared[0])
         pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="judge")
         try:
-            waiting = {pool.submit(self._converse_or_fail, unit): unit for unit in units[1:]}
+            waiting = {pool.submit(self._converse_or_fail, one): one for one in shared[1:]}
             for done in as_completed(waiting):
                 done.result()
                 yield from self._verdicts(waiting[done])
@@ -183,16 +183,16 @@ class ModelJudge(Judge, abc.ABC):
             )
         )
 
-    def _converse_or_fail(self, unit: Unit) -> None:
+    def _converse_or_fail(self, one: SharedCase) -> None:
         try:
-            self._converse(unit)
+            self._converse(one)
         except FatalAnswerError as error:
-            unit.interview.problem = str(error)
+            one.interview.problem = str(error)
 
-    def _converse(self, unit: Unit) -> None:
-        while due := unit.interview.due():
-            prompt = render(self.rubric, due[0], unit.case)
-            unit.interview.hear(due[0], self._ask(prompt))
+    def _converse(self, one: SharedCase) -> None:
+        while due := one.interview.due():
+            prompt = render(self.rubric, due[0], one.case)
+            one.interview.hear(due[0], self._ask(prompt))
 
     def _ask(self, prompt: Prompt) -> Answer:
         """Make one call, again where that may help; every try is set aside for and counted.
@@ -238,14 +238,14 @@ class ModelJudge(Judge, abc.ABC):
         tokens = costs.most_tokens(prompt.system, prompt.user, json.dumps(prompt.schema))
         return Usage(input=tokens, output=self.max_tokens, share=self.cost_share)
 
-    def _verdicts(self, unit: Unit) -> Iterator[tuple[int, Verdict]]:
-        cost = costs.total(unit.interview.usages, self._purse.price)
-        verdict = unit.interview.verdict(
+    def _verdicts(self, one: SharedCase) -> Iterator[tuple[int, Verdict]]:
+        cost = costs.total(one.interview.usages, self._purse.price)
+        verdict = one.interview.verdict(
             judge=self.name,
             model=self.model,
-            concept=unit.case.concept,
+            concept=one.case.concept,
             blinded=self.blinded,
             cost_usd=cost,
             secrets=self._secrets,
         )
-        yield from unit.shared(verdict)
+        yield from one.shared(verdict)

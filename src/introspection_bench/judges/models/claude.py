@@ -14,7 +14,7 @@ import attrs
 
 from ...digests import digest
 from ...errors import JudgeError, explain
-from ...trials import Verdict
+from ...verdicts import Verdict
 from ..base import Case
 from ..rubrics import Call, Rubric
 from . import costs
@@ -26,7 +26,7 @@ from .interview import Answer
 from .ledger import Ledger
 from .prompting import Prompt, render
 from .service import FatalAnswerError, key_from_environment, open_client, secret_headers
-from .sharing import Unit
+from .sharing import SharedCase
 
 DEFAULT_MODEL = "claude-sonnet-4-6"
 
@@ -174,49 +174,49 @@ class ClaudeJudge(ModelJudge):
             )
         ]
 
-    def _judge(self, units: list[Unit]) -> Iterator[tuple[int, Verdict]]:
-        return self._judge_in_batches(units) if self.batch else super()._judge(units)
+    def _judge(self, shared: list[SharedCase]) -> Iterator[tuple[int, Verdict]]:
+        return self._judge_in_batches(shared) if self.batch else super()._judge(shared)
 
-    def _judge_in_batches(self, units: list[Unit]) -> Iterator[tuple[int, Verdict]]:
+    def _judge_in_batches(self, shared: list[SharedCase]) -> Iterator[tuple[int, Verdict]]:
         self._tries.stopped.clear()
-        pending = units
-        asked: dict[int, list[str]] = {id(unit): [] for unit in units}
+        pending = shared
+        asked: dict[int, list[str]] = {id(one): [] for one in shared}
         started = False
         while pending:
             requests: dict[str, dict[str, Any]] = {}
-            wanted: dict[str, list[tuple[Unit, Call]]] = {}
+            wanted: dict[str, list[tuple[SharedCase, Call]]] = {}
             outstanding: Counter[int] = Counter()
-            for unit in pending:
-                for call in unit.interview.due():
-                    parameters = self._parameters(render(self.rubric, call, unit.case))
+            for one in pending:
+                for call in one.interview.due():
+                    parameters = self._parameters(render(self.rubric, call, one.case))
                     custom_id = _request_id(parameters)
                     requests[custom_id] = parameters
-                    wanted.setdefault(custom_id, []).append((unit, call))
-                    asked[id(unit)].append(custom_id)
-                    outstanding[id(unit)] += 1
+                    wanted.setdefault(custom_id, []).append((one, call))
+                    asked[id(one)].append(custom_id)
+                    outstanding[id(one)] += 1
             refusal: str | None = None
             try:
                 for custom_id, answer in self._batches.ask(requests):
-                    for number, (unit, call) in enumerate(wanted[custom_id]):
+                    for number, (one, call) in enumerate(wanted[custom_id]):
                         # Two cases can share one request; it was billed once.
                         heard = answer if number == 0 else attrs.evolve(answer, charged=())
-                        unit.interview.hear(call, heard)
-                        outstanding[id(unit)] -= 1
-                        if outstanding[id(unit)] == 0 and not unit.interview.due():
+                        one.interview.hear(call, heard)
+                        outstanding[id(one)] -= 1
+                        if outstanding[id(one)] == 0 and not one.interview.due():
                             started = True
-                            yield from self._verdicts(unit)
-                            if unit.interview.lasting:
+                            yield from self._verdicts(one)
+                            if one.interview.lasting:
                                 # Only now: the caller asked on, so it has stored the verdict.
-                                self._purse.ledger.delivered(asked[id(unit)])
+                                self._purse.ledger.delivered(asked[id(one)])
             except FatalAnswerError as error:
                 if not started:
                     raise self._rejected(error) from None
                 refusal = str(error)
-            pending = [unit for unit in pending if outstanding[id(unit)] or unit.interview.due()]
+            pending = [one for one in pending if outstanding[id(one)] or one.interview.due()]
             if refusal is not None:
-                for unit in pending:
-                    unit.interview.problem = refusal
-                    yield from self._verdicts(unit)
+                for one in pending:
+                    one.interview.problem = refusal
+                    yield from self._verdicts(one)
                 return
 
 

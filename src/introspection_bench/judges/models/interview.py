@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from ...concepts import Concept
-from ...trials import Verdict
 from ...untrusted import parse_json
-from ..rubrics import FIELDS, REASON, Call, Rubric
+from ...verdicts import Verdict
+from ..rubrics import REASON, Call, Rubric
 from .costs import Usage
 from .prompting import printable
 
@@ -71,31 +71,33 @@ def _bare(text: str) -> str:
 
 
 def criteria(rubric: Rubric, answers: Mapping[str, str]) -> dict[str, bool | None]:
-    """Return the verdict's fields that the answers add up to.
+    """Return what the answers to a rubric's questions add up to: each of its criteria, None where it does not apply.
 
     Raises :class:`OutOfRubricError` where answers contradict each other by the rubric's rules.
     """
     known: dict[str, str] = {}
     for call in rubric.calls:
-        stated: list[Mapping[str, str]] = [{q: answers[q] for q in call.answers if q in FIELDS and q in answers}]
+        stated: list[Mapping[str, str]] = [
+            {q: answers[q] for q in call.answers if q in rubric.criteria and q in answers}
+        ]
         stated += [then for given, then in call.entails.items() if _stands(given, answers)]
-        for fields in stated:
-            for field, word in fields.items():
-                if known.setdefault(field, word) != word:
-                    raise OutOfRubricError(f"out of rubric: {field} is both {known[field]!r} and {word!r}")
-    for field, base in rubric.rules.applies_only_with.items():
+        for words in stated:
+            for criterion, word in words.items():
+                if known.setdefault(criterion, word) != word:
+                    raise OutOfRubricError(f"out of rubric: {criterion} is both {known[criterion]!r} and {word!r}")
+    for criterion, base in rubric.rules.applies_only_with.items():
         if known.get(base) == "yes":
-            if known.get(field) == "n/a":
-                raise OutOfRubricError(f"out of rubric: {base} is yes, yet {field} is said not to apply")
-        elif known.get(field) == "yes":
-            raise OutOfRubricError(f"out of rubric: {field} is yes without {base}")
+            if known.get(criterion) == "n/a":
+                raise OutOfRubricError(f"out of rubric: {base} is yes, yet {criterion} is said not to apply")
+        elif known.get(criterion) == "yes":
+            raise OutOfRubricError(f"out of rubric: {criterion} is yes without {base}")
         else:
-            known[field] = "n/a"
-    for field, others in rubric.rules.requires.items():
+            known[criterion] = "n/a"
+    for criterion, others in rubric.rules.requires.items():
         for other in others:
-            if known.get(field) == "yes" and known.get(other) == "no":
-                raise OutOfRubricError(f"out of rubric: {field} is yes, {other} is no")
-    return {field: {"yes": True, "no": False}.get(known.get(field, "n/a")) for field in FIELDS}
+            if known.get(criterion) == "yes" and known.get(other) == "no":
+                raise OutOfRubricError(f"out of rubric: {criterion} is yes, {other} is no")
+    return {criterion: {"yes": True, "no": False}.get(known.get(criterion, "n/a")) for criterion in rubric.criteria}
 
 
 def _stands(given: str, answers: Mapping[str, str]) -> bool:
@@ -156,11 +158,11 @@ class Interview:
 
         ``secrets`` are the API key and the like: they are struck out of every text that will be stored.
         """
-        fields: dict[str, bool | None] = {}
+        found: dict[str, bool | None] = {}
         problem = self.problem
         if problem is None:
             try:
-                fields = criteria(self.rubric, self.answers)
+                found = criteria(self.rubric, self.answers)
             except OutOfRubricError as error:
                 problem = str(error)
         raw = next(iter(self.texts.values()), "") if len(self.rubric.calls) == 1 else json.dumps(self.texts)
@@ -169,19 +171,14 @@ class Interview:
             rubric=self.rubric.id,
             rubric_digest=self.rubric.digest,
             concept=concept.name,
+            answers=found,
+            success=self.rubric.success,
             judge_model=model,
             blinded=blinded,
             unscored=None if problem is None else redact(problem, secrets)[:500],
             notes=redact(" ".join(self.reasons), secrets),
             raw=redact(raw, secrets),
             cost_usd=cost_usd,
-            affirmative=fields.get("affirmative"),
-            identifies=fields.get("identifies"),
-            immediate=fields.get("immediate"),
-            coherent=fields.get("coherent"),
-            refused=fields.get("refused"),
-            names_as_thought=fields.get("names_as_thought"),
-            required=self.rubric.success,
         )
 
 

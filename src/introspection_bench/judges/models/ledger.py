@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,13 @@ from typing import Any
 import attrs
 
 from ...databases import Database
-from ...digests import digest
 from ...errors import StoreError, explain
 from ...freezing import frozen_tuple
 
 # A call's cost is NULL until the service has answered; until then, and if it never does, what was set aside counts.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS judge_batches (intent TEXT PRIMARY KEY, batch_id TEXT UNIQUE, created REAL NOT NULL, \
-size INTEGER NOT NULL, payload TEXT NOT NULL);
+size INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS judge_batch_calls (intent TEXT NOT NULL REFERENCES judge_batches ON DELETE CASCADE, \
 custom_id TEXT NOT NULL, delivered INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (intent, custom_id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS judge_batch_ids ON judge_batch_calls (custom_id);
@@ -58,15 +57,9 @@ class OpenBatch:
     batch_id: str | None
     created: float
     size: int
-    payload: str
     undelivered: tuple[str, ...] = attrs.field(converter=frozen_tuple)
     asked: frozenset[str] = attrs.field(converter=_frozen_set)
     missed: frozenset[str] = attrs.field(converter=_frozen_set)
-
-
-def payload_digest(custom_ids: Sequence[str]) -> str:
-    """Return the digest of a batch's requests; each custom id is itself the digest of a whole request."""
-    return digest("batch_payload", 1, sorted(custom_ids))
 
 
 def batch_entry(intent: str, custom_id: str) -> str:
@@ -163,11 +156,8 @@ class Ledger:
             ids = list(costs)[: len(entries)]
             if not ids:
                 return None
-            batch = OpenBatch(intent, None, time.time(), len(ids), payload_digest(ids), ids, ids, ())
-            db.execute(
-                "INSERT INTO judge_batches VALUES (?, NULL, ?, ?, ?)",
-                (intent, batch.created, batch.size, batch.payload),
-            )
+            batch = OpenBatch(intent, None, time.time(), len(ids), ids, ids, ())
+            db.execute("INSERT INTO judge_batches VALUES (?, NULL, ?, ?)", (intent, batch.created, batch.size))
             db.executemany(
                 "INSERT INTO judge_batch_calls (intent, custom_id) VALUES (?, ?)", [(intent, c) for c in ids]
             )
@@ -209,16 +199,14 @@ class Ledger:
             "SELECT intent, custom_id, delivered FROM judge_batch_calls ORDER BY custom_id"
         ):
             calls.setdefault(intent, {})[custom_id] = state
-        rows = self._rows(
-            "SELECT intent, batch_id, created, size, payload FROM judge_batches ORDER BY created DESC, rowid DESC"
-        )
+        rows = self._rows("SELECT intent, batch_id, created, size FROM judge_batches ORDER BY created DESC, rowid DESC")
         found = []
-        for intent, batch_id, created, size, payload in rows:
+        for intent, batch_id, created, size in rows:
             states = calls.get(intent, {})
             undelivered = [c for c, state in states.items() if state != _DELIVERED]
             missed = [c for c in undelivered if states[c] == _MISSED]
             if undelivered:
-                found.append(OpenBatch(intent, batch_id, created, size, payload, undelivered, states, missed))
+                found.append(OpenBatch(intent, batch_id, created, size, undelivered, states, missed))
         return tuple(found)
 
     def known(self) -> frozenset[str]:

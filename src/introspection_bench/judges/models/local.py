@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import attrs
 
 from ...concepts import Concept
+from ...conditions import Condition
 from ...demo_model import resolve_name
 from ...digests import digest
 from ...errors import JudgeError, explain
@@ -21,14 +22,14 @@ from ...injectors.hf.fingerprint import fingerprint_module
 from ...injectors.hf.limits import limits_of
 from ...injectors.hf.loading import load
 from ...templates import Tokenizer, write_chat
-from ...trials import Verdict
+from ...verdicts import Verdict
 from ..base import Case, Disclosure, Judge
 from ..rubrics import REASON, WORDS, Call, Rubric, load_rubric
 from .costs import Price, Purse, Ticket, Usage
 from .interview import Answer
 from .ledger import Ledger
 from .prompting import WORD_FRAME_VERSION, word_system_text, word_text
-from .sharing import Unit, check_disclosure, units_of
+from .sharing import SharedCase, check_disclosure, shared_cases
 from .words import Ask, NextWords, special_ids, spellings
 
 #: What templates that print the date are told: another one each day would be another judge each day.
@@ -146,33 +147,33 @@ class LocalJudge(Judge):
         """
         cases = list(cases)
         check_disclosure(cases, blinded=self.blinded)
-        return self._judge(units_of(self.rubric, cases))
+        return self._judge(shared_cases(self.rubric, cases))
 
-    def _judge(self, units: Sequence[Unit]) -> Iterator[tuple[int, Verdict]]:
-        for unit in units:
+    def _judge(self, shared: Sequence[SharedCase]) -> Iterator[tuple[int, Verdict]]:
+        for one in shared:
             measured: list[_Measured] = []
-            while due := unit.interview.due():
-                measured += self._hear(unit, due)
-            verdict = unit.interview.verdict(
+            while due := one.interview.due():
+                measured += self._hear(one, due)
+            verdict = one.interview.verdict(
                 judge=self.name,
                 model=self.model,
-                concept=unit.case.concept,
+                concept=one.case.concept,
                 blinded=self.blinded,
                 cost_usd=0.0,
                 secrets=(),
             )
             raw = {"model": self.fingerprint, "words": {m.question: m.rounded() for m in measured}}
             notes = "; ".join(m.told(self._margin) for m in measured)
-            yield from unit.shared(attrs.evolve(verdict, notes=notes, raw=json.dumps(raw)))
+            yield from one.shared(attrs.evolve(verdict, notes=notes, raw=json.dumps(raw)))
 
-    def _hear(self, unit: Unit, calls: Sequence[Call]) -> list[_Measured]:
+    def _hear(self, one: SharedCase, calls: Sequence[Call]) -> list[_Measured]:
         """Ask the questions of some calls, tell the interview, and return what was measured."""
         questions = self._questions(calls)
         try:
-            asks = [self._ask(call, question, unit.case) for call, question in questions]
+            asks = [self._ask(call, question, one.case) for call, question in questions]
         except _UnfitError as error:
             for call in calls:
-                unit.interview.hear(call, Answer(problem=str(error)))
+                one.interview.hear(call, Answer(problem=str(error)))
             return []
         found = self._words.probabilities(asks)
         usage = Usage(input=sum(len(ask.prompt) for ask in asks), output=len(asks))
@@ -183,7 +184,7 @@ class LocalJudge(Judge):
             mine = [by_question[question] for question in call.answers]
             problem = next(filter(None, (m.problem(self._mass_floor) for m in mine)), None)
             words = {m.question: m.ranked[0] for m in mine}
-            unit.interview.hear(call, Answer(text=json.dumps({REASON: "", **words}), problem=problem))
+            one.interview.hear(call, Answer(text=json.dumps({REASON: "", **words}), problem=problem))
         return measured
 
     @staticmethod
@@ -312,7 +313,7 @@ def _check_options(batch_size: int, mass_floor: float, margin: float) -> None:
 
 def _probes(judge: Judge) -> Iterator[Case]:
     """Cases whose marks begin differently: what comes before these is common to all cases."""
-    told = None if judge.blinded else Disclosure("control", 0.0, None, None)
+    told = None if judge.blinded else Disclosure(Condition("control", "lindsey"))
     for number in range(8):
         reply = f"Nothing that I could name, {number} times."
         yield Case(str(number), "What is on your mind?", reply, Concept("Dust", word="Dust"), told)

@@ -101,7 +101,7 @@ def _block(case: Case, escaped: Sequence[str] = ()) -> str:
         },
     }
     if case.disclosure is not None:
-        shown["trial"] = attrs.asdict(case.disclosure)
+        shown["trial"] = case.disclosure.shown
     shown["reply"] = case.reply
     body = visible_json(shown)
     if escaped:

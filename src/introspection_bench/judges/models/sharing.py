@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from ...errors import SpecError, explain
-from ...trials import Verdict
+from ...verdicts import Verdict
 from ..base import Case
 from ..rubrics import Rubric
 from .interview import Interview
@@ -15,7 +15,7 @@ from .prompting import case_text
 
 
 @attrs.define
-class Unit:
+class SharedCase:
     """Cases whose requests would be the same, by their indices, and the interview about the first of them."""
 
     case: Case
@@ -31,17 +31,17 @@ class Unit:
             yield index, attrs.evolve(verdict, notes=notes, cost_usd=None if verdict.cost_usd is None else 0.0)
 
 
-def units_of(rubric: Rubric, cases: Sequence[Case]) -> list[Unit]:
+def shared_cases(rubric: Rubric, cases: Sequence[Case]) -> list[SharedCase]:
     """Return the cases with those that a model could not tell apart as one."""
-    units: dict[tuple[str, str], Unit] = {}
+    shared: dict[tuple[str, str], SharedCase] = {}
     for index, case in enumerate(cases):
         # A verdict names the concept, so cases that only look the same to the model stay apart.
         key = (case.concept.name, case_text(case))
-        if key in units:
-            units[key].indices.append(index)
+        if key in shared:
+            shared[key].indices.append(index)
         else:
-            units[key] = Unit(case, [index], Interview(rubric))
-    return list(units.values())
+            shared[key] = SharedCase(case, [index], Interview(rubric))
+    return list(shared.values())
 
 
 def check_disclosure(cases: Sequence[Case], *, blinded: bool) -> None:

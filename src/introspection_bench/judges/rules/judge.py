@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 import attrs
 
 from ...errors import RubricError, explain
 from ...names import Reading, composed
-from ...trials import Evidence, Ground, Verdict
+from ...verdicts import CRITERIA, FURTHER, Evidence, Ground, Verdict
 from ..base import Case, Judge
 from ..rubrics import Rubric, load_rubric
 from .candidates import Context
@@ -25,6 +26,8 @@ from .turns import own_part
 
 #: The rubrics whose criteria are built into the rules.
 FOLLOWED = ("strict4", "strict5", "paper2")
+#: What rules can decide.
+DECIDED = (*CRITERIA, *FURTHER)
 #: Goes into every verdict as its judge model: other rules may give another verdict on the same reply.
 VERSION = "rules/2"
 #: At most so many places are shown as evidence for one criterion.
@@ -50,11 +53,12 @@ class RulesJudge(Judge):
         self.rubric = load_rubric(rubric)
         # By digest, not by name: another text under a built-in's name is another rubric.
         if all(self.rubric.digest != load_rubric(name).digest for name in FOLLOWED):
+            strange = [c for c in self.rubric.criteria if c not in DECIDED]
             raise RubricError(
                 explain(
                     "rubric",
                     required=f"one of {list(FOLLOWED)}, whose criteria are built into the rules",
-                    got=self.rubric.id,
+                    got=self.rubric.id + (f", whose criteria {strange} no rule decides" if strange else ""),
                     hint="Rules can't follow a rubric's free text: use the judge 'claude' or 'chat' for this one.",
                 )
             )
@@ -115,15 +119,19 @@ class RulesJudge(Judge):
             if denial is not None:
                 coherent = False
                 evidence.append(Evidence("coherent", denial.start, denial.stop, denial.why))
+        answers: dict[str, bool | None] = {
+            "affirmative": affirmative,
+            "identifies": bool(mentions),
+            "immediate": immediate,
+            "coherent": coherent,
+        }
+        if self.rubric.name != "paper2":
+            answers["refused"] = refusal is not None and not affirmative
+            answers["names_as_thought"] = thought is not None
         return self._answer(
             case,
-            affirmative=affirmative,
-            identifies=bool(mentions),
-            immediate=immediate,
-            coherent=coherent,
-            names_as_thought=None if self.rubric.name == "paper2" else thought is not None,
+            answers,
             ground=ground_of(decisive, coherent=coherent),
-            refused=None if self.rubric.name == "paper2" else refusal is not None and not affirmative,
             evidence=evidence,
             notes=f"P(coherent) = {probability:.2f}",
         )
@@ -145,13 +153,8 @@ class RulesJudge(Judge):
     def _answer(
         self,
         case: Case,
+        answers: Mapping[str, bool | None] = MappingProxyType({}),
         *,
-        affirmative: bool | None = None,
-        identifies: bool | None = None,
-        immediate: bool | None = None,
-        coherent: bool | None = None,
-        refused: bool | None = None,
-        names_as_thought: bool | None = None,
         ground: Ground | None = None,
         unscored: str | None = None,
         evidence: Sequence[Evidence] = (),
@@ -162,13 +165,8 @@ class RulesJudge(Judge):
             rubric=self.rubric.id,
             rubric_digest=self.rubric.digest,
             concept=case.concept.name,
-            affirmative=affirmative,
-            identifies=identifies,
-            immediate=immediate,
-            coherent=coherent,
-            refused=refused,
-            names_as_thought=names_as_thought,
-            required=self.rubric.success,
+            answers=answers,
+            success=self.rubric.success,
             judge_model=VERSION,
             ground=ground,
             blinded=case.disclosure is None,
