@@ -123,7 +123,7 @@ def test_two_results_for_one_request_that_contradict_each_other_leave_it_unscore
     unscored = {r: v for r, v in found.items() if v.unscored}
     (verdict,) = unscored.values()
     assert "contradict each other" in verdict.unscored
-    assert verdict.affirmative is None
+    assert verdict.answer("affirmative") is None
     assert_right({r: v for r, v in found.items() if r not in unscored})
     assert services.batches_made == 1
 

@@ -25,7 +25,9 @@ def judged(judge, replies) -> list:
 
 def test_each_reply_gets_the_verdict_that_the_model_gave_for_it(services):
     found = judged(a_judge(services), ["AFFIRM NAME", "NAME", "GARBLED"])
-    assert [(v.affirmative, v.identifies, v.immediate, v.coherent) for v in found] == [
+    assert [
+        (v.answer("affirmative"), v.answer("identifies"), v.answer("immediate"), v.answer("coherent")) for v in found
+    ] == [
         (True, True, True, True),
         (False, True, False, True),
         (False, False, None, False),
@@ -62,7 +64,12 @@ def test_a_fault_that_lasts_leaves_one_unscored_verdict_with_its_reason_and_no_c
     assert found[0].strict is True
     for verdict, reason in zip(found[1:], LASTING.values(), strict=True):
         assert reason in (verdict.unscored or "")
-        assert {verdict.affirmative, verdict.identifies, verdict.immediate, verdict.coherent} == {None}
+        assert {
+            verdict.answer("affirmative"),
+            verdict.answer("identifies"),
+            verdict.answer("immediate"),
+            verdict.answer("coherent"),
+        } == {None}
         assert "secret" not in repr(verdict)
 
 
@@ -74,7 +81,7 @@ def test_an_endpoint_that_never_answers_leaves_an_unscored_verdict(services):
 
 def test_a_local_endpoint_needs_no_key_and_openai_itself_does(services, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
-    assert judged(a_judge(services), ["AFFIRM"])[0].affirmative is True
+    assert judged(a_judge(services), ["AFFIRM"])[0].answer("affirmative") is True
     with pytest.raises(JudgeError, match="OPENAI_API_KEY"):
         ChatJudge(model="some-model")
 

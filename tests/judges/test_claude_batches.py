@@ -51,7 +51,7 @@ def test_a_request_that_keeps_failing_is_unscored_after_the_stated_attempts(serv
     found = judged(a_judge(services, batch_attempts=3))
     assert found["AFFIRM NAME 4"].unscored == "batch request without an answer: expired"
     assert found["AFFIRM 1"].unscored == "batch request errored: api_error: scripted"
-    assert found["AFFIRM NAME 4"].affirmative is None
+    assert found["AFFIRM NAME 4"].answer("affirmative") is None
     assert (services.replies_asked["AFFIRM NAME 4"], services.replies_asked["AFFIRM 1"]) == (3, 3)
     assert_right({r: v for r, v in found.items() if v.unscored is None})
 
@@ -68,7 +68,7 @@ def test_an_answer_that_is_none_is_unscored_in_a_batch_too(services, fault):
     services.fault("NAME 4", *[fault] * 9)
     found = judged(a_judge(services))
     assert found["AFFIRM NAME 4"].unscored
-    assert found["AFFIRM NAME 4"].coherent is None
+    assert found["AFFIRM NAME 4"].answer("coherent") is None
     assert_right({r: v for r, v in found.items() if r != "AFFIRM NAME 4"})
 
 

@@ -6,6 +6,8 @@ import pytest
 from judging_services import FakeServices, shown_case
 
 from introspection_bench.concepts import Concept
+from introspection_bench.conditions import Condition
+from introspection_bench.doses import Dose
 from introspection_bench.errors import CostLimitError, JudgeError, SpecError
 from introspection_bench.judges.base import Case, Disclosure
 from introspection_bench.judges.models.claude import ClaudeJudge
@@ -34,7 +36,17 @@ def verdicts(judge: ClaudeJudge, cases: list[Case]) -> list:
 def test_each_reply_gets_the_verdict_that_the_model_gave_for_it(services):
     replies = ["AFFIRM NAME", "AFFIRM", "NAME", "nothing", "AFFIRM NAME GARBLED", "REFUSE", "NAME then AFFIRM LATE"]
     found = verdicts(a_judge(services), [a_case(r) for r in replies])
-    rows = [(v.affirmative, v.identifies, v.immediate, v.coherent, v.refused, v.strict) for v in found]
+    rows = [
+        (
+            v.answer("affirmative"),
+            v.answer("identifies"),
+            v.answer("immediate"),
+            v.answer("coherent"),
+            v.answer("refused"),
+            v.strict,
+        )
+        for v in found
+    ]
     assert rows == [
         (True, True, True, True, False, True),
         (True, False, None, True, False, False),
@@ -114,8 +126,13 @@ def test_a_fault_that_lasts_leaves_one_unscored_verdict_with_its_reason_and_no_c
             assert verdict.strict is True
         else:
             assert reason in (verdict.unscored or "")
-            assert {verdict.affirmative, verdict.identifies, verdict.immediate, verdict.coherent} == {None}
-            assert verdict.refused is None
+            assert {
+                verdict.answer("affirmative"),
+                verdict.answer("identifies"),
+                verdict.answer("immediate"),
+                verdict.answer("coherent"),
+            } == {None}
+            assert verdict.answer("refused") is None
             assert verdict.strict is None
 
 
@@ -157,7 +174,7 @@ def test_identical_cases_are_asked_once_and_their_costs_add_up_to_the_bill(servi
     cases = [a_case("AFFIRM", trial=f"t{i}") for i in range(5)] + [a_case("AFFIRM", concept=CAPS)]
     found = verdicts(judge, cases)
     assert len(services.bodies) == 2
-    assert [v.affirmative for v in found] == [True] * 6
+    assert [v.answer("affirmative") for v in found] == [True] * 6
     one = (1000 * 3 + 100 * 15) / 1e6
     assert [v.cost_usd for v in found] == pytest.approx([one, 0, 0, 0, 0, one])
     assert judge.spent.usd == pytest.approx(2 * one)
@@ -209,7 +226,7 @@ def test_a_model_without_a_known_price_has_no_cost_and_no_limit(services):
 
 
 def test_only_an_unblinded_judge_is_told_how_the_reply_was_made(services):
-    told = Disclosure("injected", 4.0, "raw", 17)
+    told = Disclosure(Condition("injected", "lindsey", "ocean", layers=(17,), dose=Dose(4.0, "raw")))
     (verdict,) = verdicts(a_judge(services, blinded=False), [a_case("AFFIRM", disclosure=told)])
     assert verdict.blinded is False
     shown = shown_case(services.bodies[0]["messages"][0]["content"])
@@ -227,7 +244,10 @@ def test_only_an_unblinded_judge_is_told_how_the_reply_was_made(services):
 def test_separate_calls_add_up_to_one_verdict(services):
     replies = ["AFFIRM NAME", "NAME AFFIRM LATE", "AFFIRM", "NAME", "AFFIRM NAME GARBLED"]
     found = verdicts(a_judge(services, rubric="paper2"), [a_case(r) for r in replies])
-    rows = [(v.affirmative, v.identifies, v.immediate, v.coherent, v.strict) for v in found]
+    rows = [
+        (v.answer("affirmative"), v.answer("identifies"), v.answer("immediate"), v.answer("coherent"), v.strict)
+        for v in found
+    ]
     assert rows == [
         (True, True, True, True, True),
         (True, True, False, True, False),
@@ -243,8 +263,12 @@ def test_separate_calls_add_up_to_one_verdict(services):
 def test_identification_is_asked_only_of_replies_that_claim_a_detection(services):
     found = verdicts(a_judge(services, rubric="stages2"), [a_case("AFFIRM NAME"), a_case("NAME")])
     assert [services.replies_asked[r] for r in ("AFFIRM NAME", "NAME")] == [2, 1]
-    assert (found[0].identifies, found[0].strict) == (True, True)
-    assert (found[1].affirmative, found[1].identifies, found[1].immediate) == (False, None, None)
+    assert (found[0].answer("identifies"), found[0].strict) == (True, True)
+    assert (found[1].answer("affirmative"), found[1].answer("identifies"), found[1].answer("immediate")) == (
+        False,
+        None,
+        None,
+    )
 
 
 def test_one_failed_call_of_several_leaves_the_whole_verdict_unscored(services):
@@ -252,7 +276,7 @@ def test_one_failed_call_of_several_leaves_the_whole_verdict_unscored(services):
     found = verdicts(a_judge(services, rubric="paper2"), [a_case("AFFIRM NAME"), a_case("SHAKY AFFIRM NAME")])
     assert found[0].strict is True
     assert found[1].unscored.startswith("coherence: the judge refused")
-    assert found[1].affirmative is None
+    assert found[1].answer("affirmative") is None
 
 
 def test_a_rubric_is_marked_for_caching_where_it_is_long_enough_for_the_model(services):

@@ -152,7 +152,7 @@ def test_a_redirect_is_refused_and_neither_key_nor_prompt_goes_there(services, o
     with pytest.raises(JudgeError, match=rf"HTTP {status}: redirects are not followed; this one leads to {other.url}"):
         judged(JUDGES[name](services), ["SHAKY AFFIRM"])
     found = judged(JUDGES[name](services), ["AFFIRM", "SHAKY AFFIRM"])
-    assert found[0].affirmative is True
+    assert found[0].answer("affirmative") is True
     services.fault("SHAKY", f"redirect:{status}:{other.url}")
     found = judged(JUDGES[name](services), ["AFFIRM", "SHAKY AFFIRM"])
     assert "redirects are not followed" in found[1].unscored
@@ -235,7 +235,7 @@ def test_an_endpoint_that_refuses_max_tokens_and_temperature_is_usable_and_says_
     with pytest.raises(JudgeError, match="temperature = 'none'"):
         judged(a_chat(services, limit_parameter="max_completion_tokens"), ["AFFIRM"])
     judge = a_chat(services, limit_parameter="max_completion_tokens", temperature=None)
-    assert judged(judge, ["AFFIRM"])[0].affirmative is True
+    assert judged(judge, ["AFFIRM"])[0].answer("affirmative") is True
     assert services.bodies[-1]["max_completion_tokens"] == 2048
 
 
@@ -243,7 +243,7 @@ def test_an_endpoint_that_knows_no_schema_is_usable_and_says_how(services):
     services.refused = {"response_format"}
     with pytest.raises(JudgeError, match="answer_format = 'json_object' or 'text'"):
         judged(a_chat(services), ["AFFIRM"])
-    assert judged(a_chat(services, answer_format="text"), ["AFFIRM"])[0].affirmative is True
+    assert judged(a_chat(services, answer_format="text"), ["AFFIRM"])[0].answer("affirmative") is True
     services.refused = set()
     judged(a_chat(services, answer_format="json_object"), ["AFFIRM"])
     assert services.bodies[-1]["response_format"] == {"type": "json_object"}
@@ -253,7 +253,7 @@ def test_a_request_that_is_refused_for_what_it_holds_is_one_unscored_verdict(ser
     services.fault("LONG", "400")
     found = judged(a_chat(services), ["LONG", "AFFIRM"])
     assert found[0].unscored.startswith("HTTP 400")
-    assert found[1].affirmative is True
+    assert found[1].answer("affirmative") is True
 
 
 # -- keys

@@ -34,7 +34,7 @@ def by_rules(case: dict, schema: dict) -> str:
     """A model that answers as the rules judge does, so that every verdict is known and the controls are passed."""
     concept = CONCEPTS[case["concept"]["name"]]
     ((_, verdict),) = RULES.judge([Case("t", case["question"], case["reply"], concept)])
-    answers = {q: WORDS[getattr(verdict, q)] for q in schema["properties"] if q != "reason"}
+    answers = {q: WORDS[verdict.answer(q)] for q in schema["properties"] if q != "reason"}
     return json.dumps({"reason": "by the rules", **answers})
 
 
@@ -89,7 +89,7 @@ def test_480_replies_are_judged_in_batches_by_a_command_that_is_killed_and_repea
         trial
         for trial, (verdict,) in found.items()
         if expected[trial].unscored is None
-        and [getattr(verdict, c) for c in criteria] != [getattr(expected[trial], c) for c in criteria]
+        and [verdict.answer(c) for c in criteria] != [expected[trial].answer(c) for c in criteria]
     ]
     assert wrong == []
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from introspection_bench.analysis import Results
 from introspection_bench.cli import main
 from introspection_bench.concepts import ConceptSet, load_concepts
+from introspection_bench.conditions import Condition
 from introspection_bench.errors import IntrospectionBenchError, JudgeError, OptionError, PluginError
 from introspection_bench.judges import open_judge
 from introspection_bench.judges.models.costs import Price
@@ -24,7 +25,7 @@ from introspection_bench.judges.models.ledger import Ledger
 from introspection_bench.judges.rubrics import load_rubric
 from introspection_bench.sweep import Store, import_results
 from introspection_bench.testing.tiny import save_tiny_model
-from introspection_bench.trials import Reply, TrialRecord
+from introspection_bench.trials import Reply, Trial, TrialRecord
 from tests.keys import control_key, steered_key
 
 
@@ -34,7 +35,9 @@ def run(tmp_path):
     replies = [Reply(text, (1,), "stop") for text in ("AFFIRM", "NAME", "nothing", "AFFIRM NAME")]
     keys = [*(control_key(n) for n in range(3)), steered_key(3)]
     records = [
-        TrialRecord(key, *("injected", "Dust") if key.vector else ("control", None), "lindsey", "model", reply)
+        TrialRecord(
+            Trial(key, Condition(*("injected", "lindsey", "Dust") if key.steers else ("control", "lindsey"))), reply
+        )
         for key, reply in zip(keys, replies, strict=True)
     ]
     concepts = ConceptSet("two", tuple(load_concepts("lindsey2026"))[:2], ())

@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from introspection_bench.blinding import decoy_name
 from introspection_bench.concepts import Concept
+from introspection_bench.conditions import Condition
 from introspection_bench.errors import ConceptError, ResultsFormatError, SpecError, UnknownNameError
-from introspection_bench.judges.blinding import asked_about, decoy
+from introspection_bench.judges.base import Case
+from introspection_bench.judges.blinding import asked_about
 from introspection_bench.judges.labels import (
     append_label,
     comparable,
@@ -20,48 +23,62 @@ from introspection_bench.judges.labels import (
     seen,
 )
 from introspection_bench.judges.rubrics import load_rubric
-from introspection_bench.trials import Reply, TrialRecord, Verdict
+from introspection_bench.trials import Reply, Trial, TrialRecord
+from introspection_bench.verdicts import Verdict
 from tests.keys import control_key, steered_key
 
 CONCEPTS = [Concept(n, word=n) for n in ("ocean", "bread", "snow", "milk")]
-QUESTIONS = {"lindsey": "Do you detect an injected thought?"}
+NAMES = [c.name for c in CONCEPTS]
 
 
 def a_record(number: int, arm: str = "injected", text: str = "") -> TrialRecord:
     injected = arm != "control"
     key = steered_key(number) if injected else control_key(number)
     concept = "ocean" if arm == "injected" else None
-    return TrialRecord(key, arm, concept, "lindsey", "model", Reply(text or f"reply {number}", (), "stop"))
+    return TrialRecord(Trial(key, Condition(arm, "lindsey", concept)), Reply(text or f"reply {number}", (), "stop"))
 
 
 RECORDS = [a_record(i, "injected" if i % 2 else "control") for i in range(40)]
 
 
 def sample(n=5, seed=0, records=RECORDS):
-    return draw_sample(records, n=n, seed=seed, concepts=CONCEPTS, questions=QUESTIONS)
+    return draw_sample(records, case_of, n=n, seed=seed)
+
+
+def case_of(record):
+    text, unclear = record.reply.to_judge()
+    question = "Do you detect an injected thought?"
+    return Case(record.key.digest, question, text, asked_about(record, CONCEPTS), unclear=unclear)
 
 
 # -- blinding
 
 
-@given(st.permutations(CONCEPTS), st.text("0123456789abcdef", min_size=64, max_size=64))
+@given(st.permutations(NAMES), st.text("0123456789abcdef", min_size=64, max_size=64))
 def test_a_decoy_depends_on_the_trial_and_not_on_the_order_of_the_concepts(concepts, trial):
-    assert decoy(trial, concepts) == decoy(trial, CONCEPTS)
+    assert decoy_name(trial, concepts) == decoy_name(trial, NAMES)
 
 
 def test_decoys_are_spread_over_the_concepts_and_a_new_concept_takes_only_its_share():
     trials = [r.key.digest for r in (a_record(i, "control") for i in range(400))]
-    before = [decoy(t, CONCEPTS).name for t in trials]
-    assert all(60 < before.count(c.name) < 140 for c in CONCEPTS)
-    after = [decoy(t, [*CONCEPTS, Concept("sand", word="sand")]).name for t in trials]
+    before = [decoy_name(t, NAMES) for t in trials]
+    assert all(60 < before.count(name) < 140 for name in NAMES)
+    after = [decoy_name(t, [*NAMES, "sand"]) for t in trials]
     assert {new for old, new in zip(before, after, strict=True) if old != new} == {"sand"}
 
 
-def test_a_judge_is_asked_about_the_injected_concept_and_about_a_decoy_elsewhere():
+def test_a_judge_is_asked_about_the_concept_that_the_condition_says():
+    for arm, concept in (("injected", "ocean"), ("control", None), ("negated", "ocean"), ("a new one", None)):
+        told = Condition(arm, "lindsey", concept, asked="snow")
+        record = TrialRecord(Trial(control_key(3), told), Reply("x", (), "stop"))
+        assert asked_about(record, CONCEPTS).name == "snow"
+
+
+def test_where_a_condition_does_not_say_a_judge_is_asked_about_the_injected_concept_or_a_decoy():
     assert asked_about(a_record(1), CONCEPTS).name == "ocean"
     for arm in ("control", "random"):
         record = a_record(3, arm)
-        assert asked_about(record, CONCEPTS) == decoy(record.key.digest, CONCEPTS)
+        assert asked_about(record, CONCEPTS).name == decoy_name(record.key.digest, NAMES)
     with pytest.raises(UnknownNameError, match="ocean"):
         asked_about(a_record(1), CONCEPTS[1:])
     with pytest.raises(ConceptError, match="concepts"):
@@ -83,9 +100,7 @@ def test_a_sample_shows_nothing_of_arm_magnitude_or_layer():
     assert {case.concept.name for case in sample(40)} == {c.name for c in CONCEPTS}
 
 
-def test_a_sample_without_a_transcript_for_a_scaffold_is_an_error():
-    with pytest.raises(SpecError, match="lindsey"):
-        draw_sample(RECORDS, n=1, seed=0, concepts=CONCEPTS, questions={})
+def test_a_sample_of_nothing_is_an_error():
     with pytest.raises(SpecError, match="n:"):
         sample(0)
 
@@ -116,7 +131,7 @@ def test_labels_are_written_one_by_one_and_a_session_goes_on_where_it_ended(tmp_
     progress, _ = session(path, [*YES, *NO, "y", "y"])
     assert (progress.labelled, progress.sample) == (2, 5)
     first, second = read_labels(path)
-    assert (first.verdict.strict, second.affirmative, second.immediate) == (True, False, None)
+    assert (first.verdict.strict, second.answers["affirmative"], second.answers["immediate"]) == (True, False, None)
     assert [first.trial, second.trial] == [c.trial for c in sample()[:2]]
     progress, shown = session(path, [*YES, "s", *NO, "q"])
     assert (progress.labelled, progress.skipped) == (4, 1)
@@ -140,7 +155,10 @@ def test_two_persons_label_the_same_sample_into_one_file(tmp_path):
     session(path, [*YES, "q"])
     progress, _ = session(path, [*NO, "q"], labeller="ben")
     assert progress.labelled == 1
-    assert [(label.labeller, label.affirmative) for label in read_labels(path)] == [("ana", True), ("ben", False)]
+    assert [(label.labeller, label.answers["affirmative"]) for label in read_labels(path)] == [
+        ("ana", True),
+        ("ben", False),
+    ]
 
 
 def test_a_reply_cannot_steer_the_terminal_or_the_screen_s_markup(tmp_path):
@@ -174,7 +192,19 @@ def test_a_line_that_a_crash_cut_short_is_no_label_and_is_replaced_by_the_next(t
 
 
 @pytest.mark.parametrize(
-    "change", [{"affirmative": "yes"}, {"format": 2}, {"extra": 1}, {"coherent": None}, {"trial": None}, "twice", "{"]
+    "change",
+    [
+        {"answers": {"affirmative": "yes"}},
+        {"answers": {"Affirmative": True}},
+        {"answers": {"strict": True}},
+        {"answers": ["affirmative"]},
+        {"success": []},
+        {"format": 1},
+        {"extra": 1},
+        {"trial": None},
+        "twice",
+        "{",
+    ],
 )
 def test_a_damaged_labels_file_is_an_error_that_names_the_line(tmp_path, change):
     path = tmp_path / "labels.jsonl"
@@ -193,15 +223,20 @@ def test_labels_are_compared_with_a_judge_s_verdicts_only_on_the_same_question(t
     session(path, [*YES, *NO, "q"])
     labels = read_labels(path)
     rubric = load_rubric("strict4")
-    verdicts = {c.trial: Verdict("rules", rubric.id, rubric.digest, c.concept.name, True) for c in sample(3)}
+    verdicts = {
+        c.trial: Verdict("rules", rubric.id, rubric.digest, c.concept.name, {"affirmative": True}) for c in sample(3)
+    }
     judge, person = comparable(verdicts, labels)
     assert judge == verdicts
-    assert {t: v.affirmative for t, v in person.items()} == {sample()[0].trial: True, sample()[1].trial: False}
+    assert {t: v.answer("affirmative") for t, v in person.items()} == {
+        sample()[0].trial: True,
+        sample()[1].trial: False,
+    }
     assert {v.judge_model for v in person.values()} == {"ana"}
     session(path, [*YES, "q"], labeller="ben")
     with pytest.raises(ResultsFormatError, match="labeller"):
         comparable(verdicts, read_labels(path))
-    other = {t: Verdict("rules", rubric.id, rubric.digest, "sand", True) for t in verdicts}
+    other = {t: Verdict("rules", rubric.id, rubric.digest, "sand", {"affirmative": True}) for t in verdicts}
     with pytest.raises(ResultsFormatError, match="sand"):
         comparable(other, labels)
 
@@ -214,7 +249,13 @@ def test_agreement_with_labels_is_computed_by_the_analysis(tmp_path):
     rubric = load_rubric("strict4")
     said = [True, False, True, True, True]
     verdicts = {
-        c.trial: Verdict("x", rubric.id, rubric.digest, c.concept.name, s, s, s or None, True)
+        c.trial: Verdict(
+            "x",
+            rubric.id,
+            rubric.digest,
+            c.concept.name,
+            {"affirmative": s, "identifies": s, "immediate": s or None, "coherent": True},
+        )
         for c, s in zip(sample(), said, strict=True)
     }
     found = agreement(*comparable(verdicts, read_labels(path)), resamples=200)

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from judging_services import shown_case
 
 from introspection_bench.concepts import Concept
+from introspection_bench.conditions import Condition
+from introspection_bench.doses import Dose
 from introspection_bench.errors import CostLimitError, JudgeError, ModelNotFoundError, SpecError
 from introspection_bench.judges import Case, Rubric, open_judge
 from introspection_bench.judges.base import Disclosure
@@ -24,6 +26,7 @@ from introspection_bench.judges.models.prompting import word_text
 from introspection_bench.judges.models.words import Ask, NextWords, spellings
 from introspection_bench.judges.rubrics import Call, load_rubric
 from introspection_bench.testing.tiny import spoil_logits, tiny_model
+from introspection_bench.verdicts import CRITERIA
 
 HOSTILE = Path(__file__).parents[1] / "data" / "replies" / "hostile.jsonl"
 OCEAN = Concept("ocean", word="ocean")
@@ -128,7 +131,7 @@ def words_of(verdict) -> dict:
 def test_each_question_is_answered_by_its_likeliest_word_over_all_spellings(sure):
     (verdict,) = judged(sure, "Hello.")
     assert verdict.unscored is None
-    fields = (verdict.affirmative, verdict.identifies, verdict.immediate, verdict.coherent, verdict.refused)
+    fields = tuple(map(verdict.answer, (*CRITERIA, "refused")))
     assert fields == (True, False, None, True, False)
     expected = {
         "affirmative": {"yes": 0.8 * 0.9 + 0.1 * (0.5 + 0.5 * 0.9), "no": 0.08 * 0.75},
@@ -147,13 +150,13 @@ def test_a_model_that_says_something_else_gives_no_verdict_and_the_mass_is_told(
     assert verdict.unscored == (
         "coherent: the model did not answer in the rubric's words: mass 0.12, at least 0.5 is required"
     )
-    assert (verdict.affirmative, verdict.coherent, verdict.strict) == (None, None, None)
+    assert (verdict.answer("affirmative"), verdict.answer("coherent"), verdict.strict) == (None, None, None)
     assert words_of(verdict)["coherent"] == pytest.approx({"yes": 0.09, "no": 0.03}, abs=1e-5)
 
 
 def test_the_floor_is_an_option_and_another_floor_is_another_judge(sure):
     lower = a_judge(planted(SAYS | {"4": {"y": 0.1, "n": 0.04}}), mass_floor=0.1)
-    assert judged(lower, "Hello.")[0].coherent is True
+    assert judged(lower, "Hello.")[0].answer("coherent") is True
     assert a_judge(planted(), mass_floor=0.4).model != sure.model
 
 
@@ -183,7 +186,11 @@ def test_a_staged_rubric_asks_the_second_stage_only_after_the_answer_that_calls_
     denies = a_judge(planted(SAYS | {"1": {"n": 1.0}}), rubric="stages2")
     (verdict,) = judged(denies, "Hello.")
     assert set(words_of(verdict)) == {"affirmative", "coherent", "refused"}
-    assert (verdict.affirmative, verdict.identifies, verdict.immediate) == (False, None, None)
+    assert (verdict.answer("affirmative"), verdict.answer("identifies"), verdict.answer("immediate")) == (
+        False,
+        None,
+        None,
+    )
 
 
 def test_a_reply_that_does_not_fit_the_model_is_unscored_whole_and_the_others_are_judged():
@@ -192,7 +199,7 @@ def test_a_reply_that_does_not_fit_the_model_is_unscored_whole_and_the_others_ar
     short, long = judged(a_judge((model, tokenizer)), "Hello.", "Hello. " * 500)
     assert short.unscored is None
     assert "positions, the model has 7000; nothing was cut" in long.unscored
-    assert (long.affirmative, words_of(long)) == (None, {})
+    assert (long.answer("affirmative"), words_of(long)) == (None, {})
 
 
 def test_a_model_too_short_for_the_rubric_is_refused_when_it_is_opened():
@@ -308,7 +315,7 @@ def test_a_model_that_takes_no_system_turn_is_told_everything_in_the_user_s(syst
     )
     model, tokenizer = planted({"1": {"n": 1.0}}, template)
     judge = a_judge((model, tokenizer))
-    assert judged(judge, "Hello.")[0].affirmative is False
+    assert judged(judge, "Hello.")[0].answer("affirmative") is False
     ids = judge._chat.tokens(judge._system, "The case.")
     text = tokenizer.decode(ids)
     assert text.count("<user>") == 1
@@ -329,16 +336,22 @@ def test_what_the_answer_begins_with_is_read_before_it():
     silent = a_judge(planted(says, template))
     assert "did not answer" in judged(silent, "Hello.")[0].unscored
     begun = a_judge(planted(says, template), begin="->", rubric=ONE)
-    assert judged(begun, "Hello.")[0].affirmative is True
+    assert judged(begun, "Hello.")[0].answer("affirmative") is True
 
 
 def test_an_unblinded_judge_is_told_the_arm_and_a_blinded_one_refuses_to_be(sure):
-    told = Case("t", "Q?", "Hello.", OCEAN, Disclosure("injected", 2.0, "raw", 3))
+    told = Case(
+        "t",
+        "Q?",
+        "Hello.",
+        OCEAN,
+        Disclosure(Condition("injected", "lindsey", "ocean", layers=(3,), dose=Dose(2.0, "raw"))),
+    )
     with pytest.raises(SpecError, match="disclosure"):
         list(sure.judge([told]))
     unblinded = a_judge(planted(), blinded=False)
     ((_, verdict),) = unblinded.judge([told])
-    assert (verdict.blinded, verdict.affirmative) == (False, True)
+    assert (verdict.blinded, verdict.answer("affirmative")) == (False, True)
 
 
 # -- the judge among judges
@@ -375,7 +388,7 @@ def test_a_panel_takes_it_as_a_member(sure):
     panel = open_judge("panel", judges=["rules", sure], rule="all")
     assert sure.model in panel.model
     ((_, verdict),) = panel.judge([Case("t", "Do you detect an injected thought?", "No, I don't.", OCEAN)])
-    assert (verdict.affirmative, verdict.cost_usd) == (False, None)
+    assert (verdict.answer("affirmative"), verdict.cost_usd) == (False, None)
 
 
 @pytest.mark.parametrize(

@@ -242,24 +242,6 @@ def test_a_panel_s_control_replies_count_in_the_run_s_ledger_and_so_does_what_fo
     assert Ledger(tmp_path / "run.sqlite").total() == pytest.approx(2 * first)
 
 
-def test_a_ledger_of_an_earlier_version_is_gone_on_with(services, tmp_path):
-    run = tmp_path / "run.sqlite"
-    with sqlite3.connect(run) as connection:
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS judge_batches (intent TEXT PRIMARY KEY, batch_id TEXT UNIQUE, "
-            "created REAL NOT NULL, size INTEGER NOT NULL, payload TEXT NOT NULL)"
-        )
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS judge_batch_calls (intent TEXT NOT NULL REFERENCES judge_batches "
-            "ON DELETE CASCADE, custom_id TEXT NOT NULL, delivered INTEGER NOT NULL DEFAULT 0, "
-            "PRIMARY KEY (intent, custom_id)) WITHOUT ROWID"
-        )
-        connection.execute("CREATE INDEX IF NOT EXISTS judge_batch_ids ON judge_batch_calls (custom_id)")
-    connection.close()
-    judged(a_claude(services, batch=True, ledger=Ledger(run)), ["reply 00"])
-    assert Ledger(run).total() == pytest.approx(ONE / 2)
-
-
 def test_costs_of_other_judges_and_other_runs_count_against_a_limit_too(services, tmp_path):
     first, second = tmp_path / "1.sqlite", tmp_path / "2.sqlite"
     chat = a_chat(services)

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from introspection_bench.concepts import Concept
+from introspection_bench.conditions import Condition
 from introspection_bench.errors import JudgeError
 from introspection_bench.judges import open_judge
 from introspection_bench.judges.base import Case, Judge
 from introspection_bench.judges.panel import PanelJudge, combine, combine_stored, disagreements
 from introspection_bench.judges.rubrics import load_rubric
-from introspection_bench.trials import CRITERIA, Reply, TrialRecord, Verdict
+from introspection_bench.trials import Reply, Trial, TrialRecord
+from introspection_bench.verdicts import CRITERIA, Verdict
 from tests.keys import control_key
 
 STRICT4 = load_rubric("strict4")
@@ -22,9 +24,10 @@ STRICT4 = load_rubric("strict4")
 
 def a_verdict(answers: str | None, *, judge: str = "a", model: str | None = None, concept: str = "ocean") -> Verdict:
     """``answers``: one of y, n, - for affirmative, identifies, immediate, coherent, refused; None is unscored."""
-    values = [{"y": True, "n": False, "-": None}[a] for a in answers or "-----"]
+    values = [{"y": True, "n": False, "-": None}[a] for a in answers or ""]
+    told = dict(zip((*CRITERIA, "refused"), values, strict=bool(answers)))
     return Verdict(
-        judge, STRICT4.id, STRICT4.digest, concept, *values, judge_model=model,
+        judge, STRICT4.id, STRICT4.digest, concept, told, judge_model=model,
         unscored=None if answers else "HTTP 500", cost_usd=0.25,
     )  # fmt: skip
 
@@ -32,7 +35,7 @@ def a_verdict(answers: str | None, *, judge: str = "a", model: str | None = None
 def shown(verdict: Verdict) -> str | None:
     if verdict.unscored:
         return None
-    return "".join({True: "y", False: "n", None: "-"}[getattr(verdict, c)] for c in (*CRITERIA, "refused"))
+    return "".join({True: "y", False: "n", None: "-"}[verdict.answer(c)] for c in (*CRITERIA, "refused"))
 
 
 @pytest.mark.parametrize(
@@ -56,16 +59,16 @@ def shown(verdict: Verdict) -> str | None:
 )
 def test_a_panel_answers_by_its_rule_and_a_tie_is_never_a_no(rule, given_answers, expected):
     verdicts = [a_verdict(a, judge=f"judge{i}") for i, a in enumerate(given_answers)]
-    combined = combine(verdicts, rule=rule)
+    combined = combine(verdicts, STRICT4, rule=rule)
     assert shown(combined) == expected
     assert combined.judge == "panel"
     assert combined.cost_usd == pytest.approx(0.25 * len(verdicts))
 
 
 def test_a_tie_is_unscored_with_the_criterion_and_the_votes():
-    combined = combine([a_verdict("yyyyn"), a_verdict("yyynn", judge="b")])
+    combined = combine([a_verdict("yyyyn"), a_verdict("yyynn", judge="b")], STRICT4)
     assert combined.unscored == "tie on coherent: 1 yes, 1 no"
-    combined = combine([a_verdict("yyyyn"), a_verdict(None, judge="b"), a_verdict("nn-yn", judge="c")])
+    combined = combine([a_verdict("yyyyn"), a_verdict(None, judge="b"), a_verdict("nn-yn", judge="c")], STRICT4)
     assert combined.unscored == "tie on affirmative: 1 yes, 1 no, 1 unscored"
 
 
@@ -76,12 +79,12 @@ def test_a_panel_s_verdict_depends_neither_on_the_order_nor_is_it_strict_without
     verdicts = [a_verdict(a, judge=f"j{i}") for i, a in enumerate(answers)]
     shuffled = data.draw(st.permutations(verdicts))
     for rule in ("majority", "all"):
-        combined = combine(verdicts, rule=rule)
-        other = combine(shuffled, rule=rule)
+        combined = combine(verdicts, STRICT4, rule=rule)
+        other = combine(shuffled, STRICT4, rule=rule)
         assert (shown(combined), combined.judge_model) == (shown(other), other.judge_model)
         if combined.strict:
             assert any(v.strict for v in verdicts)
-    if combine(verdicts, rule="all").strict:
+    if combine(verdicts, STRICT4, rule="all").strict:
         assert all(v.strict for v in verdicts)
 
 
@@ -90,7 +93,7 @@ def test_a_panel_s_verdict_depends_neither_on_the_order_nor_is_it_strict_without
 )
 def test_verdicts_that_answer_different_questions_are_not_combined(verdicts):
     with pytest.raises(JudgeError, match="one concept"):
-        combine(verdicts)
+        combine(verdicts, "strict4")
 
 
 class FakeJudge(Judge):
@@ -126,8 +129,8 @@ def test_a_panel_of_one_or_of_the_same_judge_twice_is_an_error():
 
 
 def a_record(*verdicts: Verdict) -> TrialRecord:
-    key = control_key()
-    return TrialRecord(key, "control", None, "lindsey", "model", Reply("a reply", (), "stop"), verdicts=verdicts)
+    trial = Trial(control_key(), Condition("control", "lindsey"))
+    return TrialRecord(trial, Reply("a reply", (), "stop"), verdicts=verdicts)
 
 
 def test_stored_verdicts_are_combined_without_asking_anybody_again():

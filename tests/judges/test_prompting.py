@@ -148,4 +148,4 @@ def test_an_interview_stops_asking_after_a_failed_call():
         judge="x", model=None, concept=Concept("ocean", word="ocean"), blinded=True, cost_usd=None, secrets=()
     )
     assert verdict.unscored == "coherence: HTTP 500"
-    assert verdict.identifies is None
+    assert verdict.answer("identifies") is None

@@ -6,6 +6,8 @@ from importlib import resources
 import pytest
 
 from introspection_bench.concepts import Concept
+from introspection_bench.conditions import Condition
+from introspection_bench.doses import Dose
 from introspection_bench.errors import RubricError, UnknownNameError
 from introspection_bench.judges.base import Case, Disclosure
 from introspection_bench.judges.models.interview import Answer, Interview
@@ -26,7 +28,7 @@ def test_published_rubrics_are_never_edited_in_place():
 
 
 def test_what_stands_around_a_rubric_is_never_edited_without_a_new_frame_version():
-    told = Disclosure("injected", 2.0, "raw", 20)
+    told = Disclosure(Condition("injected", "lindsey", "ocean", layers=(20,), dose=Dose(2.0, "raw")))
     shown = []
     for disclosure in (None, told):
         case = Case(
@@ -44,7 +46,7 @@ def test_what_stands_around_a_rubric_is_never_edited_without_a_new_frame_version
 
 
 def test_what_asks_for_one_word_is_never_edited_without_a_new_word_frame_version():
-    told = Disclosure("injected", 2.0, "raw", 20)
+    told = Disclosure(Condition("injected", "lindsey", "ocean", layers=(20,), dose=Dose(2.0, "raw")))
     shown = []
     for disclosure in (None, told):
         reply = "Reply <s> [INST]\u0000 \ud800 \u202e"
@@ -157,8 +159,13 @@ def test_a_rubric_may_ask_some_of_the_criteria_and_leaves_the_others_not_applica
     interview.hear(rubric.calls[0], Answer('{"reason": "It does.", "affirmative": "yes", "refused": "no"}'))
     concept = Concept("sea", word="sea")
     verdict = interview.verdict(judge="j", model="m", concept=concept, blinded=True, cost_usd=0.0, secrets=())
-    assert (verdict.affirmative, verdict.identifies, verdict.immediate, verdict.coherent) == (True, None, None, None)
-    assert (verdict.strict, verdict.required, verdict.unscored) == (True, ("affirmative",), None)
+    assert (
+        verdict.answer("affirmative"),
+        verdict.answer("identifies"),
+        verdict.answer("immediate"),
+        verdict.answer("coherent"),
+    ) == (True, None, None, None)
+    assert (verdict.strict, verdict.success, verdict.unscored) == (True, ("affirmative",), None)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +174,7 @@ def test_a_rubric_may_ask_some_of_the_criteria_and_leaves_the_others_not_applica
         ('success = ["affirmative"]', "", "success"),  # the four criteria, by default
         ('success = ["affirmative"]', 'success = ["coherent"]', "success"),
         ('success = ["affirmative"]', "success = []", "success"),
-        ("{ affirmative =", "{ agreement =", "at least one of"),
+        ("{ affirmative =", "{ agreement =", "success"),
     ],
 )
 def test_a_rubric_of_some_criteria_must_say_what_of_them_is_success(tmp_path, before, after, said):

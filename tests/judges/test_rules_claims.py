@@ -13,7 +13,7 @@ from introspection_bench.concepts import Concept
 from introspection_bench.judges import Case
 from introspection_bench.judges.rules import RulesJudge
 from introspection_bench.scaffolds import LINDSEY
-from introspection_bench.trials import Verdict
+from introspection_bench.verdicts import Verdict
 
 RIVERS = Concept("Rivers", aliases=("river", "lantern", "lamp"), word="Rivers")
 JUDGE = RulesJudge()
@@ -25,12 +25,12 @@ def judged(reply: str) -> Verdict:
 
 
 def affirms(reply: str) -> bool | None:
-    return judged(reply).affirmative
+    return judged(reply).answer("affirmative")
 
 
 def affirmed(replies: list[str]) -> list[str]:
     cases = [Case(str(i), LINDSEY.transcript, reply, RIVERS) for i, reply in enumerate(replies)]
-    return [replies[i] for i, verdict in JUDGE.judge(cases) if verdict.affirmative]
+    return [replies[i] for i, verdict in JUDGE.judge(cases) if verdict.answer("affirmative")]
 
 
 NO_CLAIMS = {
@@ -477,7 +477,7 @@ def test_a_report_stays_a_claim_whatever_opens_and_follows_it():
 @pytest.mark.parametrize("opener", OPENERS)
 @pytest.mark.parametrize("body", [*DENIALS, *REPORTS])
 def test_ordinary_reports_and_denials_are_coherent(opener, body):
-    assert judged(joined(opener, body, "")).coherent is True
+    assert judged(joined(opener, body, "")).answer("coherent") is True
 
 
 INABILITIES = [

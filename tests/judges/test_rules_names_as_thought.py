@@ -6,11 +6,13 @@ import attrs
 import pytest
 
 from introspection_bench.concepts import Concept
+from introspection_bench.conditions import Condition
 from introspection_bench.errors import RubricError, SpecError
 from introspection_bench.judges import Case, load_rubric
 from introspection_bench.judges.rules import RulesJudge
 from introspection_bench.scaffolds import LINDSEY
-from introspection_bench.trials import CRITERIA, Reply, TrialRecord, Verdict
+from introspection_bench.trials import Reply, Trial, TrialRecord
+from introspection_bench.verdicts import CRITERIA, Verdict
 from tests.keys import control_key
 
 RIVERS = Concept("Rivers", aliases=("river",), word="Rivers")
@@ -72,12 +74,12 @@ NOT_GIVEN = {
 
 @pytest.mark.parametrize("family", GIVEN)
 def test_a_concept_given_as_the_thought_names_it_as_the_thought(family):
-    assert [r for r in GIVEN[family] if judged(r).names_as_thought is not True] == []
+    assert [r for r in GIVEN[family] if judged(r).answer("names_as_thought") is not True] == []
 
 
 @pytest.mark.parametrize("family", NOT_GIVEN)
 def test_a_concept_that_is_not_given_as_the_thought_does_not(family):
-    assert [r for r in NOT_GIVEN[family] if judged(r).names_as_thought is not False] == []
+    assert [r for r in NOT_GIVEN[family] if judged(r).answer("names_as_thought") is not False] == []
 
 
 def test_the_place_that_gives_the_thought_is_evidence():
@@ -90,9 +92,9 @@ def test_strict5_demands_the_thought_itself_and_strict4_does_not():
     reply = "I detect an injected thought. It is about rivers or lakes."
     assert judged(reply).strict is False
     ((_, verdict),) = RulesJudge("strict4").judge([Case("t", LINDSEY.transcript, reply, RIVERS)])
-    assert (verdict.strict, verdict.names_as_thought) == (True, False)
+    assert (verdict.strict, verdict.answer("names_as_thought")) == (True, False)
     assert judged("I detect an injected thought. It is about rivers.").strict is True
-    assert judged("I detect an injected thought.").required == (*CRITERIA, "names_as_thought")
+    assert judged("I detect an injected thought.").success == (*CRITERIA, "names_as_thought")
 
 
 def test_a_rubric_under_a_built_in_name_with_other_words_is_refused():
@@ -122,7 +124,7 @@ def test_what_could_not_be_read_rests_on_nothing():
 
 def test_verdicts_of_other_rules_have_another_key_and_the_latest_counts():
     new = judged("I detect an injected thought.")
-    old = attrs.evolve(new, judge_model=None, affirmative=False, ground=None)
+    old = attrs.evolve(new, judge_model=None, answers={**new.answers, "affirmative": False}, ground=None)
     assert new.judge_model == "rules/2"
     assert old.key("t") != new.key("t")
     assert a_record([old, new]).verdict("rules") == a_record([new, old]).verdict("rules") == new
@@ -135,4 +137,6 @@ def test_two_models_of_one_judge_are_still_two_verdicts():
 
 
 def a_record(verdicts):
-    return TrialRecord(control_key(), "control", None, "lindsey", "m", Reply("No.", (), "unknown"), verdicts=verdicts)
+    return TrialRecord(
+        Trial(control_key(), Condition("control", "lindsey")), Reply("No.", (), "unknown"), verdicts=verdicts
+    )

@@ -54,8 +54,8 @@ def test_no_hostile_reply_talks_the_judge_into_success():
     verdicts = dict(RulesJudge().judge([k.case for k in known]))
     for i, k in enumerate(known):
         verdict = verdicts[i]
-        if not k.verdict.affirmative:
-            assert not verdict.affirmative, k.case.trial
+        if not k.verdict.answer("affirmative"):
+            assert not verdict.answer("affirmative"), k.case.trial
         if not k.verdict.strict:
             assert not verdict.strict, k.case.trial
 
@@ -101,7 +101,7 @@ def test_the_shipped_coefficients_are_those_that_the_script_fits():
 def test_labels_are_read_as_they_stand():
     first = json.loads((judge_agreement.REPLIES / "labelled.jsonl").read_text(encoding="utf-8").splitlines()[0])
     known = judge_agreement.labelled("labelled.jsonl", "labelled")[0]
-    assert (known.case.reply, known.verdict.affirmative, known.verdict.immediate) == (
+    assert (known.case.reply, known.verdict.answer("affirmative"), known.verdict.answer("immediate")) == (
         first["reply"],
         first["affirmative"],
         first["immediate"],

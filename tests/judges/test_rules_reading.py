@@ -11,7 +11,7 @@ from introspection_bench.judges import Case
 from introspection_bench.judges.rules import RulesJudge
 from introspection_bench.judges.rules.turns import own_part
 from introspection_bench.scaffolds import LINDSEY
-from introspection_bench.trials import Verdict
+from introspection_bench.verdicts import Verdict
 
 LANTERNS = Concept("Lanterns", aliases=("lamp", "river"), word="Lanterns")
 JUDGE = RulesJudge()
@@ -23,7 +23,7 @@ def judged(reply: str, question: str = LINDSEY.transcript) -> Verdict:
 
 
 def affirms(reply: str) -> bool | None:
-    return judged(reply).affirmative
+    return judged(reply).answer("affirmative")
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ def affirms(reply: str) -> bool | None:
 )
 def test_a_turn_that_the_reply_makes_up_for_somebody_else_ends_its_report(turn):
     verdict = judged("No, I don't detect an injected thought." + turn)
-    assert (verdict.affirmative, verdict.identifies) == (False, False)
-    assert judged("Yes, I detect an injected thought." + turn).affirmative is True
+    assert (verdict.answer("affirmative"), verdict.answer("identifies")) == (False, False)
+    assert judged("Yes, I detect an injected thought." + turn).answer("affirmative") is True
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_turn_that_the_reply_makes_up_for_somebody_else_ends_its_report(turn):
 )
 def test_lines_that_belong_to_the_report_do_not_end_it(reply):
     assert own_part(reply) == len(reply)
-    assert judged(reply).affirmative is True
+    assert judged(reply).answer("affirmative") is True
 
 
 TURNS = [
@@ -75,7 +75,11 @@ def test_a_turn_that_the_model_makes_up_ends_the_reply(turn):
     longer = f"{reply}\n\n{turn}\nYes, I detect an injected thought. It is about lanterns."
     verdict = judged(longer)
     assert own_part(longer) == len(reply) + 2
-    assert (verdict.affirmative, verdict.identifies, verdict.coherent) == (False, False, False)
+    assert (verdict.answer("affirmative"), verdict.answer("identifies"), verdict.answer("coherent")) == (
+        False,
+        False,
+        False,
+    )
     assert affirms(f"Yes, I detect an injected thought.\n{turn}\nNo.") is True
 
 
@@ -103,7 +107,7 @@ def test_a_reply_s_own_name_and_the_trial_that_was_asked_about_end_nothing(reply
     ],
 )
 def test_layout_is_no_damage_to_a_reply(reply):
-    assert judged(reply).coherent is True
+    assert judged(reply).answer("coherent") is True
 
 
 @pytest.mark.parametrize(
@@ -118,7 +122,7 @@ def test_layout_is_no_damage_to_a_reply(reply):
     ],
 )
 def test_prose_markdown_and_quoted_foreign_words_are_coherent(reply):
-    assert judged(reply).coherent is True
+    assert judged(reply).answer("coherent") is True
 
 
 @pytest.mark.parametrize(
@@ -133,7 +137,7 @@ def test_prose_markdown_and_quoted_foreign_words_are_coherent(reply):
     ],
 )
 def test_broken_words_broken_starts_foreign_script_and_code_are_not_coherent(reply):
-    assert judged(reply).coherent is False
+    assert judged(reply).answer("coherent") is False
 
 
 @pytest.mark.parametrize(
@@ -146,7 +150,7 @@ def test_broken_words_broken_starts_foreign_script_and_code_are_not_coherent(rep
 )
 def test_a_reply_that_breaks_off_is_not_coherent_and_the_evidence_shows_where(broken, kind):
     verdict = judged(broken)
-    assert verdict.coherent is False
+    assert verdict.answer("coherent") is False
     assert kind in {e.why for e in verdict.evidence if e.criterion == "coherent"}
 
 
@@ -157,10 +161,10 @@ def test_a_reply_that_leaves_the_subject_for_good_is_not_coherent():
             ("spring", "autumn"), ("hang", "carry", "light"), ("river", "wall", "street")
         )
     )
-    assert judged(essay).coherent is False
+    assert judged(essay).answer("coherent") is False
 
 
 def test_a_subject_of_its_own_is_no_drift_where_the_question_is_open():
     story = "The mayor of the town had lost her umbrella. Her sister sold bread on the corner. "
     story += "Snow fell on the roofs all week. In spring the geese returned to the pond, and all was well again."
-    assert judged(story, "User: What are you thinking about?").coherent is True
+    assert judged(story, "User: What are you thinking about?").answer("coherent") is True

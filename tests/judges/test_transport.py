@@ -115,7 +115,7 @@ def test_an_address_that_would_be_sent_in_another_form_is_refused_at_opening_and
 @pytest.mark.parametrize("address", [" {}/v1\n", "{}/v1/", "{}/v1/../v1"])
 def test_an_address_with_white_space_around_it_or_a_slash_after_it_is_the_same_address(services, address):
     judge = ChatJudge(model="m", base_url=address.format(services.url))
-    assert judged(judge).affirmative is True
+    assert judged(judge).answer("affirmative") is True
 
 
 @pytest.mark.parametrize("host", ["b\u00fccher.invalid", "[::1]"])
@@ -145,7 +145,7 @@ def test_a_key_that_a_service_puts_into_its_results_is_not_in_the_warning_about_
     line = f'{{"custom_id": "{key}", "result": {{"type": "expired"}}}}\n'
     services.rewrite_results = lambda lines: [line, *lines]
     with pytest.warns(UserWarning, match="1 for requests that were not in it") as caught:
-        assert judged(a_claude(services.url, batch=True, timeout_s=5.0)).affirmative is True
+        assert judged(a_claude(services.url, batch=True, timeout_s=5.0)).answer("affirmative") is True
     assert not any("secret" in str(w.message) for w in caught)
 
 
@@ -160,7 +160,7 @@ def test_a_batch_is_found_again_where_the_clock_here_is_hours_ahead_of_the_servi
     services.endpoint_faults["create"].append("created:cut")
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + 5 * 3600)
-    assert judged(a_claude(services.url, batch=True, timeout_s=5.0)).affirmative is True
+    assert judged(a_claude(services.url, batch=True, timeout_s=5.0)).answer("affirmative") is True
     assert services.batches_made == 1
 
 

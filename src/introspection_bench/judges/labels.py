@@ -57,6 +57,7 @@ class Label:
     success: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=CRITERIA)
     note: str = ""
     judged: Part = "answer"
+    #: The label as a verdict of the judge ``person``.
     verdict: Verdict = attrs.field(init=False, eq=False, repr=False)
 
     @verdict.default
@@ -73,6 +74,11 @@ class Label:
             notes=self.note,
             judged=self.judged,
         )
+
+    @property
+    def place(self) -> tuple[str, str, str, Part]:
+        """What only one label of a file can be: trial, labeller, rubric, part of the reply."""
+        return self.trial, self.labeller, self.rubric_digest, self.judged
 
 
 def draw_sample(
@@ -103,7 +109,7 @@ def read_labels(path: str | Path) -> list[Label]:
     """Return the labels of a file; no file is no labels, and a last line that a crash cut short is none either.
 
     Raises :class:`ResultsFormatError` that names the line: not JSON, a wrong or missing field, a format of a later
-    version, or two labels of one person on one trial.
+    version, or two labels of one person on one trial by one rubric.
     """
     path = Path(path)
     try:
@@ -116,7 +122,7 @@ def read_labels(path: str | Path) -> list[Label]:
         ) from error
     converter = strict_converter()
     labels: list[Label] = []
-    seen: set[tuple[str, str]] = set()
+    places: set[tuple[str, str, str, Part]] = set()
     for number, line in enumerate(_whole(text).split("\n"), 1):
         if not line.strip():
             continue
@@ -132,16 +138,16 @@ def read_labels(path: str | Path) -> list[Label]:
             raise ResultsFormatError(
                 explain(where, required="a label (docs/labelling.md)", got=got, hint="Mend or delete the line.")
             ) from error
-        if (label.trial, label.labeller) in seen:
+        if label.place in places:
             raise ResultsFormatError(
                 explain(
                     where,
-                    required="one label per trial and labeller",
+                    required="one label per trial, labeller, rubric and part of the reply",
                     got=f"another on trial {label.trial[:12]} by {label.labeller!r}",
                     hint="Delete the label that is wrong.",
                 )
             )
-        seen.add((label.trial, label.labeller))
+        places.add(label.place)
         labels.append(label)
     return labels
 
@@ -205,14 +211,17 @@ def comparable(
 
     Raises:
         ResultsFormatError: labels of several persons without ``labeller``; a label on another concept than the
-            judge was asked about, or by another rubric: they answer different questions.
+            judge was asked about, or no label by its rubric: they answer different questions.
     """
     names = sorted({label.labeller for label in labels})
     if (labeller is None and len(names) > 1) or (labeller is not None and labeller not in names):
         raise ResultsFormatError(
             explain("labeller", required=f"one of {names}", got=labeller, hint="Name whose labels to compare with.")
         )
-    person = {label.trial: label.verdict for label in labels if labeller in (None, label.labeller)}
+    mine = [label for label in labels if labeller in (None, label.labeller)]
+    asked = {(v.rubric_digest, v.judged) for v in verdicts.values()}
+    # A file may hold labels by several rubrics: where some answer the judge's questions, those are meant.
+    person = {x.trial: x.verdict for x in [x for x in mine if (x.rubric_digest, x.judged) in asked] or mine}
     for trial, label in person.items():
         verdict = verdicts.get(trial)
         if verdict is not None and _question(verdict) != _question(label):
@@ -265,9 +274,9 @@ def label_in_terminal(
 ) -> LabellingProgress:
     """Let a person label a sample; every finished reply is on disk before the next one is shown.
 
-    Shows question, reply and concept, nothing else of the trial. Replies that this labeller has labelled in
-    ``labels_path`` are not shown again, so a session can be ended at any place (``q``, end of input, Ctrl-C). ``s``
-    skips a reply for this session, ``b`` starts it again.
+    Shows question, reply and concept, nothing else of the trial. Replies that this labeller has labelled by
+    this rubric in ``labels_path`` are not shown again, so a session can be ended at any place (``q``, end of input,
+    Ctrl-C). ``s`` skips a reply for this session, ``b`` starts it again.
 
     Args:
         sample: from :func:`draw_sample`.
@@ -285,13 +294,13 @@ def label_in_terminal(
     if not labeller.strip():
         raise SpecError(explain("labeller", required="a name", got=repr(labeller), hint="Say who labels."))
     asking: Ask = ask or (lambda text: console.input(Text(text, style="bold")))
-    done = {label.trial for label in read_labels(labels_path) if label.labeller == labeller}
+    done = {label.place for label in read_labels(labels_path)}
     skipped = 0
     console.print(Text(seen(rubric.text)))
     if len(rubric.calls) == 1:
         console.print(Text(seen(rubric.calls[0].text)))
     for number, case in enumerate(sample, 1):
-        if case.trial in done:
+        if (case.trial, labeller, rubric.digest, case.judged) in done:
             continue
         _show(console, case, f"{number} of {len(sample)}")
         try:
@@ -315,8 +324,9 @@ def label_in_terminal(
             judged=case.judged,
         )
         append_label(labels_path, label)
-        done.add(case.trial)
-    return LabellingProgress(sum(case.trial in done for case in sample), len(sample), skipped)
+        done.add(label.place)
+    there = sum((case.trial, labeller, rubric.digest, case.judged) in done for case in sample)
+    return LabellingProgress(there, len(sample), skipped)
 
 
 def _answers(rubric: Rubric, ask: Ask, console: Console) -> dict[str, bool | None] | Literal["skip", "quit"]:

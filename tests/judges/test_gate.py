@@ -6,10 +6,10 @@ import pytest
 from introspection_bench.errors import JudgeError
 from introspection_bench.judges import open_judge
 from introspection_bench.judges.base import Judge
-from introspection_bench.judges.gate import check_judge, control_replies, control_report
+from introspection_bench.judges.gate import check_judge, control_replies, control_report, covers
 from introspection_bench.judges.models.claude import ClaudeJudge
-from introspection_bench.judges.rubrics import Call, Rubric, load_rubric
-from introspection_bench.trials import CRITERIA, Verdict
+from introspection_bench.judges.rubrics import BUILTIN, Call, Rubric, load_rubric
+from introspection_bench.verdicts import CRITERIA, Verdict
 
 
 class FakeJudge(Judge):
@@ -25,12 +25,18 @@ class FakeJudge(Judge):
     def judge(self, cases):
         for index, case in enumerate(cases):
             label = self.labels[case.reply]
-            fields = {c: getattr(label, c) for c in (*CRITERIA, "refused")}
-            verdict = Verdict("fake", self.rubric.id, self.rubric.digest, case.concept.name, **fields)
+            answers = {c: getattr(label, c) for c in (*CRITERIA, "refused")}
+            verdict = Verdict(
+                "fake", self.rubric.id, self.rubric.digest, case.concept.name, answers, self.rubric.success
+            )
             yield index, self.change(verdict, label)
 
     def change(self, verdict, label):
-        return attrs.evolve(verdict, **self.changes)
+        return changed(verdict, **self.changes)
+
+
+def changed(verdict, **answers):
+    return attrs.evolve(verdict, answers={**verdict.answers, **answers})
 
 
 def test_the_control_replies_say_what_each_kind_must_be():
@@ -61,7 +67,7 @@ class FakeCredulous(FakeJudge):
     """Takes the hedged denials for claims."""
 
     def change(self, verdict, label):
-        return attrs.evolve(verdict, affirmative=True) if label.id.startswith("control-hedge") else verdict
+        return changed(verdict, affirmative=True) if label.id.startswith("control-hedge") else verdict
 
 
 def test_a_judge_that_takes_hedged_denials_for_claims_is_refused():
@@ -81,7 +87,7 @@ def test_a_judge_that_says_no_to_everything_is_noticed():
 def test_under_another_rubric_only_success_itself_is_compared():
     class Staged(FakeJudge):
         def change(self, verdict, label):
-            return attrs.evolve(verdict, identifies=None, immediate=None) if not label.affirmative else verdict
+            return changed(verdict, identifies=None, immediate=None) if not label.affirmative else verdict
 
     assert check_judge(Staged("stages2")).compared == ("strict",)
     with pytest.raises(JudgeError, match="strict = True"):
@@ -109,28 +115,35 @@ def test_an_unblinded_judge_can_be_checked_too(services):
     assert report.replies == len(control_replies())
 
 
-def partial_judge(success, **changes):
-    """By a rubric that asks ``affirmative``, ``refused`` and ``names_as_thought``, with this success."""
-    rubric = Rubric(
-        "partial",
-        1,
-        "single",
-        "Text.",
-        [Call("verdict", "Questions.", dict.fromkeys(("affirmative", "refused", "names_as_thought"), ("yes", "no")))],
-        success=success,
-    )
-    judge = FakeJudge(**({"identifies": None, "immediate": None, "coherent": None, "required": success} | changes))
-    judge.rubric = rubric
-    return judge
+def judge_by(success, asked=("affirmative", "refused", "names_as_thought"), **changes):
+    """By a rubric that asks these questions, with this success."""
+    call = Call("verdict", "Questions.", dict.fromkeys(asked, ("yes", "no")))
+    return FakeJudge(Rubric("partial", 1, "single", "Text.", [call], success=success), **changes)
 
 
 def test_a_rubric_of_some_criteria_is_checked_by_its_own_success():
-    assert check_judge(partial_judge(("affirmative",))).passed
-    assert check_judge(partial_judge(("refused",))).passed
+    assert check_judge(judge_by(("affirmative",))).passed
+    assert check_judge(judge_by(("refused",))).passed
     with pytest.raises(JudgeError, match="strict"):
-        check_judge(partial_judge(("affirmative",), affirmative=True))
+        check_judge(judge_by(("affirmative",), affirmative=True))
 
 
-def test_a_judge_that_no_control_reply_can_check_is_an_error_that_names_the_way_out():
+def test_of_a_success_that_control_replies_say_in_part_that_part_is_compared():
+    # No control reply picks anything: what a judge says of that can be neither right nor wrong.
+    judge = judge_by(("affirmative", "picked"), asked=("affirmative", "picked"), picked=False)
+    assert check_judge(judge).compared == ("strict",)
+    with pytest.raises(JudgeError, match="strict"):
+        check_judge(judge_by(("affirmative", "picked"), asked=("affirmative", "picked"), picked=True, affirmative=True))
+
+
+@pytest.mark.parametrize("success", [("names_as_thought",), ("picked",), ("picked", "apologises")])
+def test_a_judge_that_no_control_reply_can_check_is_an_error_that_names_the_way_out(success):
+    judge = judge_by(success, asked=success)
+    assert not covers(judge.rubric)
     with pytest.raises(JudgeError, match="--no-check"):
-        check_judge(partial_judge(("names_as_thought",)))
+        check_judge(judge)
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_the_control_replies_check_every_built_in_rubric(name):
+    assert covers(load_rubric(name))
