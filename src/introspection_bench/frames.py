@@ -1,55 +1,85 @@
-"""Trial records as one pandas frame, with dtypes that keep "not applicable" apart from "false"."""
+"""Trial records as pandas frames, with dtypes that keep "not applicable" apart from "false"."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from .arms import BUILTIN, CONTROL, INJECTED
 from .boundaries import checked
+from .conditions import Condition
+from .digests import digest
 from .errors import AnalysisError, explain
-from .trials import CRITERIA, FURTHER, TrialRecord, as_row
+from .injection import Receipt
+from .measures.readings import FloatArray, Reading
+from .trials import TrialRecord
 from .untrusted import encodable
+from .verdicts import CRITERIA, FURTHER, Verdict
 
-#: What trials of one cell share (:attr:`introspection_bench.trials.TrialRecord.cell`).
-CELL_COLUMNS = ("scaffold", "arm", "concept", "layer", "magnitude", "unit")
-
-#: Everything a verdict says, in the order of every table: four criteria, all four at once, refusal, no verdict.
-OUTCOMES = (*CRITERIA, "strict", "refused", "unscored")
-
-_TEXT = (
-    "trial",
-    "model",
-    "model_fingerprint",
-    "backend",
-    "scaffold",
-    "arm",
-    "concept",
-    "unit",
-    "span",
-    "reply",
-    "reasoning",
-    "finish_reason",
-    "judge",
-    "rubric",
-    "judge_model",
-    "judged_concept",
-    "judged",
-    "ground",
-    "unscored",
-    "control_for",
-    "source",
-)
-_WHOLE = ("layer", "trial_index", "seed", "reply_tokens", "prompt_positions", "generation_positions")
-_REAL = ("magnitude", "temperature", "mean_ratio", "max_ratio")
-_TRUTH = (*CRITERIA, "strict", *FURTHER)
-_DTYPES = {
-    **dict.fromkeys(_TEXT, "string"),
-    **dict.fromkeys(_WHOLE, "Int64"),
-    **dict.fromkeys(_REAL, "float64"),
-    **dict.fromkeys(_TRUTH, "boolean"),
+_CONDITION = {
+    "scaffold": "string",
+    "arm": "string",
+    "concept": "string",
+    "layers": "string",
+    "magnitude": "float64",
+    "unit": "string",
+    "span": "string",
+    "beside": "string",
+    "model": "string",
+    "layer": "Int64",
+    "truth": "string",
+    "asked": "string",
 }
+_TRIAL = {
+    "item": "string",
+    "draw": "Int64",
+    "trial": "string",
+    "model_fingerprint": "string",
+    "backend": "string",
+    "seed": "Int64",
+    "temperature": "float64",
+    "reply": "string",
+    "reasoning": "string",
+    "reply_tokens": "Int64",
+    "finish_reason": "string",
+    "source": "string",
+    "steers": "Int64",
+    "prompt_positions": "Int64",
+    "generation_positions": "Int64",
+    "mean_ratio": "float64",
+    "max_ratio": "float64",
+}
+_VERDICT = {
+    "judge": "string",
+    "rubric": "string",
+    "judge_model": "string",
+    "judged_concept": "string",
+    "judged": "string",
+    "ground": "string",
+    "unscored": "string",
+    "strict": "boolean",
+}
+#: The columns of every frame of trials with their dtypes, but for criteria (``boolean``) and readings (``float64``).
+COLUMNS = {**_CONDITION, **_TRIAL, **_VERDICT}
+
+NOT_JUDGED = "not judged"
+_NO_RECEIPT = (None, None, None, None)
+
+
+@checked(AnalysisError)
+def as_row(record: TrialRecord, verdict: Verdict | None) -> dict[str, Any]:
+    """Return one flat row: what :func:`records_frame` says of a trial and one verdict, but for readings.
+
+    The criteria are strict4's four and whatever else the verdict answers. Half a surrogate pair in a text, which
+    neither frames nor Parquet can hold, stands as an escape.
+    """
+    row = dict(zip(_CONDITION, _condition_row(record.condition), strict=True))
+    row |= zip(_TRIAL, _trial_row(record), strict=True)
+    row |= zip(_VERDICT, _verdict_row(verdict), strict=True)
+    return row | {c: None if verdict is None else verdict.answers.get(c) for c in _criteria([verdict])}
 
 
 @checked(AnalysisError)
@@ -66,16 +96,21 @@ def records_frame(
             further trials: with them a rate is that of a published table, and its interval is too narrow.
 
     Returns:
-        A frame with a fresh index and, besides the fields of :func:`introspection_bench.trials.as_row`:
+        A frame with a fresh index:
 
-        - ``affirmative identifies immediate coherent strict refused names_as_thought``: dtype ``boolean``; NA where
-          the judge gave no verdict, or where the criterion does not apply.
-        - ``unscored``: dtype ``string``; NA on a scored trial, else the reason ("not judged" without a verdict).
-        - ``concept``: the injected concept; NA on every control, so that the controls of a run form one cell.
-          What a control stands against is in ``control_for``.
-        - ``layer trial_index seed reply_tokens`` and the receipt's positions: ``Int64``; ``magnitude
-          temperature mean_ratio max_ratio``: ``float64``; everything else ``string``.
-        - ``reply_tokens`` is NA where the source gives no token ids; ``source`` says where the record came from.
+        - the condition's columns (:attr:`~introspection_bench.conditions.Condition.columns`): ``layers`` is text, a
+          band as ``18-22``; ``layer`` (``Int64``) the one block, NA for a band; ``magnitude`` (``float64``) 0 where
+          nothing was steered; ``asked`` the concept that judges are asked about, a decoy where none was injected;
+        - ``item draw trial model_fingerprint backend seed temperature``, ``reply reasoning finish_reason``,
+          ``reply_tokens``, NA where the source gives no token ids, and ``source``, where the record came from;
+        - ``steers``, their number, and ``prompt_positions generation_positions mean_ratio max_ratio``, the receipt of
+          the first steer at the condition's own layers (:func:`receipts_frame` has all);
+        - ``judge rubric judge_model judged_concept judged ground``, and ``unscored``: NA on a scored trial, else the
+          reason ("not judged" without a verdict);
+        - the criteria, dtype ``boolean``: ``affirmative identifies immediate coherent`` always, ``strict``, then any
+          other that one of the verdicts answers; NA without a verdict, or where the criterion does not apply;
+        - readings with one axis, dtype ``float64``: ``measure.label``, NaN on trials without one. Where a measure of
+          one name was read in several ways, ``measure[digest].label``.
 
     Raises:
         SpecError: several verdicts of a trial match ``judge`` and ``rubric``.
@@ -84,19 +119,213 @@ def records_frame(
     records = list(records)
     if judge is not None or rubric is not None:
         _check_judged(records, judge, rubric)
+    return frame_with(records, lambda record: record.verdict(judge, rubric), repeats=repeats)
+
+
+def frame_with(
+    records: Iterable[TrialRecord], choose: Callable[[TrialRecord], Verdict | None], *, repeats: bool = False
+) -> pd.DataFrame:
+    """Return the frame of :func:`records_frame` with the verdicts that ``choose`` picks."""
+    kept = [r for r in records if repeats or r.repeat_of is None]
+    verdicts = [choose(r) for r in kept]
+    columns = _condition_columns([r.condition for r in kept])
+    columns |= _columns(_TRIAL, map(_trial_row, kept))
+    columns |= _columns(_VERDICT, map(_verdict_row, verdicts))
+    criteria = {c: [None if v is None else v.answers.get(c) for v in verdicts] for c in _criteria(verdicts)}
+    answered = {c: pd.array(values, dtype="boolean") for c, values in criteria.items()}
+    strict = columns.pop("strict")
+    answered = {c: answered.pop(c) for c in CRITERIA} | {"strict": strict} | answered
+    return pd.DataFrame({**columns, **answered, **_readings(kept)})
+
+
+@checked(AnalysisError)
+def receipts_frame(records: Iterable[TrialRecord]) -> pd.DataFrame:
+    """Return one row per steer and trial, in the order of the trial's key.
+
+    Columns: ``trial``, ``steer`` (0-based), what was asked for (``vector layer magnitude unit start stop``, absolute
+    positions, ``stop`` NA to the end), and the receipt: ``prompt_positions generation_positions mean_ratio max_ratio``,
+    NA where the source has none.
+    """
+    dtypes = {"trial": "string", "steer": "Int64", "vector": "string", "layer": "Int64", "magnitude": "float64"}
+    dtypes |= {"unit": "string", "start": "Int64", "stop": "Int64"}
+    dtypes |= {name: _TRIAL[name] for name in ("prompt_positions", "generation_positions", "mean_ratio", "max_ratio")}
     rows = []
     for record in records:
-        if record.repeat_of is not None and not repeats:
-            continue
-        row = dict(as_row(record, record.verdict(judge, rubric)))
-        row["control_for"] = row["concept"] if record.arm == CONTROL else None
-        row["concept"] = None if record.arm == CONTROL else row["concept"]
-        if not record.reply.token_ids and record.reply.text:
-            row["reply_tokens"] = None
-        row["source"] = encodable(record.source)
-        rows.append(row)
-    frame = pd.DataFrame(rows, columns=None if rows else list(_DTYPES))
-    return frame.astype({name: dtype for name, dtype in _DTYPES.items() if name in frame.columns})
+        trial, receipts = record.key.digest, record.receipts
+        for number, s in enumerate(record.key.steers):
+            receipt = receipts[number] if number < len(receipts) else None
+            steered = (s.vector, s.layer, s.magnitude, s.unit, s.start, s.stop)
+            rows.append((trial, number, *steered, *_receipt_row(receipt)))
+    return pd.DataFrame(_columns(dtypes, rows))
+
+
+@checked(AnalysisError)
+def readings_frame(records: Iterable[TrialRecord], measure: str) -> pd.DataFrame:
+    """Return the readings of one measure in long form: a row for each trial and each place along the axes.
+
+    Columns: ``trial``; ``read`` (which measure of that name, and by what: equal rows were read alike), ``read_by``
+    (backend and dtype), ``same_model`` (False where other weights read than generated the reply); one for each axis
+    with its label; ``value``. Join it with :func:`records_frame` on ``trial``.
+
+    Raises:
+        AnalysisError: no trial has a reading of that name; the message names those there are. Or readings of that name
+            have different axes.
+    """
+    found = [(record, reading) for record in records for reading in record.readings]
+    mine = [(record, reading) for record, reading in found if reading.measure == measure]
+    axes = {tuple(reading.axes) for _, reading in mine}
+    if len(axes) != 1:
+        there = sorted({reading.measure for _, reading in found})
+        raise AnalysisError(
+            explain(
+                "measure",
+                required=f"one of {there}, whose readings have the same axes",
+                got=f"{measure!r} with axes {sorted(axes)}" if axes else repr(measure),
+                hint="sweep.measure makes readings." if not there else "",
+            )
+        )
+    (names,) = axes
+    sizes = [reading.values.size for _, reading in mine]
+    shared = [
+        (r.key.digest, _read_as(reading), f"{reading.backend} {reading.dtype}", reading.model == r.key.model)
+        for r, reading in mine
+    ]
+    columns = _columns({"trial": "string", "read": "string", "read_by": "string", "same_model": "boolean"}, shared)
+    where = np.repeat(np.arange(len(mine)), sizes)
+    # The last axis runs fastest, as in the flat array.
+    labels = [np.meshgrid(*map(_labels, reading.axes.values()), indexing="ij") for _, reading in mine]
+    told = {n: np.concatenate([grid[i].ravel() for grid in labels]) for i, n in enumerate(names)}
+    values = np.concatenate([reading.values.ravel() for _, reading in mine]).astype(np.float64)
+    return pd.DataFrame({n: c.take(where) for n, c in columns.items()} | told | {"value": values})
+
+
+def _labels(labels: Sequence[str | int]) -> Any:
+    whole = all(isinstance(label, int) for label in labels)
+    return np.array(labels, dtype=np.int64 if whole else object)
+
+
+def _condition_row(condition: Condition) -> tuple[Any, ...]:
+    told = condition.columns | {"asked": condition.asked}
+    return tuple(encodable(v) if isinstance(v := told[name], str) else v for name in _CONDITION)
+
+
+def _condition_columns(conditions: Sequence[Condition]) -> dict[str, Any]:
+    # Trials of one condition share the object, so that its columns are made once.
+    places: dict[int, int] = {}
+    rows: list[tuple[Any, ...]] = []
+    codes = np.empty(len(conditions), dtype=np.intp)
+    for number, condition in enumerate(conditions):
+        place = places.setdefault(id(condition), len(rows))
+        if place == len(rows):
+            rows.append(_condition_row(condition))
+        codes[number] = place
+    return {name: values.take(codes) for name, values in _columns(_CONDITION, rows).items()}
+
+
+def _trial_row(record: TrialRecord) -> tuple[Any, ...]:
+    key, reply = record.key, record.reply.parted
+    return (
+        _text(record.trial.item),
+        record.trial.draw,
+        key.digest,
+        _text(key.model),
+        _text(key.backend),
+        record.seed,
+        key.sampling.temperature,
+        encodable(reply.text),
+        _text(reply.reasoning),
+        len(record.reply.token_ids) if record.reply.token_ids or not record.reply.text else None,
+        reply.finish_reason,
+        encodable(record.source),
+        len(key.steers),
+        *_receipt_row(own_receipt(record)),
+    )
+
+
+def own_receipt(record: TrialRecord) -> Receipt | None:
+    """Return the receipt of the first steer at the condition's own layers and dose; of the first of all without one."""
+    receipts = record.receipts
+    if len(receipts) < 2:
+        return receipts[0] if receipts else None
+    layers, dose = record.condition.layers, record.condition.dose
+    for steer, receipt in zip(record.key.steers, receipts, strict=False):
+        if steer.layer in layers and (dose is None or (steer.magnitude, steer.unit) == (dose.magnitude, dose.unit)):
+            return receipt
+    return receipts[0]
+
+
+def _receipt_row(receipt: Receipt | None) -> tuple[Any, ...]:
+    if receipt is None:
+        return _NO_RECEIPT
+    return receipt.prompt_positions, receipt.generation_positions, receipt.mean_ratio, receipt.max_ratio
+
+
+def _verdict_row(verdict: Verdict | None) -> tuple[Any, ...]:
+    if verdict is None:
+        return (None, None, None, None, None, None, NOT_JUDGED, None)
+    return (
+        encodable(verdict.judge),
+        encodable(verdict.rubric),
+        _text(verdict.judge_model),
+        encodable(verdict.concept),
+        verdict.judged,
+        verdict.ground,
+        _text(verdict.unscored),
+        verdict.strict,
+    )
+
+
+def _text(value: str | None) -> str | None:
+    return None if value is None else encodable(value)
+
+
+def _criteria(verdicts: Iterable[Verdict | None]) -> tuple[str, ...]:
+    """Return the criteria that verdicts answer: the four first and always, then the built-in others, then the rest."""
+    # Verdicts of one rubric answer alike: most mappings bring nothing new.
+    keys = dict.fromkeys(tuple(v.answers) for v in verdicts if v is not None)
+    there = dict.fromkeys(name for names in keys for name in names)
+    return tuple(dict.fromkeys([*CRITERIA, *(c for c in FURTHER if c in there), *there]))
+
+
+def _columns(dtypes: dict[str, str], rows: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
+    """Return rows, each in the order of ``dtypes``, as columns of these."""
+    turned = list(zip(*rows, strict=True)) or [()] * len(dtypes)
+    return {
+        name: np.array(values, dtype=np.float64) if kind == "float64" else pd.array(values, dtype=kind)
+        for (name, kind), values in zip(dtypes.items(), turned, strict=True)
+    }
+
+
+def _readings(records: Sequence[TrialRecord]) -> dict[str, FloatArray]:
+    """Return the readings with one axis as columns over all records."""
+    found: dict[tuple[str, str], dict[tuple[Hashable, ...], list[tuple[int, FloatArray]]]] = {}
+    for number, record in enumerate(records):
+        for reading in record.readings:
+            if len(reading.axes) != 1:
+                continue
+            way = (reading.measure, _read_as(reading))
+            (labels,) = reading.axes.values()
+            found.setdefault(way, {}).setdefault(labels, []).append((number, reading.values))
+    names = [measure for measure, _ in found]
+    columns: dict[str, FloatArray] = {}
+    for (measure, read), by_labels in found.items():
+        name = measure if names.count(measure) == 1 else f"{measure}[{read}]"
+        for labels, rows in by_labels.items():
+            where, values = np.array([n for n, _ in rows]), np.stack([v for _, v in rows])
+            for place, label in enumerate(labels):
+                column = columns.setdefault(f"{name}.{label}", np.full(len(records), np.nan))
+                column[where] = values[:, place]
+    return columns
+
+
+def _read_as(reading: Reading) -> str:
+    """Return eight digits that tell apart what was read, and by what."""
+    return _short_digest(reading.measure_digest, reading.model, reading.backend, reading.numerics, reading.dtype)
+
+
+@functools.lru_cache  # the readings of a run were read in a few ways
+def _short_digest(*told: str | int) -> str:
+    return digest("read_as", 1, list(told))[:8]
 
 
 def _check_judged(records: Sequence[TrialRecord], judge: str | None, rubric: str | None) -> None:
@@ -108,76 +337,5 @@ def _check_judged(records: Sequence[TrialRecord], judge: str | None, rubric: str
                 required=f"one of {sorted(f'{j}/{r}' for j, r in there)}" if there else "a run that was judged",
                 got=f"judge {judge!r}, rubric {rubric!r}",
                 hint="Name a judge whose verdicts there are." if there else "introspection-bench judge RUN",
-            )
-        )
-
-
-@checked(AnalysisError)
-def injected(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials with a concept's vector in them (the arm ``injected``, and no other)."""
-    require_columns(frame, ["arm"])
-    return frame[frame["arm"] == INJECTED]
-
-
-@checked(AnalysisError)
-def controls(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the control trials."""
-    require_columns(frame, ["arm"])
-    return frame[frame["arm"] == CONTROL]
-
-
-@checked(AnalysisError)
-def dosed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials that have a dose: neither controls, nor an arm of somebody's own that steered nothing."""
-    require_columns(frame, ["arm", "layer", "unit"])
-    stated = frame["arm"].isin(BUILTIN) | frame["layer"].notna() | frame["unit"].notna()
-    return frame[stated & (frame["arm"] != CONTROL)]
-
-
-@checked(AnalysisError)
-def scored(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials that have a verdict."""
-    require_columns(frame, ["unscored"])
-    return frame[frame["unscored"].isna()]
-
-
-@checked(AnalysisError)
-def coherent(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials that a judge found coherent."""
-    require_columns(frame, ["coherent"])
-    return frame[frame["coherent"].fillna(value=False)]
-
-
-def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Raise :class:`AnalysisError` unless the frame has these columns."""
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        raise AnalysisError(
-            explain(
-                "frame",
-                required=f"the columns {list(columns)}",
-                got=f"none called {missing}",
-                hint="Make the frame with records_frame or Results.frame.",
-            )
-        )
-
-
-def check_grouping(frame: pd.DataFrame, by: Sequence[str]) -> None:
-    """Raise :class:`AnalysisError` for columns that are not there, and for magnitudes pooled over units.
-
-    A magnitude means nothing without its unit: groups by ``magnitude`` must also be groups by ``unit`` as soon
-    as the frame holds two units.
-    """
-    require_columns(frame, by)
-    if len(set(by)) < len(by):
-        raise AnalysisError(explain("by", required="each column once", got=list(by), hint="Drop the duplicate."))
-    units = sorted(frame["unit"].dropna().unique()) if "unit" in frame.columns else []
-    if "magnitude" in by and "unit" not in by and len(units) > 1:
-        raise AnalysisError(
-            explain(
-                "by",
-                required="'unit' beside 'magnitude'",
-                got=f"{list(by)} with the units {units}",
-                hint="5 raw and 5 residual are different doses; group by both.",
             )
         )

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .arms import CONTROL
 from .boundaries import checked, guarded
+from .conditions import CELL_COLUMNS, Condition
 from .errors import AnalysisError
 from .freezing import frozen_mapping, frozen_tuple
-from .trials import Part, TrialRecord, Verdict
+from .identity import Sampling
+from .trials import TrialRecord
+from .verdicts import Part, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +38,11 @@ class JudgeName:
     @checked(AnalysisError)
     def of(cls, verdict: Verdict) -> JudgeName:
         """The judge that gave a verdict."""
-        return cls(verdict.judge, verdict.rubric, verdict.judge_model, verdict.blinded, verdict.judged)
+        return cls(*_named(verdict))
+
+    def gave(self, verdict: Verdict) -> bool:
+        """Whether a verdict is this judge's."""
+        return _named(verdict) == (self.judge, self.rubric, self.model, self.blinded, self.judged)
 
     def __str__(self) -> str:
         model = f" ({self.model})" if self.model else ""
@@ -70,40 +76,45 @@ class Results:
     @property
     def judges(self) -> tuple[JudgeName, ...]:
         """The judges that gave verdicts here, the one with the most verdicts first."""
-        counts = Counter(JudgeName.of(v) for record in self.records for v in record.verdicts)
-        return tuple(name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], str(item[0]))))
+        counts = Counter(_named(v) for record in self.records for v in record.verdicts)
+        named = [(JudgeName(*told), n) for told, n in counts.items()]
+        return tuple(name for name, _ in sorted(named, key=lambda item: (-item[1], str(item[0]))))
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The different conditions, in the order in which they first occur."""
+        # Trials of one condition share the object; comparing objects first spares comparing each record's fields.
+        return tuple(dict.fromkeys({id(r.condition): r.condition for r in self.records}.values()))
 
     @property
     def concepts(self) -> tuple[str, ...]:
-        """The names of the concepts of all arms but controls, in the order in which they first occur."""
-        return tuple(dict.fromkeys(r.concept for r in self.records if r.concept is not None and r.arm != CONTROL))
+        """The names of the injected concepts, in the order in which they first occur."""
+        return tuple(dict.fromkeys(c.concept for c in self.conditions if c.concept is not None))
 
     @property
     def facts(self) -> dict[str, list[Any]]:
         """What the trials themselves say of how they were made: the sorted different values of each field."""
-        columns: dict[str, set[Any]] = {}
-        for record in self.records:
-            key = record.key
-            facts = {
-                "model_name": record.model_name,
-                "model": key.model,
-                "backend": key.backend,
-                "scaffold": record.scaffold,
-                "scaffold_digest": record.scaffold_digest or None,
-                "concept": record.concept,
-                "vector": key.vector,
-                "layer": key.layer,
-                "magnitude": key.magnitude,
-                "unit": key.unit,
-                "span": record.span,
-                **{f"sampling_{name}": value for name, value in attrs.asdict(key.sampling).items()},
-            }
-            for name, value in facts.items():
-                columns.setdefault(name, set()).update(() if value is None else (value,))
-        return {name: sorted(values) for name, values in columns.items()} | {"judge": sorted(map(str, self.judges))}
+        keys = [record.key for record in self.records]
+        samplings = {key.sampling for key in keys}
+        cells = [{"wording": condition.wording or None} | condition.columns for condition in self.conditions]
+        found: dict[str, set[Any]] = {name: {cell[name] for cell in cells} for name in (*CELL_COLUMNS, "wording")}
+        found |= {
+            "model_fingerprint": {key.model for key in keys},
+            "backend": {key.backend for key in keys},
+            "vector": {steer.vector for key in keys for steer in key.steers},
+            "item": {record.trial.item for record in self.records},
+            "judge": set(map(str, self.judges)),
+        }
+        for field in attrs.fields(Sampling):
+            found[f"sampling_{field.name}"] = {getattr(sampling, field.name) for sampling in samplings}
+        return {name: sorted(values - {None}) for name, values in found.items()}
 
     def frame(self, judge: str | None = None, rubric: str | None = None, *, repeats: bool = False) -> pd.DataFrame:
-        """Return one row per trial; see :func:`introspection_bench.analysis.records_frame`."""
+        """Return one row per trial; see :func:`introspection_bench.frames.records_frame`."""
         from .frames import records_frame
 
         return records_frame(self.records, judge, rubric, repeats=repeats)
+
+
+def _named(verdict: Verdict) -> tuple[str, str, str | None, bool, Part]:
+    return verdict.judge, verdict.rubric, verdict.judge_model, verdict.blinded, verdict.judged

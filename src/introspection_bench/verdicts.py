@@ -24,8 +24,15 @@ CRITERIA = ("affirmative", "identifies", "immediate", "coherent")
 #: thought (``identifies``: whether it is named anywhere).
 FURTHER = ("refused", "names_as_thought")
 _CRITERION = re.compile(r"[a-z][a-z0-9_]{0,40}")
-#: Names that tables use for something else.
-TAKEN = frozenset({"strict", "unscored", "judge", "rubric", "concept", "arm", "reply", "trial", "model", "source"})
+#: Names that tables use for something else (:data:`introspection_bench.frames.COLUMNS` and their counts).
+TAKEN = frozenset(
+    """
+    arm asked backend beside concept draw finish_reason generation_positions ground item judge judge_model judged
+    judged_concept layer layers magnitude max_ratio mean_ratio model model_fingerprint n_all n_coherent n_scored outcome
+    prompt_positions reasoning record reply reply_tokens rubric scaffold seed source span steers strict temperature trial
+    truth unit unscored
+    """.split()
+)
 
 
 def check_criterion(name: str) -> None:

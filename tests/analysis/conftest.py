@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import Any
 
-import pandas as pd
 import pytest
 
-from introspection_bench.analysis import records_frame
-from introspection_bench.trials import Reply, TrialRecord, Verdict
-from tests.keys import control_key, steered_key
+from introspection_bench.trials import TrialRecord
+from introspection_bench.verdicts import CRITERIA
+from tests.sample_trials import make_condition, make_verdict, record_of
 
 #: affirmative, identifies, immediate, coherent of one reply; None as a whole is an unscored verdict.
 Answers = tuple[bool | None, bool | None, bool | None, bool | None] | None
@@ -22,32 +22,18 @@ def make_record(
     arm: str = "injected",
     concept: str | None = "love",
     magnitude: float = 4.0,
-    layer: int = 10,
-    unit: str = "residual",
-    scaffold: str = "lindsey",
+    layer: int | tuple[int, ...] = 10,
+    unit: str | None = "residual",
     text: str = "Some reply.",
     judge: str = "rules",
+    item: str | None = None,
+    **condition: Any,
 ) -> TrialRecord:
-    steered = arm != "control"
-    prompt, vector = f"prompt of {scaffold}", f"vector of {concept}"
-    key = (
-        steered_key(index, prompt=prompt, vector=vector, layer=layer, magnitude=magnitude, unit=unit)
-        if steered
-        else control_key(index, prompt=prompt)
-    )
-    common = {"judge": judge, "rubric": "strict4", "rubric_digest": "r" * 64, "concept": concept or ""}
-    if answers is None:
-        verdict = Verdict(**common, unscored="timeout")
-    else:
-        names = ("affirmative", "identifies", "immediate", "coherent")
-        verdict = Verdict(**common, **dict(zip(names, answers, strict=True)))
-    reply = Reply(text, (1, 2, 3), "stop")
-    return TrialRecord(key, arm, concept, scaffold, "model", reply, verdicts=(verdict,))  # type: ignore[arg-type]  # arms are literals
-
-
-@pytest.fixture(scope="session")
-def frame_of() -> Callable[[Iterable[TrialRecord]], pd.DataFrame]:
-    return records_frame
+    layers = (layer,) if isinstance(layer, int) else layer
+    where = make_condition(arm, concept, layers, magnitude, unit, **condition)
+    given = {"unscored": "timeout"} if answers is None else dict(zip(CRITERIA, answers, strict=True))
+    verdict = make_verdict(concept, judge=judge, **{"refused": None, **given})
+    return record_of(where, index, item=item, text=text, verdicts=(verdict,))
 
 
 @pytest.fixture(scope="session")

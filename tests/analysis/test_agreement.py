@@ -13,11 +13,11 @@ from sklearn.metrics import cohen_kappa_score
 
 from introspection_bench.analysis import agreement, verdicts_of
 from introspection_bench.errors import AnalysisError
-from introspection_bench.trials import Verdict
+from introspection_bench.verdicts import Verdict
 
 
 def verdict(affirmative: bool | None, unscored: str | None = None) -> Verdict:
-    return Verdict("j", "r", "d", "love", affirmative=affirmative, unscored=unscored)
+    return Verdict("j", "r", "d", "love", {} if unscored else {"affirmative": affirmative}, unscored=unscored)
 
 
 def sets(answers):

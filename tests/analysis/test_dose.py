@@ -131,13 +131,13 @@ def test_migration_is_the_difference_between_layers_with_its_interval(record) ->
     low = cells(record, {2: (0, 10), 4: (2, 8), 6: (8, 4)}, layer=5)
     high = cells(record, {2: (0, 10), 4: (0, 10), 6: (0, 10), 12: (10, 0), 8: (1, 9)}, layer=9)
     none = cells(record, {2: (0, 10), 4: (0, 10)}, layer=12)
-    table = migration(crossovers(records_frame([*low, *high, *none]))).set_index(["from_layer", "to_layer"])
-    assert table.index.tolist() == [(5, 9), (9, 12), (5, 12)]
+    table = migration(crossovers(records_frame([*low, *high, *none]))).set_index(["from_layers", "to_layers"])
+    assert table.index.tolist() == [("5", "9"), ("9", "12"), ("5", "12")]
     # 8 + 4 * 0.8 / 1.8 = 9.78 against 5.2
-    assert table.loc[(5, 9), "difference"] == pytest.approx(8 + 4 * 0.8 / 1.8 - 5.2)
-    assert bool(table.loc[(5, 9), "moves"])
-    assert table.loc[(9, 12), "moves"] is not True
-    assert table.loc[(9, 12), "note"] == "layer 12: above 4"
+    assert table.loc[("5", "9"), "difference"] == pytest.approx(8 + 4 * 0.8 / 1.8 - 5.2)
+    assert bool(table.loc[("5", "9"), "moves"])
+    assert table.loc[("9", "12"), "moves"] is not True
+    assert table.loc[("9", "12"), "note"] == "layer 12: above 4"
 
 
 def test_the_sweet_spot_rule_needs_all_three_rates_and_counts_the_cells(record) -> None:

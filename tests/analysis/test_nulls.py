@@ -12,7 +12,7 @@ from introspection_bench.analysis import (
     Scope,
     excludes,
     interval,
-    plan,
+    sample_size,
     power_against,
     power_to_find,
     probability_under,
@@ -57,14 +57,14 @@ def test_one_success_needs_the_trials_of_the_closed_form(rate, power) -> None:
 
 def test_the_plan_of_the_command_line_is_eleven_and_seventeen() -> None:
     # log(0.1) / log(0.8) = 10.3; log(0.025) / log(0.8) = 16.5
-    found = plan(0.2, power=0.9)
+    found = sample_size(0.2, power=0.9)
     assert (found.to_find, found.to_bound, found.trials) == (11, 17, 17)
     assert "11 trials per cell" in found.sentence
     assert "17 trials without any" in found.sentence
 
 
 def test_a_bound_for_many_cells_at_once_needs_more_trials() -> None:
-    assert plan(0.2, cells=20).to_bound == math.ceil(math.log(0.025 / 20) / math.log(0.8))
+    assert sample_size(0.2, cells=20).to_bound == math.ceil(math.log(0.025 / 20) / math.log(0.8))
 
 
 def test_power_against_false_alarms_is_below_power_against_none() -> None:
@@ -76,7 +76,7 @@ def test_power_against_false_alarms_is_below_power_against_none() -> None:
 @pytest.mark.parametrize("rate", [0, 1, -0.1, 20])
 def test_the_planner_refuses_rates_that_no_number_of_trials_settles(rate) -> None:
     with pytest.raises(AnalysisError, match="rate"):
-        plan(rate)
+        sample_size(rate)
 
 
 def test_a_rate_beyond_any_study_is_an_error_and_no_endless_search() -> None:
@@ -106,7 +106,7 @@ def test_a_null_is_bounded_pooled_over_coherent_trials_and_in_one_cell(null) -> 
         (0, 20, 1),
     ]
     assert found.coherent.interval.high == pytest.approx(1 - 0.025 ** (1 / 15))
-    assert "magnitude 4" in found.best_cell.scope  # the cell with more coherent trials
+    assert "· 4 residual ·" in found.best_cell.scope  # the cell with more coherent trials
 
 
 def test_the_cell_that_came_nearest_is_the_best_cell_of_a_null(record) -> None:
@@ -114,7 +114,7 @@ def test_the_cell_that_came_nearest_is_the_best_cell_of_a_null(record) -> None:
     frame = records_frame(
         [*(record(i, NO, magnitude=1) for i in range(5)), *(record(i, near if i < 2 else GARBLED) for i in range(5))]
     )
-    assert "magnitude 4" in excludes(frame).best_cell.scope
+    assert "· 4 residual ·" in excludes(frame).best_cell.scope
 
 
 def test_every_cell_at_once_is_bounded_at_the_family_confidence(null) -> None:

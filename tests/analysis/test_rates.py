@@ -137,7 +137,7 @@ def test_refusals_that_no_judge_looked_for_have_no_denominator(mixed) -> None:
 def test_the_controls_of_a_scaffold_are_one_cell_whatever_they_stand_against(mixed) -> None:
     cells = counts(mixed)
     assert sorted(cells["n_all"]) == [2, 5]
-    assert set(mixed.loc[mixed["arm"] == "control", "control_for"]) == {"love", "dust"}
+    assert set(mixed.loc[mixed["arm"] == "control", "asked"]) == {"love", "dust"}
 
 
 def test_magnitudes_of_two_units_are_never_pooled(record) -> None:
@@ -154,7 +154,7 @@ def test_an_unknown_column_is_an_error_that_names_it(mixed) -> None:
 
 def test_no_records_give_an_empty_table_with_all_columns() -> None:
     table = rates(records_frame([]))
-    assert list(table.columns[:7]) == [*CELL_COLUMNS, "outcome"]
+    assert list(table.columns[:10]) == [*CELL_COLUMNS, "outcome"]
     assert table.empty
 
 

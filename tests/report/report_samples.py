@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from introspection_bench.injection import Receipt
-from introspection_bench.trials import Reply, TrialRecord, Verdict
-from tests.keys import control_key, steered_key
+from introspection_bench.trials import TrialRecord
+from introspection_bench.verdicts import CRITERIA, Verdict
+from tests.sample_trials import make_condition, make_verdict, record_of
+
+_CONDITION = ("scaffold", "span", "beside", "model", "wording", "truth")
 
 
 def make_record(
@@ -15,37 +17,19 @@ def make_record(
     *,
     arm: str = "injected",
     concept: str | None = "love",
-    layer: int | None = 19,
+    layers: tuple[int, ...] = (19,),
     magnitude: float = 0.4,
     unit: str | None = "residual",
-    scaffold: str = "lindsey",
     text: str = "I do not detect an injected thought.",
+    item: str | None = None,
     verdicts: tuple[Verdict, ...] | None = None,
-    **verdict: Any,
+    **changes: Any,
 ) -> TrialRecord:
     """One trial; without ``verdicts`` it has one of the judge ``rules`` with the criteria given by name."""
-    control = arm == "control"
-    prompt = f"{scaffold}-{concept}"
-    key = (
-        control_key(index, prompt=prompt)
-        if control
-        else steered_key(index, prompt=prompt, layer=layer, magnitude=magnitude, unit=unit)
-    )
-    if verdicts is None:
-        given: dict[str, Any] = dict.fromkeys(("affirmative", "identifies", "refused"), False)
-        given |= {"immediate": None, "coherent": True}
-        verdicts = (Verdict("rules", "strict4", "d" * 64, concept or "love", **{**given, **verdict}),)
-    return TrialRecord(
-        key=key,
-        arm=arm,  # type: ignore[arg-type]  # tests name the arms literally
-        concept=concept,
-        scaffold=scaffold,
-        model_name="SmolLM2-135M-Instruct",
-        reply=Reply(text, tuple(range(max(1, len(text) // 4))), "stop"),
-        receipt=Receipt.nothing() if control else Receipt(120, 20, magnitude, magnitude * 1.1),
-        seed=2**62 + index,
-        verdicts=verdicts,
-    )
+    told = {name: changes.pop(name) for name in _CONDITION if name in changes}
+    condition = make_condition(arm, concept, layers, magnitude, unit, **told)
+    given = (make_verdict(concept, **changes),) if verdicts is None else verdicts
+    return record_of(condition, index, item=item, text=text, verdicts=given)
 
 
 WORDS = [
@@ -97,7 +81,7 @@ def make_run(
                         make_record(
                             index,
                             concept=concept,
-                            layer=layer,
+                            layers=(layer,),
                             magnitude=magnitude,
                             text=text,
                             affirmative=source.random() < rise / 2,
@@ -112,7 +96,5 @@ def make_run(
 def second_opinion(record: TrialRecord, judge: str = "claude", **changes: Any) -> Verdict:
     """Another judge's verdict on the same reply: as the first's, but for ``changes``."""
     first = record.verdicts[0]
-    criteria = {c: getattr(first, c) for c in ("affirmative", "identifies", "immediate", "coherent")}
-    return Verdict(
-        judge, "strict4", "d" * 64, first.concept, **{**criteria, **changes}, judge_model="claude-sonnet-4-6"
-    )
+    criteria = {c: first.answer(c) for c in CRITERIA}
+    return make_verdict(first.concept, judge=judge, **{**criteria, **changes}, judge_model="claude-sonnet-4-6")

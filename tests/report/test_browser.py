@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from report_samples import make_record, make_run, second_opinion
 
 from introspection_bench.report import write_report
-from introspection_bench.trials import Evidence
+from introspection_bench.verdicts import Evidence
 
 pytestmark = pytest.mark.browser
 
@@ -26,7 +26,7 @@ HOSTILE = (
 @pytest.fixture(scope="module")
 def run_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(
-        make_run(), tmp_path_factory.mktemp("report") / "run.html", prompts={"lindsey": "[user]\nHello"}
+        make_run(), tmp_path_factory.mktemp("report") / "run.html", prompts={("lindsey", None): "[user]\nHello"}
     )
 
 
@@ -49,7 +49,7 @@ def test_filters_narrow_the_list_together_and_clearing_them_brings_all_back(
     page = open_page(run_report)
     assert tally(page) == (140, 140)
     page.select_option("#f-concept", "love")
-    assert tally(page) == (64 + 12, 140)  # controls stand against love
+    assert tally(page) == (64, 140)
     page.select_option("#f-arm", "injected")
     page.select_option("#f-layer", "14")
     page.select_option("#f-dose", "0.8 residual")
@@ -152,7 +152,7 @@ def test_markup_in_replies_names_and_notes_stays_text(tmp_path: Path, open_page:
         title=f"<b>{HOSTILE}",
         spec={"<u>": {"x": HOSTILE}},
         notes=[HOSTILE],
-        prompts={"</script>x": HOSTILE},
+        prompts={("</script>x", None): HOSTILE},
     )
     page = open_page(path)
     page.click("#detail summary")

@@ -27,7 +27,7 @@ from introspection_bench.report import (
 )
 from introspection_bench.report.figures.style import STROKES
 
-BY = ["concept", "layer", "magnitude", "unit"]
+BY = ["concept", "layers", "magnitude", "unit"]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def table() -> pd.DataFrame:
 
 @pytest.fixture
 def one(table: pd.DataFrame) -> pd.DataFrame:
-    return table[(table["concept"] == "love") & (table["layer"] == 14)]
+    return table[(table["concept"] == "love") & (table["layers"] == "14")]
 
 
 def texts(figure: mpl.figure.Figure) -> str:
@@ -81,7 +81,7 @@ def test_a_table_without_the_columns_says_which_are_missing(one: pd.DataFrame) -
 def test_panels_stand_in_the_order_of_the_layers_with_the_deepest_on_top(table: pd.DataFrame) -> None:
     figure = layer_panels(
         table[table["concept"] == "love"],
-        crossings=pd.DataFrame({"layer": [14, 19], "crossing": [0.3, float("nan")]}),
+        crossings=pd.DataFrame({"layers": ["14", "19"], "crossing": [0.3, float("nan")]}),
     )
     assert [a.get_title(loc="left") for a in figure.axes] == ["layer 19", "layer 14"]
     assert "crossing at 0.3" in texts(figure)
@@ -90,12 +90,12 @@ def test_panels_stand_in_the_order_of_the_layers_with_the_deepest_on_top(table: 
 
 def test_the_map_says_the_count_of_every_cell_and_hatches_cells_without_trials(table: pd.DataFrame) -> None:
     love = table[table["concept"] == "love"]
-    holed = love[~((love["layer"] == 19) & (love["magnitude"] == 0.8))]
+    holed = love[~((love["layers"] == "19") & (love["magnitude"] == 0.8))]
     figure = rate_map(holed, outcome="coherent")
     axes = figure.axes[0]
     cells = {(round(t.get_position()[0]), round(t.get_position()[1])): t.get_text() for t in axes.texts}
     for row in holed[holed["outcome"] == "coherent"].itertuples():
-        column, line = [0.1, 0.2, 0.4, 0.8].index(row.magnitude), [19, 14].index(row.layer)
+        column, line = [0.1, 0.2, 0.4, 0.8].index(row.magnitude), ["19", "14"].index(row.layers)
         assert cells[column, line] == f"{row.k}/{row.n}"
     assert cells[3, 0] == "–"
     assert sum(p.get_hatch() is not None for p in axes.patches) == 1

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import attrs
 from report_samples import make_record
 
 from introspection_bench.analysis import Results
@@ -9,9 +8,7 @@ from introspection_bench.report.page.sections import judge_section
 
 
 def a_record(index, arm="injected", ground="claim", **changes):
-    record = make_record(index, arm=arm)
-    verdict = attrs.evolve(record.verdicts[0], judge="rules", ground=ground, coherent=True, **changes)
-    return attrs.evolve(record, verdicts=[verdict])
+    return make_record(index, arm=arm, ground=ground, **changes)
 
 
 def said(records, source=""):
@@ -34,15 +31,15 @@ def test_the_report_counts_verdicts_on_weak_ground_by_arm():
 
 
 def test_a_model_that_the_judge_was_not_measured_on_is_named_and_labels_are_asked_for():
-    strange = [attrs.evolve(a_record(0), model_name="Gemma-9b")]
+    strange = [a_record(0, model="Gemma-9b")]
     assert "not measured on replies of Gemma-9b" in said(strange)[0]
     assert "Label 50 replies" in said(strange)[0]
-    known = [attrs.evolve(a_record(0), model_name="CodeLlama-34b-Instruct-hf")]
+    known = [a_record(0, model="CodeLlama-34b-Instruct-hf")]
     assert "Label 50 replies" not in said(known)[0]
 
 
 def test_much_weak_ground_is_said_of_a_measured_model_too():
-    records = [attrs.evolve(a_record(i, ground="neither"), model_name="Qwen2.5-7B") for i in range(4)]
+    records = [a_record(i, ground="neither", model="Qwen2.5-7B") for i in range(4)]
     assert "more than 25" in said(records)[0]
 
 

@@ -15,11 +15,16 @@ from hypothesis import strategies as st
 from report_samples import make_record, make_run, second_opinion
 
 from introspection_bench.analysis import Results
+from introspection_bench.analysis.cells import dose_text
+from introspection_bench.analysis.rates import bounds, percent
 from introspection_bench.errors import AnalysisError
 from introspection_bench.report import write_report
+from introspection_bench.report.page.conversations import known_prompts
 from introspection_bench.report.page.transcripts import script_json, transcripts_payload
-from introspection_bench.report.wording import bounds, dose, percent
-from introspection_bench.trials import Evidence, TrialRecord
+from introspection_bench.scaffolds import LINDSEY, LINDSEY_405B, Item, Scaffold, Turn
+from introspection_bench.structuring import plain
+from introspection_bench.trials import TrialRecord
+from introspection_bench.verdicts import Evidence
 
 
 def page_text(path: Path) -> str:
@@ -40,9 +45,9 @@ def test_headline_numbers_come_with_count_interval_and_denominator(tmp_path: Pat
     records = [*counted(5, 20, identifies=True), *(make_record(i, arm="control") for i in range(40))]
     text = report_text(records, tmp_path)
     assert (
-        "The injected concept was named in 5 of 20 scored injected trials (25.0 %; 95 % interval 8.7 to 49.1 %)" in text
+        "The injected concept was named in 5 of 20 scored injected trials (25 %; 95 % interval 8.66 to 49.1 %)" in text
     )
-    assert "on controls, where there was none, in 0 of 40 scored trials (0 %; 95 % interval 0 to 8.8 %)" in text
+    assert "on controls, where there was none, in 0 of 40 scored trials (0 %; 95 % interval 0 to 8.81 %)" in text
 
 
 def test_a_null_comes_with_the_rates_that_it_excludes(tmp_path: Path) -> None:
@@ -57,14 +62,14 @@ def test_random_vectors_are_an_arm_of_their_own_and_no_part_of_the_injected_rate
     text = report_text(records, tmp_path)
     assert "with 7 trials under random vectors" in text
     assert "named in 0 of 10 scored injected trials" in text
-    assert "random vector · love · layer 19" in text
+    assert "random vector · layer 19" in text
 
 
 def test_receipts_are_averaged_by_cell_and_their_absence_is_said(tmp_path: Path) -> None:
     records = [make_record(0), make_record(1)]
     assert "0.4 </td>" in write_report(records, tmp_path / "a.html").read_text().replace("0.4</td>", "0.4 </td>")
-    bare = [attrs.evolve(r, receipt=None) for r in records]
-    assert "2 injected trials of 2 came without a receipt" in report_text(bare, tmp_path)
+    bare = [attrs.evolve(r, receipts=()) for r in records]
+    assert "2 steered trials of 2 came without a receipt" in report_text(bare, tmp_path)
 
 
 DEGENERATE = {
@@ -74,26 +79,13 @@ DEGENERATE = {
     "no controls": [make_record(i) for i in range(3)],
     "nothing judged": [make_record(i, verdicts=()) for i in range(3)] + [make_record(0, arm="control", verdicts=())],
     "all unscored": [
-        attrs.evolve(
-            make_record(i),
-            verdicts=[
-                attrs.evolve(
-                    make_record().verdicts[0],
-                    unscored="refused to judge",
-                    affirmative=None,
-                    identifies=None,
-                    immediate=None,
-                    coherent=None,
-                    refused=None,
-                )
-            ],
-        )
+        make_record(i, unscored="refused to judge")
         for i in range(3)
     ],
     "controls unscored": [make_record(0), make_record(0, arm="control", verdicts=())],
     "unknown unit": [make_record(i, unit=None, magnitude=m) for i in range(3) for m in (1, 2)],
-    "a unit of another tool": [make_record(i, unit="furlongs", magnitude=m) for i in range(3) for m in (1, 2)],
-    "no layer": [make_record(i, layer=None, magnitude=m) for i in range(3) for m in (1, 2)],
+    "a direction removed": [make_record(i, unit="projection", magnitude=m) for i in range(3) for m in (1, 2)],
+    "no layer": [make_record(i, layers=(), magnitude=m) for i in range(3) for m in (1, 2)],
     "no concept": [make_record(i, concept=None, magnitude=m) for i in range(3) for m in (1, 2)],
     "two units": [make_record(0, unit=u, magnitude=m) for u in ("raw", "residual") for m in (1, 2)],
     "only random vectors": [make_record(i, arm="random") for i in range(3)],
@@ -112,7 +104,7 @@ def test_what_is_missing_is_said_in_words(tmp_path: Path) -> None:
     assert "No trial has a verdict" in report_text(DEGENERATE["nothing judged"], tmp_path)
     assert "no control was run" in report_text(DEGENERATE["no controls"], tmp_path)
     assert "3 unscored (see Judges for the reasons)" in report_text(DEGENERATE["all unscored"], tmp_path)
-    assert "Some magnitudes have no stated unit" in report_text(DEGENERATE["unknown unit"], tmp_path)
+    assert "by a dose that their source does not state" in report_text(DEGENERATE["unknown unit"], tmp_path)
     assert "refused to judge" in report_text(DEGENERATE["all unscored"], tmp_path)
 
 
@@ -125,7 +117,7 @@ def test_with_two_judges_the_page_says_whose_verdicts_count_and_how_far_they_agr
     assert "tables and figures use claude/strict4 (claude-sonnet-4-6), blinded" in text
     assert "coherent was" not in text
     assert re.search(r"the reply was coherent in 15 of 20", text)
-    assert re.search(r"coherent 20 75\.0 % \(50\.9 to 91\.3 %\)", text)
+    assert re.search(r"coherent 20 75 % \(50\.9 to 91\.3 %\)", text)
 
 
 def test_an_unknown_judge_is_an_error_that_lists_those_there_are(tmp_path: Path) -> None:
@@ -192,7 +184,7 @@ def test_evidence_offsets_select_the_same_text_in_utf16(text: str, data: st.Data
     stop = data.draw(st.integers(start, len(text)))
     verdict = attrs.evolve(make_record().verdicts[0], evidence=(Evidence("coherent", start, stop, ""),))
     payload = transcripts_payload([make_record(text=text, verdicts=(verdict,))])
-    (_, first, last, _) = payload["trials"][0][14][0][5][0]
+    (_, first, last, _) = payload["trials"][0][9][0][5][0]
     units = text.encode("utf-16-le", "surrogatepass")
     assert units[2 * first : 2 * last].decode("utf-16-le", "surrogatepass") == text[start:stop]
 
@@ -200,15 +192,16 @@ def test_evidence_offsets_select_the_same_text_in_utf16(text: str, data: st.Data
 @given(st.floats(0, 1))
 def test_a_rate_above_zero_is_never_written_as_zero_and_one_below_one_never_as_one(rate: float) -> None:
     shown = float(percent(rate).removesuffix(" %"))
-    assert (shown == 0) <= (rate < 0.0001)
-    assert abs(shown - 100 * rate) <= 0.0501
+    assert (shown == 0) == (rate == 0)
+    assert (shown == 100) == (100 * rate == 100)
+    assert shown == pytest.approx(100 * rate, rel=0.005)
 
 
 def test_numbers_are_written_as_in_the_issue() -> None:
-    assert [percent(r) for r in (0, 0.0091799, 0.168433, 1)] == ["0 %", "0.92 %", "16.8 %", "100 %"]
+    assert [percent(r) for r in (0, 0.0091799, 0.168433, 1)] == ["0 %", "0.918 %", "16.8 %", "100 %"]
     assert bounds(0, 0.168433) == "0 to 16.8 %"
-    assert dose(10.0, "update") == "10 update"
-    assert dose(0.5, None) == "0.5 (unit not stated)"
+    assert dose_text({"magnitude": 10.0, "unit": "update"}) == "10 update"
+    assert dose_text({"magnitude": 0.5, "unit": None}) == "dose not stated"
 
 
 @pytest.mark.published
@@ -216,7 +209,7 @@ def test_the_published_run_is_reported_with_its_unit_and_bounds(published: Path,
     from introspection_bench.interop import read_results
 
     text = report_text(read_results(published / "llama405b" / "layer84_canonical.judged.json"), tmp_path)
-    for said in ("0 of 400", "above 0.92 %", "above 16.8 %", "0 of 80 scored controls", "10.89", "9.55", "10 update"):
+    for said in ("0 of 400", "above 0.918 %", "above 16.8 %", "0 of 80 scored controls", "10.89", "9.55", "10 update"):
         assert said in text, said
 
 
@@ -230,14 +223,15 @@ def test_a_run_of_many_concepts_shows_them_pooled_before_each_of_them_and_says_w
     assert "treat trials of one concept as independent" in captions[1]
 
 
-def test_the_wording_of_a_scaffold_is_shown_only_where_the_digest_proves_it(tmp_path: Path) -> None:
-    from introspection_bench.report.page.html import known_prompts
-    from introspection_bench.scaffolds import LINDSEY
+def test_the_wording_of_a_scaffold_is_shown_only_where_the_digest_proves_it() -> None:
+    def record(wording: str, item: str | None = None, scaffold: str = "lindsey") -> TrialRecord:
+        return make_record(wording=wording, item=item, scaffold=scaffold)
 
-    def record(scaffold: str) -> TrialRecord:
-        return attrs.evolve(make_record(), scaffold_digest=scaffold)
-
-    assert known_prompts(Results("r", [record(LINDSEY.digest)])) == {"lindsey": LINDSEY.transcript}
+    assert known_prompts(Results("r", [record(LINDSEY.digest)])) == {("lindsey", None): LINDSEY.transcript}
     assert known_prompts(Results("r", [record("0" * 64)])) == {}
-    spec = {"grid": {"scaffolds": [{"digest": "0" * 64, "transcript": "[user]\nMine"}]}}
-    assert known_prompts(Results("r", [record("0" * 64)], spec)) == {"lindsey": "[user]\nMine"}
+    mine = Scaffold("mine", [Turn("user", "Say {word}.")])
+    spec = {"design": {"scaffolds": [plain(mine), "another"], "items": [plain(Item("one", {"word": "tide"}))]}}
+    records = [record(mine.digest, item, "mine") for item in ("one", "unknown", None)]
+    assert known_prompts(Results("r", records, spec)) == {("mine", "one"): "[user]\nSay tide."}
+    two = [record(LINDSEY.digest), record(LINDSEY_405B.digest)]
+    assert known_prompts(Results("r", two)) == {}  # one name, two wordings

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..frames import CELL_COLUMNS, OUTCOMES, coherent, controls, injected, records_frame, scored
+from ..conditions import CELL_COLUMNS
+from ..frames import readings_frame, receipts_frame, records_frame
 from ..results import JudgeName, Results
 from .agreement import Agreement, Confusion, agreement, verdicts_of
 from .calibration import CorrectedRate, JudgeAccuracy, corrected_rate
@@ -15,22 +16,17 @@ from .nulls import (
     Alternative,
     Bound,
     Exclusion,
-    Plan,
     Scope,
     excludes,
-    plan,
-    power_against,
-    power_to_find,
     probability_under,
-    trials_to_bound,
-    trials_to_find,
 )
+from .power import SampleSize, power_against, power_to_find, sample_size, trials_to_bound, trials_to_find
 from .rates import Interval, counts, interval, outcome_interval, percent, rates
+from .selection import coherent, controls, dosed, injected, outcomes_of, scored, shown_of
 from .tables import narrow_table, rates_table, render
 
 __all__ = [
     "CELL_COLUMNS",
-    "OUTCOMES",
     "Agreement",
     "Alternative",
     "Bound",
@@ -43,8 +39,8 @@ __all__ = [
     "JudgeAccuracy",
     "JudgeName",
     "LogisticFit",
-    "Plan",
     "Results",
+    "SampleSize",
     "Scope",
     "Sensitivity",
     "SweetSpotRule",
@@ -60,6 +56,7 @@ __all__ = [
     "default_guesses",
     "detection",
     "dose_response",
+    "dosed",
     "excludes",
     "fit_logistic",
     "guessed_word",
@@ -69,17 +66,21 @@ __all__ = [
     "migration",
     "narrow_table",
     "outcome_interval",
+    "outcomes_of",
     "percent",
-    "plan",
     "power_against",
     "power_to_find",
     "probability_under",
     "rates",
     "rates_table",
+    "readings_frame",
+    "receipts_frame",
     "records_frame",
     "render",
+    "sample_size",
     "scored",
     "sensitivity",
+    "shown_of",
     "spec_differences",
     "sweet_spots",
     "trials_to_bound",

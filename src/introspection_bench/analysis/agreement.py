@@ -14,12 +14,12 @@ import pandas as pd
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
-from ..trials import CRITERIA, FURTHER, TrialRecord, Verdict
+from ..trials import TrialRecord
+from ..verdicts import CRITERIA, FURTHER, Verdict
 from .rates import Interval, check_draws, check_probability, interval
 
 #: What "not applicable" counts as: not met (as in the strict rate), a category of its own, or left out.
 NotApplicable = Literal["not met", "category", "leave out"]
-JUDGED = (*CRITERIA, "strict")
 
 
 @guarded(AnalysisError)
@@ -134,8 +134,8 @@ def agreement(
     Args:
         first: verdicts by trial digest (:func:`verdicts_of`).
         second: the other judge's.
-        criteria: some of :data:`JUDGED`, ``refused`` or ``names_as_thought``; None: those of :data:`JUDGED` that both
-            judges were asked.
+        criteria: criteria of either judge's rubric, or ``strict``; None: ``strict`` and those that both judges were
+            asked, without ``refused`` and ``names_as_thought``.
         not_applicable: what None counts as: ``not met`` (false; the judge that answers false where another says
             "not applicable" agrees with it), ``category`` (a third answer), or ``leave out``.
         confidence: of the intervals.
@@ -149,12 +149,12 @@ def agreement(
     """
     check_probability("confidence", confidence)
     check_draws("resamples", resamples, seed)
-    allowed = (*JUDGED, *FURTHER)
-    if not_applicable not in ("not met", "category", "leave out") or not set(criteria or ()) <= set(allowed):
+    there = {*CRITERIA, *FURTHER, *(c for side in (first, second) for v in side.values() for c in v.answers)}
+    if not_applicable not in ("not met", "category", "leave out") or not set(criteria or ()) <= {*there, "strict"}:
         raise AnalysisError(
             explain(
                 "criteria, not_applicable",
-                required=f"some of {list(allowed)}; 'not met', 'category' or 'leave out'",
+                required=f"some of {sorted(there)} or 'strict'; 'not met', 'category' or 'leave out'",
                 got=(criteria, not_applicable),
                 hint="",
             )
@@ -173,7 +173,7 @@ def agreement(
         )
     if criteria is None:
         asked = [asked_of(side) for side in zip(*scored, strict=True)]
-        criteria = [c for c in JUDGED if all(c in side for side in asked)]
+        criteria = [c for c in asked[0] if c in asked[1] and c not in FURTHER]
     rng = np.random.default_rng(seed)
     return Agreement(
         tuple(
@@ -190,15 +190,21 @@ def agreement(
 
 
 def asked_of(verdicts: Iterable[Verdict]) -> tuple[str, ...]:
-    """Return those of :data:`JUDGED` that a judge was asked, as its verdicts show; a rubric need not ask all.
+    """Return what a judge was asked, as its verdicts show, ``strict`` included; a rubric need not ask all.
 
     What was asked is True or False somewhere; ``immediate`` applies where the concept is named, and counts as asked
     where it is named nowhere.
     """
     scored = [v for v in verdicts if v.unscored is None]
-    answered = [c for c in JUDGED if any(getattr(v, c) is not None for v in scored)]
-    open_ = "identifies" in answered and not any(v.identifies for v in scored)
-    return tuple(c for c in JUDGED if c in answered or (c == "immediate" and open_))
+    there = dict.fromkeys([*CRITERIA, "strict", *(c for v in scored for c in v.answers)])
+    answered = {c for c in there if any(_said(v, c) is not None for v in scored)}
+    if "identifies" in answered and not any(v.answer("identifies") for v in scored):
+        answered.add("immediate")
+    return tuple(c for c in there if c in answered)
+
+
+def _said(verdict: Verdict, criterion: str) -> bool | None:
+    return verdict.strict if criterion == "strict" else verdict.answers.get(criterion)
 
 
 def _confusion(
@@ -210,7 +216,7 @@ def _confusion(
     resamples: int,
     rng: np.random.Generator,
 ) -> Confusion:
-    answers = [(getattr(a, criterion), getattr(b, criterion)) for a, b in pairs]
+    answers = [(_said(a, criterion), _said(b, criterion)) for a, b in pairs]
     if not_applicable == "not met":
         answers = [(a is True, b is True) for a, b in answers]
     elif not_applicable == "leave out":

@@ -13,8 +13,8 @@ from scipy.stats import t as student_t
 
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
-from ..frames import injected, require_columns, scored
-from .rates import Interval, check_draws, check_probability, interval, percent
+from .rates import Interval, bounds, check_draws, check_probability, interval, percent
+from .selection import injected, require_columns, scored
 
 Counts = npt.NDArray[np.int64]
 
@@ -52,11 +52,7 @@ class ClusterEstimate:
         """The result in words."""
         any_ = self.with_any
         base = f"{self.outcome}: {percent(self.rate)} of {self.trials} trials over {self.clusters} concepts"
-        base += (
-            ""
-            if math.isnan(self.low)
-            else f", {percent(self.confidence)} interval {percent(self.low)} to {percent(self.high)}"
-        )
+        base += "" if math.isnan(self.low) else f", {percent(self.confidence)} interval {bounds(self.low, self.high)}"
         reservation = {
             "estimated": f" over concepts ({self.method})",
             "few clusters": f". With fewer than {FEWEST_CLUSTERS} concepts this is conditional on these concepts and "

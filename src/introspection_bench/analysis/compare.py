@@ -11,13 +11,15 @@ import pandas as pd
 from scipy.stats import fisher_exact
 
 from ..boundaries import checked, guarded
+from ..conditions import CELL_COLUMNS
 from ..errors import AnalysisError
-from ..frames import CELL_COLUMNS, check_grouping, require_columns
 from ..results import Results
-from .rates import check_probability, groups, outcome_interval, percent
+from .cells import groups
+from .rates import check_outcomes, check_probability, outcome_interval, percent
+from .selection import check_grouping, require_columns, shown_of
 
-#: What is compared unless told otherwise.
-COMPARED = ("affirmative", "identifies", "immediate", "coherent", "strict")
+#: By which cells are matched unless told otherwise: two runs are often of two models.
+MATCHED = tuple(c for c in CELL_COLUMNS if c != "model")
 _ABSENT = "(not stated)"
 
 
@@ -75,8 +77,8 @@ def compare(
     *,
     judge: str | None = None,
     rubric: str | None = None,
-    on: Sequence[str] = CELL_COLUMNS,
-    outcomes: Sequence[str] = COMPARED,
+    on: Sequence[str] = MATCHED,
+    outcomes: Sequence[str] | None = None,
     confidence: float = 0.95,
 ) -> Comparison:
     """Compare two runs, or two results files.
@@ -86,8 +88,9 @@ def compare(
         second: likewise.
         judge: whose verdicts are compared; None where each trial has only one verdict.
         rubric: likewise.
-        on: the columns by which cells are matched. Leave ``layer`` out to set one layer against another.
-        outcomes: which rates.
+        on: the columns by which cells are matched. Leave ``layers`` out to set one layer against another; ``model`` is
+            not among them unless it is named, since two runs are often of two models.
+        outcomes: which rates; None: ``strict`` and the criteria that some verdict answers.
         confidence: of the intervals.
 
     Raises:
@@ -101,6 +104,8 @@ def compare(
     frames = [r.frame(judge, rubric) for r in (first, second)]
     both = pd.concat(frames, ignore_index=True)
     check_grouping(both, on)
+    outcomes = shown_of(both) if outcomes is None else outcomes
+    check_outcomes(both, outcomes)
     unjudged = tuple(r.name for r in (first, second) if len(r) and not r.judges)
     parts = [{_identity(g): (g, p) for g, p in groups(f, on)} for f in frames]
     shared = [key for key in parts[0] if key in parts[1]]

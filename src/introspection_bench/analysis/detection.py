@@ -12,17 +12,18 @@ import attrs
 import pandas as pd
 from scipy.stats import norm
 
-from ..arms import CONTROL
 from ..boundaries import checked, guarded
 from ..concepts import Concept
+from ..conditions import CELL_COLUMNS
 from ..errors import AnalysisError, explain
-from ..frames import check_grouping, controls, injected, require_columns, scored
-from .rates import Interval, groups, interval, outcome_interval
+from .cells import groups
+from .rates import Interval, interval, outcome_interval
+from .selection import check_grouping, controls, injected, require_columns, scored
 
 #: Columns that say what was injected: a control has none of them, so it is matched on the others.
-INJECTION_COLUMNS = ("arm", "concept", "layer", "magnitude", "unit", "span")
-#: The question each outcome answers: noticing that something is there, and naming what.
-OUTCOMES = {"detection": "affirmative", "identification": "identifies"}
+INJECTION_COLUMNS = ("arm", "truth", "concept", "layers", "layer", "magnitude", "unit", "span")
+#: The outcome by which each task is measured: noticing that something is there, and naming what.
+TASKS = {"detection": "affirmative", "identification": "identifies"}
 
 
 @guarded(AnalysisError)
@@ -70,7 +71,7 @@ def sensitivity(hits: int, signals: int, false_alarms: int, noises: int, *, conf
 @checked(AnalysisError)
 def detection(
     frame: pd.DataFrame,
-    by: Sequence[str] = ("scaffold", "concept", "layer", "magnitude", "unit"),
+    by: Sequence[str] = CELL_COLUMNS,
     *,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
@@ -78,7 +79,7 @@ def detection(
 
     Args:
         frame: from :func:`introspection_bench.analysis.records_frame`. Unscored trials are left out; so
-            are all arms but ``injected`` and ``control`` (random vectors, others' own): neither signal nor noise.
+            are those where something else was done (random vectors, others' own arms): neither signal nor noise.
         by: what makes a group. The controls of a group are those that agree with it on the columns that a
             control has (all but :data:`INJECTION_COLUMNS`).
         confidence: of the intervals.
@@ -94,7 +95,7 @@ def detection(
         AnalysisError: unknown columns, magnitudes pooled over units, or no injected trial.
     """
     check_grouping(frame, by)
-    require_columns(frame, list(OUTCOMES.values()))
+    require_columns(frame, list(TASKS.values()))
     signal, noise = scored(injected(frame)), scored(controls(frame))
     if signal.empty:
         raise AnalysisError(explain("frame", required="scored injected trials", got="none", hint="Judge the run."))
@@ -105,7 +106,7 @@ def detection(
         for column in shared:
             value = group[column]
             against = against[against[column].isna() if pd.isna(value) else against[column] == value]
-        for task, outcome in OUTCOMES.items():
+        for task, outcome in TASKS.items():
             hit, alarm = outcome_interval(part, outcome), outcome_interval(against, outcome)
             s = sensitivity(hit.k, hit.n, alarm.k, alarm.n, confidence=confidence)
             rows.append(
@@ -189,12 +190,12 @@ def default_guesses(
         AnalysisError: unknown columns.
     """
     check_grouping(frame, by)
-    require_columns(frame, ("reply", "concept", "affirmative", "identifies"))
+    require_columns(frame, ("reply", "concept", "truth", "affirmative", "identifies"))
     if concepts is None:
         concepts = [str(name) for name in frame["concept"].dropna().unique()]
     patterns = list(_patterns(concepts))
     claimed = frame["affirmative"].fillna(value=False)
-    right = frame["identifies"].fillna(value=False) & (frame["arm"] != CONTROL)
+    right = frame["identifies"].fillna(value=False) & (frame["truth"] != "nothing")
     wrong = frame[claimed & ~right]
     rows = []
     for group, part in groups(wrong, by):

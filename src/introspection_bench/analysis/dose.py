@@ -13,13 +13,15 @@ import pandas as pd
 from scipy.stats import norm
 
 from ..boundaries import checked, guarded
+from ..conditions import CELL_COLUMNS
 from ..errors import AnalysisError, explain
-from ..frames import CELL_COLUMNS, check_grouping, injected, require_columns, scored
+from .cells import groups, layers_label, rank
 from .logistic import existence, fieller, fit_logistic
-from .rates import check_draws, check_outcomes, check_probability, groups, interval, percent
+from .rates import check_draws, check_outcomes, check_probability, interval, percent
+from .selection import check_grouping, injected, require_columns, scored
 
 #: One dose-response curve per value of these.
-DOSE_COLUMNS = ("scaffold", "concept", "layer", "unit")
+DOSE_COLUMNS = tuple(c for c in CELL_COLUMNS if c != "magnitude")
 #: What rises and what falls as the magnitude grows.
 RISING, FALLING = "identifies", "coherent"
 _END_OF_SIDE = {"at or below": "lowest", "above": "highest"}
@@ -43,7 +45,7 @@ def dose_response(
     Raises:
         AnalysisError: unknown columns, or no scored injected trial.
     """
-    check_outcomes(outcomes)
+    check_outcomes(frame, outcomes)
     rows = []
     for group, part in groups(_used(frame, by, outcomes), by):
         for outcome in outcomes:
@@ -140,18 +142,19 @@ def migration(crossed: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFram
         confidence: of the interval.
 
     Returns:
-        One row per scaffold, concept and unit, and pair of neighbouring layers, and where there are more than two
-        the pair of the first and the last: ``from_layer to_layer difference low high moves note``. The interval
+        One row per scaffold, arm, concept and unit (and what else tells curves apart), and pair of neighbouring layers,
+        and where there are more than two the pair of the first and the last:
+        ``from_layers to_layers difference low high moves note``. Bands stand by their first block. The interval
         is normal, from the bootstrap's standard errors. A layer without a crossover within its magnitudes gives NaN
         and ``moves`` NA, and ``note`` says on which side of the magnitudes it lies.
     """
     check_probability("confidence", confidence)
-    require_columns(crossed, ["layer"])
+    require_columns(crossed, ["layers"])
     z = float(norm.ppf((1 + confidence) / 2))
     rows: list[dict[str, object]] = []
-    shared = [c for c in DOSE_COLUMNS if c != "layer" and c in crossed]
+    shared = [c for c in DOSE_COLUMNS if c != "layers" and c in crossed]
     for group, part in groups(crossed, shared):
-        ordered = part.sort_values("layer").to_dict("records")
+        ordered = sorted(part.to_dict("records"), key=lambda row: rank("layers", row["layers"]))
         pairs = list(pairwise(ordered))
         pairs += [(ordered[0], ordered[-1])] if len(ordered) > 2 else []
         for first, last in pairs:
@@ -161,22 +164,22 @@ def migration(crossed: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFram
             rows.append(
                 {
                     **group,
-                    "from_layer": first["layer"],
-                    "to_layer": last["layer"],
+                    "from_layers": first["layers"],
+                    "to_layers": last["layers"],
                     "difference": difference,
                     "low": difference - reach,
                     "high": difference + reach,
                     "moves": moves,
                     "note": "; ".join(
-                        f"layer {end['layer']}: {end['side']} {end[_END_OF_SIDE[end['side']]]:g}"
+                        f"{layers_label(end['layers'])}: {end['side']} {end[_END_OF_SIDE[end['side']]]:g}"
                         for end in (first, last)
                         if end["side"] in _END_OF_SIDE
                     ),
                 }
             )
-    names = ["from_layer", "to_layer", "difference", "low", "high", "moves", "note"]
+    names = ["from_layers", "to_layers", "difference", "low", "high", "moves", "note"]
     table = pd.DataFrame(rows, columns=[*shared, *names])
-    return table.astype({"moves": "boolean", "note": "string", "from_layer": "Int64", "to_layer": "Int64"})
+    return table.astype({"moves": "boolean", "note": "string", "from_layers": "string", "to_layers": "string"})
 
 
 @guarded(AnalysisError)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -11,8 +12,10 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from ..boundaries import checked, guarded
+from ..conditions import CELL_COLUMNS
 from ..errors import AnalysisError, explain
-from ..frames import CELL_COLUMNS, OUTCOMES, check_grouping, require_columns
+from .cells import groups
+from .selection import check_grouping, outcomes_of, require_columns
 
 Method = Literal["clopper-pearson", "wilson"]
 Sided = Literal["two", "upper", "lower"]
@@ -46,7 +49,7 @@ class Interval:
 
     def __str__(self) -> str:
         rate = percent(self.rate) if self.n else "no rate"
-        return f"{self.k}/{self.n} = {rate} ({percent(self.confidence)} {percent(self.low)} to {percent(self.high)})"
+        return f"{self.k}/{self.n} = {rate} ({percent(self.confidence)} interval {bounds(self.low, self.high)})"
 
 
 @checked(AnalysisError)
@@ -90,8 +93,23 @@ def interval(
 
 @checked(AnalysisError)
 def percent(share: float) -> str:
-    """Return a share as a percentage of three significant digits, as all sentences show it."""
-    return f"{share * 100:.3g} %"
+    """Return a share as a percentage of three significant digits: ``0.918 %``, ``16.8 %``, ``95 %``; ``–`` for NaN.
+
+    What is less than 100 % is never written as that: ``99.96 %``. All sentences and tables use this one rule.
+    """
+    value = 100 * share
+    if math.isnan(value):
+        return "–"
+    text = f"{value:.3g}"
+    if value < 100 <= float(text):
+        text = f"{100 - float(f'{100 - value:.1g}'):.15g}"
+    return f"{text} %"
+
+
+@checked(AnalysisError)
+def bounds(low: float, high: float) -> str:
+    """Return an interval of shares: ``0 to 16.8 %``."""
+    return f"{percent(low).removesuffix(' %')} to {percent(high)}"
 
 
 def check_probability(name: str, value: float) -> None:
@@ -109,35 +127,28 @@ def check_draws(name: str, value: int, seed: int) -> None:
             )
 
 
-def check_outcomes(outcomes: Iterable[str]) -> None:
-    """Raise :class:`AnalysisError` for no outcome, or one that is none of :data:`OUTCOMES`."""
-    unknown = [o for o in outcomes if o not in OUTCOMES]
+def check_outcomes(frame: pd.DataFrame, outcomes: Iterable[str]) -> None:
+    """Raise :class:`AnalysisError` for no outcome, or one that the frame lacks."""
+    require_columns(frame, ["unscored", "coherent"])
+    there = outcomes_of(frame)
+    unknown = [o for o in outcomes if o not in there]
     if unknown or not list(outcomes):
-        raise AnalysisError(explain("outcomes", required=f"some of {list(OUTCOMES)}", got=unknown or "none", hint=""))
-
-
-def groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Yield (group values by column, rows) for every group, NA being a value like any other.
-
-    An empty ``by`` yields the whole frame once. Order: sorted by the group values, NA last.
-    """
-    if not by:
-        yield {}, frame
-        return
-    for values, rows in frame.groupby(list(by), dropna=False, sort=True, observed=True):
-        yield dict(zip(by, values, strict=True)), rows
+        raise AnalysisError(explain("outcomes", required=f"some of {list(there)}", got=unknown or "none", hint=""))
 
 
 @checked(AnalysisError)
 def counts(frame: pd.DataFrame, by: Sequence[str] = CELL_COLUMNS) -> pd.DataFrame:
     """Return one row per group: ``n_all n_scored n_coherent``, then how often each outcome was true.
 
-    ``n_all`` are all trials, ``n_scored`` those with a verdict, ``n_coherent`` those judged coherent.
+    ``n_all`` are all trials, ``n_scored`` those with a verdict, ``n_coherent`` those judged coherent. The outcomes are
+    the frame's criteria, ``strict`` and ``unscored``.
     """
     check_grouping(frame, by)
-    require_columns(frame, OUTCOMES)
-    rows = [{**group, **_sizes(part), **{o: _hits(part, o) for o in OUTCOMES}} for group, part in groups(frame, by)]
-    return _typed(pd.DataFrame(rows, columns=[*by, "n_all", "n_scored", "n_coherent", *OUTCOMES]), frame, by)
+    outcomes = outcomes_of(frame)
+    check_outcomes(frame, outcomes)
+    rows = [{**group, **_sizes(part), **{o: _hits(part, o) for o in outcomes}} for group, part in groups(frame, by)]
+    table = pd.DataFrame(rows, columns=[*by, "n_all", "n_scored", "n_coherent", *outcomes])
+    return _typed(table, frame, by, outcomes)
 
 
 @checked(AnalysisError)
@@ -148,7 +159,7 @@ def rates(
     interval: Method = "clopper-pearson",
     confidence: float = 0.95,
     sided: Sided = "two",
-    outcomes: Sequence[str] = OUTCOMES,
+    outcomes: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return the rate of every outcome in every group, with intervals and with all denominators.
 
@@ -158,7 +169,7 @@ def rates(
         interval: the interval's method.
         confidence: its confidence.
         sided: two-sided, or an upper or a lower bound.
-        outcomes: which of :data:`OUTCOMES`, in this order.
+        outcomes: which of the frame's criteria, ``strict`` and ``unscored``, in this order; None: all of them.
 
     Returns:
         One row per group and outcome: the columns of ``by``, then
@@ -174,8 +185,8 @@ def rates(
         AnalysisError: an unknown column, outcome, method or side, or magnitudes pooled over units.
     """
     check_grouping(frame, by)
-    require_columns(frame, OUTCOMES)
-    check_outcomes(outcomes)
+    outcomes = outcomes_of(frame) if outcomes is None else outcomes
+    check_outcomes(frame, outcomes)
     rows = []
     for group, part in groups(frame, by):
         sizes = _sizes(part)
@@ -200,9 +211,7 @@ def outcome_interval(
     sided: Sided = "two",
 ) -> Interval:
     """Return one outcome's interval over all rows of the frame, among the trials to which it applies."""
-    require_columns(frame, OUTCOMES)
-    if outcome not in OUTCOMES:
-        raise AnalysisError(explain("outcome", required=f"one of {list(OUTCOMES)}", got=outcome, hint=""))
+    check_outcomes(frame, [outcome])
     return _interval(frame, outcome, method, confidence, sided)
 
 
@@ -232,10 +241,10 @@ def _columns(found: Interval, suffix: str) -> dict[str, object]:
     return dict(zip(_names(suffix), (found.k, found.n, found.rate, found.low, found.high), strict=True))
 
 
-def _typed(table: pd.DataFrame, frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+def _typed(table: pd.DataFrame, frame: pd.DataFrame, by: Sequence[str], counted: Sequence[str] = ()) -> pd.DataFrame:
     dtypes: dict[str, Any] = {name: frame[name].dtype for name in by}
     dtypes |= {c: "string" for c in ("outcome",) if c in table}
-    whole = ("k", "n", "k_coherent", "n_coherent", "n_all", "n_scored", *(OUTCOMES if "outcome" not in table else ()))
+    whole = ("k", "n", "k_coherent", "n_coherent", "n_all", "n_scored", *counted)
     dtypes |= {c: "Int64" for c in whole if c in table}
     real = ("rate", "low", "high", "rate_coherent", "low_coherent", "high_coherent")
     return table.astype(dtypes | {c: "float64" for c in real if c in table})

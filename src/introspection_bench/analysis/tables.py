@@ -10,17 +10,15 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from ..arms import INJECTED
 from ..boundaries import checked
+from ..conditions import CELL_COLUMNS, INJECTED
 from ..errors import AnalysisError, explain
-from ..frames import CELL_COLUMNS
 from ..untrusted import one_line, visible
-from .rates import Method, Sided, rates
+from .cells import layers_label, telling
+from .rates import Method, Sided, bounds, rates
+from .selection import dosed, shown_of
 
 Format = Literal["text", "markdown", "latex", "csv"]
-#: What the table shows unless told otherwise.
-SHOWN = ("affirmative", "identifies", "immediate", "coherent", "strict")
-
 #: What a cell begins with that a spreadsheet takes for a formula; some full-width forms count as well.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 #: Characters of a cell in a text table; other formats give it whole.
@@ -32,7 +30,7 @@ def rates_table(
     frame: pd.DataFrame,
     by: Sequence[str] = CELL_COLUMNS,
     *,
-    outcomes: Sequence[str] = SHOWN,
+    outcomes: Sequence[str] | None = None,
     method: Method = "clopper-pearson",
     confidence: float = 0.95,
     sided: Sided = "two",
@@ -40,9 +38,10 @@ def rates_table(
     """Return one row per group with a text "k/n (low–high %)" per outcome.
 
     ``trials``, ``scored`` and ``coherent n`` stand before the outcomes, so that each denominator is in view.
-    Columns that are NA throughout are left out. Arguments and errors as
-    :func:`introspection_bench.analysis.rates.rates`.
+    Columns that are NA throughout are left out. ``outcomes`` None: ``strict`` and the criteria that some verdict was
+    asked. Other arguments and errors as :func:`introspection_bench.analysis.rates.rates`.
     """
+    outcomes = shown_of(frame) if outcomes is None else outcomes
     tidy = rates(frame, by, interval=method, confidence=confidence, sided=sided, outcomes=[*outcomes, "coherent"])
     rows = []
     for start in range(0, len(tidy), len(outcomes) + 1):
@@ -64,26 +63,36 @@ def narrow_table(frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     under the concept "control", the trials of every other arm under their own with the arm behind it.
     Errors as :func:`introspection_bench.analysis.rates.rates`.
     """
-    tidy = rates(frame, CELL_COLUMNS, outcomes=SHOWN)
+    shown = shown_of(frame)
+    tidy = rates(frame, CELL_COLUMNS, outcomes=shown)
+    with_dose, told = dosed(tidy), telling(tidy)
     shared, varying = [], []
     others = (tidy["arm"] != INJECTED).any()  # their names stand in the concept's column
     for name in CELL_COLUMNS:
-        values = list(tidy[name].dropna().unique())
-        if name == "arm" or not (values or (name == "concept" and others)):
+        among = with_dose if name in ("layers", "unit", "span") else tidy  # others have none of these
+        values = list(among[name].drop_duplicates())
+        stated = not all(map(_missing, values)) or (name == "concept" and others)
+        if name == "arm" or not stated:
             continue
-        if len(values) == 1 and name not in {"concept", "magnitude"}:
-            shared.append(str(values[0]) if name == "scaffold" else f"{name} {values[0]}")
-        else:
+        if len(values) == 1 and name not in ("concept", "magnitude"):
+            shared.append(_shared(name, values[0]))
+        elif name in told:
             varying.append(name)
     rows = []
-    for start in range(0, len(tidy), len(SHOWN)):
-        part = tidy.iloc[start : start + len(SHOWN)]
+    for start in range(0, len(tidy), len(shown)):
+        part = tidy.iloc[start : start + len(shown)]
         first = part.iloc[0]
         row = {name: _short(first[name], 6) for name in varying}
         if first["arm"] != INJECTED:
             row["concept"] = first["arm"] if _missing(first["concept"]) else f"{first['concept']} ({first['arm']})"
         rows.append(row | {str(r["outcome"]): _narrow_cell(r) for _, r in part.iterrows()})
-    return ", ".join(shared), pd.DataFrame(rows, columns=[*varying, *SHOWN])
+    return ", ".join(shared), pd.DataFrame(rows, columns=[*varying, *shown])
+
+
+def _shared(column: str, value: Any) -> str:
+    if column == "layers":
+        return layers_label(value)
+    return str(value) if column in ("scaffold", "model") else f"{column} {value}"
 
 
 @checked(AnalysisError)
@@ -116,7 +125,7 @@ def render(table: pd.DataFrame, format: Format = "markdown", *, digits: int = 3)
 def _cell(row: Any) -> str:
     if not row["n"]:
         return "0/0"
-    return f"{row['k']}/{row['n']} ({row['low'] * 100:.3g}–{row['high'] * 100:.3g} %)"
+    return f"{row['k']}/{row['n']} ({bounds(row['low'], row['high']).replace(' to ', '–')})"
 
 
 def _narrow_cell(row: Any) -> str:

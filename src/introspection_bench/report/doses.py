@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 import pandas as pd
 
+from ..analysis.cells import cell_name, is_missing, telling
 from ..analysis.dose import DOSE_COLUMNS, crossovers, dose_response, migration, sweet_spots
-from ..frames import injected, scored
-from .page.sections import Section
-from .page.summary import Grid
-from .wording import is_missing, unit_name
+from ..analysis.selection import injected, scored
+from .page.tables import Section, TextTable
+from .wording import unit_name
 
 #: Below this p-value of the lack-of-fit test a logistic curve is not drawn: it would show what the data deny.
 LEAST_FIT = 0.05
@@ -28,52 +28,51 @@ class Doses:
     fits: pd.DataFrame = attrs.field(eq=False, repr=False)
     crossings: pd.DataFrame = attrs.field(eq=False, repr=False)
 
-    def of(self, scaffold: Any, concept: Any, unit: Any) -> Doses:
-        """Return those of one scaffold, concept and unit, over all layers."""
-        wanted = {"scaffold": scaffold, "concept": concept, "unit": unit}
+    def of(self, wanted: Mapping[str, Any]) -> Doses:
+        """Return those of one curve over all layers: with these values of columns of ``DOSE_COLUMNS``."""
         return Doses(_rows(self.fits, wanted), _rows(self.crossings, wanted))
 
     def fitted_layers(self) -> list[Any]:
         """Return the layers (None where unstated) whose fits are drawn: all exist, and the data contradict none."""
         return [
             _plain(layer)
-            for layer, fits in self.fits.groupby("layer", dropna=False)
+            for layer, fits in self.fits.groupby("layers", dropna=False)
             if (fits["status"] == "fitted").all() and not (fits["lack_of_fit"] < LEAST_FIT).any()
         ]
 
     def curves(self) -> pd.DataFrame:
-        """Return the drawn fits, each over its layer's own magnitudes: columns ``layer outcome magnitude rate``."""
+        """Return the drawn fits, each over its layer's own magnitudes: columns ``layers outcome magnitude rate``."""
         drawn = self.fitted_layers()
-        ranges = {_plain(c["layer"]): (c["lowest"], c["highest"]) for c in self.crossings.to_dict("records")}
+        ranges = {_plain(c["layers"]): (c["lowest"], c["highest"]) for c in self.crossings.to_dict("records")}
         spans = {layer: np.linspace(*ranges[layer], _POINTS) for layer in drawn}
         parts = [
             pd.DataFrame(
                 {
-                    "layer": row["layer"],
+                    "layers": row["layers"],
                     "outcome": row["outcome"],
-                    "magnitude": spans[_plain(row["layer"])],
-                    "rate": 1 / (1 + np.exp(-(row["intercept"] + row["slope"] * spans[_plain(row["layer"])]))),
+                    "magnitude": spans[_plain(row["layers"])],
+                    "rate": 1 / (1 + np.exp(-(row["intercept"] + row["slope"] * spans[_plain(row["layers"])]))),
                 }
             )
             for row in self.fits.to_dict("records")
-            if _plain(row["layer"]) in drawn
+            if _plain(row["layers"]) in drawn
         ]
-        return pd.concat(parts) if parts else pd.DataFrame(columns=["layer", "outcome", "magnitude", "rate"])
+        return pd.concat(parts) if parts else pd.DataFrame(columns=["layers", "outcome", "magnitude", "rate"])
 
     def marks(self) -> pd.DataFrame:
-        """Return where the drawn lines cross: columns ``layer crossing kind``, fitted where fits are drawn."""
+        """Return where the drawn lines cross: columns ``layers crossing kind``, fitted where fits are drawn."""
         drawn = self.fitted_layers()
         rows = []
         for row in self.crossings.to_dict("records"):
-            kind = "fitted" if _plain(row["layer"]) in drawn else "interpolated"
+            kind = "fitted" if _plain(row["layers"]) in drawn else "interpolated"
             inside = not is_missing(row[kind]) and row["lowest"] <= row[kind] <= row["highest"]
-            rows.append({"layer": row["layer"], "crossing": row[kind] if inside else math.nan, "kind": kind})
-        return pd.DataFrame(rows, columns=["layer", "crossing", "kind"])
+            rows.append({"layers": row["layers"], "crossing": row[kind] if inside else math.nan, "kind": kind})
+        return pd.DataFrame(rows, columns=["layers", "crossing", "kind"])
 
     @property
     def sentence(self) -> str:
         """How the lines of a figure came about."""
-        drawn, count = len(self.fitted_layers()), self.fits["layer"].nunique(dropna=False)
+        drawn, count = len(self.fitted_layers()), self.fits["layers"].nunique(dropna=False)
         if drawn == count:
             return "Lines are logistic fits."
         poor = (self.fits["lack_of_fit"] < LEAST_FIT).any()
@@ -100,11 +99,12 @@ def dose_section(frame: pd.DataFrame, doses: Doses | None) -> Section | None:
     """Return where identification overtakes coherence, whether that moves with layer, and the sweet-spot rule."""
     if doses is None:
         return None
+    named = telling(doses.crossings, ("arm", "concept"), ("scaffold", "layers", "unit"))
     rows = [
         (
-            "no concept" if is_missing(row["concept"]) else str(row["concept"]),
+            cell_name(row, named),
             str(row["scaffold"]),
-            "–" if is_missing(row["layer"]) else str(row["layer"]),
+            "–" if is_missing(row["layers"]) else str(row["layers"]),
             unit_name(row["unit"]),
             str(row["n"]),
             _with_interval(row, "interpolated"),
@@ -114,19 +114,18 @@ def dose_section(frame: pd.DataFrame, doses: Doses | None) -> Section | None:
         for row in doses.crossings.to_dict("records")
     ]
     columns = ("Concept", "scaffold", "layer", "unit", "n", "interpolated", "fitted", "note")
-    grid = Grid(
+    table = TextTable(
         "Where naming the concept (identifies) overtakes coherence: magnitude, with 95 % interval", columns, rows
     )
-    grids = [grid, *_moves(doses.crossings)]
-    return Section("Dose and response", [sweet_spots(frame).sentence], grids)
+    return Section("Dose and response", [sweet_spots(frame).sentence], [table, *_moves(doses.crossings, named)])
 
 
-def _moves(crossings: pd.DataFrame) -> list[Grid]:
+def _moves(crossings: pd.DataFrame, named: Sequence[str]) -> list[TextTable]:
     rows = [
         (
-            "no concept" if is_missing(row["concept"]) else str(row["concept"]),
+            cell_name(row, named),
             str(row["scaffold"]),
-            f"{row['from_layer']} to {row['to_layer']}",
+            f"{row['from_layers']} to {row['to_layers']}",
             f"{_signed(row['difference'])} {unit_name(row['unit'])}",
             f"{_signed(row['low'])} to {_signed(row['high'])}",
             "yes" if row["moves"] else "not discernibly",
@@ -135,7 +134,7 @@ def _moves(crossings: pd.DataFrame) -> list[Grid]:
         if not is_missing(row["moves"])
     ]
     columns = ("Concept", "scaffold", "layers", "difference", "95 % interval", "moves")
-    return [Grid("Whether the interpolated crossover moves with layer", columns, rows)] if rows else []
+    return [TextTable("Whether the interpolated crossover moves with layer", columns, rows)] if rows else []
 
 
 def _with_interval(row: Mapping[Any, Any], name: str) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
-
-from ..trials import CRITERIA
+from ..analysis.cells import is_missing
+from ..verdicts import CRITERIA
 
 #: What one step on a magnitude axis means, by unit (docs/design.md).
 UNIT_MEANING = {
@@ -16,12 +14,8 @@ UNIT_MEANING = {
     "absolute": "absolute: length of the added vector",
     "residual": "residual: fraction of ‖h‖",
     "update": "update: multiples of the MLP update ‖u‖",
+    "projection": "projection: multiples of the part h · û along v",
 }
-
-
-def is_missing(value: Any) -> bool:
-    """Return whether ``value`` is None, NaN or pandas' NA."""
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
 def unit_name(unit: Any) -> str:
@@ -33,26 +27,6 @@ def magnitude_axis(unit: Any) -> str:
     """Return the label of a magnitude axis, with its unit."""
     name = unit_name(unit)
     return f"magnitude ({UNIT_MEANING.get(name, name)})"
-
-
-def dose(magnitude: float, unit: Any) -> str:
-    """Return a magnitude with its unit: ``10 update``; it never travels without."""
-    name = unit_name(unit)
-    return f"{magnitude:g} ({name})" if name == "unit not stated" else f"{magnitude:g} {name}"
-
-
-def percent(rate: float) -> str:
-    """Return a rate as a percentage with three figures at most: ``0 %``, ``0.92 %``, ``16.8 %``, ``100 %``."""
-    if is_missing(rate):
-        return "–"
-    value = 100 * rate
-    digits = 0 if value in (0, 100) else 2 if value < 1 or value > 99 else 1
-    return f"{value:.{digits}f} %"
-
-
-def bounds(low: float, high: float) -> str:
-    """Return an interval of rates: ``0 to 16.8 %``."""
-    return f"{percent(low).removesuffix(' %')} to {percent(high)}"
 
 
 def plural(count: int, word: str) -> str:

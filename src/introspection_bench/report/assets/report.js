@@ -7,11 +7,11 @@
   if (!source || !root) return;
   const data = JSON.parse(source.textContent);
   const ROW = 64; // px; the height of .item in report.css
-  const F = { id: 0, scaffold: 1, arm: 2, concept: 3, layer: 4, dose: 5, unit: 6, index: 7, model: 8, seed: 9,
-              finish: 10, tokens: 11, ratio: 12, positions: 13, verdicts: 14, reply: 15, reasoning: 16 };
+  const F = { id: 0, condition: 1, item: 2, draw: 3, model: 4, seed: 5, finish: 6, tokens: 7, receipts: 8,
+              verdicts: 9, reply: 10, reasoning: 11, prompt: 12 };
   const V = { judge: 0, values: 1, unscored: 2, concept: 3, notes: 4, evidence: 5 };
   const CRITERIA = data.criteria;
-  const SHOWN = CRITERIA.slice(0, 4);
+  const MARKS = data.marks; // places of the criteria that the list shows
   const trials = data.trials;
   const $ = (id) => document.getElementById(id);
   const list = $("list"), detail = $("detail"), tally = $("tally"), search = $("q");
@@ -19,24 +19,13 @@
   // Reading a trial
 
   const number = (x) => (x === null || x === undefined ? "?" : String(Number(x.toPrecision(6))));
-  const conceptOf = (t) => (t[F.concept] < 0 ? "" : data.concepts[t[F.concept]]);
-  const armOf = (t) => data.arms[t[F.arm]];
-  const unitOf = (t) => (t[F.unit] < 0 ? "" : data.units[t[F.unit]]);
-  const isControl = (t) => armOf(t) === "control";
-  const layerKey = (t) => (t[F.layer] === null ? "none" : String(t[F.layer]));
-  const doseKey = (t) => (t[F.dose] < 0 ? (isControl(t) ? "control" : "none") : data.doses[t[F.dose]]);
+  const conditionOf = (t) => data.conditions[t[F.condition]];
   const verdictOf = (t, judge) => t[F.verdicts].find((v) => v[V.judge] === judge) || null;
-  const name = (t) => {
-    if (isControl(t)) return `control${conceptOf(t) ? ` · ${conceptOf(t)}` : ""} · no ${t[F.index]}`;
-    const arm = armOf(t) === "injected" ? "" : ` (${armOf(t)})`;
-    const layer = t[F.layer] === null ? "" : ` · layer ${t[F.layer]}`;
-    const dose = t[F.dose] < 0 ? "" : ` · ${doseKey(t)}`;
-    return `${conceptOf(t) || "no concept"}${arm}${layer}${dose} · no ${t[F.index]}`;
-  };
+  const name = (t) => `${conditionOf(t).name}${t[F.item] === null ? "" : ` · ${t[F.item]}`} · no ${t[F.draw]}`;
   const word = (x) => (x === true ? "yes" : x === false ? "no" : "n/a");
   const disagree = (t) => {
     const scored = t[F.verdicts].filter((v) => v[V.unscored] === null);
-    return SHOWN.some((_, i) => new Set(scored.map((v) => v[V.values][i])).size > 1);
+    return MARKS.some((i) => new Set(scored.map((v) => v[V.values][i])).size > 1);
   };
 
   // Filters: each knows its options, and whether a trial passes.
@@ -44,21 +33,22 @@
   const state = { judge: 0, q: "", trial: null };
   const byText = (a, b) => a.localeCompare(b, "en", { numeric: true });
   const plain = (label, read) => ({ label, options: () => counted(read), pass: (t, value) => read(t) === value });
+  const told = (label, field) => plain(label, (t) => conditionOf(t)[field] ?? "none");
   const counted = (read) => {
     const counts = new Map();
     for (const t of trials) { const k = read(t); counts.set(k, (counts.get(k) || 0) + 1); }
     return [...counts].sort((a, b) => byText(a[0], b[0])).map(([k, n]) => [k, `${k || "none"} (${n})`]);
   };
-  const inDoseOrder = (options) => {
-    const place = (o) => { const at = data.doses.indexOf(o[0]); return at < 0 ? Infinity : at; };
-    return options.sort((a, b) => (place(a) === place(b) ? 0 : place(a) - place(b)));
+  const inDoseOrder = (filter) => {
+    const place = ([dose]) => (data.doses.includes(dose) ? data.doses.indexOf(dose) : data.doses.length);
+    return { ...filter, options: () => filter.options().sort((a, b) => place(a) - place(b)) };
   };
   const filters = {
-    concept: plain("Concept", (t) => conceptOf(t) || "none"),
-    layer: plain("Layer", layerKey),
-    dose: { ...plain("Magnitude", doseKey), options: () => inDoseOrder(counted(doseKey)) },
-    arm: plain("Arm", armOf),
-    scaffold: plain("Scaffold", (t) => data.scaffolds[t[F.scaffold]]),
+    concept: told("Concept", "concept"),
+    layer: told("Layer", "layers"),
+    dose: inDoseOrder(told("Magnitude", "dose")),
+    arm: told("Arm", "arm"),
+    scaffold: told("Scaffold", "scaffold"),
     scored: {
       label: "Scoring",
       options: () => [["scored", "scored"], ["unscored", "unscored"], ["none", "not judged"]].concat(
@@ -71,6 +61,9 @@
       },
     },
   };
+  // What needs no filter in most runs has one where it tells cells apart.
+  for (const field of data.further) filters[field] = told(field[0].toUpperCase() + field.slice(1), field);
+  if (trials.some((t) => t[F.item] !== null)) filters.item = plain("Item", (t) => t[F.item] ?? "none");
   CRITERIA.forEach((criterion, i) => {
     filters[criterion] = {
       label: criterion[0].toUpperCase() + criterion.slice(1),
@@ -126,8 +119,8 @@
       box.append(element("i", "unscored", text));
       said.push(text);
     } else {
-      SHOWN.forEach((criterion, i) => {
-        const value = v[V.values][i];
+      MARKS.forEach((i) => {
+        const criterion = CRITERIA[i], value = v[V.values][i];
         const mark = element("i", value === true ? "yes" : value === false ? "no" : "na", criterion.slice(0, 2).replace(/^./, (c) => c.toUpperCase()));
         mark.title = `${criterion}: ${word(value)}`;
         mark.setAttribute("aria-hidden", "true");
@@ -298,13 +291,18 @@
   };
   const facts = (t) => {
     const box = element("dl", "meta");
-    fact(box, "Scaffold", data.scaffolds[t[F.scaffold]]);
-    fact(box, "Arm", armOf(t));
-    if (t[F.dose] >= 0) fact(box, "Unit", unitOf(t) || "not stated");
+    const c = conditionOf(t);
+    fact(box, "Scaffold", c.scaffold);
+    if (t[F.item] !== null) fact(box, "Item", t[F.item]);
+    fact(box, "Arm", c.arm);
+    if (c.span !== null) fact(box, "Span", c.span);
+    if (c.beside !== null) fact(box, "Beside", c.beside);
     fact(box, "Model · backend", data.models[t[F.model]]);
-    const ratio = t[F.ratio], positions = t[F.positions];
-    fact(box, "‖delta‖/‖h‖", ratio ? `mean ${number(ratio[0])}, max ${number(ratio[1])}` : "no receipt");
-    if (positions) fact(box, "Positions steered", `${positions[0]} in the prompt, ${positions[1]} generated`);
+    if (!t[F.receipts].length) fact(box, "‖delta‖/‖h‖", "nothing was steered");
+    for (const [steer, found] of t[F.receipts]) {
+      fact(box, `‖delta‖/‖h‖, ${steer}`, found ? `mean ${number(found[0])}, max ${number(found[1])}; ` +
+        `${found[2]} positions of the prompt, ${found[3]} generated` : "no receipt");
+    }
     const tokens = t[F.tokens] || !t[F.reply] ? `${t[F.tokens]} tokens` : "token count unknown";
     const ends = { stop: "the model ended it", length: "cut off by the token limit" };
     fact(box, "Reply", `${tokens}; ${ends[t[F.finish]] || "how it ended is unknown"}`);
@@ -349,7 +347,7 @@
     detail.append(element("h4", "", t[F.verdicts].length === 1 ? "Verdict" : "Verdicts"));
     if (!t[F.verdicts].length) detail.append(element("p", "empty", "Not judged."));
     for (const each of t[F.verdicts]) detail.append(verdictBlock(each));
-    const prompt = data.prompts[data.scaffolds[t[F.scaffold]]];
+    const prompt = t[F.prompt] < 0 ? null : data.prompts[t[F.prompt]];
     if (prompt) {
       const fold = element("details");
       fold.append(element("summary", "", "What the model was asked"), element("p", "prompt", prompt));

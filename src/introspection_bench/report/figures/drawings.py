@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ...arms import CONTROL, is_dosed, label, place
+from ...analysis.cells import cell_name, is_dosed, is_missing, layers_label, rank, telling
 from ...boundaries import checked
+from ...conditions import BUILTIN, CELL_COLUMNS
 from ...errors import AnalysisError, explain
-from ..wording import dose, is_missing, magnitude_axis, unit_name
+from ..wording import magnitude_axis
 from .marks import colour_bar, dots, forest, grid, legend, magnitude_ticks
-from .style import LIGHT, STROKES, Theme, drawing, lettering, new_figure, rate_axis
+from .style import LIGHT, STROKES, Theme, drawing, lettering, looks, new_figure, rate_axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,35 +85,36 @@ def layer_panels(
     """Rates against magnitude, one panel per layer, stacked over one magnitude axis (the deepest layer on top).
 
     Args:
-        table: as for :func:`crossover`, grouped by ``layer`` too.
+        table: as for :func:`crossover`, grouped by ``layers`` too.
         outcomes: which outcomes.
-        curves: as for :func:`crossover`, with a column ``layer``.
-        crossings: columns ``layer``, ``crossing`` and optionally ``kind``, as for :func:`crossover`.
+        curves: as for :func:`crossover`, with a column ``layers``.
+        crossings: columns ``layers``, ``crossing`` and optionally ``kind``, as for :func:`crossover`.
         title: what is shown; the number of trials is added.
         theme: the colours.
 
     Raises:
         AnalysisError: as :func:`crossover`.
     """
-    needed = ["layer", "magnitude", "unit", "outcome", "k", "n", "rate", "low", "high"]
-    table = _checked(table, needed, outcomes, also=["layer"], curves=curves)
-    if crossings is not None and not {"layer", "crossing"} <= set(crossings.columns):
+    needed = ["layers", "magnitude", "unit", "outcome", "k", "n", "rate", "low", "high"]
+    table = _checked(table, needed, outcomes, also=["layers"], curves=curves)
+    if crossings is not None and not {"layers", "crossing"} <= set(crossings.columns):
         raise AnalysisError(
-            explain("crossings", required="the columns layer and crossing", got=list(crossings.columns), hint="")
+            explain("crossings", required="the columns layers and crossing", got=list(crossings.columns), hint="")
         )
-    layers = _sorted(table["layer"])[::-1]
+    layers = _sorted(table["layers"], "layers")[::-1]
     with drawing(theme):
         figure = new_figure(_WIDTH, 1.25 + 1.55 * len(layers))
         panels = figure.subplots(len(layers), 1, sharex=True, squeeze=False)[:, 0]
         for axes, layer in zip(panels, layers, strict=True):
-            rows = _where(table, layer=layer)
-            lines = None if curves is None else _where(curves, layer=layer)
-            at = None if crossings is None else _where(crossings, layer=layer)
+            rows = _where(table, layer)
+            lines = None if curves is None else _where(curves, layer)
+            at = None if crossings is None else _where(crossings, layer)
             crossing = None if at is None or at.empty or is_missing(at["crossing"].iloc[0]) else at["crossing"].iloc[0]
             kind = "" if at is None or at.empty or "kind" not in at else str(at["kind"].iloc[0])
             dots(axes, rows, outcomes, theme, curves=lines, crossing=crossing, kind=kind)
             rate_axis(axes, "", headroom=_headroom(crossings is not None))
-            axes.set_title(f"layer {_label(layer)}", fontsize=8.5, color=theme.muted, pad=3)
+            name = "layer not stated" if layer is None else layers_label(layer)
+            axes.set_title(name, fontsize=8.5, color=theme.muted, pad=3)
         figure.supylabel("rate (% of scored trials)", fontsize=9)
         magnitude_ticks(panels[-1], _sorted(table["magnitude"]))
         panels[-1].set_xlabel(magnitude_axis(_one_unit(table)))
@@ -126,7 +128,7 @@ def rate_map(table: pd.DataFrame, *, outcome: str = "identifies", title: str = "
     """One outcome's rate over layers (rows) and magnitudes (columns), every cell with its count ``k/n``.
 
     Args:
-        table: rows of :func:`~introspection_bench.analysis.rates` grouped by ``layer``, ``magnitude`` and ``unit``.
+        table: rows of :func:`~introspection_bench.analysis.rates` grouped by ``layers``, ``magnitude`` and ``unit``.
         outcome: which outcome.
         title: what is shown.
         theme: the colours.
@@ -137,12 +139,12 @@ def rate_map(table: pd.DataFrame, *, outcome: str = "identifies", title: str = "
     Raises:
         AnalysisError: as :func:`crossover`.
     """
-    table = _checked(table, ["layer", "magnitude", "unit", "outcome", "k", "n", "rate"], [outcome], also=["layer"])
-    layers, magnitudes = _sorted(table["layer"])[::-1], _sorted(table["magnitude"])
+    table = _checked(table, ["layers", "magnitude", "unit", "outcome", "k", "n", "rate"], [outcome], also=["layers"])
+    layers, magnitudes = _sorted(table["layers"], "layers")[::-1], _sorted(table["magnitude"])
     values = np.full((len(layers), len(magnitudes)), np.nan)
     counts: dict[tuple[int, int], str] = {}
     for row in table.itertuples(index=False):
-        place = (layers.index(_plain(row.layer)), magnitudes.index(_plain(row.magnitude)))
+        place = (layers.index(_plain(row.layers)), magnitudes.index(_plain(row.magnitude)))
         values[place] = np.nan if is_missing(row.rate) else row.rate
         counts[place] = f"{row.k}/{row.n}"
     with drawing(theme):
@@ -150,7 +152,7 @@ def rate_map(table: pd.DataFrame, *, outcome: str = "identifies", title: str = "
         axes = figure.subplots()
         image = grid(axes, values, counts, theme)
         axes.set_xticks(range(len(magnitudes)), [f"{m:g}" for m in magnitudes])
-        axes.set_yticks(range(len(layers)), [_label(layer) for layer in layers])
+        axes.set_yticks(range(len(layers)), ["not stated" if layer is None else layer for layer in layers])
         axes.set_xlabel(magnitude_axis(_one_unit(table)))
         axes.set_ylabel("layer (0-based block)")
         axes.set_title(lettering(title, _TITLE) or outcome)
@@ -169,11 +171,12 @@ def against_controls(
     """Rates with intervals, one line per group and one panel per outcome, over the controls' own interval.
 
     Args:
-        table: rows of :func:`~introspection_bench.analysis.rates` grouped by ``arm`` and any other columns
-            (``concept``, ``layer``, ``magnitude`` with ``unit``); those that vary name the lines. The rows of arm
-            ``control`` come first and their interval is shaded through the panel. An arm that isn't built in has a
-            colour and a marker of its own, from :data:`~introspection_bench.report.figures.style.ARM_MARKERS` in turn.
-        outcomes: which outcomes, one panel each.
+        table: rows of :func:`~introspection_bench.analysis.rates` grouped by ``arm`` and any other columns of cells
+            (``concept``, ``layers``, ``magnitude`` with ``unit``); those that vary name the lines. Where nothing was
+            done (by the column ``truth``; without it, in the arm ``control``) the interval is shaded through the
+            panel. Every arm besides those and ``injected`` has a colour and a marker of its own, from
+            :data:`~introspection_bench.report.figures.style.FURTHER_MARKERS` in turn.
+        outcomes: which outcomes, one panel each; those of any rubric.
         title: what is shown.
         theme: the colours.
 
@@ -181,17 +184,19 @@ def against_controls(
         AnalysisError: a column is missing.
     """
     table = _checked(table, ["arm", "outcome", "k", "n", "rate", "low", "high"], outcomes, one_row=False)
-    table = table.assign(line=_line_names(table))
+    truth = table["truth"] if "truth" in table else table["arm"].map(BUILTIN)
+    table = table.assign(line=_line_names(table), nothing=(truth == "nothing").fillna(value=False).astype(bool))
+    by = [c for c in ("arm", *(c for c in CELL_COLUMNS if c != "arm")) if c in table]
     order = sorted(
         table.drop_duplicates("line").to_dict("records"),
-        key=lambda r: (place(r["arm"]), *_sort_key(r)),
+        key=lambda row: (not row["nothing"], [rank(c, row[c]) for c in by]),
     )
-    lines = [r["line"] for r in order]
+    lines = [row["line"] for row in order]
     with drawing(theme):
         figure = new_figure(2.2 + 2.05 * len(outcomes), max(1.9, 1.2 + 0.235 * len(lines)))
         panels = figure.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
         for axes, outcome in zip(panels, outcomes, strict=True):
-            forest(axes, table[table["outcome"] == outcome], lines, outcome, theme)
+            forest(axes, table, lines, outcome, looks(outcomes, theme)[outcome], theme=theme)
         panels[0].set_yticks(range(len(lines)), lines)
         panels[0].set_ylim(len(lines) - 0.4, -0.6)
         figure.supxlabel("rate (% of scored trials), with 95 % interval", fontsize=9)
@@ -255,9 +260,6 @@ def _checked(
     one_row: bool = True,
     curves: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    unknown = [o for o in outcomes if o not in STROKES]
-    if unknown:
-        raise AnalysisError(explain("outcomes", required=f"some of {list(STROKES)}", got=unknown, hint=""))
     needed = ["outcome", "magnitude", "rate", *also]
     if curves is not None and not set(needed) <= set(curves.columns):
         raise AnalysisError(
@@ -273,10 +275,16 @@ def _checked(
                 hint="Add them to by= in analysis.rates.",
             )
         )
+    unknown = [o for o in outcomes if o not in {*STROKES, *table["outcome"]}]
     table = table[table["outcome"].isin(list(outcomes))]
-    if table.empty:
+    if table.empty or unknown:
         raise AnalysisError(
-            explain("table", required=f"rows of the outcomes {list(outcomes)}", got="none", hint="Nothing to draw.")
+            explain(
+                "table",
+                required=f"rows of the outcomes {list(outcomes)}",
+                got=f"none of {unknown or list(outcomes)}",
+                hint="Nothing to draw.",
+            )
         )
     if one_row:
         if len(_sorted(table["unit"])) > 1:
@@ -314,18 +322,14 @@ def _plain(value: Any) -> Any:
     return None if is_missing(value) else value
 
 
-def _sorted(column: pd.Series[Any]) -> list[Any]:
+def _sorted(column: pd.Series[Any], name: str = "") -> list[Any]:
     """Return the distinct values in order, a missing one (as None) last."""
-    values = {_plain(v) for v in column}
-    return sorted(values, key=lambda v: (v is None, 0 if v is None else v))
+    return sorted({_plain(v) for v in column}, key=lambda v: rank(name, v))
 
 
-def _where(table: pd.DataFrame, *, layer: Any) -> pd.DataFrame:
-    return table[table["layer"].isna()] if layer is None else table[(table["layer"] == layer).fillna(value=False)]
-
-
-def _label(layer: Any) -> str:
-    return "not stated" if layer is None else f"{layer:g}"
+def _where(table: pd.DataFrame, layers: Any) -> pd.DataFrame:
+    column = table["layers"]
+    return table[column.isna() if layers is None else (column == layers).fillna(value=False)]
 
 
 def _titled(title: str, table: pd.DataFrame) -> str:
@@ -340,34 +344,12 @@ def _titled(title: str, table: pd.DataFrame) -> str:
 
 
 def _line_names(table: pd.DataFrame) -> list[str]:
-    """Name each row by its arm and by those grouping columns that vary among the injected rows."""
-    others = table[table["arm"] != CONTROL]
-    varying = [c for c in ("concept", "layer") if c in table.columns and len(_sorted(others[c])) > 1]
+    """Name each row by its arm and its dose, and by those other grouping columns that vary."""
+    with_dose = table[[is_dosed(row) for row in table.to_dict("records")]]
+    base = [c for c in ("concept", "layers") if c in table and len(_sorted(with_dose[c], c)) > 1]
+    named = telling(table, ["arm", *base, "magnitude", "unit"], [c for c in ("concept", "layers") if c not in base])
     names = []
     for row in table.to_dict("records"):
-        size = f"(n = {int(row['n_all'])})" if "n_all" in row else ""
-        if row["arm"] == CONTROL:
-            names.append(f"{CONTROL} {size}".strip())
-            continue
-        has_dose = is_dosed(row["arm"], _plain(row.get("layer")), _plain(row.get("unit")))
-        parts = [lettering(label(row["arm"]))]
-        for column in varying:
-            value = _plain(row[column])
-            if column == "layer":
-                parts.append(f"layer {_label(value)}" if has_dose else "")
-            else:
-                parts.append("no concept" if value is None else lettering(str(value)))
-        if "magnitude" in row and has_dose:
-            parts.append(dose(row["magnitude"], row["unit"]) if "unit" in row else f"{row['magnitude']:g}")
-        names.append(f"{' · '.join(filter(None, parts)) or row['arm']} {size}".strip())
+        size = f" (n = {int(row['n_all'])})" if "n_all" in row else ""
+        names.append(lettering(cell_name(row, named), _TITLE) + size)
     return names
-
-
-def _sort_key(row: Mapping[Any, Any]) -> tuple[Any, ...]:
-    layer = _plain(row.get("layer"))
-    return (
-        str(_plain(row.get("concept")) or ""),
-        -1 if layer is None else layer,
-        unit_name(row.get("unit")),
-        row.get("magnitude", 0.0),
-    )

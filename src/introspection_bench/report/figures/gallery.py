@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,11 @@ import attrs
 import pandas as pd
 
 from ...analysis.agreement import Agreement
+from ...analysis.cells import cell_name, groups, layers_label, telling
+from ...analysis.dose import DOSE_COLUMNS
 from ...analysis.rates import rates
-from ...arms import INJECTED, RANDOM, label
-from ...frames import controls, dosed, scored
+from ...analysis.selection import controls, dosed, scored, shown_of
+from ...conditions import CELL_COLUMNS, INJECTED
 from ...results import JudgeName
 from ..doses import Doses
 from ..wording import is_missing, listing, magnitude_axis, plural, unit_name
@@ -23,7 +25,6 @@ from .drawings import against_controls, agreement_matrix, crossover, layer_panel
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_GROUP = ["scaffold", "arm", "concept", "layer", "magnitude", "unit"]
 #: Beyond this many lines a forest plot is a wall; then concepts are pooled.
 _MOST_LINES = 36
 #: Beyond this many concepts a figure of all of them together comes first.
@@ -48,7 +49,7 @@ def gallery(
 ) -> list[Plate]:
     """Return the figures of a run, in reading order; none where nothing is scored.
 
-    First, per scaffold, rates against controls; then, per concept, identifies and coherent against
+    First, per scaffold, rates against controls; then, per arm and concept, identifies and coherent against
     magnitude (stacked by layer where there are several); then how judges agree (``comparisons``); then, where both
     vary, maps of layer by magnitude.
     """
@@ -67,15 +68,15 @@ def gallery(
 
 def _forests(frame: pd.DataFrame) -> Iterator[Plate]:
     for (scaffold,), part in frame.groupby(["scaffold"], sort=True):
-        by = list(_GROUP)
+        by = [*CELL_COLUMNS, "truth"]
         if part.groupby(by, dropna=False).ngroups > _MOST_LINES:
             by.remove("concept")
         if part.groupby(by, dropna=False).ngroups > _MOST_LINES:
             continue  # the maps show it
-        outcomes = _asked(part, ("affirmative", "identifies", "coherent", "strict"))
+        outcomes = [o for o in _asked(part) if o != "immediate"]
         if not outcomes:
             continue
-        table = rates(part, by)
+        table = rates(part, by, outcomes=outcomes)
         pooled = "" if "concept" in by else " Concepts are pooled."
         noises = len(scored(controls(part)))
         shade = (
@@ -94,35 +95,43 @@ def _forests(frame: pd.DataFrame) -> Iterator[Plate]:
 
 @attrs.frozen
 class _Series:
-    """The scored trials of one scaffold, arm, concept and unit: what one dose-response figure shows.
+    """The scored trials of one curve over all layers: what one dose-response figure shows.
 
-    ``pooled`` is how many concepts are taken together, 0 where it is one concept's own series.
+    ``cell`` holds the columns of :data:`~introspection_bench.analysis.dose.DOSE_COLUMNS` without ``layers``, and
+    without ``concept`` where ``pooled`` concepts are taken together (0: it is one concept's own). ``who`` names it.
     """
 
-    scaffold: str
-    arm: str
-    concept: Any
-    unit: Any
+    cell: Mapping[str, Any]
+    who: str
     trials: pd.DataFrame
     pooled: int = 0
 
     @property
-    def who(self) -> str:
-        name = "no concept" if is_missing(self.concept) else str(self.concept)
-        name = f"{self.pooled} concepts pooled" if self.pooled else name
-        arm = label(self.arm) + ("s" if self.pooled and self.arm == RANDOM else "")
-        return f"{name} ({arm})" if arm else name
+    def scaffold(self) -> str:
+        return str(self.cell["scaffold"])
+
+    @property
+    def unit(self) -> Any:
+        return self.cell["unit"]
+
+    @property
+    def stem(self) -> str:
+        return "-".join(map(_slug, (self.who, self.scaffold, unit_name(self.unit))))
 
 
 def _series(frame: pd.DataFrame) -> Iterator[_Series]:
     given = scored(dosed(frame))
-    by = ["scaffold", "arm", "concept", "unit"]
-    for (scaffold, arm, unit), part in given.groupby(["scaffold", "arm", "unit"], sort=True, dropna=False):
+    by = [c for c in DOSE_COLUMNS if c != "layers"]
+    named = telling(given, ("arm", "concept"), ("scaffold", "layers", "magnitude", "unit"))
+    for cell, part in groups(given, [c for c in by if c != "concept"]):
         concepts = part["concept"].nunique(dropna=False)
         if concepts > _MANY_CONCEPTS:
-            yield _Series(str(scaffold), str(arm), None, unit, part, concepts)
-    for (scaffold, arm, concept, unit), part in given.groupby(by, sort=True, dropna=False):
-        yield _Series(str(scaffold), str(arm), concept, unit, part)
+            # Injections need no name beside the concepts.
+            others = cell_name(cell, named) if cell["arm"] != INJECTED or len(named) > 2 else ""
+            who = " · ".join(filter(None, (f"{concepts} concepts pooled", others)))
+            yield _Series(cell, who, part, concepts)
+    for cell, part in groups(given, by):
+        yield _Series(cell, cell_name(cell, named), part)
 
 
 def _crossovers(frame: pd.DataFrame, doses: Doses | None) -> Iterator[Plate]:
@@ -130,18 +139,15 @@ def _crossovers(frame: pd.DataFrame, doses: Doses | None) -> Iterator[Plate]:
         part = series.trials
         if part["magnitude"].nunique() < 2 or len(_asked(part, ("identifies", "coherent"))) < 2:
             continue
-        table = rates(part, ["layer", "magnitude", "unit"], outcomes=["identifies", "coherent"])
-        layers = part["layer"].nunique(dropna=False)
-        where = f"layer {part['layer'].iloc[0]}" if layers == 1 and part["layer"].notna().all() else ""
+        table = rates(part, ["layers", "magnitude", "unit"], outcomes=["identifies", "coherent"])
+        layers = part["layers"].nunique(dropna=False)
+        where = layers_label(part["layers"].iloc[0]) if layers == 1 and part["layers"].notna().all() else ""
         title = ", ".join(filter(None, (series.who, series.scaffold, where)))
-        found = (
-            None
-            if doses is None or series.arm != INJECTED or series.pooled
-            else doses.of(series.scaffold, series.concept, series.unit)
-        )
+        fitted = doses is not None and part["truth"].eq("injected").all() and not series.pooled
+        found = doses.of(series.cell) if doses is not None and fitted else None
         draw = _crossover(table, found, title) if layers == 1 else _panels(table, found, title)
         yield Plate(
-            f"crossover-{_slug(series.who)}-{_slug(series.scaffold)}-{_slug(unit_name(series.unit))}",
+            f"crossover-{series.stem}",
             f"{series.who} under {series.scaffold}, {where or plural(layers, 'layer')}: how often the concept is named "
             f"(identifies) and how often the reply is coherent, against {magnitude_axis(series.unit)}. Exact 95 % "
             f"intervals; {plural(len(part), 'scored trial')}. "
@@ -189,15 +195,15 @@ def _agreements(comparisons: Sequence[tuple[JudgeName, JudgeName, Agreement]]) -
 def _maps(frame: pd.DataFrame) -> Iterator[Plate]:
     for series in _series(frame):
         part = series.trials
-        if part["layer"].nunique() < 2 or part["magnitude"].nunique() < 2:
+        if part["layers"].nunique() < 2 or part["magnitude"].nunique() < 2:
             continue
-        outcomes = _asked(part, ("identifies", "coherent", "affirmative"))
+        outcomes = [o for o in _asked(part) if o not in ("immediate", "strict")]
         if not outcomes:
             continue
-        table = rates(part, ["layer", "magnitude", "unit"], outcomes=outcomes)
+        table = rates(part, ["layers", "magnitude", "unit"], outcomes=outcomes)
         for outcome in outcomes:
             yield Plate(
-                f"map-{outcome}-{_slug(series.who)}-{_slug(series.scaffold)}-{_slug(unit_name(series.unit))}",
+                f"map-{outcome}-{series.stem}",
                 f"{series.who} under {series.scaffold}: {outcome} by layer and magnitude. Each cell gives count and "
                 f"scored trials; hatched cells have none. {plural(len(part), 'scored trial')}.",
                 f"Heat map of {outcome} over layer and magnitude for {series.who} under {series.scaffold}.",
@@ -205,9 +211,9 @@ def _maps(frame: pd.DataFrame) -> Iterator[Plate]:
             )
 
 
-def _asked(part: pd.DataFrame, outcomes: Sequence[str]) -> list[str]:
-    """Return the outcomes that some verdict gives: a rubric need not ask all."""
-    return [o for o in outcomes if part[o].notna().any()]
+def _asked(part: pd.DataFrame, outcomes: Sequence[str] | None = None) -> list[str]:
+    """Return the outcomes, by default those of tables, that some verdict gives: a rubric need not ask all."""
+    return [o for o in (shown_of(part) if outcomes is None else outcomes) if part[o].notna().any()]
 
 
 def _slug(text: Hashable) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ...arms import CONTROL, further
-from .style import ARM_MARKERS, STROKES, Theme
+from ...conditions import INJECTED, ordered
+from .style import FURTHER_MARKERS, Stroke, Theme, looks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ def dots(
 
     for number, outcome in enumerate(outcomes):
         rows = table[(table["outcome"] == outcome) & (table["n"] > 0)].sort_values("magnitude")
-        stroke, colour = STROKES[outcome], theme.outcomes[outcome]
+        stroke, colour = looks(outcomes, theme)[outcome]
         # Intervals at one magnitude stand side by side, or the later would hide the earlier.
         points = (number - (len(outcomes) - 1) / 2) * 5
         aside = axes.transData + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
@@ -101,15 +101,19 @@ def legend(figure: Figure, axes: Axes) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), handlelength=3.2)
 
 
-def forest(axes: Axes, table: pd.DataFrame, lines: Sequence[str], outcome: str, theme: Theme) -> None:
+def forest(
+    axes: Axes, table: pd.DataFrame, lines: Sequence[str], outcome: str, look: tuple[Stroke, str], *, theme: Theme
+) -> None:
     """Draw one outcome's rates as points with intervals, one line each; controls hollow, their interval shaded.
 
-    The arms that aren't built in have a colour and a marker each, the same in all panels of a table.
+    Controls are the rows of ``nothing``. The other arms have a colour and a marker each, the same in all panels of a
+    table; injections those of the outcome, ``look``.
     """
-    own = dict(zip(further(table["arm"]), itertools.cycle(zip(ARM_MARKERS, theme.arms, strict=True)), strict=False))
-    for row in table.to_dict("records"):
-        at, control = lines.index(row["line"]), row["arm"] == CONTROL
-        marker, colour = own.get(row["arm"], (STROKES[outcome].marker, theme.outcomes[outcome]))
+    arms = [arm for arm in ordered(table.loc[~table["nothing"], "arm"]) if arm != INJECTED]
+    own = dict(zip(arms, itertools.cycle(zip(FURTHER_MARKERS, theme.further, strict=True)), strict=False))
+    for row in table[table["outcome"] == outcome].to_dict("records"):
+        at, control = lines.index(row["line"]), row["nothing"]
+        marker, colour = own.get(row["arm"], (look[0].marker, look[1]))
         if not row["n"]:
             axes.annotate("no scored trial", (0.02, at), va="center", fontsize=7, color=theme.muted)
             continue

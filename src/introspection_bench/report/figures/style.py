@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,7 @@ class Theme:
     """The colours of one rendering.
 
     ``outcomes`` are from Okabe & Ito 2008 (*Color Universal Design*); ``ramp`` goes from 0 to 100 % in even
-    steps of lightness, so that it survives greyscale. ``arms`` go with :data:`ARM_MARKERS`.
+    steps of lightness, so that it survives greyscale. ``further`` go with :data:`FURTHER_MARKERS`.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Theme:
     rule: str
     outcomes: Mapping[str, str]
     ramp: tuple[str, ...]
-    arms: tuple[str, ...]
+    further: tuple[str, ...]
 
 
 STROKES: Mapping[str, Stroke] = MappingProxyType(
@@ -61,9 +62,11 @@ STROKES: Mapping[str, Stroke] = MappingProxyType(
         "unscored": Stroke("P", (0, (2, 3))),
     }
 )
+_FURTHER_LINE = (0, (6, 1.5))
 
-#: Markers of the arms that aren't built in, in the order of their names, from the start again where there are more.
-ARM_MARKERS = ("p", "<", "h", ">", "*", "d")
+#: Markers of arms other than injections and controls, and of criteria of other rubrics, each in their order and from
+#: the start again where there are more.
+FURTHER_MARKERS = ("p", "<", "h", ">", "*", "d")
 
 LIGHT = Theme(
     "light",
@@ -106,6 +109,14 @@ DARK = Theme(
     ("#252b32", "#1f6698", "#a5dbff"),
     ("#D9A860", "#F59CC8", "#B9A2F2", "#7CD3DE", "#C6D66B", "#F2A38F"),
 )
+
+
+def looks(outcomes: Sequence[str], theme: Theme) -> dict[str, tuple[Stroke, str]]:
+    """Return each outcome's stroke and colour; those of criteria that aren't built in go by their order."""
+    own = (o for o in dict.fromkeys(outcomes) if o not in STROKES)
+    further = dict(zip(own, itertools.cycle(zip(FURTHER_MARKERS, theme.further, strict=True)), strict=False))
+    found = {o: (Stroke(marker, _FURTHER_LINE), colour) for o, (marker, colour) in further.items()}
+    return {o: found[o] if o in found else (STROKES[o], theme.outcomes[o]) for o in outcomes}
 
 
 @contextmanager

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from ...analysis.agreement import agreement
 from ...analysis.calibration import JudgeAccuracy, corrected_rate
-from ...arms import INJECTED, ordered
+from ...analysis.rates import bounds, percent
+from ...conditions import INJECTED, ordered
 from ...errors import AnalysisError, ResultsFormatError
 from ...judges.labels import comparable, read_labels
 from ...results import JudgeName, Results
-from ...trials import TrialRecord, Verdict
-from ..wording import percent
-from .summary import Grid
+from ...trials import TrialRecord
+from ...verdicts import Verdict
+from .tables import TextTable
 
 #: The models whose replies the rules judge was measured on (docs/rules_judge.md), as parts of their names.
 MEASURED_ON = (
@@ -29,22 +30,22 @@ MEASURED_ON = (
 MOST_WEAK = 0.25
 
 
-def ground_lines(results: Results, name: JudgeName) -> tuple[list[str], list[Grid]]:
+def ground_lines(results: Results, name: JudgeName) -> tuple[list[str], list[TextTable]]:
     """Return sentences and a table on how many verdicts of a judge rest on weak ground, by arm.
 
     Weak ground is a coherent reply in which neither a plain claim nor a plain denial decided. Nothing is returned for
     a judge that does not say what it decided on.
     """
-    judged = [(r, v) for r in results for v in r.verdicts if JudgeName.of(v) == name and v.ground is not None]
+    judged = [(r, v) for r in results for v in r.verdicts if name.gave(v) and v.ground is not None]
     if not judged:
         return [], []
     weak = [(r, v) for r, v in judged if _is_weak(v)]
-    readable = sum(v.coherent is True for _, v in judged)
+    readable = sum(v.answer("coherent") is True for _, v in judged)
     said = [
         f"{name.judge} rests {len(weak):,} of its {readable:,} verdicts on coherent replies on weak ground: neither a "
         "plain claim nor a plain denial of an injected thought decided."
     ]
-    unmeasured = sorted({r.model_name for r, _ in judged if not _is_measured(r.model_name)})
+    unmeasured = sorted({r.condition.model for r, _ in judged if not _is_measured(r.condition.model)})
     strange = [f"it was not measured on replies of {', '.join(unmeasured)}"] if unmeasured else []
     if readable and len(weak) / readable > MOST_WEAK:
         strange.append(f"more than {percent(MOST_WEAK)} of the coherent replies give it weak ground")
@@ -58,23 +59,23 @@ def ground_lines(results: Results, name: JudgeName) -> tuple[list[str], list[Gri
 
 
 def _is_weak(verdict: Verdict) -> bool:
-    return verdict.ground == "neither" and verdict.coherent is True
+    return verdict.ground == "neither" and verdict.answer("coherent") is True
 
 
 def _is_measured(model: str) -> bool:
     return any(part in model.lower() for part in MEASURED_ON)
 
 
-def _by_arm(name: JudgeName, judged: Sequence[tuple[TrialRecord, Verdict]]) -> Grid:
+def _by_arm(name: JudgeName, judged: Sequence[tuple[TrialRecord, Verdict]]) -> TextTable:
     rows = []
     for arm in ordered(r.arm for r, _ in judged):
         mine = [v for r, v in judged if r.arm == arm]
-        counts = Counter(v.ground for v in mine if v.coherent is True)
+        counts = Counter(v.ground for v in mine if v.answer("coherent") is True)
         weak = sum(map(_is_weak, mine))
         if mine:
-            cells = (counts["claim"], counts["denial"], weak, sum(v.coherent is not True for v in mine))
+            cells = (counts["claim"], counts["denial"], weak, sum(v.answer("coherent") is not True for v in mine))
             rows.append((arm, *(f"{n:,}" for n in cells)))
-    return Grid(
+    return TextTable(
         f"What {name} decided on, by arm",
         ("Arm", "a plain claim", "a plain denial", "neither", "reply not coherent"),
         rows,
@@ -92,14 +93,14 @@ def _corrected(results: Results, judged: Sequence[tuple[TrialRecord, Verdict]]) 
     try:
         mine, known = comparable(verdicts, labels)
         (tp, fp), (fn, tn) = agreement(mine, known, criteria=["affirmative"])["affirmative"].table
-        said = [r_v for r_v in judged if r_v[0].arm == INJECTED]
+        said = [v for r, v in judged if r.arm == INJECTED]
         rate = corrected_rate(
-            sum(v.affirmative is True for _, v in said), len(said), JudgeAccuracy(tp, tp + fn, tn, tn + fp)
+            sum(v.answer("affirmative") is True for v in said), len(said), JudgeAccuracy(tp, tp + fn, tn, tn + fp)
         )
     except (AnalysisError, ResultsFormatError) as error:
         return [f"The {len(labels):,} labels of this run give no corrected rate. {error}"]
     return [
         f"Corrected for this judge's error on {tp + fp + fn + tn:,} labelled replies, the rate of affirmative replies "
-        f"on injected trials is {percent(rate.rate)} ({percent(rate.low)} to {percent(rate.high)}) where the "
+        f"on injected trials is {percent(rate.rate)} ({bounds(rate.low, rate.high)}) where the "
         f"judge says {percent(rate.raw.rate)}."
     ]

@@ -14,19 +14,22 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from ...analysis.rates import bounds, percent
+from ...analysis.selection import dosed, shown_of
 from ...boundaries import checked
-from ...errors import AnalysisError, explain
+from ...errors import AnalysisError, SpecError, explain
 from ...files import write_file
-from ...frames import dosed, records_frame
+from ...frames import frame_with
 from ...results import JudgeName, Results
-from ...scaffolds import BUILTIN
-from ...trials import CRITERIA, TrialRecord
+from ...trials import TrialRecord
+from ...verdicts import CRITERIA, Verdict
 from ..doses import dose_section, find_doses
 from ..figures.gallery import Plate, gallery
 from ..figures.style import DARK, FORMATS, LIGHT, save_figure, svg_bytes
-from ..wording import bounds, percent, plural
+from ..wording import plural
+from .conversations import known_prompts
 from .sections import clustered, control_section, judge_comparisons, judge_section, null_section
-from .summary import SHOWN, cell_tables, facts, flatten, headlines, place
+from .summary import cell_tables, facts, flatten, headlines, place
 from .transcripts import script_json, transcripts_payload
 
 #: A page with more figures than this would take long to make and to read.
@@ -43,7 +46,7 @@ def write_report(
     spec: Mapping[str, Any] | None = None,
     judge: str | None = None,
     rubric: str | None = None,
-    prompts: Mapping[str, str] | None = None,
+    prompts: Mapping[tuple[str, str | None], str] | None = None,
     notes: Sequence[str] | None = None,
 ) -> Path:
     """Write the report of a run as one HTML file that makes no network request.
@@ -58,8 +61,9 @@ def write_report(
             whose key names a credential are left out.
         judge: whose verdicts the tables and figures use; None takes the judge with the most verdicts and says so.
         rubric: the same for the rubric.
-        prompts: each scaffold's name with its conversation as text (``Scaffold.transcript``), shown beside the
-            replies; None takes them from the spec and from the built-in scaffolds, by the digest in each trial.
+        prompts: the conversations as text (``Scaffold.transcript``), shown beside the replies, by the scaffold's name
+            and the item's (None without one); None takes them from the spec and from the built-in scaffolds, by the
+            digest in each trial's condition.
         notes: what a reader of the numbers must know.
 
     Returns:
@@ -123,39 +127,29 @@ def choose_judge(results: Results, judge: str | None = None, rubric: str | None 
 def verdict_frame(records: Iterable[TrialRecord], judge: JudgeName | None) -> pd.DataFrame:
     """Return one row per trial with the verdict of exactly this judge, rubric, judge model and blinding.
 
-    A lone surrogate in a reply (a result file may hold one) becomes a question mark: frames hold valid text only.
+    Raises :class:`~introspection_bench.errors.SpecError` where a trial has several of them.
     """
-    kept = [
-        attrs.evolve(
-            record,
-            reply=attrs.evolve(
-                record.reply, text=_valid(record.reply.text), reasoning=_valid(record.reply.reasoning or "") or None
-            ),
-            verdicts=[v for v in record.verdicts if JudgeName.of(v) == judge],
-        )
-        for record in records
-    ]
-    return records_frame(kept)
+
+    def choose(record: TrialRecord) -> Verdict | None:
+        found = [v for v in record.verdicts if judge is not None and judge.gave(v)]
+        if len(found) > 1:
+            raise SpecError(
+                explain(
+                    f"verdicts of {record.trial}",
+                    required=f"one of {judge}",
+                    got=f"{len(found)}, about {sorted({v.concept for v in found})}",
+                    hint="Leave out of the records what is not to be reported.",
+                )
+            )
+        return found[0] if found else None
+
+    return frame_with(records, choose)
 
 
 def success_of(results: Results, judge: JudgeName | None) -> tuple[str, ...]:
     """Return what the rubric of this judge takes for success; the four criteria without verdicts."""
-    verdicts = (v for r in results for v in r.verdicts if JudgeName.of(v) == judge)
-    return next((v.required for v in verdicts), CRITERIA)
-
-
-def _valid(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
-
-
-def known_prompts(results: Results) -> dict[str, str]:
-    """Return the conversation of every scaffold whose wording is known: by digest, so never another one's."""
-    known = {s.digest: s.transcript for s in BUILTIN.values()}
-    grid = results.spec.get("grid")
-    for scaffold in grid.get("scaffolds", ()) if isinstance(grid, Mapping) else ():
-        if isinstance(scaffold, Mapping) and "digest" in scaffold and "transcript" in scaffold:
-            known[str(scaffold["digest"])] = str(scaffold["transcript"])
-    return {r.scaffold: known[r.scaffold_digest] for r in results if r.scaffold_digest in known}
+    verdicts = (v for r in results for v in r.verdicts if judge is not None and judge.gave(v))
+    return next((v.success for v in verdicts), CRITERIA)
 
 
 def _as_results(
@@ -204,7 +198,7 @@ def _page(results: Results, frame: pd.DataFrame, chosen: JudgeName | None, promp
         nulls=null_section(frame, success),
         cells=cell_tables(frame),
         clustered=clustered(frame),
-        outcomes=SHOWN,
+        outcomes=shown_of(frame),
         controls=control_section(frame),
         dose=dose_section(frame, doses),
         figures=shown,
@@ -234,12 +228,12 @@ def _warnings(results: Results, frame: pd.DataFrame, chosen: JudgeName | None) -
     if chosen is not None and not chosen.blinded and not any("blinded" in note for note in results.notes):
         said.append("The judge was not blinded: it was told the arm and the dose of each reply that it judged.")
     given = dosed(frame)
-    if len(given) and given["unit"].isna().any():
-        said.append("Some magnitudes have no stated unit: they can't be compared with any other run's.")
+    if given["unit"].isna().any():
+        said.append("Some trials were steered by a dose that their source does not state in one of our units.")
     missing = int(given["mean_ratio"].isna().sum())
     if missing:
         said.append(
-            f"{plural(missing, 'injected trial')} of {len(given):,} came without a receipt: nothing here proves that "
+            f"{plural(missing, 'steered trial')} of {len(given):,} came without a receipt: nothing here proves that "
             "the injection happened as stated."
         )
     return said

@@ -7,34 +7,26 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import attrs
 import pandas as pd
 
 from ...analysis.agreement import Agreement, agreement
+from ...analysis.cells import NAMED, cell_name, groups, is_missing, telling
 from ...analysis.clustering import bootstrap_rate
-from ...analysis.detection import OUTCOMES, default_guesses, detection
-from ...analysis.nulls import excludes, plan
-from ...analysis.rates import outcome_interval, rates
-from ...frames import controls, injected, scored
-from ...freezing import frozen_tuple
+from ...analysis.detection import TASKS, default_guesses, detection
+from ...analysis.nulls import excludes
+from ...analysis.power import sample_size
+from ...analysis.rates import bounds, outcome_interval, percent, rates
+from ...analysis.selection import controls, injected, scored, shown_of
 from ...results import JudgeName, Results
-from ...trials import CRITERIA, TrialRecord, Verdict
-from ..wording import all_of, bounds, is_missing, percent, plural
+from ...trials import TrialRecord
+from ...verdicts import CRITERIA, Verdict
+from ..wording import all_of, plural
 from .ground import ground_lines
-from .summary import Grid, cell_name
+from .tables import Section, TextTable
 
 #: Lindsey 2026, Claude Opus 4.1 at its best layer and strength; the rate that nulls are compared with.
 PUBLISHED_RATE = 0.2
 _MOST_GUESSES = 12
-
-
-@attrs.frozen
-class Section:
-    """Sentences and tables under one heading."""
-
-    title: str
-    sentences: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=())
-    tables: tuple[Grid, ...] = attrs.field(converter=frozen_tuple, default=())
 
 
 def null_section(frame: pd.DataFrame, success: Sequence[str] = CRITERIA) -> Section | None:
@@ -47,17 +39,17 @@ def null_section(frame: pd.DataFrame, success: Sequence[str] = CRITERIA) -> Sect
     sentences = []
     if best.interval.n:
         sentences.append(
-            f"In the best cell: {best.under(PUBLISHED_RATE).sentence} {100 * PUBLISHED_RATE:.0f} % is about what "
+            f"In the best cell: {best.under(PUBLISHED_RATE).sentence} {percent(PUBLISHED_RATE)} is about what "
             "Lindsey 2026 reports for the best setting of Claude Opus 4.1, so it compares with a single cell, not with "
             "the pooled trials."
         )
-    sentences.append(plan(PUBLISHED_RATE).sentence)
+    sentences.append(sample_size(PUBLISHED_RATE).sentence)
     sentences += clustered(frame, ("strict",))
     rows = [
         (
             b.scope,
             f"{b.interval.k}/{b.interval.n}",
-            percent(b.interval.rate) if b.interval.n else "–",
+            percent(b.interval.rate),
             f"above {percent(b.interval.high)}" + (f", below {percent(b.interval.low)}" if b.interval.low > 0 else ""),
             f"{b.cells:,}" if b.simultaneous_over == 1 else f"any of {b.simultaneous_over:,}, all at once",
         )
@@ -67,7 +59,7 @@ def null_section(frame: pd.DataFrame, success: Sequence[str] = CRITERIA) -> Sect
         "What this null excludes" if clean else "What these counts exclude",
         sentences,
         [
-            Grid(
+            TextTable(
                 f"{all_of(success)} at once (strict): the rates that the trials exclude, at 95 % two-sided, exact",
                 ("Trials", "k/n", "rate", "excluded", "cells"),
                 rows,
@@ -115,15 +107,14 @@ def control_section(frame: pd.DataFrame) -> Section:
     return Section("Controls and detection", sentences, tables)
 
 
-def _false_positives(noise: pd.DataFrame) -> Grid:
-    table = rates(noise, ["scaffold"], outcomes=[*CRITERIA, "strict"])
+def _false_positives(noise: pd.DataFrame) -> TextTable:
+    shown = shown_of(noise)
+    by = telling(noise, ("scaffold",))
     rows = [
-        (str(scaffold), str(part["n_all"].iloc[0]), *(_rate(r) for r in part.to_dict("records")))
-        for scaffold, part in table.groupby("scaffold", sort=True)
+        (cell_name(cell, by), str(part["n_all"].iloc[0]), *(_rate(r) for r in part.to_dict("records")))
+        for cell, part in groups(rates(noise, by, outcomes=shown), by)
     ]
-    return Grid(
-        "Rates on controls, by scaffold, with exact 95 % intervals", ("Scaffold", "n", *CRITERIA, "strict"), rows
-    )
+    return TextTable("Rates on controls, by scaffold, with exact 95 % intervals", ("Scaffold", "n", *shown), rows)
 
 
 def _rate(row: Mapping[Any, Any]) -> str:
@@ -132,12 +123,13 @@ def _rate(row: Mapping[Any, Any]) -> str:
     return f"{row['k']}/{row['n']} · {percent(row['rate'])} ({bounds(row['low'], row['high'])})"
 
 
-def _detection(frame: pd.DataFrame) -> Grid:
+def _detection(frame: pd.DataFrame) -> TextTable:
     """One line per cell: both tasks side by side, never mixed."""
     lines: dict[str, list[str]] = {}
-    several = frame["scaffold"].nunique() > 1
-    for row in detection(frame).to_dict("records"):
-        name = cell_name({**row, "arm": "injected"}) + (f" · {row['scaffold']}" if several else "")
+    table = detection(frame)
+    named = telling(table, NAMED)
+    for row in table.to_dict("records"):
+        name = cell_name(row, named)
         interval = "" if is_missing(row["d_low"]) else f" ({_number(row['d_low'])} to {_number(row['d_high'])})"
         lines.setdefault(name, []).extend(
             (
@@ -148,15 +140,15 @@ def _detection(frame: pd.DataFrame) -> Grid:
             )
         )
     each = ("hits", "false alarms", "d′ (95 % interval)", "c")
-    return Grid(
+    return TextTable(
         "Signal detection by cell",
-        ("Cell", *each * len(OUTCOMES)),
+        ("Cell", *each * len(TASKS)),
         [(name, *cells) for name, cells in lines.items()],
-        [("", 1), *((f"{task} ({outcome})", len(each)) for task, outcome in OUTCOMES.items())],
+        [("", 1), *((f"{task} ({outcome})", len(each)) for task, outcome in TASKS.items())],
     )
 
 
-def _guesses(table: pd.DataFrame) -> Grid:
+def _guesses(table: pd.DataFrame) -> TextTable:
     top = table.sort_values("n", ascending=False, kind="stable").head(_MOST_GUESSES)
     rows = [
         (
@@ -169,7 +161,7 @@ def _guesses(table: pd.DataFrame) -> Grid:
         for row in top.to_dict("records")
     ]
     more = f" (the {len(rows)} most frequent of {len(table)})" if len(table) > len(rows) else ""
-    return Grid(
+    return TextTable(
         f"What is named where the model claims a thought and the name is wrong{more}",
         ("Named", "kind", "where", "n", "share of wrong answers"),
         rows,
@@ -182,7 +174,7 @@ def _number(value: float) -> str:
 
 def verdicts_by(records: Iterable[TrialRecord], name: JudgeName) -> dict[str, Verdict]:
     """Return one judge's verdicts by trial digest; of several on one trial (two decoys) the last counts."""
-    return {r.key.digest: v for r in records for v in r.verdicts if JudgeName.of(v) == name}
+    return {r.key.digest: v for r in records for v in r.verdicts if name.gave(v)}
 
 
 def judge_comparisons(results: Results, chosen: JudgeName | None) -> list[tuple[JudgeName, JudgeName, Agreement]]:
@@ -205,7 +197,7 @@ def judge_section(results: Results, comparisons: Sequence[tuple[JudgeName, Judge
         return None
     rows, reasons = [], []
     for name in results.judges:
-        verdicts = [v for r in results for v in r.verdicts if JudgeName.of(v) == name]
+        verdicts = [v for r in results for v in r.verdicts if name.gave(v)]
         costs = [v.cost_usd for v in verdicts if v.cost_usd is not None]
         unscored = Counter(v.unscored for v in verdicts if v.unscored is not None)
         rows.append(
@@ -223,10 +215,10 @@ def judge_section(results: Results, comparisons: Sequence[tuple[JudgeName, Judge
         )
         reasons += [(str(name), reason, f"{n:,}") for reason, n in unscored.most_common(8)]
     columns = ("Judge", "rubric", "rubric digest", "model", "blinded", "read", "verdicts", "unscored", "cost (US$)")
-    tables = [Grid("Who judged", columns, rows)]
+    tables = [TextTable("Who judged", columns, rows)]
     if reasons:
         tables.append(
-            Grid("Why replies are unscored (never counted as false)", ("Judge", "reason", "replies"), reasons)
+            TextTable("Why replies are unscored (never counted as false)", ("Judge", "reason", "replies"), reasons)
         )
     sentences = []
     for name in results.judges:
@@ -243,7 +235,7 @@ def judge_section(results: Results, comparisons: Sequence[tuple[JudgeName, Judge
     return Section("Judges", sentences, tables)
 
 
-def _agreement(first: JudgeName, second: JudgeName, found: Agreement) -> Grid:
+def _agreement(first: JudgeName, second: JudgeName, found: Agreement) -> TextTable:
     rows = [
         (
             c.criterion,
@@ -255,7 +247,7 @@ def _agreement(first: JudgeName, second: JudgeName, found: Agreement) -> Grid:
         )
         for c in found.criteria
     ]
-    return Grid(
+    return TextTable(
         f"Agreement of {first} (first) with {second} (second); kappa is Cohen's, with a bootstrap 95 % interval",
         (
             "Criterion",

@@ -10,36 +10,20 @@ from urllib.parse import urlencode
 import attrs
 import pandas as pd
 
-from ...analysis.rates import Interval, outcome_interval, rates
-from ...arms import BUILTIN, CONTROL, RANDOM, further, is_dosed, label
-from ...arms import place as arm_place
+from ...analysis.cells import NAMED, cell_name, dose_text, groups, is_dosed, is_missing, rank, telling
+from ...analysis.rates import Interval, bounds, outcome_interval, percent, rates
+from ...analysis.selection import controls, dosed, injected, shown_of
+from ...conditions import CELL_COLUMNS, INJECTED, RANDOM, ordered
 from ...credentials import HIDDEN, is_credential
-from ...frames import CELL_COLUMNS, controls, dosed, injected
+from ...frames import NOT_JUDGED
 from ...freezing import frozen_tuple
-from ...trials import CRITERIA
-from ..wording import all_of, bounds, dose, is_missing, listing, percent, plural, unit_name
-
-#: The rates of every table of cells, in this order.
-SHOWN = ("affirmative", "identifies", "immediate", "coherent", "strict")
-
-
-@attrs.frozen
-class Grid:
-    """A plain table: a caption, column names, and rows of text.
-
-    ``over`` are headings above the columns' names, each with the number of columns that it spans; a section of
-    ``""`` stays empty.
-    """
-
-    caption: str
-    columns: tuple[str, ...] = attrs.field(converter=frozen_tuple)
-    rows: tuple[tuple[str, ...], ...] = attrs.field(converter=frozen_tuple)
-    over: tuple[tuple[str, int], ...] = attrs.field(converter=frozen_tuple, default=())
+from ...verdicts import CRITERIA
+from ..wording import all_of, listing, plural
 
 
 @attrs.frozen
 class CellRow:
-    """One cell: its name, a link that filters the transcripts to it, sizes, and the five rates."""
+    """One cell: its name, a link that filters the transcripts to it, sizes, and the rates shown."""
 
     name: str
     link: str
@@ -62,18 +46,19 @@ def facts(frame: pd.DataFrame, spec: Mapping[str, Any], judge: str | None) -> li
     """Return what ran, as (term, text): model, backend, sampling, scaffolds, doses, judge, dates, versions."""
 
     def names(column: str) -> list[str]:
-        return [str(v) for v in dict.fromkeys(frame[column].dropna())] if column in frame else []
+        return [str(v) for v in dict.fromkeys(frame[column].dropna())]
 
-    units = sorted({unit_name(u) for u in dosed(frame)["unit"]})
-    layers = sorted({int(v) for v in frame["layer"].dropna()})
+    layers = sorted(names("layers"), key=lambda text: rank("layers", text))
     found = [
         ("Model", listing(names("model"), 3)),
         ("Backend", listing(names("backend"), 3)),
         ("Judge", judge or "not judged"),
         ("Scaffold", listing(names("scaffold"), 6)),
+        ("Items", listing(names("item"), 6)),
         ("Concepts", listing(names("concept"), 8)),
         ("Layers", listing(layers, 12)),
-        ("Magnitudes", _doses(frame, units)),
+        ("Magnitudes", _doses(frame)),
+        ("Beside", listing(names("beside"), 4)),
         ("Trials", _arms(frame)),
         ("Temperature", listing([f"{t:g}" for t in sorted(set(frame["temperature"].dropna()))], 4)),
     ]
@@ -85,64 +70,78 @@ def facts(frame: pd.DataFrame, spec: Mapping[str, Any], judge: str | None) -> li
     return [(term, text) for term, text in found if text]
 
 
-def _doses(frame: pd.DataFrame, units: Sequence[str]) -> str:
-    with_dose = dosed(frame)
-    parts = []
-    for unit in units:
-        rows = with_dose[[unit_name(u) == unit for u in with_dose["unit"]]]
-        parts.append(f"{listing([f'{m:g}' for m in sorted(set(rows['magnitude']))])} ({unit})")
+def _doses(frame: pd.DataFrame) -> str:
+    parts = [
+        "not stated"
+        if is_missing(unit["unit"])
+        else f"{listing([f'{m:.12g}' for m in sorted(set(part['magnitude']))])} ({unit['unit']})"
+        for unit, part in groups(dosed(frame), ["unit"])
+    ]
     return "; ".join(parts)
 
 
 def _arms(frame: pd.DataFrame) -> str:
     sizes = frame["arm"].value_counts()
-    arms = [arm for arm in (*BUILTIN[::-1], *further(sizes.index)) if arm in sizes]
+    arms = sorted(ordered(sizes.index), key=lambda arm: arm != INJECTED)  # what a run is about comes first
     return ", ".join(f"{sizes[arm]:,} {arm}" for arm in arms) or "none"
 
 
 def headlines(frame: pd.DataFrame, success: Sequence[str] = CRITERIA) -> list[str]:
     """Return what was found as plain sentences, each number with its count, interval and denominator.
 
-    ``success`` is what the judge's rubric takes for it (:attr:`~introspection_bench.trials.Verdict.required`). Of
+    ``success`` is what the judge's rubric takes for it (:attr:`~introspection_bench.verdicts.Verdict.success`). Arms on
+    which a concept was injected are spoken of one by one. Of
     criteria that the rubric does not ask, nothing is said.
     """
     if frame.empty:
         return ["No trial was run."]
     signal, noise = injected(frame), controls(frame)
-    cells = signal.groupby([*CELL_COLUMNS], dropna=False).ngroups if len(signal) else 0
+    plain = signal[signal["arm"] == INJECTED]
     said = [
-        f"{plural(len(signal), 'injected trial')} in {plural(cells, 'cell')} and {plural(len(noise), 'control')}"
+        f"{plural(len(plain), 'injected trial')} in {plural(_cells(plain), 'cell')} and {plural(len(noise), 'control')}"
         f"{_others(frame)} were recorded; {_scoring(frame)}."
     ]
     if not frame["unscored"].isna().any():
         return [*said, "No trial has a verdict, so there are no rates: judge the run, or read the transcripts."]
-    if signal["unscored"].isna().any():
-        said += _of_injected(signal, success, several=cells > 1)
+    for arm in sorted(ordered(signal["arm"]), key=lambda arm: arm != INJECTED):
+        part = signal[signal["arm"] == arm]
+        if part["unscored"].isna().any():
+            said += _of_injected(part, arm, success)
     if outcome_interval(frame, "affirmative").n:
         said += _of_claims(frame, signal, noise)
     return said
 
 
-def _of_injected(signal: pd.DataFrame, success: Sequence[str], *, several: bool) -> list[str]:
-    strict, named, whole = (outcome_interval(signal, o) for o in ("strict", "identifies", "coherent"))
-    said = [f"{all_of(success)} (strict) were met in {_rate(strict, 'injected')}."]
-    if named.n and whole.n:
-        said.append(
-            f"The injected concept was named in {_rate(named, 'injected')}; the reply was coherent in {_rate(whole)}."
-        )
-    elif named.n:
-        said.append(f"The injected concept was named in {_rate(named, 'injected')}.")
+def _cells(frame: pd.DataFrame) -> int:
+    return len(frame[[*CELL_COLUMNS]].drop_duplicates())
+
+
+def _of_injected(part: pd.DataFrame, arm: str, success: Sequence[str]) -> list[str]:
+    strict, named, whole = (outcome_interval(part, o) for o in ("strict", "identifies", "coherent"))
+    said = [f"{all_of(success)} (strict) were met in {_rate(strict, _trials(arm))}."]
+    if named.n:
+        said.append(f"The injected concept was named in {_rate(named, _trials(arm))}")
+        said[-1] += f"; the reply was coherent in {_rate(whole)}." if whole.n else "."
     elif whole.n:
-        said.append(f"The reply was coherent in {_rate(whole, 'injected')}.")
-    best = _best(signal, "identifies") if several else ""
+        said.append(f"The reply was coherent in {_rate(whole, _trials(arm))}.")
+    own = [o for o in shown_of(part) if o not in (*CRITERIA, "strict")]
+    said += [f"{o} was true in {_rate(outcome_interval(part, o), _trials(arm))}." for o in own]
+    best = _best(part, "identifies") if _cells(part) > 1 else ""
     return [*said, best] if best else said
 
 
+def _trials(arm: str) -> str:
+    return "injected trials" if arm == INJECTED else f"trials of the arm {arm!r}"
+
+
 def _of_claims(frame: pd.DataFrame, signal: pd.DataFrame, noise: pd.DataFrame) -> list[str]:
-    if signal["unscored"].isna().any():
-        affirmed = f"The model said that it noticed a thought in {_rate(outcome_interval(signal, 'affirmative'))}"
-    else:
-        affirmed = "No injected trial is scored"
+    said = []
+    for arm in sorted(ordered(signal["arm"]), key=lambda arm: arm != INJECTED):
+        found = outcome_interval(signal[signal["arm"] == arm], "affirmative")
+        if found.n:
+            where = "" if arm == INJECTED else f" of the arm {arm!r}"
+            said.append(f"noticed a thought in {_rate(found, f'trials{where}')}")
+    affirmed = f"The model said that it {', and '.join(said)}" if said else "No injected trial is scored"
     if noise["unscored"].isna().any():
         false = outcome_interval(noise, "affirmative")
         said = [f"{affirmed}; on controls, where there was none, in {_rate(false)}."]
@@ -150,8 +149,8 @@ def _of_claims(frame: pd.DataFrame, signal: pd.DataFrame, noise: pd.DataFrame) -
         said = [f"{affirmed}; no control is scored, so its false-positive rate is unknown."]
     else:
         said = [f"{affirmed}; no control was run, so nothing says how often it would without an injection."]
-    for arm in further(frame["arm"]):
-        found = outcome_interval(frame[frame["arm"] == arm], "affirmative")
+    for arm, part in _other_arms(frame).items():
+        found = outcome_interval(part, "affirmative")
         if found.n:
             said.append(
                 f"In the arm {arm!r}, which counts neither as injected nor as control, it said so in {_rate(found)}."
@@ -159,15 +158,23 @@ def _of_claims(frame: pd.DataFrame, signal: pd.DataFrame, noise: pd.DataFrame) -
     return said
 
 
+def _other_arms(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the trials of every arm on which something else was done."""
+    others = frame[frame["truth"] == "other"]
+    return {arm: others[others["arm"] == arm] for arm in ordered(others["arm"])}
+
+
 def _others(frame: pd.DataFrame) -> str:
-    sizes = {"under random vectors": int((frame["arm"] == RANDOM).sum())}
-    sizes |= {f"of the arm {arm!r}": int((frame["arm"] == arm).sum()) for arm in further(frame["arm"])}
-    said = [f"{plural(n, 'trial')} {where}" for where, n in sizes.items() if n]
+    further = {a: part for a, part in frame.groupby("arm") if a != INJECTED and part["truth"].iloc[0] != "nothing"}
+    said = [
+        f"{plural(len(further[arm]), 'trial')} " + ("under random vectors" if arm == RANDOM else f"of the arm {arm!r}")
+        for arm in ordered(further)
+    ]
     return f", with {listing(said)}," if said else ""
 
 
 def _scoring(frame: pd.DataFrame) -> str:
-    missing = int((frame["unscored"] == "not judged").sum())
+    missing = int((frame["unscored"] == NOT_JUDGED).sum())
     unscored = int(frame["unscored"].notna().sum()) - missing
     scored = len(frame) - missing - unscored
     parts = [f"{scored:,} have a verdict"]
@@ -176,8 +183,7 @@ def _scoring(frame: pd.DataFrame) -> str:
     return ", ".join(parts) if scored != len(frame) else "all have a verdict"
 
 
-def _rate(found: Interval, arm: str = "") -> str:
-    kind = f"{arm} trials" if arm else "trials"
+def _rate(found: Interval, kind: str = "trials") -> str:
     share = f"{percent(found.rate)}; 95 % interval {bounds(found.low, found.high)}"
     return f"{found.k:,} of {found.n:,} scored {kind} ({share})"
 
@@ -188,77 +194,44 @@ def _best(injected: pd.DataFrame, outcome: str) -> str:
     if table.empty or not table["k"].sum():
         return ""
     row = table.sort_values("rate", ascending=False, kind="stable").to_dict("records")[0]
+    name = cell_name(row, telling(table, elsewhere=["scaffold"]))
     return (
-        f"The cell with the highest rate of {outcome} is {cell_name(row)} under {row['scaffold']}: {row['k']} of "
+        f"The cell with the highest rate of {outcome} is {name} under {row['scaffold']}: {row['k']} of "
         f"{row['n']} ({percent(row['rate'])}; {bounds(row['low'], row['high'])}). It is the best of "
         f"{len(table)} cells, chosen after the fact, and its interval does not allow for that."
     )
 
 
-def cell_name(row: Mapping[Any, Any]) -> str:
-    """Return a cell's name without its scaffold: ``love · layer 84 · 10 update``, ``control``."""
-    if row["arm"] == CONTROL:
-        return CONTROL
-    parts = [label(row["arm"])]
-    parts.append("no concept" if is_missing(row["concept"]) else str(row["concept"]))
-    parts.append("" if is_missing(row["layer"]) else f"layer {row['layer']}")
-    parts.append(dose(row["magnitude"], row["unit"]) if _is_dosed(row) else "")
-    return " · ".join(filter(None, parts))
-
-
-def _is_dosed(row: Mapping[Any, Any]) -> bool:
-    layer, unit = (None if is_missing(row[c]) else row[c] for c in ("layer", "unit"))
-    return is_dosed(row["arm"], layer, unit)
-
-
-def cell_link(row: Mapping[Any, Any]) -> str:
-    """Return the address, within the report, of the transcripts of one cell."""
-    wanted = {"scaffold": row["scaffold"], "arm": row["arm"]}
-    if row["arm"] != CONTROL:
-        wanted["concept"] = "none" if is_missing(row["concept"]) else row["concept"]
-        wanted["layer"] = "none" if is_missing(row["layer"]) else row["layer"]
-        wanted["dose"] = dose(row["magnitude"], row["unit"]) if _is_dosed(row) else "none"
-    return f"#{urlencode(wanted)}"
+def cell_link(row: Mapping[Any, Any], columns: Sequence[str] = NAMED) -> str:
+    """Return the address, within the report, of a cell's transcripts; ``columns`` are those that tell it apart."""
+    told = {"scaffold": row["scaffold"], "arm": row["arm"], "concept": row["concept"], "layer": row["layers"]}
+    told["dose"] = dose_text(row) if is_dosed(row) else None
+    told |= {c: row[c] for c in columns if c not in (*NAMED, "scaffold")}
+    return f"#{urlencode({name: 'none' if is_missing(value) else value for name, value in told.items()})}"
 
 
 def cell_tables(frame: pd.DataFrame) -> list[CellTable]:
-    """Return one table per scaffold, its cells in the order of arm, concept, layer, unit and magnitude."""
-    if frame.empty:
-        return []
-    table = rates(frame)
-    ratios = frame.groupby([*CELL_COLUMNS], dropna=False)["mean_ratio"].mean()
-    by_scaffold: dict[str, list[tuple[Any, CellRow]]] = {}
-    for key, rows in table.groupby([*CELL_COLUMNS], dropna=False, sort=False):
-        cell = dict(zip(CELL_COLUMNS, key, strict=True))
-        found = {r["outcome"]: r for r in rows.to_dict("records")}
-        row = CellRow(
-            cell_name(cell),
-            cell_link(cell),
-            int(found["strict"]["n_all"]),
-            int(found["strict"]["n_all"] - found["strict"]["n_scored"]),
-            tuple(_interval(found[o]) for o in SHOWN),
-            _ratio(ratios.get(key), dosed=_is_dosed(cell)),
-        )
-        by_scaffold.setdefault(str(cell["scaffold"]), []).append((_cell_order(cell), row))
-    return [
-        CellTable(
-            scaffold,
-            f"{plural(len(rows), 'cell')}, {plural(sum(r.n for _, r in rows), 'trial')}. "
-            "A cell's name leads to its transcripts.",
-            [row for _, row in sorted(rows, key=lambda pair: pair[0])],
-        )
-        for scaffold, rows in sorted(by_scaffold.items())
-    ]
-
-
-def _cell_order(cell: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (
-        arm_place(cell["arm"]),
-        "" if is_missing(cell["concept"]) else str(cell["concept"]),
-        -1 if is_missing(cell["layer"]) else int(cell["layer"]),
-        unit_name(cell["unit"]),
-        cell["magnitude"],
-    )
+    """Return one table per scaffold, its cells in the order of arm, concept, layer, magnitude and unit."""
+    shown, tables = shown_of(frame), []
+    for scaffold, part in groups(frame, ["scaffold"]):
+        named = telling(part, elsewhere=["scaffold"])
+        found = rates(part, outcomes=shown).to_dict("records")  # as many rows for each cell as outcomes are shown
+        rows = []
+        for number, (cell, trials) in enumerate(groups(part, CELL_COLUMNS)):
+            mine = found[number * len(shown) : (number + 1) * len(shown)]
+            rows.append(
+                CellRow(
+                    cell_name(cell, named),
+                    cell_link(cell, named),
+                    len(trials),
+                    int(trials["unscored"].notna().sum()),
+                    tuple(map(_interval, mine)),
+                    _ratio(trials["mean_ratio"].mean(), dosed=is_dosed(cell)),
+                )
+            )
+        note = f"{plural(len(rows), 'cell')}, {plural(len(part), 'trial')}. A cell's name leads to its transcripts."
+        tables.append(CellTable(str(scaffold["scaffold"]), note, rows))
+    return tables
 
 
 def _interval(row: Mapping[Any, Any]) -> Interval:

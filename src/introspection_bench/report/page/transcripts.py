@@ -9,18 +9,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
+import pandas as pd
 
-from ...arms import BUILTIN, is_dosed, place
-from ...trials import CRITERIA, FURTHER, Reply, TrialRecord, Verdict
-from ..wording import dose
+from ...analysis.cells import cell_name, dose_text, is_dosed, rank, telling
+from ...conditions import CELL_COLUMNS, INJECTED, Condition, place
+from ...trials import Reply, TrialRecord
+from ...verdicts import CRITERIA, FURTHER, Verdict
 
-PAYLOAD_VERSION = 2
-#: Order of the fields of one verdict in the payload; ``assets/report.js`` reads them by place.
-VERDICT_FIELDS = (*CRITERIA, "strict", *FURTHER)
+PAYLOAD_VERSION = 3
+#: What ``assets/report.js`` reads of a condition, by name.
+_TOLD = ("name", "scaffold", "arm", "concept", "layers", "span", "beside", "model", "dose")
 
 
 class _Pool:
-    """Numbers for values that occur again and again (concepts, scaffolds, judges), in order of first use."""
+    """Numbers for values that occur again and again (conditions, judges, prompts), in order of first use."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
@@ -40,51 +42,55 @@ def judge_label(verdict: Verdict) -> str:
     return f"{verdict.judge} / {verdict.rubric}{model}{'' if verdict.blinded else ' · not blinded'}{read}"
 
 
-def transcripts_payload(records: Sequence[TrialRecord], *, prompts: Mapping[str, str] | None = None) -> dict[str, Any]:
+def transcripts_payload(
+    records: Sequence[TrialRecord], *, prompts: Mapping[tuple[str, str | None], str] | None = None
+) -> dict[str, Any]:
     """Return the browser's data as plain lists and dictionaries.
 
-    ``prompts`` maps a scaffold's name to its conversation as text. Offsets of evidence are converted from
+    ``prompts`` maps scaffolds' and items' names to conversations as text. Offsets of evidence are converted from
     Python's code points to the UTF-16 units by which a browser counts. A NaN or infinite number becomes null,
-    because JSON has neither. Trials come in the order of scaffold, arm, concept, layer, magnitude and index.
+    because JSON has neither. Trials come in the order of scaffold, arm (injections first), cell, item and draw.
     """
-    scaffolds, arms, concepts, doses, units, judges, models = (_Pool() for _ in range(7))
-    for unit, magnitude in sorted({(r.key.unit or "", r.key.magnitude) for r in records if _is_dosed(r)}):
-        doses.number(dose(magnitude, unit))
+    shared = list({id(r.condition): r.condition for r in records}.values())
+    cells = {id(c): c.columns for c in shared}
+    further = telling(pd.DataFrame(list(cells.values()), columns=[*CELL_COLUMNS]))
+    criteria = _criteria(records)
+    ranks = {number: _order(columns) for number, columns in cells.items()}
+    judges, models, texts, conditions = (_Pool() for _ in range(4))
+    numbers: dict[int, int] = {}
     trials = []
-    for record in sorted(records, key=_order):
-        key, receipt, reply = record.key, record.receipt, record.reply.parted
+    for record in sorted(records, key=lambda r: (ranks[id(r.condition)], r.trial.item or "", r.trial.draw)):
+        condition, key, reply = record.condition, record.key, record.reply.parted
+        if id(condition) not in numbers:
+            numbers[id(condition)] = conditions.number(_told(condition, further))
+        prompt = (prompts or {}).get((record.scaffold, record.trial.item))
         trials.append(
             [
                 key.digest[:16],
-                scaffolds.number(record.scaffold),
-                arms.number(record.arm),
-                -1 if record.concept is None else concepts.number(record.concept),
-                key.layer,
-                -1 if not _is_dosed(record) else doses.number(dose(key.magnitude, key.unit)),
-                -1 if key.unit is None else units.number(key.unit),
-                key.draw,
-                models.number(f"{record.model_name} · {key.backend}"),
+                numbers[id(condition)],
+                record.trial.item,
+                record.trial.draw,
+                models.number(f"{condition.model} · {key.backend}"),
                 None if record.seed is None else str(record.seed),  # a 63-bit seed does not fit a browser's number
                 record.reply.finish_reason,
                 len(record.reply.token_ids),
-                None if receipt is None else [_finite(receipt.mean_ratio), _finite(receipt.max_ratio)],
-                None if receipt is None else [receipt.prompt_positions, receipt.generation_positions],
-                [_verdict(v, reply, judges) for v in record.verdicts],
+                _receipts(record),
+                [_verdict(v, reply, judges, criteria) for v in record.verdicts],
                 reply.text,
                 reply.reasoning,
+                -1 if prompt is None else texts.number(prompt),
             ]
         )
     return {
         "version": PAYLOAD_VERSION,
-        "scaffolds": scaffolds.values,
-        "arms": arms.values,
-        "concepts": concepts.values,
-        "doses": doses.values,
-        "units": units.values,
+        "conditions": [dict(zip(_TOLD, told, strict=True)) for told in conditions.values],
+        "further": [c for c in further if c in ("span", "beside", "model")],
+        "doses": _doses(shared),
         "judges": judges.values,
         "models": models.values,
-        "criteria": list(VERDICT_FIELDS),
-        "prompts": dict(prompts or {}),
+        "criteria": list(criteria),
+        "marks": [i for i, c in enumerate(criteria) if c not in ("strict", *FURTHER)],
+        "prompts": texts.values,
         "trials": trials,
     }
 
@@ -99,32 +105,53 @@ def script_json(payload: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _is_dosed(record: TrialRecord) -> bool:
-    return is_dosed(record.arm, record.key.layer, record.key.unit)
+def _told(condition: Condition, columns: Sequence[str]) -> tuple[Any, ...]:
+    """Return what the browser is told of a condition, in the order of :data:`_TOLD`."""
+    row = condition.columns
+    name = cell_name(row, [c for c in columns if c != "scaffold"])
+    dose = dose_text(row) if is_dosed(row) else None
+    return (name, *(row[c] for c in _TOLD[1:-1]), dose)
 
 
-def _order(record: TrialRecord) -> tuple[Any, ...]:
-    key = record.key
-    return (
-        record.scaffold,
-        # Injections first: they are what a reader looks for.
-        (BUILTIN[::-1].index(record.arm), "") if record.arm in BUILTIN else place(record.arm),
-        record.concept or "",
-        -1 if key.layer is None else key.layer,
-        key.unit or "",
-        key.magnitude,
-        key.draw,
-    )
+def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    ranked = [rank(column, row[column]) for column in CELL_COLUMNS if column not in ("scaffold", "arm")]
+    # Injections first: they are what a reader looks for.
+    return (row["scaffold"], row["arm"] != INJECTED, place(row["arm"]), *ranked)
 
 
-def _verdict(verdict: Verdict, reply: Reply, judges: _Pool) -> list[Any]:
+def _doses(conditions: Iterable[Condition]) -> list[str]:
+    """Return the doses as the filter lists them: by unit, then by magnitude."""
+    there = {c.dose for c in conditions if c.dose is not None}
+    return list(map(str, sorted(there, key=lambda dose: (dose.unit, dose.magnitude))))
+
+
+def _criteria(records: Iterable[TrialRecord]) -> tuple[str, ...]:
+    there = dict.fromkeys(c for r in records for v in r.verdicts for c in v.answers)
+    return tuple(dict.fromkeys([*(c for c in CRITERIA if c in there), *(["strict"] if there else []), *there]))
+
+
+def _receipts(record: TrialRecord) -> list[list[Any]]:
+    """Return for each steer where and how much, and what its receipt says, null without one."""
+    told = []
+    for number, steer in enumerate(record.key.steers):
+        receipt = record.receipts[number] if number < len(record.receipts) else None
+        where = "layer not stated" if steer.layer is None else f"layer {steer.layer}"
+        measured = None
+        if receipt is not None:
+            counts = receipt.prompt_positions, receipt.generation_positions
+            measured = [_finite(receipt.mean_ratio), _finite(receipt.max_ratio), *counts]
+        told.append([f"{where}, {dose_text({'magnitude': steer.magnitude, 'unit': steer.unit})}", measured])
+    return told
+
+
+def _verdict(verdict: Verdict, reply: Reply, judges: _Pool, criteria: Sequence[str]) -> list[Any]:
     # Places count in the text that was judged, in which the answer may stand behind the reasoning.
     before = len(reply.to_judge(verdict.judged)[0]) - len(reply.text)
     evidence = [attrs.evolve(e, start=max(0, e.start - before), stop=max(0, e.stop - before)) for e in verdict.evidence]
     places = _utf16_offsets(reply.text, (p for e in evidence for p in (e.start, e.stop)))
     return [
         judges.number(judge_label(verdict)),
-        [getattr(verdict, name) for name in VERDICT_FIELDS],
+        [verdict.strict if name == "strict" else verdict.answers.get(name) for name in criteria],
         verdict.unscored,
         verdict.concept,
         verdict.notes,

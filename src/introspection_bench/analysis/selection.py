@@ -1,0 +1,100 @@
+"""Parts of a frame of trials, and which outcomes it has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from ..boundaries import checked
+from ..errors import AnalysisError, explain
+from ..verdicts import CRITERIA, FURTHER
+
+
+def outcomes_of(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Return the frame's outcomes: its columns of dtype ``boolean`` (criteria and ``strict``), and ``unscored``."""
+    answered = [str(name) for name, kind in frame.dtypes.items() if isinstance(kind, pd.BooleanDtype)]
+    return (*answered, "unscored")
+
+
+def shown_of(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Return the outcomes that tables show: ``strict`` and the criteria that some verdict was asked.
+
+    ``refused`` and ``names_as_thought`` are left out. ``immediate`` applies where the concept is named, and counts as
+    asked where it is named nowhere. Without any verdict they are ``strict`` and its four.
+    """
+    there = [c for c in outcomes_of(frame)[:-1] if c not in FURTHER]
+    answered = {c for c in there if frame[c].notna().any()}
+    if "identifies" in answered and not frame["identifies"].any():
+        answered.add("immediate")
+    return tuple(c for c in there if c in answered) or (*CRITERIA, "strict")
+
+
+@checked(AnalysisError)
+def injected(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials on which a concept was injected, whatever their arm: yes is right there."""
+    require_columns(frame, ["truth"])
+    return frame[frame["truth"] == "injected"]
+
+
+@checked(AnalysisError)
+def controls(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials on which nothing was done, whatever their arm: yes is a false alarm there."""
+    require_columns(frame, ["truth"])
+    return frame[frame["truth"] == "nothing"]
+
+
+@checked(AnalysisError)
+def dosed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials that have a dose or a layer of their own, and are shown with it."""
+    require_columns(frame, ["layers", "unit"])
+    return frame[frame["layers"].notna() | frame["unit"].notna()]
+
+
+@checked(AnalysisError)
+def scored(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials that have a verdict."""
+    require_columns(frame, ["unscored"])
+    return frame[frame["unscored"].isna()]
+
+
+@checked(AnalysisError)
+def coherent(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials that a judge found coherent."""
+    require_columns(frame, ["coherent"])
+    return frame[frame["coherent"].fillna(value=False)]
+
+
+def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise :class:`AnalysisError` unless the frame has these columns."""
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise AnalysisError(
+            explain(
+                "frame",
+                required=f"the columns {list(columns)}",
+                got=f"none called {missing}",
+                hint="Make the frame with records_frame or Results.frame.",
+            )
+        )
+
+
+def check_grouping(frame: pd.DataFrame, by: Sequence[str]) -> None:
+    """Raise :class:`AnalysisError` for columns that are not there, and for magnitudes pooled over units.
+
+    A magnitude means nothing without its unit: groups by ``magnitude`` must also be groups by ``unit`` as soon
+    as the frame holds two units.
+    """
+    require_columns(frame, by)
+    if len(set(by)) < len(by):
+        raise AnalysisError(explain("by", required="each column once", got=list(by), hint="Drop the duplicate."))
+    units = sorted(frame["unit"].dropna().unique()) if "unit" in frame.columns else []
+    if "magnitude" in by and "unit" not in by and len(units) > 1:
+        raise AnalysisError(
+            explain(
+                "by",
+                required="'unit' beside 'magnitude'",
+                got=f"{list(by)} with the units {units}",
+                hint="5 raw and 5 residual are different doses; group by both.",
+            )
+        )
