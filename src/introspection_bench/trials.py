@@ -16,7 +16,7 @@ from .identity import TrialKey as TrialKey  # noqa: PLC0414  # as above
 from .injection import Receipt
 from .measures.readings import Reading
 from .names import composed
-from .reasoning import split
+from .reasoning import Split, split
 from .verdicts import Part, Verdict, latest
 
 
@@ -44,6 +44,8 @@ class Reply:
         if self.reasoning is not None or self.unclear is not None:
             return self
         parts = split(self.text)
+        if parts == Split(self.text, None):  # most replies, of which a copy would take most of a frame's time
+            return self
         return attrs.evolve(self, text=parts.answer, reasoning=parts.reasoning, unclear=parts.unclear)
 
     @property

@@ -12,11 +12,11 @@ from introspection_bench.analysis import (
     Scope,
     excludes,
     interval,
-    sample_size,
     power_against,
     power_to_find,
     probability_under,
     records_frame,
+    sample_size,
     trials_to_bound,
     trials_to_find,
 )

@@ -3,7 +3,7 @@ from __future__ import annotations
 from report_samples import make_record
 
 from introspection_bench.analysis import Results
-from introspection_bench.judges.labels import Label, append_label
+from introspection_bench.judges.labels import FORMAT, Label, append_label
 from introspection_bench.report.page.sections import judge_section
 
 
@@ -49,7 +49,8 @@ def test_labels_in_the_run_give_the_corrected_rate(tmp_path):
         (verdict,) = record.verdicts
         truly = record.key.draw < 11  # the judge takes one denial for a claim
         asked = (verdict.concept, verdict.rubric, verdict.rubric_digest)
-        label = Label(1, record.key.digest, *asked, "ana", truly, False, None, True, False)
+        answers = {"affirmative": truly, "identifies": False, "immediate": None, "coherent": True}
+        label = Label(FORMAT, record.key.digest, *asked, "ana", answers)
         append_label(tmp_path / "labels.jsonl", label)
     text, _ = said(records, source=str(tmp_path))
     assert "on 30 labelled replies" in text
