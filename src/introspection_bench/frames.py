@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,19 +70,6 @@ _NO_RECEIPT = (None, None, None, None)
 
 
 @checked(AnalysisError)
-def as_row(record: TrialRecord, verdict: Verdict | None) -> dict[str, Any]:
-    """Return one flat row: what :func:`records_frame` says of a trial and one verdict, but for readings.
-
-    The criteria are strict4's four and whatever else the verdict answers. Half a surrogate pair in a text, which
-    neither frames nor Parquet can hold, stands as an escape.
-    """
-    row = dict(zip(_CONDITION, _condition_row(record.condition), strict=True))
-    row |= zip(_TRIAL, _trial_row(record), strict=True)
-    row |= zip(_VERDICT, _verdict_row(verdict), strict=True)
-    return row | {c: None if verdict is None else verdict.answers.get(c) for c in _criteria([verdict])}
-
-
-@checked(AnalysisError)
 def records_frame(
     records: Iterable[TrialRecord], judge: str | None = None, rubric: str | None = None, *, repeats: bool = False
 ) -> pd.DataFrame:
@@ -127,15 +114,28 @@ def frame_with(
 ) -> pd.DataFrame:
     """Return the frame of :func:`records_frame` with the verdicts that ``choose`` picks."""
     kept = [r for r in records if repeats or r.repeat_of is None]
-    verdicts = [choose(r) for r in kept]
-    columns = _condition_columns([r.condition for r in kept])
-    columns |= _columns(_TRIAL, map(_trial_row, kept))
+    return _frame(kept, [choose(r) for r in kept])
+
+
+@checked(AnalysisError)
+def verdicts_frame(records: Iterable[TrialRecord]) -> pd.DataFrame:
+    """Return one row per trial and verdict, in the columns of :func:`records_frame`.
+
+    A trial without verdict has one row. Repeats are among them (:attr:`TrialRecord.repeat_of`).
+    """
+    pairs = [(record, verdict) for record in records for verdict in record.verdicts or (None,)]
+    return _frame([record for record, _ in pairs], [verdict for _, verdict in pairs])
+
+
+def _frame(records: Sequence[TrialRecord], verdicts: Sequence[Verdict | None]) -> pd.DataFrame:
+    columns = _condition_columns([r.condition for r in records])
+    columns |= _columns(_TRIAL, map(_trial_row, records))
     columns |= _columns(_VERDICT, map(_verdict_row, verdicts))
     criteria = {c: [None if v is None else v.answers.get(c) for v in verdicts] for c in _criteria(verdicts)}
     answered = {c: pd.array(values, dtype="boolean") for c, values in criteria.items()}
     strict = columns.pop("strict")
     answered = {c: answered.pop(c) for c in CRITERIA} | {"strict": strict} | answered
-    return pd.DataFrame({**columns, **answered, **_readings(kept)})
+    return pd.DataFrame({**columns, **answered, **_readings(records)})
 
 
 @checked(AnalysisError)
@@ -291,14 +291,14 @@ def _columns(dtypes: dict[str, str], rows: Iterable[tuple[Any, ...]]) -> dict[st
     """Return rows, each in the order of ``dtypes``, as columns of these."""
     turned = list(zip(*rows, strict=True)) or [()] * len(dtypes)
     return {
-        name: np.array(values, dtype=np.float64) if kind == "float64" else pd.array(values, dtype=kind)
+        name: np.array(values, dtype=np.float64) if kind == "float64" else pd.array(values, dtype=kind)  # type: ignore[call-overload]  # the stubs take literals alone
         for (name, kind), values in zip(dtypes.items(), turned, strict=True)
     }
 
 
 def _readings(records: Sequence[TrialRecord]) -> dict[str, FloatArray]:
     """Return the readings with one axis as columns over all records."""
-    found: dict[tuple[str, str], dict[tuple[Hashable, ...], list[tuple[int, FloatArray]]]] = {}
+    found: dict[tuple[str, str], dict[tuple[str | int, ...], list[tuple[int, FloatArray]]]] = {}
     for number, record in enumerate(records):
         for reading in record.readings:
             if len(reading.axes) != 1:

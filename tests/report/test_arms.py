@@ -177,9 +177,7 @@ def test_the_report_shows_and_filters_another_arm_in_a_browser(
     page.select_option("#f-dose", "none")
     assert page.text_content("#tally") == f"6 of {len(run)} transcripts"
     assert "nothing was steered" in page.text_content("#detail .meta")
-    link = cell_link(
-        {"scaffold": "lindsey", "arm": SHAM, "concept": None, "layers": None, "magnitude": 0, "unit": None}
-    )
+    link = cell_link({"scaffold": "lindsey", "arm": SHAM, **dict.fromkeys(("concept", "layers", "magnitude", "unit"))})
     assert open_page(path, fragment=link).text_content("#tally") == f"6 of {len(run)} transcripts"
 
 
@@ -269,8 +267,8 @@ def test_what_was_done_is_told_apart_by_bands_and_by_steers_beside(strange: list
 
 
 def test_false_alarms_are_those_of_every_arm_on_which_nothing_was_done(strange: list[TrialRecord]) -> None:
-    found = detection(records_frame(strange))
-    found = found[found["task"] == "detection"].set_index(["arm", "layers", found["beside"].fillna("")[found.index]])
+    found = detection(records_frame(strange)).query("task == 'detection'").fillna({"beside": ""})
+    found = found.set_index(["arm", "layers", "beside"])
     counts_ = found[["hits", "signals", "false_alarms", "noises"]]
     assert counts_.loc[("injected", "19", "")].tolist() == [3, 4, 1, 11]
     assert counts_.loc[("whispered", "19", "")].tolist() == [2, 2, 1, 11]

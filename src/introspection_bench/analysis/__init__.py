@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..conditions import CELL_COLUMNS
-from ..frames import readings_frame, receipts_frame, records_frame
+from ..frames import readings_frame, receipts_frame, records_frame, verdicts_frame
 from ..results import JudgeName, Results
 from .agreement import Agreement, Confusion, agreement, verdicts_of
 from .calibration import CorrectedRate, JudgeAccuracy, corrected_rate
@@ -85,5 +85,6 @@ __all__ = [
     "sweet_spots",
     "trials_to_bound",
     "trials_to_find",
+    "verdicts_frame",
     "verdicts_of",
 ]

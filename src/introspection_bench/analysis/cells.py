@@ -38,13 +38,14 @@ def groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, A
 def rank(column: str, value: Any) -> tuple[bool, Any]:
     """Return by what a column's values are sorted: arms as in :mod:`~introspection_bench.conditions`, layers by number.
 
-    NA comes last.
+    NA comes last, but first of what is steered beside.
     """
     if is_missing(value):
-        return True, 0
+        return column != "beside", 0
     if column == "arm":
         return False, place(value)
-    return False, tuple(map(int, re.findall(r"\d+", value))) if column == "layers" else value
+    key = tuple(map(int, re.findall(r"\d+", value))) if column == "layers" else value
+    return column == "beside", key
 
 
 def is_dosed(row: Mapping[Any, Any]) -> bool:

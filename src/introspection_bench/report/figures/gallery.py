@@ -12,14 +12,14 @@ import attrs
 import pandas as pd
 
 from ...analysis.agreement import Agreement
-from ...analysis.cells import cell_name, groups, layers_label, telling
+from ...analysis.cells import cell_name, groups, is_missing, layers_label, telling
 from ...analysis.dose import DOSE_COLUMNS
 from ...analysis.rates import rates
 from ...analysis.selection import controls, dosed, scored, shown_of
 from ...conditions import CELL_COLUMNS, INJECTED
 from ...results import JudgeName
 from ..doses import Doses
-from ..wording import is_missing, listing, magnitude_axis, plural, unit_name
+from ..wording import listing, magnitude_axis, plural, unit_name
 from .drawings import against_controls, agreement_matrix, crossover, layer_panels, rate_map
 
 if TYPE_CHECKING:

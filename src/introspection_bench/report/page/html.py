@@ -163,7 +163,9 @@ def _as_results(
     return attrs.evolve(given, **{name: value for name, value in changes.items() if value is not None})
 
 
-def _page(results: Results, frame: pd.DataFrame, chosen: JudgeName | None, prompts: Mapping[str, str]) -> str:
+def _page(
+    results: Results, frame: pd.DataFrame, chosen: JudgeName | None, prompts: Mapping[tuple[str, str | None], str]
+) -> str:
     style, script = _asset("report.css"), _asset("report.js")
     comparisons = judge_comparisons(results, chosen)
     doses = find_doses(frame)

@@ -165,10 +165,10 @@ def _other_arms(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _others(frame: pd.DataFrame) -> str:
-    further = {a: part for a, part in frame.groupby("arm") if a != INJECTED and part["truth"].iloc[0] != "nothing"}
+    sizes = frame.loc[(frame["arm"] != INJECTED) & (frame["truth"] != "nothing"), "arm"].value_counts()
     said = [
-        f"{plural(len(further[arm]), 'trial')} " + ("under random vectors" if arm == RANDOM else f"of the arm {arm!r}")
-        for arm in ordered(further)
+        f"{plural(int(sizes[arm]), 'trial')} " + ("under random vectors" if arm == RANDOM else f"of the arm {arm!r}")
+        for arm in ordered(sizes.index)
     ]
     return f", with {listing(said)}," if said else ""
 
