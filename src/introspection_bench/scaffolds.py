@@ -22,7 +22,7 @@ from .freezing import frozen_mapping, frozen_tuple
 from .names import composed
 from .prompts import RenderedPrompt, Tokenizer
 from .rendering import MARK, end_of_turns, marked_place, token_at, tokenise
-from .spans import ANCHOR_NAME
+from .spans import ANCHOR_NAME, REPLY, START
 from .templates import check_reply_begins, reads_clock, write_chat
 
 Role = Literal["user", "assistant"]
@@ -150,8 +150,15 @@ class Scaffold:
     @anchors.validator
     def _check_anchors(self, _: object, anchors: tuple[Anchor, ...]) -> None:
         names = [a.name for a in anchors]
-        if len(set(names)) != len(names):
-            raise ScaffoldError(explain("anchors", required="distinct names", got=names, hint="Rename one."))
+        if len(set(names)) != len(names) or {START, REPLY} & set(names):
+            raise ScaffoldError(
+                explain(
+                    "anchors",
+                    required=f"distinct names, none of them {START!r} or {REPLY!r}, which every prompt has",
+                    got=names,
+                    hint="Rename one.",
+                )
+            )
         for anchor in anchors:
             if anchor.turn == "reply":
                 continue

@@ -213,7 +213,7 @@ def place_of(prompt: RenderedPrompt, anchor: str) -> int:
 
     Raises :class:`AnchorNotFoundError` for an anchor that the prompt lacks.
     """
-    known = {START: 0, REPLY: len(prompt.token_ids), **prompt.anchors}
+    known = {**prompt.anchors, START: 0, REPLY: len(prompt.token_ids)}
     if anchor not in known:
         raise AnchorNotFoundError(
             explain(

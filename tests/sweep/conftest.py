@@ -1,4 +1,4 @@
-"""A tiny real model, its vectors and a small grid, for sweeps that take a second."""
+"""A tiny real model and a small design, for sweeps that take a second."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from introspection_bench.concepts import Concept, ConceptSet
-from introspection_bench.extraction import extract
 from introspection_bench.injectors.torch.injector import TorchInjector
-from introspection_bench.sweep import Grid
+from introspection_bench.sweep import Design, Injected, PlannedTrial, Sweep, Unsteered
 from introspection_bench.testing import save_tiny_model
 from introspection_bench.trials import Sampling
 
@@ -34,16 +33,19 @@ def injector(tiny_folder: Path) -> Iterator[TorchInjector]:
 
 
 @pytest.fixture(scope="session")
-def grid(injector: TorchInjector) -> Grid:
-    return Grid(
-        vectors=extract(injector, CONCEPTS, [1]),
-        concepts=CONCEPTS.concepts,
-        magnitudes=[0.5, 2.0],
-        unit="residual",
-        trials=5,
-        controls=6,
+def design() -> Design:
+    return Design(
+        concepts=CONCEPTS,
+        layers=[1],
+        doses=["0.5 residual", "2 residual"],
+        arms=[Unsteered(6), Injected(5)],
         sampling=Sampling(max_new_tokens=8),
     )
+
+
+def planned(design: Design, injector: TorchInjector) -> list[PlannedTrial]:
+    """The plan of a design on a model, in no run."""
+    return Sweep(design, injector, Path("/no/such/run")).planned
 
 
 @pytest.fixture

@@ -12,22 +12,19 @@ import sys
 import torch
 from conftest import CONCEPTS
 
-from introspection_bench.extraction import extract
 from introspection_bench.injectors.torch.injector import TorchInjector
-from introspection_bench.sweep import Grid, Sweep
+from introspection_bench.sweep import Design, Injected, Sweep, Unsteered
 from introspection_bench.trials import Sampling
 
 
 def main(model: str, directory: str, kill_after: str = "0") -> None:
     torch.set_num_threads(1)
     injector = TorchInjector.open(model, device="cpu", batch_size=4)
-    grid = Grid(
-        vectors=extract(injector, CONCEPTS, [1]),
-        concepts=CONCEPTS.concepts,
-        magnitudes=[0.5, 2.0],
-        unit="residual",
-        trials=10,
-        controls=10,
+    design = Design(
+        concepts=CONCEPTS,
+        layers=[1],
+        doses=["0.5 residual", "2 residual"],
+        arms=[Unsteered(10), Injected(10)],
         sampling=Sampling(max_new_tokens=8),
     )
     left = iter(range(int(kill_after) - 1, -1, -1))
@@ -36,7 +33,7 @@ def main(model: str, directory: str, kill_after: str = "0") -> None:
         if next(left, None) == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Sweep(grid, injector, directory).run(strike)
+    Sweep(design, injector, directory).generate(strike)
 
 
 if __name__ == "__main__":

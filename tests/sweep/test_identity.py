@@ -8,49 +8,46 @@ from pathlib import Path
 
 import attrs
 import pytest
+from conftest import planned
 
 from introspection_bench import LINDSEY, THINKING_ABOUT, Anchor, Span
 from introspection_bench.errors import SpecError, StoreError, StoreMismatchError
 from introspection_bench.injectors.torch.injector import TorchInjector
-from introspection_bench.sweep import Store, Sweep, plan
+from introspection_bench.sweep import Ground, Injected, Store, Sweep, Unsteered
 from introspection_bench.testing import save_tiny_model
 
 #: LINDSEY, steered from its question on.
 LATER = attrs.evolve(LINDSEY, name="later", anchors=(Anchor("trial", "Do you detect"),))
 
 
-def planned(grid, injector):
-    return plan(grid, injector.model, injector.name, injector.numerics, injector.tokenizer)
-
-
-def keys(grid, injector):
-    return [t.key.digest for t in planned(grid, injector)]
+def keys(design, injector):
+    return [t.key.digest for t in planned(design, injector)]
 
 
 def steered(trials):
-    return [t for t in trials if t.arm == "injected"]
+    return [t for t in trials if t.condition.arm == "injected"]
 
 
-def test_two_anchors_of_one_name_make_two_keys_where_they_stand_at_two_positions(grid, injector):
-    here, there = planned(grid, injector), planned(attrs.evolve(grid, scaffolds=(LATER,)), injector)
-    assert {t.span for t in steered(here)} == {t.span for t in steered(there)} == {"from(trial)"}
+def test_two_anchors_of_one_name_make_two_keys_where_they_stand_at_two_positions(design, injector):
+    here, there = planned(design, injector), planned(attrs.evolve(design, scaffolds=(LATER,)), injector)
+    assert {t.condition.span for t in steered(here)} == {t.condition.span for t in steered(there)} == {"from(trial)"}
     starts = [{t.key.steers[0].start for t in steered(trials)} for trials in (here, there)]
-    assert starts[0] == {LINDSEY.span.resolve(here[-1].request.prompt).start} != starts[1]
+    assert starts[0] == {Span.from_anchor("trial").resolve(here[-1].request.prompt).start} != starts[1]
     assert not {t.key.digest for t in steered(here)} & {t.key.digest for t in steered(there)}
     assert not {t.request.seed for t in steered(here)} & {t.request.seed for t in steered(there)}
 
 
-def test_a_mended_anchor_does_not_go_on_with_the_old_run(grid, injector, tmp_path):
-    grid = attrs.evolve(grid, trials=1, controls=0)
-    Sweep(grid, injector, tmp_path / "run").run()
+def test_a_mended_anchor_does_not_go_on_with_the_old_run(design, injector, tmp_path):
+    design = attrs.evolve(design, arms=[Injected(1)])
+    Sweep(design, injector, tmp_path / "run").generate()
     mended = attrs.evolve(LATER, name="lindsey")
     with pytest.raises(StoreMismatchError, match="scaffolds"):
-        Sweep(attrs.evolve(grid, scaffolds=(mended,)), injector, tmp_path / "run").run()
+        Sweep(attrs.evolve(design, scaffolds=(mended,)), injector, tmp_path / "run").generate()
 
 
-def test_two_scaffolds_of_one_wording_run_beside_each_other_where_they_steer_other_positions(grid, injector, tmp_path):
-    grid = attrs.evolve(grid, scaffolds=(LINDSEY, LATER), trials=1, controls=2)
-    results = Sweep(grid, injector, tmp_path / "run").run()
+def test_two_scaffolds_of_one_wording_run_beside_each_other_where_they_steer_other_positions(design, injector, tmp_path):
+    design = attrs.evolve(design, scaffolds=(LINDSEY, LATER), arms=[Unsteered(2), Injected(1)])
+    results = Sweep(design, injector, tmp_path / "run").generate()
     assert [r.scaffold for r in results] == ["lindsey"] * 6 + ["later"] * 6
     # The controls of both are draws of one thing: each is another one.
     assert [(r.scaffold, r.key.draw) for r in results if r.arm == "control"] == [
@@ -59,19 +56,18 @@ def test_two_scaffolds_of_one_wording_run_beside_each_other_where_they_steer_oth
         ("later", 2),
         ("later", 3),
     ]
-    shorter = {r.scaffold: r.receipt.prompt_positions for r in results if r.arm == "injected"}
+    shorter = {r.scaffold: r.receipts[0].prompt_positions for r in results if r.arm == "injected"}
     assert shorter["later"] < shorter["lindsey"]
 
 
-def test_scaffolds_that_do_the_same_have_the_same_keys_whatever_they_are_called(grid, injector):
+def test_scaffolds_that_do_the_same_have_the_same_keys_whatever_they_are_called(design, injector):
     renamed = attrs.evolve(
         LINDSEY,
         name="mine",
         source="",
-        anchors=(Anchor("start", "\n\nTrial 1"), Anchor("unused", "Ok", 1)),
-        span=Span.from_anchor("start"),
+        anchors=(Anchor("mark", "\n\nTrial 1"), Anchor("unused", "Ok", 1)),
     )
-    assert keys(attrs.evolve(grid, scaffolds=(renamed,)), injector) == keys(grid, injector)
+    assert keys(attrs.evolve(design, scaffolds=(renamed,), span="from(mark)"), injector) == keys(design, injector)
 
 
 @pytest.mark.parametrize(
@@ -85,35 +81,35 @@ def test_scaffolds_that_do_the_same_have_the_same_keys_whatever_they_are_called(
         ("between(trial, detect)", "from(trial)", False),
     ],
 )
-def test_spans_have_one_key_exactly_where_they_come_to_the_same_positions(grid, injector, one, other, same):
+def test_spans_have_one_key_exactly_where_they_come_to_the_same_positions(design, injector, one, other, same):
     anchors = (*LINDSEY.anchors, Anchor("detect", "Do you detect"), Anchor("question", "Do you"))
-    grid = attrs.evolve(grid, scaffolds=(attrs.evolve(LINDSEY, anchors=anchors),), controls=0)
-    found = [keys(attrs.evolve(grid, span=Span.parse(span)), injector) for span in (one, other)]
+    design = attrs.evolve(design, scaffolds=(attrs.evolve(LINDSEY, anchors=anchors),), arms=[Injected(5)])
+    found = [keys(attrs.evolve(design, span=Span.parse(span)), injector) for span in (one, other)]
     assert (found[0] == found[1]) is same
     assert same or not set(found[0]) & set(found[1])
 
 
-def test_scaffolds_that_come_to_the_same_trials_are_an_error_that_names_both(grid, injector):
-    twins = (LINDSEY, attrs.evolve(LINDSEY, name="copy", span=Span.from_anchor("trial")))
-    for trials, controls in ((5, 6), (5, 0), (0, 6)):
-        with pytest.raises(SpecError, match=r"grid\.scaffolds: .*'lindsey' and 'copy'"):
-            planned(attrs.evolve(grid, scaffolds=twins, trials=trials, controls=controls), injector)
+def test_scaffolds_that_come_to_the_same_trials_are_an_error_that_names_both(design, injector):
+    twins = (LINDSEY, attrs.evolve(LINDSEY, name="copy"))
+    for arms in ([Injected(5), Unsteered(6)], [Injected(5)], [Unsteered(6)]):
+        with pytest.raises(SpecError, match=r"design\.scaffolds: .*'lindsey' and 'copy'"):
+            planned(attrs.evolve(design, scaffolds=twins, arms=arms), injector)
 
 
-def test_a_span_for_all_scaffolds_that_makes_two_of_them_one_is_an_error_that_names_both(grid, injector):
+def test_a_span_that_makes_two_scaffolds_one_is_an_error_that_names_both(design, injector):
     with pytest.raises(SpecError, match=r"'lindsey' and 'later'"):
-        planned(attrs.evolve(grid, scaffolds=(LINDSEY, LATER), span=Span.all()), injector)
+        planned(attrs.evolve(design, scaffolds=(LINDSEY, LATER), span=Span.all()), injector)
 
 
-def test_vectors_of_the_same_values_at_one_layer_are_an_error_that_names_both_trials(grid, injector):
-    first, second = grid.vectors
-    same = attrs.evolve(second, values=first.values)
-    with pytest.raises(SpecError, match=rf"grid\.vectors.*injected '{first.concept}'.*injected '{second.concept}'"):
-        planned(attrs.evolve(grid, vectors=(first, attrs.evolve(same, layer=2)), layers=(1,)), injector)
+def test_vectors_of_the_same_values_at_one_layer_make_further_draws_and_never_one_trial_twice(design, injector):
+    vectors = Sweep(design, injector, "/no/such/run").vectors
+    same = [attrs.evolve(vectors[1], values=vectors[0].values), vectors[0]]
+    found = keys(attrs.evolve(design, vectors=same), injector)
+    assert len(set(found)) == len(found)
 
 
 @pytest.mark.parametrize("backend", ["torch", "nnsight"])
-def test_a_model_that_ends_its_replies_elsewhere_has_other_keys(grid, tmp_path, backend):
+def test_a_model_that_ends_its_replies_elsewhere_has_other_keys(design, tmp_path, backend):
     if backend == "nnsight":
         pytest.importorskip("nnsight")
         from introspection_bench.injectors.nnsight.injector import NnsightInjector as Opened
@@ -126,7 +122,7 @@ def test_a_model_that_ends_its_replies_elsewhere_has_other_keys(grid, tmp_path, 
         settings = json.loads(path.read_text())
         path.write_text(json.dumps(settings if ends is None else settings | {"eos_token_id": ends}))
         with Opened.open(str(folder)) as injector:
-            found.append(keys(attrs.evolve(grid, scaffolds=(THINKING_ABOUT,)), injector))
+            found.append(keys(attrs.evolve(design, scaffolds=(THINKING_ABOUT,), span="all"), injector))
     assert not set(found[0]) & set(found[1])
 
 
@@ -136,44 +132,44 @@ class OtherNumerics(TorchInjector):
     numerics = 2
 
 
-def test_another_version_of_a_backends_numerics_has_other_keys_and_goes_on_with_no_run(grid, tiny_folder, tmp_path):
-    grid = attrs.evolve(grid, trials=1, controls=1)
+def test_another_version_of_a_backends_numerics_has_other_keys_and_goes_on_with_no_run(design, tiny_folder, tmp_path):
+    design = attrs.evolve(design, arms=[Unsteered(1), Injected(1)])
     with TorchInjector.open(str(tiny_folder), device="cpu") as before:
-        Sweep(grid, before, tmp_path / "run").run()
-        old = keys(grid, before)
+        Sweep(design, before, tmp_path / "run").generate()
+        old = keys(design, before)
     with OtherNumerics.open(str(tiny_folder), device="cpu") as after:
         assert after.model == before.model
-        assert not set(keys(grid, after)) & set(old)
+        assert not set(keys(design, after)) & set(old)
         with pytest.raises(StoreMismatchError, match="numerics 1, which made it; got 2"):
-            Sweep(grid, after, tmp_path / "run").run()
+            Sweep(design, after, tmp_path / "run").generate()
 
 
 @pytest.mark.parametrize("numerics", [None, 0, -1, True, "1", 1.5])
-def test_numerics_that_are_no_version_are_an_error(grid, injector, numerics):
+def test_numerics_that_are_no_version_are_an_error(design, injector, numerics):
     with pytest.raises(SpecError, match="numerics"):
-        plan(grid, injector.model, injector.name, numerics, injector.tokenizer)
+        Ground(injector.model, injector.name, numerics, injector.tokenizer, design.day, {})
 
 
-def test_a_run_tells_the_span_and_the_wording_that_its_keys_leave_out(grid, injector, tmp_path):
-    grid = attrs.evolve(grid, trials=1, controls=1)
-    results = Sweep(grid, injector, tmp_path / "run").run()
-    assert {(r.arm, r.span) for r in results} == {("control", None), ("injected", "from(trial)")}
-    assert {r.scaffold_digest for r in results} == {LINDSEY.digest}
+def test_a_run_tells_the_span_and_the_wording_that_its_keys_leave_out(design, injector, tmp_path):
+    design = attrs.evolve(design, arms=[Unsteered(1), Injected(1)])
+    results = Sweep(design, injector, tmp_path / "run").generate()
+    assert {(r.arm, r.condition.span) for r in results} == {("control", None), ("injected", "from(trial)")}
+    assert {r.condition.wording for r in results} == {LINDSEY.digest}
     assert set(results.frame()["span"].dropna()) == {"from(trial)"}
     assert results.facts["span"] == ["from(trial)"]
-    assert results.facts["scaffold_digest"] == [LINDSEY.digest]
+    assert results.facts["wording"] == [LINDSEY.digest]
 
 
-def test_a_store_of_the_older_keys_is_refused_and_the_error_says_how_to_export_it(grid, injector, tmp_path):
-    sweep = Sweep(attrs.evolve(grid, trials=0, controls=1), injector, tmp_path / "run")
+def test_a_store_of_the_older_keys_is_refused_and_the_error_says_how_to_export_it(design, injector, tmp_path):
+    sweep = Sweep(attrs.evolve(design, arms=[Unsteered(1)]), injector, tmp_path / "run")
     sweep.open_store().close()
     edit(tmp_path / "run" / "store.sqlite", "UPDATE meta SET value = '1' WHERE key = 'schema'")
     with pytest.raises(
-        StoreError, match=r"version 2; got 1\. Export it with the version .*'introspection-bench export"
+        StoreError, match=r"version 3; got 1\. Export it with the version .*'introspection-bench export"
     ):
         Store.open(tmp_path / "run")
-    with pytest.raises(StoreError, match="schema version 2"):
-        sweep.run()
+    with pytest.raises(StoreError, match="schema version 3"):
+        sweep.generate()
 
 
 def edit(path: Path, statement: str) -> None:
