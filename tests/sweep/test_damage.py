@@ -22,9 +22,9 @@ from introspection_bench.sweep.judging import run_concepts, run_questions
 
 
 @pytest.fixture(scope="module")
-def finished(grid, injector, tmp_path_factory):
-    sweep = Sweep(grid, injector, tmp_path_factory.mktemp("runs") / "finished")
-    sweep.run()
+def finished(design, injector, tmp_path_factory):
+    sweep = Sweep(design, injector, tmp_path_factory.mktemp("runs") / "finished")
+    sweep.generate()
     sweep.judge("rules")
     return sweep
 
@@ -101,7 +101,7 @@ def test_a_row_of_another_content_is_an_error_that_names_its_table(run, table, v
         read_everything(run)
 
 
-@pytest.mark.parametrize("path", ["grid", "model", "backend", "grid.concepts", "grid.scaffolds", "model.name"])
+@pytest.mark.parametrize("path", ["design", "model", "backend", "design.concepts", "design.scaffolds", "model.name"])
 @pytest.mark.parametrize("value", [None, 3, [], {}, [3]])
 def test_a_specification_without_what_everybody_relies_on_is_an_error(run, path, value):
     with Store.open(run) as store:
@@ -197,9 +197,9 @@ def test_a_finished_run_is_read_where_nothing_may_be_written_and_writing_is_an_e
         assert len(read_results(run)) == 26
         with Store.open(run) as store, pytest.raises(StoreError, match="rights"):
             judge_run(store, "rules", retry_unscored=True)
-        again = Sweep(finished.grid, finished.injector, run)
+        again = Sweep(finished.design, finished.injector, run)
         with pytest.raises(StoreError, match="rights"):
-            again.run()
+            again.generate()
 
 
 def killed_in_the_middle_of_a_write(run, mode):
@@ -244,20 +244,20 @@ def test_a_locked_file_is_an_error_that_says_so(run, monkeypatch):
             Store.open(run)
 
 
-def test_a_full_disk_stops_a_run_with_an_error_and_it_goes_on_when_there_is_room(grid, injector, tmp_path):
-    sweep = Sweep(grid, injector, tmp_path / "run")
+def test_a_full_disk_stops_a_run_with_an_error_and_it_goes_on_when_there_is_room(design, injector, tmp_path):
+    sweep = Sweep(design, injector, tmp_path / "run")
     sweep.open_store().close()
     size = (tmp_path / "run" / "store.sqlite").stat().st_size
     with largest_file(size + 20_000), pytest.raises(StoreError, match="disk"):
-        sweep.run()
+        sweep.generate()
     kept = sweep.results().records
     assert 0 < len(kept) < 26
-    assert len(sweep.run()) == 26
+    assert len(sweep.generate()) == 26
     assert set(kept) <= set(sweep.results().records)
 
 
 @pytest.mark.parametrize("left", ["an empty file", "a header", "a log of an unfinished plan"])
-def test_a_store_that_was_cut_off_before_its_plan_is_begun_again(grid, injector, tmp_path, left):
+def test_a_store_that_was_cut_off_before_its_plan_is_begun_again(design, injector, tmp_path, left):
     run = tmp_path / "run"
     run.mkdir()
     (run / "store.sqlite").touch()
@@ -275,15 +275,15 @@ def test_a_store_that_was_cut_off_before_its_plan_is_begun_again(grid, injector,
     assert not Store.is_begun(run)
     with pytest.raises(StoreError, match="Run the sweep first"):
         Store.open(run)
-    assert len(Sweep(grid, injector, run).run()) == 26
+    assert len(Sweep(design, injector, run).generate()) == 26
     assert [p.name for p in run.iterdir() if p.name.startswith("store")] == ["store.sqlite"]
 
 
-def test_a_damaged_store_is_never_begun_again(grid, injector, run):
+def test_a_damaged_store_is_never_begun_again(design, injector, run):
     (run / "store.sqlite").write_bytes((run / "store.sqlite").read_bytes()[:5000])
     before = (run / "store.sqlite").read_bytes()
     with pytest.raises(StoreError):
-        Sweep(grid, injector, run)
+        Sweep(design, injector, run)
     assert (run / "store.sqlite").read_bytes() == before
 
 
@@ -301,7 +301,7 @@ def test_an_import_appears_with_all_its_verdicts_or_can_be_repeated(finished, tm
     def killed(*_):
         raise KeyboardInterrupt
 
-    concepts = ConceptSet("tiny", finished.grid.concepts)
+    concepts = ConceptSet("tiny", finished.design.concepts.concepts)
     with monkeypatch.context() as patch:
         patch.setattr("introspection_bench.files._to_disk", killed)
         with pytest.raises(KeyboardInterrupt):

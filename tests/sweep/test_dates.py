@@ -6,16 +6,14 @@ import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import attrs
 import pytest
 
 from introspection_bench.concepts import Concept, ConceptSet, Pair
 from introspection_bench.errors import SpecError, StoreError, StoreMismatchError
-from introspection_bench.extraction import extract, random_controls
+from introspection_bench.extraction import extract
 from introspection_bench.injectors.torch.injector import TorchInjector
-from introspection_bench.sweep import Grid, Sweep
-from introspection_bench.sweep.runner import run_date
-from introspection_bench.sweep.spec import SweepSpec
+from introspection_bench.sweep import Design, Injected, RandomVector, RunSpec, Store, Sweep, Unsteered
 from introspection_bench.testing import save_tiny_model, tiny_model
 from introspection_bench.trials import Sampling
 
@@ -27,7 +25,13 @@ CLOCKS = {
 }
 LOVE = Concept("love", pairs=[Pair("I adore you", "I see you")])
 CONCEPTS = ConceptSet("s", [Concept("Oceans", word="Oceans"), LOVE], ["Desks", "Sand"])
-SHORT: dict[str, Any] = {"trials": 2, "controls": 2, "sampling": Sampling(max_new_tokens=3)}
+DESIGN = Design(
+    concepts=CONCEPTS,
+    layers=[1],
+    doses=["1 residual"],
+    arms=[Unsteered(2), Injected(2), RandomVector(4)],
+    sampling=Sampling(max_new_tokens=3),
+)
 
 
 REAL = datetime.date
@@ -63,11 +67,6 @@ def opened(kind: str) -> TorchInjector:
     return TorchInjector.open(model, tokenizer=tokenizer)
 
 
-def grid(injector: TorchInjector, **changes: Any) -> Grid:
-    vectors = extract(injector, CONCEPTS, [1])
-    return Grid([*vectors, *random_controls(vectors)], tuple(CONCEPTS), [1.0], "residual", **(SHORT | changes))
-
-
 @pytest.mark.parametrize("kind", CLOCKS)
 def test_all_prompts_of_an_extraction_are_of_one_date(kind: str, clock: type[FakeDate]) -> None:
     injector = opened(kind)
@@ -86,9 +85,9 @@ def test_a_run_goes_on_with_the_date_and_vectors_that_it_began_with(
 ) -> None:
     injector = opened(kind)
     clock.days = list(DAYS)  # midnight passes at every look at the clock
-    whole = Sweep(grid(injector), injector, tmp_path / "whole").run()
+    whole = Sweep(DESIGN, injector, tmp_path / "whole").generate()
     clock.days = list(DAYS)
-    first = Sweep(grid(injector), injector, tmp_path / "cut")
+    first = Sweep(DESIGN, injector, tmp_path / "cut")
     stop = iter(range(3))
 
     class FakeKillError(Exception):
@@ -99,11 +98,12 @@ def test_a_run_goes_on_with_the_date_and_vectors_that_it_began_with(
             raise FakeKillError
 
     with pytest.raises(FakeKillError):
-        first.run(killed)
+        first.generate(killed)
     clock.days = [DAYS[30]]
-    resumed = Sweep(grid(injector), injector, tmp_path / "cut")
-    assert run_date(tmp_path / "cut") == resumed.grid.date == DAYS[0]
-    results = resumed.run()
+    resumed = Sweep(DESIGN, injector, tmp_path / "cut")
+    with Store.open(tmp_path / "cut") as store:
+        assert store.run_spec().design.date == resumed.design.date == DAYS[0]
+    results = resumed.generate()
     assert [r.key for r in results] == [r.key for r in whole]
     assert [r.reply for r in results] == [r.reply for r in whole]
     prompts = {t.request.prompt.text for t in resumed.planned}
@@ -114,43 +114,41 @@ def test_a_run_goes_on_with_the_date_and_vectors_that_it_began_with(
 def test_another_date_that_is_asked_for_is_another_run(clock: type[FakeDate], tmp_path: Path) -> None:
     injector = opened("date")
     clock.days = [DAYS[0]]
-    Sweep(grid(injector), injector, tmp_path).run()
+    Sweep(DESIGN, injector, tmp_path).generate()
     with pytest.raises(StoreMismatchError, match="date"):
-        Sweep(grid(injector, date=DAYS[5]), injector, tmp_path).run()
+        Sweep(attrs.evolve(DESIGN, date=DAYS[5]), injector, tmp_path).generate()
 
 
-def test_the_runs_prompts_are_of_the_day_of_its_vectors(clock: type[FakeDate], tmp_path: Path) -> None:
+def test_the_runs_prompts_are_of_the_day_of_the_vectors_that_it_is_given(
+    clock: type[FakeDate], tmp_path: Path
+) -> None:
     injector = opened("date")
     clock.days = [DAYS[0]]
-    made = grid(injector)
+    given = attrs.evolve(DESIGN, vectors=extract(injector, CONCEPTS, [1]))
     clock.days = [DAYS[1]]
-    assert made.day == DAYS[0]
-    assert Sweep(made, injector, tmp_path).planned[0].request.prompt.date == DAYS[0]
+    assert given.day == DAYS[0]
+    assert Sweep(given, injector, tmp_path).planned[0].request.prompt.date == DAYS[0]
 
 
 def test_a_template_without_a_clock_makes_the_same_run_on_any_day(clock: type[FakeDate], tmp_path: Path) -> None:
     model, tokenizer = tiny_model("llama")
     injector = TorchInjector.open(model, tokenizer=tokenizer)
     clock.days = [DAYS[0]]
-    one = Sweep(grid(injector), injector, tmp_path / "one")
+    one = Sweep(DESIGN, injector, tmp_path / "one")
     clock.days = [DAYS[40]]
-    other = Sweep(grid(injector), injector, tmp_path / "other")
+    other = Sweep(DESIGN, injector, tmp_path / "other")
     assert [t.key for t in one.planned] == [t.key for t in other.planned]
-    assert {v.provenance.date for v in one.grid.vectors} == {None}
+    assert {v.provenance.date for v in one.vectors} == {None}
 
 
 def test_vectors_of_other_prompts_are_not_taken_for_the_runs_own(clock: type[FakeDate], tmp_path: Path) -> None:
     injector = opened("date")
     clock.days = [DAYS[0]]
-    Sweep(grid(injector), injector, tmp_path).run()
+    Sweep(DESIGN, injector, tmp_path).generate()
     clock.days = [DAYS[1]]
-    others = extract(injector, CONCEPTS, [1], baseline=["Desks", "Clouds"])
-    changed = Grid(
-        others, tuple(CONCEPTS), [1.0], "residual", trials=2, controls=2, sampling=Sampling(max_new_tokens=3)
-    )
-    kept = Sweep(changed, injector, tmp_path).grid.vectors
-    assert kept[0].digest == others[0].digest
-    assert np.array_equal(kept[0].values, others[0].values)
+    others = attrs.evolve(CONCEPTS, baseline=["Desks", "Clouds"])
+    kept = Sweep(attrs.evolve(DESIGN, concepts=others), injector, tmp_path).vectors
+    assert kept[0].digest == extract(injector, others, [1], date=DAYS[0])[0].digest
 
 
 def test_a_toml_file_may_state_the_date_and_resumes_with_the_runs(clock: type[FakeDate], tmp_path: Path) -> None:
@@ -161,41 +159,42 @@ def test_a_toml_file_may_state_the_date_and_resumes_with_the_runs(clock: type[Fa
         directory = "run"
         [model]
         name = "{folder}"
-        [concepts]
+        [design]
+        layers = [1]
+        doses = ["1 residual"]
+        date = %s
+        [design.concepts]
         set = "pairs"
         names = ["love"]
-        [grid]
-        layers = [1]
-        magnitudes = [1.0]
-        unit = "residual"
-        trials = 1
-        controls = 1
-        date = %s
-        [sampling]
+        [design.arms.injected]
+        n = 1
+        [design.sampling]
         max_new_tokens = 2
     """
     (tmp_path / "s.toml").write_text(text % "2026-11-27")
-    spec = SweepSpec.from_toml(tmp_path / "s.toml")
-    with spec.open_injector() as injector:
-        made = spec.build_grid(injector, spec.concept_set())
-        assert (made.date, made.vectors[0].provenance.date) == (DAYS[2], "2026-11-27")
-        Sweep(made, injector, spec.directory).run()
+    spec = RunSpec.from_toml(tmp_path / "s.toml")
+    with spec.model.open() as injector:
+        made = Sweep(spec.design, injector, str(spec.directory))
+        assert (made.design.date, made.vectors[0].provenance.date) == (DAYS[2], "2026-11-27")
+        made.generate()
         (tmp_path / "s.toml").write_text(text.replace("date = %s", ""))
-        again = SweepSpec.from_toml(tmp_path / "s.toml")
-        assert again.build_grid(injector, spec.concept_set()).vectors == made.vectors
-    for wrong in ('"2026-11-27"', "2026-11-27T10:00:00", "5"):
+        again = RunSpec.from_toml(tmp_path / "s.toml")
+        assert [t.key for t in Sweep(again.design, injector, str(spec.directory)).planned] == [
+            t.key for t in made.planned
+        ]
+    for wrong in ('"soon"', "2026-11-27T10:00:00", "5"):
         (tmp_path / "s.toml").write_text(text % wrong)
         with pytest.raises(SpecError, match="date"):
-            SweepSpec.from_toml(tmp_path / "s.toml")
+            RunSpec.from_toml(tmp_path / "s.toml")
 
 
 def test_a_damaged_date_in_a_store_is_a_store_error(clock: type[FakeDate], tmp_path: Path) -> None:
     import sqlite3
 
     injector = opened("date")
-    Sweep(grid(injector), injector, tmp_path).run()
+    Sweep(DESIGN, injector, tmp_path).generate()
     with sqlite3.connect(tmp_path / "store.sqlite") as connection:
-        connection.execute("UPDATE meta SET value = json_set(value, '$.grid.date', 'soon') WHERE key = 'spec'")
+        connection.execute("UPDATE meta SET value = json_set(value, '$.design.date', 'soon') WHERE key = 'spec'")
     connection.close()
     with pytest.raises(StoreError, match="date"):
-        Sweep(grid(injector), injector, tmp_path)
+        Sweep(DESIGN, injector, tmp_path)

@@ -61,7 +61,7 @@ FOLDERS = ("vectors", "figures")
         if n not in FOLDERS or p != "a folder"
     ],
 )
-def test_a_run_never_writes_through_what_lies_in_the_place_of_its_files(grid, injector, tmp_path, name, place):
+def test_a_run_never_writes_through_what_lies_in_the_place_of_its_files(design, injector, tmp_path, name, place):
     target = tmp_path / "target"
     target.write_bytes(b"precious")
     run = tmp_path / "run"
@@ -70,18 +70,18 @@ def test_a_run_never_writes_through_what_lies_in_the_place_of_its_files(grid, in
     PLACES[place](run / name)
     before = os.lstat(run / name)
     with pytest.raises(IntrospectionBenchError, match=name):
-        Sweep(grid, injector, run).run() if name != "figures" else files.make_own_folder(run / name)
+        Sweep(design, injector, run).generate() if name != "figures" else files.make_own_folder(run / name)
     assert (run / "target").read_bytes() == b"precious"
     assert os.path.samestat(os.lstat(run / name), before)
 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", ["report.html", "a.jsonl", "a.parquet", "a.safetensors", "labels.jsonl"])
-def test_no_writer_writes_through_what_lies_in_the_place_of_its_file(grid, tmp_path, kind, place):
+def test_no_writer_writes_through_what_lies_in_the_place_of_its_file(design, tmp_path, kind, place):
     (tmp_path / "target").write_bytes(b"precious")
     PLACES[place](tmp_path / kind)
     with pytest.raises(OutputError, match="Nothing was written"):
-        write_as(kind, grid, tmp_path / kind)
+        write_as(kind, design, tmp_path / kind)
     assert (tmp_path / "target").read_bytes() == b"precious"
     assert {p.name for p in tmp_path.iterdir()} == {"target", kind}
 
@@ -93,38 +93,38 @@ LABEL = Label(
 )  # fmt: skip
 
 
-def write_as(kind, grid, path):
+def write_as(kind, design, path):
     {
         "report.html": lambda: write_report([], path),
         "a.jsonl": lambda: write_jsonl([], path),
         "a.parquet": lambda: write_parquet([], path),
-        "a.safetensors": lambda: grid.vectors[0].save(path),
+        "a.safetensors": lambda: design.vectors[0].save(path),
         "labels.jsonl": lambda: append_label(path, LABEL),
     }[kind]()
 
 
 @pytest.mark.parametrize("kind", ["report.html", "a.jsonl", "a.parquet", "a.safetensors", "labels.jsonl"])
-def test_every_writer_says_what_to_do_where_it_may_not_write(grid, open_folder, kind):
+def test_every_writer_says_what_to_do_where_it_may_not_write(design, open_folder, kind):
     open_folder.chmod(0o555)
     with without_privileges(), pytest.raises(OutputError, match="no right to write there"):
-        write_as(kind, grid, open_folder / kind)
+        write_as(kind, design, open_folder / kind)
     assert list(open_folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("bad", ["x" * 300, "file/below", "nul\0byte"])
-def test_an_impossible_path_is_an_error_of_ours(grid, injector, tmp_path, bad):
+def test_an_impossible_path_is_an_error_of_ours(design, injector, tmp_path, bad):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         write_file(tmp_path / bad, b"")
     with pytest.raises((StoreError, OutputError)):
-        Sweep(grid, injector, tmp_path / bad).run()
+        Sweep(design, injector, tmp_path / bad).generate()
     with pytest.raises(StoreError):
         Store.open(tmp_path / bad)
 
 
-def test_a_directory_whose_name_is_not_utf8_holds_a_run_like_any_other(grid, injector, tmp_path):
+def test_a_directory_whose_name_is_not_utf8_holds_a_run_like_any_other(design, injector, tmp_path):
     directory = Path(os.fsdecode(os.fsencode(tmp_path) + b"/run \xff #?%"))
-    assert len(Sweep(grid, injector, directory).run()) == 26
+    assert len(Sweep(design, injector, directory).generate()) == 26
     assert len(read_results(directory)) == 26
 
 
@@ -146,16 +146,16 @@ def test_what_a_killed_writer_left_is_removed_after_a_day_and_not_before(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "海" * 300, "CON", "../../etc", "a/b", ".", "", "\ud800", "A\0"])
-def test_a_concept_of_any_name_has_a_vector_file_of_its_own(grid, injector, tmp_path, name):
+def test_a_concept_of_any_name_has_a_vector_file_of_its_own(design, injector, tmp_path, name):
     stem = file_stem(name)
     assert 0 < len(os.fsencode(stem)) <= 80
     assert not set("/\0.") & set(stem)
     if not name or name in ("\ud800", "A\0"):
         return
-    vectors = [attrs.evolve(v, concept=name if v.concept == "Bread" else v.concept) for v in grid.vectors]
-    concepts = [Concept(name, word="Bread"), *(c for c in grid.concepts if c.name != "Bread")]
-    small = attrs.evolve(grid, vectors=vectors, concepts=concepts, trials=1, controls=1, magnitudes=[0.5])
-    Sweep(small, injector, tmp_path / "run").run()
+    vectors = [attrs.evolve(v, concept=name if v.concept == "Bread" else v.concept) for v in design.vectors]
+    concepts = [Concept(name, word="Bread"), *(c for c in design.concepts if c.name != "Bread")]
+    small = attrs.evolve(design, vectors=vectors, concepts=concepts, arms=[Unsteered(1), Injected(1)], magnitudes=[0.5])
+    Sweep(small, injector, tmp_path / "run").generate()
     assert len(list((tmp_path / "run" / "vectors").iterdir())) == 2
 
 

@@ -35,29 +35,29 @@ def other(tmp_path):
         process.kill()
 
 
-def test_a_second_process_is_told_which_one_is_at_work_and_since_when(other, grid, injector, tmp_path):
+def test_a_second_process_is_told_which_one_is_at_work_and_since_when(other, design, injector, tmp_path):
     with pytest.raises(RunLockedError, match=rf"process {other.pid} on {node()}, since 20\d\d-.*the lock goes with it"):
-        Sweep(grid, injector, tmp_path / "run").run()
+        Sweep(design, injector, tmp_path / "run").generate()
     assert not Store.is_begun(tmp_path / "run")
 
 
-def test_a_lock_goes_with_a_killed_process_though_its_file_stays(other, grid, injector, tmp_path):
+def test_a_lock_goes_with_a_killed_process_though_its_file_stays(other, design, injector, tmp_path):
     other.kill()
     other.wait()
     assert (tmp_path / "run" / ".generate.lock").exists()
-    assert len(Sweep(grid, injector, tmp_path / "run").run()) == 26
+    assert len(Sweep(design, injector, tmp_path / "run").generate()) == 26
     assert not (tmp_path / "run" / ".generate.lock").exists()
 
 
-def test_a_run_can_be_read_and_judged_while_another_process_generates(other, grid, injector, tmp_path):
-    with Sweep(grid, injector, tmp_path / "run").open_store() as store:
+def test_a_run_can_be_read_and_judged_while_another_process_generates(other, design, injector, tmp_path):
+    with Sweep(design, injector, tmp_path / "run").open_store() as store:
         assert store.records() == []
         assert judge_run(store, "rules").judged == 0
 
 
-def test_one_judge_judges_a_run_once_at_a_time_and_another_judge_beside_it(grid, injector, tmp_path):
-    sweep = Sweep(grid, injector, tmp_path / "run")
-    sweep.run()
+def test_one_judge_judges_a_run_once_at_a_time_and_another_judge_beside_it(design, injector, tmp_path):
+    sweep = Sweep(design, injector, tmp_path / "run")
+    sweep.generate()
     with Store.open(sweep.directory) as store:
         with _judging(store, open_judge("rules"), "answer"), pytest.raises(RunLockedError, match="judges by rules"):
             judge_run(store, "rules")

@@ -11,28 +11,27 @@ import sys
 from pathlib import Path
 
 import attrs
-import numpy as np
 import pytest
 import torch
 
-from introspection_bench import open_injector
+from introspection_bench import Dose, open_injector
 from introspection_bench.errors import NonFiniteError, SilentInjectionError, StoreError, StoreMismatchError
 from introspection_bench.injection import Receipt
 from introspection_bench.sweep import Store, Sweep
 from introspection_bench.testing import tiny_model
-from introspection_bench.trials import CRITERIA
+from introspection_bench.verdicts import CRITERIA
 
 SCRIPT = Path(__file__).parent / "run_tiny.py"
 
 
 def replies(results):
-    return {r.key.digest: (r.reply, r.receipt, r.seed) for r in results}
+    return {r.key.digest: (r.reply, r.receipts, r.seed) for r in results}
 
 
 @pytest.fixture(scope="module")
-def finished(grid, injector, tmp_path_factory):
-    sweep = Sweep(grid, injector, tmp_path_factory.mktemp("runs") / "finished")
-    sweep.run()
+def finished(design, injector, tmp_path_factory):
+    sweep = Sweep(design, injector, tmp_path_factory.mktemp("runs") / "finished")
+    sweep.generate()
     return sweep
 
 
@@ -40,14 +39,14 @@ def test_a_run_records_exactly_the_planned_trials(finished):
     assert [r.key.digest for r in finished.results()] == [t.key.digest for t in finished.planned]
 
 
-def test_the_same_spec_run_twice_gives_the_same_replies(finished, grid, injector, tmp_path):
-    again = Sweep(grid, injector, tmp_path / "again").run()
+def test_the_same_spec_run_twice_gives_the_same_replies(finished, design, injector, tmp_path):
+    again = Sweep(design, injector, tmp_path / "again").generate()
     assert replies(again) == replies(finished.results())
 
 
 def test_a_finished_run_generates_nothing_when_it_is_run_again(finished):
     seen = []
-    finished.run(seen.append)
+    finished.generate(seen.append)
     assert seen == []
 
 
@@ -55,25 +54,25 @@ def test_every_injected_trial_has_a_receipt_of_its_span_and_ratio(finished):
     prompt = finished.planned[0].request.prompt
     for record in finished.results():
         if record.arm == "control":
-            assert record.receipt == Receipt.nothing()
+            assert record.receipts == ()
         else:
-            tokens = len(record.reply.token_ids)
-            assert record.receipt.prompt_positions == len(prompt.token_ids) - prompt.anchors["trial"]
-            assert record.receipt.generation_positions == tokens - 1
-            assert record.receipt.mean_ratio == pytest.approx(record.key.magnitude, rel=1e-4)
+            (receipt,) = record.receipts
+            assert receipt.prompt_positions == len(prompt.token_ids) - prompt.anchors["trial"]
+            assert receipt.generation_positions == len(record.reply.token_ids) - 1
+            assert receipt.mean_ratio == pytest.approx(record.condition.dose.magnitude, rel=1e-4)
 
 
-def test_the_run_directory_can_be_made_again_from_the_store(finished, grid, injector):
+def test_the_run_directory_can_be_made_again_from_the_store(finished, design, injector):
     directory = finished.directory
     manifest = (directory / "manifest.json").read_bytes()
     files = {p.name: p.read_bytes() for p in (directory / "vectors").iterdir()}
-    assert len(files) == len(grid.vectors)
+    assert len(files) == len(finished.vectors) == 2
     shutil.rmtree(directory / "vectors")
     (directory / "manifest.json").unlink()
-    Sweep(grid, injector, directory).run()
+    Sweep(design, injector, directory).generate()
     assert (directory / "manifest.json").read_bytes() == manifest
     assert {p.name: p.read_bytes() for p in (directory / "vectors").iterdir()} == files
-    assert json.loads(manifest)["backend"] == "torch"
+    assert json.loads(manifest)["model"]["backend"] == "torch"
 
 
 def test_judging_gives_each_reply_one_verdict_and_generates_nothing(finished):
@@ -97,19 +96,19 @@ def test_controls_are_judged_against_a_decoy_of_the_runs_own_concepts(finished):
     assert all(r.verdicts[0].blinded for r in finished.results())
 
 
-def test_a_directory_with_another_grid_is_an_error_and_stays_as_it_was(finished, grid, injector):
+def test_a_directory_with_another_grid_is_an_error_and_stays_as_it_was(finished, design, injector):
     before = replies(finished.results())
-    other = Sweep(attrs.evolve(grid, magnitudes=[0.5, 3.0]), injector, finished.directory)
-    with pytest.raises(StoreMismatchError, match="magnitudes"):
-        other.run()
+    other = Sweep(attrs.evolve(design, doses=["0.5 residual", "3 residual"]), injector, finished.directory)
+    with pytest.raises(StoreMismatchError, match="doses"):
+        other.generate()
     assert replies(finished.results()) == before
 
 
-def test_a_directory_of_another_model_is_an_error_that_names_both(finished, grid, injector, monkeypatch):
+def test_a_directory_of_another_model_is_an_error_that_names_both(finished, design, injector, monkeypatch):
     other = attrs.evolve(injector.model, name="other", fingerprint="f" * 64)
     monkeypatch.setattr(injector, "_info", other)
     with pytest.raises(StoreMismatchError, match=r"llama.*other"):
-        Sweep(grid, injector, finished.directory).run()
+        Sweep(design, injector, finished.directory).generate()
 
 
 def test_a_file_that_is_no_store_is_an_error(tmp_path):
@@ -120,49 +119,49 @@ def test_a_file_that_is_no_store_is_an_error(tmp_path):
         Store.open(tmp_path / "nothing")
 
 
-def test_a_reply_without_proof_of_its_injection_is_not_recorded(grid, injector, tmp_path, monkeypatch):
+def test_a_reply_without_proof_of_its_injection_is_not_recorded(design, injector, tmp_path, monkeypatch):
     honest = type(injector)._generate
 
     def lying(self, requests):
         for completion in honest(self, requests):
-            yield attrs.evolve(completion, receipt=Receipt.nothing())
+            yield attrs.evolve(completion, receipts=[Receipt.nothing() for _ in completion.receipts])
 
     monkeypatch.setattr(type(injector), "_generate", lying)
-    sweep = Sweep(grid, injector, tmp_path / "run")
+    sweep = Sweep(design, injector, tmp_path / "run")
     with pytest.raises(SilentInjectionError, match="positions steered"):
-        sweep.run()
+        sweep.generate()
     assert {r.arm for r in sweep.results()} <= {"control"}
 
 
 def test_the_runner_checks_receipts_even_of_an_injector_that_skips_the_ports_check(
-    grid, injector, tmp_path, monkeypatch
+    design, injector, tmp_path, monkeypatch
 ):
     def unchecked(self, requests):
         for completion in self._generate(list(requests)):
-            yield attrs.evolve(completion, receipt=Receipt.nothing())
+            yield attrs.evolve(completion, receipts=[Receipt.nothing() for _ in completion.receipts])
 
     monkeypatch.setattr(type(injector), "generate", unchecked)
     with pytest.raises(SilentInjectionError):
-        Sweep(grid, injector, tmp_path / "run").run()
+        Sweep(design, injector, tmp_path / "run").generate()
 
 
-def test_a_trial_that_can_not_be_proved_is_named_and_not_recorded_and_those_beside_it_are(grid, tmp_path):
+def test_a_trial_that_can_not_be_proved_is_named_and_not_recorded_and_those_beside_it_are(design, tmp_path):
     model, tokenizer = tiny_model("llama")
     injector = open_injector("torch", model.to(torch.float16), tokenizer=tokenizer, batch_size=64)
-    strong = attrs.evolve(grid, magnitudes=(0.5, 1e6), unit="absolute")
+    strong = attrs.evolve(design, doses=["0.5 absolute", "1e6 absolute"])
     sweep = Sweep(strong, injector, tmp_path / "run")
-    with pytest.raises(NonFiniteError, match=r"layer \d+, 1e\+06 absolute, .*position \d+") as caught:
-        sweep.run()
+    with pytest.raises(NonFiniteError, match=r"layer \d+, 1000000 absolute, .*position \d+") as caught:
+        sweep.generate()
     recorded = {r.key.digest for r in sweep.results()}
-    bad = {t.key.digest for t in sweep.planned if t.key.magnitude == 1e6}
+    bad = {t.key.digest for t in sweep.planned if t.condition.dose == Dose(1e6, "absolute")}
     assert not recorded & bad
     assert any(digest.startswith(str(caught.value).split()[1]) for digest in bad)
     # All trials of the batch but those that failed; the other scaffolds' batches were not reached.
-    assert {t.key.digest for t in sweep.planned if t.scaffold == sweep.planned[0].scaffold} - bad <= recorded
+    assert {t.key.digest for t in sweep.planned if t.condition.scaffold == sweep.planned[0].condition.scaffold} - bad <= recorded
 
 
-def test_an_interrupted_run_keeps_what_was_finished(grid, injector, tmp_path):
-    sweep = Sweep(grid, injector, tmp_path / "run")
+def test_an_interrupted_run_keeps_what_was_finished(design, injector, tmp_path):
+    sweep = Sweep(design, injector, tmp_path / "run")
     seen = []
 
     def stop_after_five(record):
@@ -171,9 +170,9 @@ def test_an_interrupted_run_keeps_what_was_finished(grid, injector, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sweep.run(stop_after_five)
+        sweep.generate(stop_after_five)
     assert [r.key.digest for r in sweep.results()] == seen
-    sweep.run()
+    sweep.generate()
     assert len(sweep.results()) == len(sweep.planned)
 
 
@@ -206,19 +205,25 @@ def test_a_killed_sweep_ends_with_exactly_the_planned_trials(tiny_folder, tmp_pa
         there = expected[record.key.digest]
         assert (record.reply, record.seed) == (there.reply, there.seed)
         # The batches differ after a kill, and with them the last bits of the stream that the ratio refers to.
-        assert record.receipt.mean_ratio == pytest.approx(there.receipt.mean_ratio, rel=1e-6)
+        for receipt, other in zip(record.receipts, there.receipts, strict=True):
+            assert receipt.mean_ratio == pytest.approx(other.mean_ratio, rel=1e-6)
 
 
-def test_a_run_goes_on_with_its_own_vectors_where_extracting_again_gave_other_last_bits(finished, grid, injector):
-    rounded = [attrs.evolve(v, values=v.values * np.float32(1 + 1e-6)) for v in grid.vectors]
-    assert rounded != list(grid.vectors)
-    again = Sweep(attrs.evolve(grid, vectors=rounded), injector, finished.directory)
+def test_a_run_goes_on_with_its_own_vectors_where_extracting_again_would_give_other_last_bits(
+    finished, design, injector, monkeypatch
+):
+    def capture(*_, **__):
+        raise AssertionError("extracted again")
+
+    monkeypatch.setattr(injector, "capture", capture)
+    again = Sweep(design, injector, finished.directory)
     assert [t.key for t in again.planned] == [t.key for t in finished.planned]
+    scaled = attrs.evolve(design, vectors=[v * 2 for v in finished.vectors])
     with pytest.raises(StoreMismatchError, match=r"different in \['vectors'\]"):
-        Sweep(attrs.evolve(grid, vectors=[v * 2 for v in grid.vectors]), injector, finished.directory).run()
+        Sweep(scaled, injector, finished.directory).generate()
 
 
 def test_criteria_are_stored_as_the_judge_gave_them(finished):
     finished.judge("rules")
     records = finished.results()
-    assert {type(getattr(r.verdicts[0], c)) for r in records for c in CRITERIA} <= {bool, type(None)}
+    assert {type(r.verdicts[0].answer(c)) for r in records for c in CRITERIA} <= {bool, type(None)}

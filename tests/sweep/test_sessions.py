@@ -22,8 +22,9 @@ from introspection_bench.extraction import extract
 from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.interop import read_results, write_jsonl
 from introspection_bench.judges.registry import open_judge
-from introspection_bench.sweep import Grid, Store, Sweep, import_results, judge_run, sessions, write_manifest
-from introspection_bench.sweep.spec import SweepSpec
+from introspection_bench.sweep import Design, Injected, Store, Sweep, import_results, judge_run, sessions, write_manifest
+from introspection_bench.recipes import Pairs, Word
+from introspection_bench.sweep.spec import RunSpec
 
 
 class FakeKillError(Exception):
@@ -51,16 +52,16 @@ def other_versions(monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
 
 
 @pytest.fixture
-def cut(grid: Grid, injector: TorchInjector, tmp_path: Path) -> Sweep:
+def cut(design: Design, injector: TorchInjector, tmp_path: Path) -> Sweep:
     """A run that was killed after its fifth trial."""
-    sweep = Sweep(grid, injector, tmp_path / "run")
+    sweep = Sweep(design, injector, tmp_path / "run")
     with pytest.raises(FakeKillError):
-        sweep.run(after(5))
+        sweep.generate(after(5))
     return sweep
 
 
-def test_every_trial_and_verdict_names_the_session_that_recorded_it(cut: Sweep, grid: Grid) -> None:
-    cut.run()
+def test_every_trial_and_verdict_names_the_session_that_recorded_it(cut: Sweep, design: Design) -> None:
+    cut.generate()
     cut.judge("rules")
     with Store.open(cut.directory) as store:
         found, of = store.sessions(), store.session_of()
@@ -78,10 +79,10 @@ def test_every_trial_and_verdict_names_the_session_that_recorded_it(cut: Sweep, 
 
 
 def test_a_stage_with_nothing_left_to_do_opens_no_session(cut: Sweep) -> None:
-    cut.run()
+    cut.generate()
     cut.judge("rules")
     before = (cut.directory / "store.sqlite").read_bytes()
-    cut.run()
+    cut.generate()
     cut.judge("rules")
     assert (cut.directory / "store.sqlite").read_bytes() == before
 
@@ -92,11 +93,11 @@ def test_other_versions_on_resume_are_told_once_and_kept(cut: Sweep, monkeypatch
         pytest.warns(VersionWarning, match=r"code \w{12}, then c{12}; torch .*, then 9\.9\.9") as told,
         pytest.raises(FakeKillError),
     ):
-        cut.run(after(3))
+        cut.generate(after(3))
     assert len([w for w in told if w.category is VersionWarning]) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error", VersionWarning)
-        cut.run()  # the same new versions again
+        cut.generate()  # the same new versions again
         cut.judge("rules")
     line = "Recorded in 4 sessions with different versions: code "
     assert [n[: len(line)] for n in cut.results().notes] == [line]
@@ -109,30 +110,30 @@ def test_a_judge_of_other_code_is_told_apart_from_its_own_earlier_session(
     cut: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut.judge("rules")
-    cut.run()
+    cut.generate()
     other_versions(monkeypatch, code="d" * 12)
     with pytest.warns(VersionWarning, match="then d{12}"):
         cut.judge("rules")
 
 
 def test_runs_of_one_version_have_no_note_of_sessions(cut: Sweep) -> None:
-    cut.run()
+    cut.generate()
     assert cut.results().notes == ()
 
 
 def test_the_manifest_is_what_the_store_says_whoever_writes_it(
     cut: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    cut.run()
+    cut.generate()
     cut.judge("rules")
     path = cut.directory / "manifest.json"
     written = path.read_bytes()
     manifest = json.loads(written)
     assert [(s["id"], s["stage"]) for s in manifest["sessions"]] == [(1, "generate"), (2, "generate"), (3, "judge")]
-    assert manifest["grid"]["controls"] == 6
+    assert manifest["design"]["arms"][0] == {"arm": "unsteered", "n": 6}
     assert manifest["created"] <= manifest["sessions"][0]["opened"]
     other_versions(monkeypatch, torch="9.9.9")
-    cut.run()
+    cut.generate()
     assert path.read_bytes() == written
     path.unlink()
     with Store.open(cut.directory) as store:
@@ -153,9 +154,9 @@ def test_manifests_written_at_once_hold_every_session(cut: Sweep) -> None:
 
 
 def test_an_import_and_a_script_that_records_by_itself_have_sessions_too(cut: Sweep, tmp_path: Path) -> None:
-    cut.run()
+    cut.generate()
     write_jsonl(cut.results().records, tmp_path / "a.jsonl")
-    concepts = ConceptSet("tiny", cut.grid.concepts)
+    concepts = ConceptSet("tiny", cut.design.concepts.concepts)
     with import_results([read_results(tmp_path / "a.jsonl")], tmp_path / "import", concepts) as store:
         (first,) = store.sessions()
         assert (first.process.stage, first.trials, first.process.options) == ("import", 26, None)
@@ -179,7 +180,7 @@ def _case(sweep: Sweep) -> Any:
         ("UPDATE sessions SET process = '{}'", "table sessions, row 1"),
         ("UPDATE sessions SET process = 'x'", "table sessions, row 1"),
         ("UPDATE sessions SET process = replace(process, '\"gpus\"', '\"cpus\"')", "table sessions, row 1"),
-        ("UPDATE meta SET value = '1' WHERE key = 'schema'", "schema version 2; got 1.*export RUN --to"),
+        ("UPDATE meta SET value = '1' WHERE key = 'schema'", "schema version 3; got 1.*export RUN --to"),
     ],
 )
 def test_damaged_sessions_and_stores_of_another_version_are_errors_that_name_the_place(
@@ -193,12 +194,12 @@ def test_damaged_sessions_and_stores_of_another_version_are_errors_that_name_the
 
 
 def test_options_are_kept_without_credentials(
-    tiny_folder: Path, grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_folder: Path, design: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOME_API_KEY", "correct-horse-battery")
     with ib.open_injector("torch", str(tiny_folder), device="cpu", batch_size=4) as opened:
-        sweep = Sweep(attrs.evolve(grid, trials=0, controls=1), opened, tmp_path / "run")
-        sweep.run()
+        sweep = Sweep(attrs.evolve(design, arms=[Unsteered(1)]), opened, tmp_path / "run")
+        sweep.generate()
     judge = open_judge("rules")
     judge.opened_with = {"base_url": "http://me:hunter22@host/v1?key=abc", "note": "correct-horse-battery", "n": 3}
     with Store.open(tmp_path / "run") as store:
@@ -238,17 +239,18 @@ SPEC = """
 directory = "run"
 [model]
 name = "unused"
-[concepts]
-set = "concepts.toml"
+[design]
+concepts = "concepts.toml"
 layers = {layers}
+doses = ["0.5 residual"]
 {recipe}
-random = 1
-[grid]
-unit = "residual"
-magnitudes = [0.5]
-trials = 1
-controls = 1
-[sampling]
+[design.arms.unsteered]
+n = 1
+[design.arms.injected]
+n = 1
+[design.arms.random]
+n = 2
+[design.sampling]
 max_new_tokens = 4
 """
 CONCEPTS = """
@@ -271,9 +273,9 @@ class FakeCounter:
         self.calls: list[tuple[int, tuple[int, ...]]] = []
         real = injector.capture
 
-        def capture(prompts: Any, layers: Any) -> Any:
+        def capture(prompts: Any, layers: Any, **options: Any) -> Any:
             self.calls.append((len(prompts), tuple(layers)))
-            return real(prompts, layers)
+            return real(prompts, layers, **options)
 
         monkeypatch.setattr(injector, "capture", capture)
 
@@ -286,20 +288,20 @@ def captured(injector: TorchInjector, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def built(folder: Path, injector: TorchInjector, recipe: str = 'recipe = "word"', layers: str = "[1]") -> Sweep:
     (folder / "concepts.toml").write_text(CONCEPTS)
     (folder / "sweep.toml").write_text(SPEC.format(recipe=recipe, layers=layers))
-    spec = SweepSpec.from_toml(folder / "sweep.toml")
-    return Sweep(spec.build_grid(injector, spec.concept_set(folder), folder), injector, spec.directory)
+    spec = RunSpec.from_toml(folder / "sweep.toml")
+    return Sweep(spec.design, injector, spec.directory, spec=spec)
 
 
 def test_a_run_from_a_spec_extracts_nothing_again_when_it_goes_on(
     injector: TorchInjector, captured: FakeCounter, tmp_path: Path
 ) -> None:
     first = built(tmp_path, injector)
-    first.run()
+    first.generate()
     assert captured.calls == [(4, (1,))]
     again = built(tmp_path, injector)
     assert captured.calls == [(4, (1,))]
-    assert again.grid.vectors == first.grid.vectors
-    assert len(again.run()) == 5
+    assert again.vectors == first.vectors
+    assert len(again.generate()) == 5
 
 
 def test_only_missing_vectors_are_extracted(injector: TorchInjector, captured: FakeCounter) -> None:
@@ -320,13 +322,13 @@ def test_a_vector_of_other_prompts_another_recipe_model_or_algebra_is_extracted_
 ) -> None:
     both = Concept("Oceans", word="Oceans", pairs=[Pair("the sea", "the lea")])
     words = ConceptSet("w", [both], ["Desks", "Sand"])
-    (known,) = extract(injector, words, [1], recipe="word")
+    (known,) = extract(injector, words, [1], recipe=Word())
     elsewhere = attrs.evolve(known, provenance=attrs.evolve(known.provenance, model_fingerprint="f" * 64))
     captured.calls.clear()
     for changed in (
-        lambda: extract(injector, words, [1], recipe="pairs", known=[known]),
-        lambda: extract(injector, words, [1], recipe="word", baseline=["Desks"], known=[known]),
-        lambda: extract(injector, words, [1], recipe="word", known=[elsewhere, -known, known.random_like(3)]),
+        lambda: extract(injector, words, [1], recipe=Pairs(), known=[known]),
+        lambda: extract(injector, words, [1], recipe=Word(), baseline=["Desks"], known=[known]),
+        lambda: extract(injector, words, [1], recipe=Word(), known=[elsewhere, -known, known.random_like(3)]),
     ):
         (found,) = changed()
         assert found != elsewhere
@@ -342,54 +344,16 @@ def test_a_concept_with_a_word_and_pairs_needs_the_recipe_that_is_then_taken(
     with pytest.raises(ib.errors.ConceptError, match=r"'Oceans'.*\['word', 'pairs'\].*None"):
         extract(injector, words, [1])
     with pytest.raises(ib.errors.ConceptError, match="recipe for concept 'Bread'"):
-        extract(injector, [Concept("Bread", word="Bread")], [1], recipe="pairs")
+        extract(injector, [Concept("Bread", word="Bread")], [1], recipe=Pairs())
     alone = {
         "word": ConceptSet("w", [Concept("Oceans", word="Oceans")], ["Desks"]),
         "pairs": [attrs.evolve(concept, word=None)],
     }
     for recipe, single in alone.items():
-        (found,) = extract(injector, words, [1], recipe=recipe)
+        (found,) = extract(injector, words, [1], recipe=Word() if recipe == "word" else Pairs())
         assert found == extract(injector, single, [1])[0]
         assert found.provenance.recipe == recipe
-    with pytest.raises(ib.errors.ConceptError, match=r"\[concepts\] recipe"):
+    with pytest.raises(ib.errors.ConceptError, match=r"\[recipe\] name"):
         built(tmp_path, injector, recipe="")
-    with pytest.raises(ib.errors.SpecError, match=r"file\.concepts\.recipe"):
+    with pytest.raises(ib.errors.SpecError, match=r"recipe: required one of .*words"):
         built(tmp_path, injector, recipe='recipe = "words"')
-
-
-# Other arms
-
-
-def test_trials_of_another_arm_are_planned_run_judged_shown_and_reported(
-    grid: Grid, injector: TorchInjector, tmp_path: Path
-) -> None:
-    sweep = Sweep(attrs.evolve(grid, trials=1), injector, tmp_path / "run")
-    sweep.planned = [attrs.evolve(t, arm="sham") if t.arm == "control" and t.key.draw < 3 else t
-                     for t in sweep.planned]  # fmt: skip
-    sweep.run()
-    sweep.judge("rules")
-    with Store.open(sweep.directory) as store:
-        assert [c["arm"] for c in store.planned().values()].count("sham") == 3
-    records = [r for r in read_results(sweep.directory) if r.arm == "sham"]
-    assert len(records) == 3
-    assert {r.verdicts[0].concept for r in records} <= {"Oceans", "Bread"}  # a decoy, as it has no concept
-    frame = sweep.results().frame()
-    assert len(ib.analysis.controls(frame)) == 3
-    assert "sham" in ib.write_report(sweep.results(), tmp_path / "r.html").read_text()
-
-
-def test_a_judge_is_asked_about_the_concept_of_another_arm_that_has_one() -> None:
-    from introspection_bench.judges.blinding import asked_about, decoy
-    from introspection_bench.trials import TrialRecord
-
-    concepts = [Concept(n, word=n) for n in ("Oceans", "Bread", "Dust", "Poetry")]
-    key = attrs.make_class("FakeKey", ["digest"])("a" * 64)
-
-    def record(arm: str, concept: str | None) -> TrialRecord:
-        made = attrs.make_class("FakeRecord", ["key", "arm", "concept"])
-        return made(key, arm, concept)
-
-    mine = next(c for c in concepts if c != decoy("a" * 64, concepts))
-    assert asked_about(record("negated", mine.name), concepts) == mine
-    for arm, concept in (("negated", None), ("random", mine.name), ("control", mine.name)):
-        assert asked_about(record(arm, concept), concepts) == decoy("a" * 64, concepts)
