@@ -21,11 +21,11 @@ from transformers import PreTrainedTokenizerFast
 import introspection_bench.judges.rules  # noqa: F401  # imported by the fork server once, for all children
 from introspection_bench.concepts import Concept, ConceptSet
 from introspection_bench.injection import Receipt
-from introspection_bench.injectors.base import Completion, Injector, ModelInfo, Request
+from introspection_bench.injectors import Completion, Injector, ModelInfo, Request
 from introspection_bench.interop import read_results, write_jsonl
 from introspection_bench.report import write_report
-from introspection_bench.sweep import Grid, Store, Sweep, import_results, judge_run
-from introspection_bench.trials import Reply, Sampling
+from introspection_bench.sweep import Design, Injected, Store, Sweep, Unsteered, import_results, judge_run
+from introspection_bench.trials import Reply
 from introspection_bench.vectors import ConceptVector, Provenance
 
 CONCEPTS = ConceptSet("tiny", [Concept("Oceans", word="Oceans"), Concept("Bread", word="Bread")])
@@ -58,11 +58,11 @@ class FakeInjector(Injector):
     def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         for index, request in enumerate(requests):
             reply = Reply(REPLIES[request.seed % len(REPLIES)], tuple(range(1 + request.seed % 50)), "stop")
-            receipt = Receipt.nothing()
-            if request.injection is not None:
-                counts = request.positions.expected(len(reply.token_ids))
-                receipt = Receipt(*counts, request.injection.magnitude, request.injection.magnitude)
-            yield Completion(index, reply, receipt)
+            receipts = [
+                Receipt(*s.positions.expected(len(reply.token_ids)), s.dose.magnitude, s.dose.magnitude)
+                for s in request.steers
+            ]
+            yield Completion(index, reply, receipts)
 
     def _capture(self, prompts: Any, layers: Any) -> Any:
         raise NotImplementedError
@@ -76,14 +76,16 @@ def sweep(folder: Path, directory: Path) -> Sweep:
         )
         for c in CONCEPTS
     ]
-    grid = Grid(vectors, tuple(CONCEPTS), [0.5], "residual", trials=6, controls=6, sampling=Sampling())
-    return Sweep(grid, FakeInjector(folder), directory)
+    design = Design(
+        concepts=CONCEPTS, vectors=vectors, layers=[1], doses=["0.5 residual"], arms=[Unsteered(6), Injected(6)]
+    )
+    return Sweep(design, FakeInjector(folder), directory)
 
 
 def stage(name: str, folder: Path, directory: Path, tell: Any) -> None:
     """Do one stage; ``tell`` is called with the key of whatever is said to be recorded."""
     if name == "run":
-        sweep(folder, directory).run(lambda record: tell(record.key.digest))
+        sweep(folder, directory).generate(lambda record: tell(record.key.digest))
     elif name == "judge":
         with Store.open(directory) as store:
             judge_run(store, "rules", check=False, on_verdict=lambda verdict: tell("verdict"))

@@ -17,6 +17,7 @@ from introspection_bench import databases
 from introspection_bench.concepts import ConceptSet
 from introspection_bench.errors import IntrospectionBenchError, OutputError, StoreError
 from introspection_bench.interop import read_results, write_jsonl
+from introspection_bench.measures import Residuals
 from introspection_bench.sweep import Store, Sweep, import_results, judge_run
 from introspection_bench.sweep.judging import run_concepts, run_questions
 
@@ -26,6 +27,7 @@ def finished(design, injector, tmp_path_factory):
     sweep = Sweep(design, injector, tmp_path_factory.mktemp("runs") / "finished")
     sweep.generate()
     sweep.judge("rules")
+    sweep.measure(Residuals((0,), over="between(trial, reply)"))
     return sweep
 
 
@@ -37,7 +39,9 @@ def run(finished, tmp_path):
 def read_everything(run):
     with Store.open(run) as store:
         read = (store.records(), store.planned(), store.vectors(), store.spec(), store.created, store.recorded())
-        return (*read, run_concepts(store), run_questions(store), store.verdict_keys())
+        question = run_questions(store)
+        asked = [question(record) for record in read[0]]
+        return (*read, run_concepts(store), asked, store.verdict_keys(), store.reading_keys())
 
 
 def edit(run, *statements):
@@ -72,7 +76,8 @@ def test_damaged_bytes_are_an_error_that_names_the_file_or_change_nothing_that_i
 ROWS = {
     "trials": "record",
     "verdicts": "verdict",
-    "planned": "cell",
+    "cells": "condition",
+    "readings": "reading",
     "vectors": "file",
     "meta": "value",
 }
@@ -101,7 +106,7 @@ def test_a_row_of_another_content_is_an_error_that_names_its_table(run, table, v
         read_everything(run)
 
 
-@pytest.mark.parametrize("path", ["design", "model", "backend", "design.concepts", "design.scaffolds", "model.name"])
+@pytest.mark.parametrize("path", ["design", "model", "found", "design.concepts", "design.scaffolds", "model.name"])
 @pytest.mark.parametrize("value", [None, 3, [], {}, [3]])
 def test_a_specification_without_what_everybody_relies_on_is_an_error(run, path, value):
     with Store.open(run) as store:
@@ -118,17 +123,17 @@ def test_a_specification_without_what_everybody_relies_on_is_an_error(run, path,
             judge_run(store, "rules", check=False)
     except IntrospectionBenchError:
         return
-    assert path == "backend"
+    assert (path, value) == ("design.concepts", None)
 
 
-@pytest.mark.parametrize("field", ["arm", "concept", "scaffold", "layer", "magnitude", "unit", "trial_index"])
-@pytest.mark.parametrize("value", [[], {}, [{}], True])
+@pytest.mark.parametrize("field", ["arm", "concept", "scaffold", "layers", "dose", "span", "beside", "truth"])
+@pytest.mark.parametrize("value", [3, {}, [{}], True])
 def test_a_planned_trial_of_another_form_is_an_error_that_names_its_row(run, field, value):
     edit(
         run,
-        ("UPDATE planned SET cell = json_set(cell, ?, json(?)) WHERE position = 3", (f"$.{field}", json.dumps(value))),
+        ("UPDATE cells SET condition = json_set(condition, ?, json(?)) WHERE id = 1", (f"$.{field}", json.dumps(value))),
     )
-    with Store.open(run) as store, pytest.raises(StoreError, match="table planned, row"):
+    with Store.open(run) as store, pytest.raises(StoreError, match="table cells, row 1"):
         store.planned()
 
 

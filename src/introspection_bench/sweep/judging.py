@@ -137,7 +137,7 @@ def case_maker(store: Store, *, blinded: bool = True, part: Part = "answer") -> 
     Whoever judges a run's replies, to record it or only to look, makes the cases by it.
     """
     concepts = run_concepts(store)
-    question_of = _questions(store)
+    question_of = run_questions(store)
 
     def case_of(record: TrialRecord) -> Case:
         disclosure = None if blinded else Disclosure(record.condition)
@@ -172,7 +172,7 @@ def run_concepts(store: Store) -> Sequence[Concept]:
         ) from error
 
 
-def _questions(store: Store) -> Callable[[TrialRecord], str]:
+def run_questions(store: Store) -> Callable[[TrialRecord], str]:
     """Return the function that says what a record's model was asked, as judges are shown it: slots filled."""
     design = store.spec()["design"]
     scaffolds = {s["name"]: s for s in design["scaffolds"]}
