@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from introspection_bench.sweep.spec import SweepSpec
+from introspection_bench.sweep import RunSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICKSTART = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
@@ -31,8 +31,8 @@ def test_the_python_of_the_quick_start_runs(smol_path: Path, tmp_path: Path) -> 
 def test_the_sweep_of_the_quick_start_is_a_valid_file(tmp_path: Path) -> None:
     path = tmp_path / "sweep.toml"
     path.write_text(block("toml"), encoding="utf-8")
-    spec = SweepSpec.from_toml(path)
-    assert [c.name for c in spec.concept_set()] == ["love", "all_caps"]
+    spec = RunSpec.from_toml(path)
+    assert [c.name for c in spec.design.concepts] == ["love", "all_caps"]
 
 
 def commands() -> set[str]:

@@ -31,16 +31,17 @@ name = "{model}"
 [model.options.torch]
 device = "cpu"
 batch_size = 4
-[concepts]
-set = "concepts.toml"
+[design]
+concepts = "concepts.toml"
 layers = [1]
-random = 1
-[grid]
-unit = "residual"
-magnitudes = [0.5]
-trials = {trials}
-controls = 4
-[sampling]
+doses = ["0.5 residual"]
+[design.arms.unsteered]
+n = 4
+[design.arms.injected]
+n = {trials}
+[design.arms.random]
+n = 8
+[design.sampling]
 max_new_tokens = 8
 """
 

@@ -131,7 +131,10 @@ def test_a_specification_without_what_everybody_relies_on_is_an_error(run, path,
 def test_a_planned_trial_of_another_form_is_an_error_that_names_its_row(run, field, value):
     edit(
         run,
-        ("UPDATE cells SET condition = json_set(condition, ?, json(?)) WHERE id = 1", (f"$.{field}", json.dumps(value))),
+        (
+            "UPDATE cells SET condition = json_set(condition, ?, json(?)) WHERE id = 1",
+            (f"$.{field}", json.dumps(value)),
+        ),
     )
     with Store.open(run) as store, pytest.raises(StoreError, match="table cells, row 1"):
         store.planned()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
@@ -119,9 +118,7 @@ def test_another_date_that_is_asked_for_is_another_run(clock: type[FakeDate], tm
         Sweep(attrs.evolve(DESIGN, date=DAYS[5]), injector, tmp_path).generate()
 
 
-def test_the_runs_prompts_are_of_the_day_of_the_vectors_that_it_is_given(
-    clock: type[FakeDate], tmp_path: Path
-) -> None:
+def test_the_runs_prompts_are_of_the_day_of_the_vectors_that_it_is_given(clock: type[FakeDate], tmp_path: Path) -> None:
     injector = opened("date")
     clock.days = [DAYS[0]]
     given = attrs.evolve(DESIGN, vectors=extract(injector, CONCEPTS, [1]))

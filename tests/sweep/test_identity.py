@@ -45,7 +45,9 @@ def test_a_mended_anchor_does_not_go_on_with_the_old_run(design, injector, tmp_p
         Sweep(attrs.evolve(design, scaffolds=(mended,)), injector, tmp_path / "run").generate()
 
 
-def test_two_scaffolds_of_one_wording_run_beside_each_other_where_they_steer_other_positions(design, injector, tmp_path):
+def test_two_scaffolds_of_one_wording_run_beside_each_other_where_they_steer_other_positions(
+    design, injector, tmp_path
+):
     design = attrs.evolve(design, scaffolds=(LINDSEY, LATER), arms=[Unsteered(2), Injected(1)])
     results = Sweep(design, injector, tmp_path / "run").generate()
     assert [r.scaffold for r in results] == ["lindsey"] * 6 + ["later"] * 6

@@ -9,12 +9,12 @@ import sys
 from platform import node
 
 import pytest
+from introspection_bench.sweep.runner import generating
 
 from introspection_bench.errors import IntrospectionBenchWarning, RunLockedError, StoreError
 from introspection_bench.judges.registry import open_judge
 from introspection_bench.sweep import Store, Sweep, judge_run, locks
 from introspection_bench.sweep.judging import _judging
-from introspection_bench.sweep.runner import generating
 
 HOLDER = """
 import sys

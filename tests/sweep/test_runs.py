@@ -157,7 +157,9 @@ def test_a_trial_that_can_not_be_proved_is_named_and_not_recorded_and_those_besi
     assert not recorded & bad
     assert any(digest.startswith(str(caught.value).split()[1]) for digest in bad)
     # All trials of the batch but those that failed; the other scaffolds' batches were not reached.
-    assert {t.key.digest for t in sweep.planned if t.condition.scaffold == sweep.planned[0].condition.scaffold} - bad <= recorded
+    assert {
+        t.key.digest for t in sweep.planned if t.condition.scaffold == sweep.planned[0].condition.scaffold
+    } - bad <= recorded
 
 
 def test_an_interrupted_run_keeps_what_was_finished(design, injector, tmp_path):

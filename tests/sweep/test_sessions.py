@@ -22,8 +22,16 @@ from introspection_bench.extraction import extract
 from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.interop import read_results, write_jsonl
 from introspection_bench.judges.registry import open_judge
-from introspection_bench.sweep import Design, Injected, Store, Sweep, import_results, judge_run, sessions, write_manifest
 from introspection_bench.recipes import Pairs, Word
+from introspection_bench.sweep import (
+    Design,
+    Store,
+    Sweep,
+    import_results,
+    judge_run,
+    sessions,
+    write_manifest,
+)
 from introspection_bench.sweep.spec import RunSpec
 
 
