@@ -20,7 +20,7 @@ from introspection_bench.injectors.hf.loading import load
 from introspection_bench.interop import read_results, write_jsonl, write_parquet
 from introspection_bench.judges.labels import Label, append_label, read_labels
 from introspection_bench.report import write_report
-from introspection_bench.sweep import Store, Sweep
+from introspection_bench.sweep import Injected, Store, Sweep, Unsteered
 
 
 def test_a_file_is_replaced_whole_and_keeps_its_permissions_and_a_new_one_gets_the_usual_ones(tmp_path):
