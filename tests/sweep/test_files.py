@@ -21,6 +21,7 @@ from introspection_bench.interop import read_results, write_jsonl, write_parquet
 from introspection_bench.judges.labels import Label, append_label, read_labels
 from introspection_bench.report import write_report
 from introspection_bench.sweep import Injected, Store, Sweep, Unsteered
+from introspection_bench.vectors import ConceptVector, Provenance
 
 
 def test_a_file_is_replaced_whole_and_keeps_its_permissions_and_a_new_one_gets_the_usual_ones(tmp_path):
@@ -77,11 +78,11 @@ def test_a_run_never_writes_through_what_lies_in_the_place_of_its_files(design, 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", ["report.html", "a.jsonl", "a.parquet", "a.safetensors", "labels.jsonl"])
-def test_no_writer_writes_through_what_lies_in_the_place_of_its_file(design, tmp_path, kind, place):
+def test_no_writer_writes_through_what_lies_in_the_place_of_its_file(tmp_path, kind, place):
     (tmp_path / "target").write_bytes(b"precious")
     PLACES[place](tmp_path / kind)
     with pytest.raises(OutputError, match="Nothing was written"):
-        write_as(kind, design, tmp_path / kind)
+        write_as(kind, tmp_path / kind)
     assert (tmp_path / "target").read_bytes() == b"precious"
     assert {p.name for p in tmp_path.iterdir()} == {"target", kind}
 
@@ -93,21 +94,24 @@ LABEL = Label(
 )  # fmt: skip
 
 
-def write_as(kind, design, path):
+VECTOR = ConceptVector([1.0, 2.0], "Bread", 1, Provenance("word", "m", "f" * 64, "p" * 64, 2, -1, 1.0, None))
+
+
+def write_as(kind, path):
     {
         "report.html": lambda: write_report([], path),
         "a.jsonl": lambda: write_jsonl([], path),
         "a.parquet": lambda: write_parquet([], path),
-        "a.safetensors": lambda: design.vectors[0].save(path),
+        "a.safetensors": lambda: VECTOR.save(path),
         "labels.jsonl": lambda: append_label(path, LABEL),
     }[kind]()
 
 
 @pytest.mark.parametrize("kind", ["report.html", "a.jsonl", "a.parquet", "a.safetensors", "labels.jsonl"])
-def test_every_writer_says_what_to_do_where_it_may_not_write(design, open_folder, kind):
+def test_every_writer_says_what_to_do_where_it_may_not_write(open_folder, kind):
     open_folder.chmod(0o555)
     with without_privileges(), pytest.raises(OutputError, match="no right to write there"):
-        write_as(kind, design, open_folder / kind)
+        write_as(kind, open_folder / kind)
     assert list(open_folder.iterdir()) == []
 
 
@@ -152,9 +156,8 @@ def test_a_concept_of_any_name_has_a_vector_file_of_its_own(design, injector, tm
     assert not set("/\0.") & set(stem)
     if not name or name in ("\ud800", "A\0"):
         return
-    vectors = [attrs.evolve(v, concept=name if v.concept == "Bread" else v.concept) for v in design.vectors]
-    concepts = [Concept(name, word="Bread"), *(c for c in design.concepts if c.name != "Bread")]
-    small = attrs.evolve(design, vectors=vectors, concepts=concepts, arms=[Unsteered(1), Injected(1)], magnitudes=[0.5])
+    concepts = attrs.evolve(design.concepts, concepts=[Concept(name, word="Bread"), design.concepts["Oceans"]])
+    small = attrs.evolve(design, concepts=concepts, arms=[Unsteered(1), Injected(1)], doses=["0.5 residual"])
     Sweep(small, injector, tmp_path / "run").generate()
     assert len(list((tmp_path / "run" / "vectors").iterdir())) == 2
 

@@ -25,14 +25,15 @@ from introspection_bench.judges.registry import open_judge
 from introspection_bench.recipes import Pairs, Word
 from introspection_bench.sweep import (
     Design,
+    RunSpec,
     Store,
     Sweep,
+    Unsteered,
     import_results,
     judge_run,
     sessions,
     write_manifest,
 )
-from introspection_bench.sweep.spec import RunSpec
 
 
 class FakeKillError(Exception):
