@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # Each name again for type checkers and editors; tests/test_package.py compares both lists.
+    from . import measures
     from .analysis import compare, rates
     from .concepts import Concept, ConceptSet, Pair, load_concepts
     from .conditions import Condition
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .results import Results
     from .scaffolds import LINDSEY, LINDSEY_405B, THINKING_ABOUT, Anchor, Item, Scaffold, Turn, load_scaffold
     from .spans import Span
+    from .sweep import arms
     from .sweep import Design, RunSpec, Store, Study, Sweep, judge_run, run_spec
     from .trials import Reply, Sampling, SteerKey, Trial, TrialKey, TrialRecord
     from .vectors import ConceptVector, Provenance
@@ -61,9 +63,11 @@ _HOMES = {
     "vectors": ("ConceptVector", "Provenance"),
     "verdicts": ("Verdict",),
 }
+#: Modules that are read like parts of a sentence: ``arms.Injected(50)``, ``measures.Lens(…)``.
+_MODULES = {"arms": "sweep.arms", "measures": "measures"}
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605  # computed: _HOMES is the one list of public names
+__all__ = sorted([*_HOME_OF, *_MODULES])  # noqa: PLE0605  # computed: _HOMES is the one list of public names
 
 
 def __getattr__(name: str) -> Any:
@@ -71,6 +75,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("introspection-bench")
+    if name in _MODULES:
+        return import_module(f".{_MODULES[name]}", __name__)
     if name in _HOME_OF:
         return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ import sys
 from platform import node
 
 import pytest
-from introspection_bench.sweep.runner import generating
+from introspection_bench.sweep.generating import generating
 
 from introspection_bench.errors import IntrospectionBenchWarning, RunLockedError, StoreError
 from introspection_bench.judges.registry import open_judge

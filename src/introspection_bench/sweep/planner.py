@@ -320,9 +320,8 @@ def by_place(design: Design, vectors: Sequence[ConceptVector], n_layers: int) ->
     for layer, source in source_layers(design, n_layers).items():
         for concept in design.concepts or ():
             mine = given.get(concept.name, {})
-            only = next(iter(mine.values()), None) if concept.name in single else None
-            vector = only or mine.get(source)
-            if vector is None:
+            chosen = next(iter(mine.values()), None) if concept.name in single else mine.get(source)
+            if chosen is None:
                 raise SpecError(
                     explain(
                         "design.vectors",
@@ -331,5 +330,5 @@ def by_place(design: Design, vectors: Sequence[ConceptVector], n_layers: int) ->
                         hint="Give one for each layer, one for all, or none, and let them be extracted.",
                     )
                 )
-            found[concept.name, layer] = vector
+            found[concept.name, layer] = chosen
     return found
