@@ -88,10 +88,15 @@ def test_no_writer_writes_through_what_lies_in_the_place_of_its_file(tmp_path, k
 
 
 LABEL = Label(
-    format=1,
-    trial="t" * 64, concept="Bread", labeller="ada", rubric="strict4", rubric_digest="d" * 64,
-    required=("affirmative",), affirmative=True, identifies=True, immediate=None, coherent=True, refused=False,
-)  # fmt: skip
+    format=2,
+    trial="t" * 64,
+    concept="Bread",
+    labeller="ada",
+    rubric="strict4",
+    rubric_digest="d" * 64,
+    answers={"affirmative": True},
+    success=("affirmative",),
+)
 
 
 VECTOR = ConceptVector([1.0, 2.0], "Bread", 1, Provenance("word", "m", "f" * 64, "p" * 64, 2, -1, 1.0, None))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +10,9 @@ import attrs
 import pytest
 
 from introspection_bench import LINDSEY, Concept
+from introspection_bench.conditions import Condition
 from introspection_bench.errors import ResultsFormatError
+from introspection_bench.frames import records_frame
 from introspection_bench.judges.base import Case, Judge
 from introspection_bench.judges.labels import Label, comparable, draw_sample
 from introspection_bench.judges.panel import PanelJudge
@@ -20,8 +20,11 @@ from introspection_bench.judges.rubrics import load_rubric
 from introspection_bench.records import from_json, to_json
 from introspection_bench.report.page.transcripts import judge_label, transcripts_payload
 from introspection_bench.results import JudgeName
+from introspection_bench.structuring import plain
 from introspection_bench.sweep import Store, judge_run
-from introspection_bench.trials import Evidence, Reply, TrialRecord, Verdict, as_row, verdict_key
+from introspection_bench.sweep.judging import case_maker
+from introspection_bench.trials import Reply, Trial, TrialRecord
+from introspection_bench.verdicts import Evidence, Verdict
 from tests.keys import control_key
 
 CONCEPTS = (Concept("Oceans", word="Oceans"),)
@@ -58,9 +61,7 @@ class FakeJudge(Judge):
                     self.rubric.id,
                     self.rubric.digest,
                     case.concept.name,
-                    affirmative=yes,
-                    identifies=False,
-                    coherent=True,
+                    {"affirmative": yes, "identifies": False, "coherent": True},
                     judge_model=self.model,
                     evidence=[Evidence("affirmative", at, at + 3, "")],
                 ),
@@ -68,16 +69,17 @@ class FakeJudge(Judge):
 
 
 def record(index: int, reply: Reply) -> TrialRecord:
-    return TrialRecord(control_key(index), "control", None, LINDSEY.name, "model", reply)
+    return TrialRecord(Trial(control_key(index), Condition("control", LINDSEY.name, model="model"), draw=index), reply)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     spec = {
-        "backend": "torch",
-        "model": {"name": "model", "fingerprint": "m"},
-        "grid": {
-            "concepts": [attrs.asdict(c) for c in CONCEPTS],
+        "model": {"name": "model", "backend": "torch"},
+        "found": {"name": "model", "fingerprint": "m"},
+        "numerics": 1,
+        "design": {
+            "concepts": {"name": "c", "concepts": [plain(c) for c in CONCEPTS]},
             "scaffolds": [{"name": LINDSEY.name, "digest": LINDSEY.digest, "transcript": LINDSEY.transcript}],
         },
     }
@@ -101,7 +103,7 @@ def test_the_answer_is_judged_and_unscored_where_it_cannot_be_told(store: Store)
         None,
     ]
     assert (summary.judged, summary.unscored) == (7, 3)
-    assert {v.affirmative for v in verdicts} == {False, None}
+    assert {v.answer("affirmative") for v in verdicts} == {False, None}
     assert {v.judged for v in verdicts} == {"answer"}
     assert judge_run(store, judge, check=False).judged == 0
 
@@ -114,7 +116,7 @@ def test_the_whole_reply_is_judged_where_that_is_asked_for(store: Store) -> None
     assert judge.shown[0] == "I must say yes, I detect it.\n\nNo, nothing."
     assert judge.shown[3] == "Yes, I detect it.\n\nNo, nothing."
     first = store.records()[0]
-    assert {(v.judged, v.affirmative) for v in first.verdicts} == {("answer", False), ("whole", True)}
+    assert {(v.judged, v.answer("affirmative")) for v in first.verdicts} == {("answer", False), ("whole", True)}
     names = {JudgeName.of(v) for v in first.verdicts}
     assert len({str(name) for name in names}) == 2
     assert len({judge_label(v) for v in first.verdicts}) == 2
@@ -128,14 +130,13 @@ def test_a_panel_is_unscored_for_the_same_reason_and_no_member_is_asked(store: S
 
 
 def test_people_label_the_part_that_judges_read(store: Store) -> None:
-    given = {"n": 9, "seed": 0, "concepts": CONCEPTS, "questions": {LINDSEY.name: "Q"}}
-    sample = draw_sample(store.records(), **given)
+    sample = draw_sample(store.records(), case_maker(store), n=9, seed=0)
     assert sorted(case.reply for case in sample) == ["", "No, nothing.", "No, nothing.", "No, nothing."]
-    whole = draw_sample(store.records(), **given, part="whole")
+    whole = draw_sample(store.records(), case_maker(store, part="whole"), n=9, seed=0)
     assert len(whole) == 7
     answers = {"affirmative": False, "identifies": False, "immediate": None, "coherent": True, "refused": False}
     rubric = load_rubric("strict4")
-    label = Label(1, sample[0].trial, "Oceans", rubric.id, rubric.digest, "ada", **answers, judged="whole")
+    label = Label(2, sample[0].trial, "Oceans", rubric.id, rubric.digest, "ada", answers, judged="whole")
     ((_, verdict),) = FakeJudge().judge(sample[:1])
     with pytest.raises(ResultsFormatError, match="part of the reply"):
         comparable({sample[0].trial: verdict}, [label])
@@ -146,14 +147,14 @@ def test_reasoning_goes_through_store_exports_frames_and_report(store: Store) ->
     for index, found in enumerate(store.records()):
         assert found.reply == REPLIES[index]
         assert from_json(to_json(found), "here") == found
-    first, *_, plain = store.records()
-    row = as_row(first, first.verdicts[0])
-    assert (row["reply"], row["reasoning"], row["judged"]) == (
+    first, *_, last = store.records()
+    frame = records_frame([first, last])
+    assert tuple(frame.loc[0, ["reply", "reasoning", "judged"]]) == (
         "No, nothing.",
         "I must say yes, I detect it.",
         "whole",
     )
-    assert as_row(plain, None)["reasoning"] is None
+    assert frame["reasoning"].isna().tolist() == [False, True]
     trials = transcripts_payload(store.records())["trials"]
     assert [t[16] for t in trials][:4] == [
         "I must say yes, I detect it.",
@@ -171,34 +172,6 @@ def test_evidence_in_the_answer_of_a_whole_reply_is_shown_at_its_place() -> None
     verdict = Verdict("j", "r", "d", "c", evidence=[Evidence("affirmative", 7, 10, "")], judged="whole")
     made = attrs.evolve(record(0, reply), verdicts=[verdict])
     assert transcripts_payload([made])["trials"][0][14][0][5] == [["affirmative", 3, 6, ""]]
-
-
-def test_records_of_earlier_versions_read_as_before() -> None:
-    old = record(0, Reply("No.", (1,), "stop"))
-    text = to_json(old).replace(',"reasoning":null', "").replace(',"unclear":null', "")
-    assert "reasoning" not in text
-    assert from_json(text, "here") == old
-
-
-def test_verdicts_from_before_are_kept_on_plain_replies_and_are_about_the_whole_on_others(store: Store) -> None:
-    judge = FakeJudge()
-    judge_run(store, judge, check=False, part="whole")
-    store.close()
-    with sqlite3.connect(store.path) as connection:
-        for key, trial, text in connection.execute("SELECT key, trial, verdict FROM verdicts").fetchall():
-            verdict = json.loads(text)
-            del verdict["judged"]
-            asked = [verdict[name] for name in ("judge", "rubric_digest", "judge_model")]
-            old = verdict_key(trial, *asked, concept="Oceans", blinded=True, version=1)
-            row = (old, json.dumps(verdict), key)
-            connection.execute("UPDATE verdicts SET key = ?, verdict = ? WHERE key = ?", row)
-    connection.close()
-    with Store.open(store.directory) as again:
-        assert {v.judged for r in again.records() if r.reply.is_plain for v in r.verdicts} == {"answer"}
-        assert {v.judged for r in again.records() if not r.reply.is_plain for v in r.verdicts} == {"whole"}
-        summary = judge_run(again, judge, check=False)
-        assert (summary.judged, summary.kept) == (6, 1)
-        assert all(r.verdict("fake") for r in again.records() if r.reply.is_plain)
 
 
 def test_a_judges_verdict_on_the_answer_comes_before_its_verdict_on_the_whole(store: Store) -> None:

@@ -9,11 +9,11 @@ import sys
 from platform import node
 
 import pytest
-from introspection_bench.sweep.generating import generating
 
 from introspection_bench.errors import IntrospectionBenchWarning, RunLockedError, StoreError
 from introspection_bench.judges.registry import open_judge
 from introspection_bench.sweep import Store, Sweep, judge_run, locks
+from introspection_bench.sweep.generating import generating
 from introspection_bench.sweep.judging import _judging
 
 HOLDER = """
