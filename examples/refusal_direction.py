@@ -3,7 +3,7 @@ r"""A refusal direction removed beside an injected concept: does a model report 
 After Macar 2026 (arXiv 2603.21396): a direction of refusal, one for each layer, is the mean over harmful prompts minus
 the mean over harmless ones. It is removed in every trial, the unsteered ones too, with the unit ``projection`` at each
 layer, and a concept is injected beside it. Concept vectors are extracted under the removal as well. Macar takes 512 and
-512 prompts and small weights; here stand six pairs of ours, and the direction is removed whole or in part (``--weight``).
+512 prompts and small weights; here stand six pairs of ours, and ``--weight`` is the share that is removed.
 
     python examples/refusal_direction.py            # SmolLM2-135M on the CPU, about two minutes
 
@@ -69,8 +69,8 @@ def tell(name: str, results: ib.Results) -> None:
         verdicts = [r.verdicts[0] for r in results if r.arm == arm]
         for criterion in ("affirmative", "identifies"):
             k = sum(v.answer(criterion) is True for v in verdicts)
-            low, high = interval(k, len(verdicts))[:2]
-            print(f"{name:16} {arm:9} {criterion:12} {k:>3}/{len(verdicts):<3}  {low:.1%} to {high:.1%}")
+            around = interval(k, len(verdicts))
+            print(f"{name:16} {arm:9} {criterion:12} {k:>3}/{len(verdicts):<3}  {around.low:.1%} to {around.high:.1%}")
 
 
 if __name__ == "__main__":

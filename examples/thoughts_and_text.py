@@ -74,8 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ):
         for arm in ("injected", "control"):
             found = [holds(r) for r in results if (r.scaffold, r.arm) == (scaffold, arm)]
-            low, high = interval(sum(found), len(found))[:2]
-            print(f"{scaffold:10} {arm:10} {says:26} {sum(found):>3}/{len(found):<3}  {low:.1%} to {high:.1%}")
+            around = interval(sum(found), len(found))
+            counts = f"{sum(found):>3}/{len(found):<3}"
+            print(f"{scaffold:10} {arm:10} {says:26} {counts}  {around.low:.1%} to {around.high:.1%}")
 
 
 if __name__ == "__main__":
