@@ -8,13 +8,14 @@ never counted among hits or false alarms.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
 import attrs
 
-from .boundaries import guarded
+from .boundaries import checked, guarded
 from .doses import Dose
 from .errors import SpecError, explain
 from .freezing import frozen_ints, frozen_tuple
@@ -42,6 +43,9 @@ BUILTIN: Mapping[str, Truth] = MappingProxyType(
     }
 )
 _LONGEST = 60
+_BLOCKS = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
+#: More than any model has; a range in somebody's file is written out no further.
+_MOST_BLOCKS = 10_000
 
 
 def check_arm(arm: str) -> None:
@@ -179,3 +183,16 @@ def layers_text(layers: Sequence[int]) -> str:
     if len(layers) > 2 and list(layers) == list(range(layers[0], layers[-1] + 1)):
         return f"{layers[0]}-{layers[-1]}"
     return ",".join(map(str, layers))
+
+
+@checked(SpecError)
+def parse_layers(text: str) -> tuple[int, ...]:
+    """Return the blocks that :func:`layers_text` wrote; raises :class:`SpecError` for any other text."""
+    found: list[int] = []
+    for part in text.split(","):
+        match = _BLOCKS.fullmatch(part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last or last > _MOST_BLOCKS:
+            raise SpecError(explain("layers", required="blocks, as 19, 18-22 or 4,8", got=text, hint="0-based."))
+        found += range(first, last + 1)
+    return tuple(found)

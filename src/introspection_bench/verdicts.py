@@ -28,6 +28,19 @@ _CRITERION = re.compile(r"[a-z][a-z0-9_]{0,40}")
 TAKEN = frozenset({"strict", "unscored", "judge", "rubric", "concept", "arm", "reply", "trial", "model", "source"})
 
 
+def check_criterion(name: str) -> None:
+    """Raise :class:`SpecError` for what no criterion may be called: tables have a column of that name."""
+    if not _CRITERION.fullmatch(name) or name in TAKEN:
+        raise SpecError(
+            explain(
+                "criterion",
+                required=f"a lower-case word, none of {sorted(TAKEN)}",
+                got=repr(name),
+                hint="Rename the rubric's criterion.",
+            )
+        )
+
+
 @guarded(SpecError)
 @attrs.frozen
 class Evidence:
@@ -72,15 +85,7 @@ class Verdict:
 
     def __attrs_post_init__(self) -> None:
         for name, value in self.answers.items():
-            if not _CRITERION.fullmatch(name) or name in TAKEN:
-                raise SpecError(
-                    explain(
-                        "verdict.answers",
-                        required=f"criteria called by lower-case words, none of them {sorted(TAKEN)}",
-                        got=repr(name),
-                        hint="Rename the rubric's criterion.",
-                    )
-                )
+            check_criterion(name)
             if value is not None and type(value) is not bool:  # a 1 or "false" would pass for a criterion met
                 raise SpecError(
                     explain(f"verdict.{name}", required="True, False or None", got=repr(value), hint="Use bool().")
