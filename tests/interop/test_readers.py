@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
+from introspection_bench.sweep.grid import PlannedTrial
 
 from introspection_bench import RenderedPrompt, Request
 from introspection_bench.errors import PluginError, ResultsFormatError, StoreError, UnknownNameError
 from introspection_bench.injection import Receipt
 from introspection_bench.interop import read_results
-from introspection_bench.sweep.grid import PlannedTrial
 from introspection_bench.sweep.store import Store
 from introspection_bench.trials import Reply, Verdict
 from tests.keys import control_key

@@ -113,13 +113,13 @@ class ParquetReader:
 #: By name and loaded when asked for: the reader of runs belongs to the store, which stands above this room.
 BUILTIN: Mapping[str, Lazy] = MappingProxyType(
     {
-        "store": Lazy("introspection_bench.sweep.reading", "StoreReader"),
         "introspection_scaling": Lazy(
             "introspection_bench.interop.introspection_scaling", "IntrospectionScalingReader"
         ),
         "jsonl": Lazy("introspection_bench.interop.readers", "JsonlReader"),
         "parquet": Lazy("introspection_bench.interop.readers", "ParquetReader"),
         "llama405b": Lazy("introspection_bench.interop.llama405b", "Llama405bReader"),
+        "store": Lazy("introspection_bench.sweep.reading", "StoreReader"),
     }
 )
 
@@ -183,7 +183,9 @@ def _results(header: Header | None, records: list[TrialRecord], path: Path) -> R
     """Return the records of an export, with what its header says of them where it still has one."""
     _check_once(records, path)
     if header is None:
-        return Results(path.stem, records, source=str(path), notes=["The export says nothing of the run's specification."])
+        return Results(
+            path.stem, records, source=str(path), notes=["The export says nothing of the run's specification."]
+        )
     return Results(header.name, records, header.spec, str(path), header.notes)
 
 
