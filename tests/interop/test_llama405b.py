@@ -11,7 +11,7 @@ from introspection_bench.analysis import counts
 from introspection_bench.doses import Dose
 from introspection_bench.errors import ResultsFormatError
 from introspection_bench.interop import read_results
-from tests.interop.conftest import entry
+from tests.interop import conftest
 
 REMOVED = object()
 
@@ -197,12 +197,12 @@ def test_a_trial_of_magnitude_0_is_a_control_that_stands_against_its_label_s_con
 
 def test_trials_of_magnitude_0_under_several_labels_are_draws_of_one_thing_and_none_is_lost(write, study) -> None:
     names = ("lindsey_control", "lindsey_love", "lindsey_all_caps", "alt_control", "alt_love")
-    study["results"] = [entry(name, 0.0, n) for n in range(3) for name in names]
+    study["results"] = [conftest.entry(name, 0.0, n) for n in range(3) for name in names]
     records = read(write, study).records
     assert len({r.key.digest for r in records}) == len(records) == 15
     assert len({evolve(r.key, draw=0) for r in records}) == 2  # one for each wording
     assert [r.trial.draw for r in records] == [n for n in range(3) for _ in names]
-    study["results"].append(entry("lindsey_love", 0.0, 2))
+    study["results"].append(conftest.entry("lindsey_love", 0.0, 2))
     with pytest.raises(ResultsFormatError, match=r"results\[15\].*results\[11\]"):
         read(write, study)
 

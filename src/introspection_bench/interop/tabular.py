@@ -131,7 +131,7 @@ class TableLayout:
                     "success",
                     required=f"some of the table's criteria, {sorted(self.criteria)}",
                     got=list(self.success),
-                    hint="State what that judge's answers must be for a reply to count, as in success=('affirmative',).",
+                    hint="State which answers make a reply count, as in success=('affirmative',).",
                 )
             )
 
