@@ -9,10 +9,11 @@ import attrs
 import cattrs
 
 from .boundaries import guarded
+from .digests import canonical_json
 from .errors import ResultsFormatError, explain
 from .freezing import frozen_mapping, frozen_tuple
 from .results import Results
-from .structuring import as_json, problems, strict_converter
+from .structuring import plain, problems, strict_converter
 from .trials import TrialRecord
 from .untrusted import parse_json
 
@@ -46,7 +47,7 @@ class Header:
 
 
 def to_json(record: TrialRecord) -> str:
-    """Return one record as one line of JSON (ASCII, no NaN)."""
+    """Return one record as one line of canonical JSON (ASCII, sorted keys, no NaN)."""
     return _written(FORMAT, "record", record)
 
 
@@ -60,7 +61,7 @@ def from_json(text: str | bytes, where: str) -> TrialRecord:
 
 
 def header_to_json(header: Header) -> str:
-    """Return the header as one line of JSON."""
+    """Return the header as one line of canonical JSON."""
     return _written(HEADER_FORMAT, "results", header)
 
 
@@ -76,7 +77,7 @@ def is_header(line: bytes) -> bool:
 
 def _written(name: str, field: str, value: Any) -> str:
     try:
-        return as_json({"format": name, "version": FORMAT_VERSION, field: value})
+        return canonical_json({"format": name, "version": FORMAT_VERSION, field: plain(value)})
     except (TypeError, ValueError) as error:
         raise ResultsFormatError(
             explain(field, required="values that JSON can hold", got=str(error), hint="Leave such values out.")

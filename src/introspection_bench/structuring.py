@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import datetime
-import json
 import types
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -84,17 +83,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, datetime.date):
         return value.isoformat()
     raise TypeError(f"no plain form of a {type(value).__name__}")
-
-
-def as_json(value: Any) -> str:
-    """Return a value's plain form as one line of JSON: ASCII, no NaN, mappings in their own order.
-
-    The order is part of some values: a reading's axes are those of its array. Raises ValueError and TypeError.
-    """
-    return _ENCODER.encode(plain(value))
-
-
-_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def _date(value: Any, _: Any) -> datetime.date:

@@ -16,7 +16,7 @@ from ..errors import StoreError, explain
 from ..identity import TrialKey
 from ..injection import Receipt
 from ..measures.readings import Reading
-from ..structuring import as_json, plain, strict_converter
+from ..structuring import plain, strict_converter
 from ..trials import Reply, Trial, TrialRecord
 from ..untrusted import parse_json
 from ..vectors import ConceptVector
@@ -145,17 +145,17 @@ def read_planned(database: Database) -> dict[str, Trial]:
 def trial_row(record: TrialRecord, session: int) -> tuple[object, ...]:
     """Return the row of a finished trial, without its verdicts and readings."""
     told = _Stored(record.reply, record.receipts, record.source, record.repeat_of)
-    return record.key.digest, as_json(told), now(), session
+    return record.key.digest, canonical_json(plain(told)), now(), session
 
 
 def verdict_row(trial: str, verdict: Verdict, session: int) -> tuple[object, ...]:
     """Return the row of a verdict on the trial with this digest."""
-    return verdict.key(trial), trial, verdict.unscored is None, as_json(verdict), now(), session
+    return verdict.key(trial), trial, verdict.unscored is None, canonical_json(plain(verdict)), now(), session
 
 
 def reading_row(trial: str, reading: Reading, session: int) -> tuple[object, ...]:
     """Return the row of a reading of the trial with this digest."""
-    return reading.key(trial), trial, reading.measure_digest, as_json(reading), now(), session
+    return reading.key(trial), trial, reading.measure_digest, canonical_json(plain(reading)), now(), session
 
 
 def add_session(connection: sqlite3.Connection, process: Process) -> Session:
