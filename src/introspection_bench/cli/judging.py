@@ -14,9 +14,9 @@ import typer
 from . import console
 
 if TYPE_CHECKING:
-    from ..analysis import Results
     from ..judges.base import Judge
-    from ..trials import Verdict
+    from ..results import Results
+    from ..verdicts import Verdict
 
 
 #: What of a reply is read.
@@ -249,7 +249,8 @@ def _print_agreement(
     rows = []
     for criterion in (c.criterion for c in agreed.criteria):
         (tp, fp), (fn, tn) = agreed[criterion].table
-        scored = [getattr(v, criterion) is True for v in judged.values() if v.unscored is None]
+        judgements = (v for v in judged.values() if v.unscored is None)
+        scored = [v.strict if criterion == "strict" else v.answer(criterion) is True for v in judgements]
         try:
             corrected = corrected_rate(sum(scored), len(scored), JudgeAccuracy(tp, tp + fn, tn, tn + fp))
         except AnalysisError as error:
@@ -263,27 +264,17 @@ def _print_agreement(
 def _judged(judge: Judge, run: Path, found: Results, concepts: str) -> dict[str, Verdict]:
     """Judge every reply, without recording anything."""
     from ..concepts import load_concepts
-    from ..judges.base import Case, verdicts_on
-    from ..judges.blinding import asked_about
-    from ..scaffolds import BUILTIN
+    from ..judges.cases import built_in_question, judge_results
     from ..sweep import Store
-    from ..sweep.importing import UNKNOWN_QUESTION
     from ..sweep.judging import run_concepts, run_questions
 
     if run.is_dir():
         with Store.open(run) as store:
-            asked, questions = list(run_concepts(store)), run_questions(store)
+            known, question_of = list(run_concepts(store)), run_questions(store)
     else:
-        known = load_concepts(concepts)
-        asked = [known[name] for name in found.concepts]
-        questions = {name: scaffold.transcript for name, scaffold in BUILTIN.items()}
-    cases = [
-        Case(r.key.digest, questions.get(r.scaffold, UNKNOWN_QUESTION), text, asked_about(r, asked), unclear=unclear)
-        for r in found.records
-        for text, unclear in [r.reply.to_judge()]
-    ]
-    with console.working(f"Judging {len(cases)} replies with {judge.name}"):
-        return {cases[index].trial: verdict for index, verdict in verdicts_on(judge, cases)}
+        known, question_of = list(load_concepts(concepts)), built_in_question
+    with console.working(f"Judging {len(found)} replies with {judge.name}"):
+        return judge_results(found, judge, known, question_of=question_of)
 
 
 def label(
@@ -298,12 +289,10 @@ def label(
     """Label a random, blinded sample of replies in the terminal. Stop at any time; the same command goes on."""
     from ..judges.labels import draw_sample, label_in_terminal
     from ..sweep import Store
-    from ..sweep.judging import run_concepts, run_questions
+    from ..sweep.judging import case_maker
 
     with Store.open(run) as store:
-        sample = draw_sample(
-            store.records(), n=n, seed=seed, concepts=run_concepts(store), questions=run_questions(store), part=judged
-        )
+        sample = draw_sample(store.records(), case_maker(store, part=judged), n=n, seed=seed)
     target = to or run / "labels.jsonl"
     done = label_in_terminal(sample, target, console.out, labeller=labeller)
     console.tell(f"{done.labelled} of {done.sample} labelled, in {target}")
