@@ -8,8 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from introspection_bench.concepts import Concept, ConceptSet
+from introspection_bench.conditions import Condition
 from introspection_bench.errors import PluginError, ResultsFormatError, StoreError, UnknownNameError
 from introspection_bench.interop import read_results
+from introspection_bench.measures import Reading
+from introspection_bench.results import Results
+from introspection_bench.sweep import import_results
+from introspection_bench.trials import Reply, Trial, TrialRecord
+from introspection_bench.verdicts import Verdict
 from tests.keys import control_key
 
 
