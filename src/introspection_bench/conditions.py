@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -180,7 +181,7 @@ CELL_COLUMNS = ("scaffold", "arm", "concept", "layers", "magnitude", "unit", "sp
 
 def layers_text(layers: Sequence[int]) -> str:
     """Return blocks as they are written: ``19``, ``18-22`` for a band without gaps, ``4,8,12`` otherwise."""
-    if len(layers) > 2 and list(layers) == list(range(layers[0], layers[-1] + 1)):
+    if len(layers) > 2 and all(later == layer + 1 for layer, later in pairwise(layers)):
         return f"{layers[0]}-{layers[-1]}"
     return ",".join(map(str, layers))
 
