@@ -26,13 +26,64 @@ FURTHER = ("refused", "names_as_thought")
 _CRITERION = re.compile(r"[a-z][a-z0-9_]{0,40}")
 #: Names that tables use for something else (:data:`introspection_bench.frames.COLUMNS` and their counts).
 TAKEN = frozenset(
-    """
-    arm asked backend beside concept draw finish_reason generation_positions ground item judge judge_model judged
-    judged_concept layer layers magnitude max_ratio mean_ratio model model_fingerprint n_all n_coherent n_scored outcome
-    prompt_positions reasoning record reply reply_tokens rubric scaffold seed source span steers strict temperature trial
-    truth unit unscored
-    """.split()
+    [
+        "arm",
+        "asked",
+        "backend",
+        "beside",
+        "concept",
+        "draw",
+        "finish_reason",
+        "generation_positions",
+        "ground",
+        "item",
+        "judge",
+        "judge_model",
+        "judged",
+        "judged_concept",
+        "layer",
+        "layers",
+        "magnitude",
+        "max_ratio",
+        "mean_ratio",
+        "model",
+        "model_fingerprint",
+        "n_all",
+        "n_coherent",
+        "n_scored",
+        "outcome",
+        "prompt_positions",
+        "reasoning",
+        "record",
+        "reply",
+        "reply_tokens",
+        "rubric",
+        "scaffold",
+        "seed",
+        "source",
+        "span",
+        "steers",
+        "strict",
+        "temperature",
+        "trial",
+        "truth",
+        "unit",
+        "unscored",
+    ]
 )
+
+
+def check_criterion(name: str) -> None:
+    """Raise :class:`SpecError` for what no criterion may be called: tables have a column of that name."""
+    if not _CRITERION.fullmatch(name) or name in TAKEN:
+        raise SpecError(
+            explain(
+                "criterion",
+                required=f"a lower-case word, none of {sorted(TAKEN)}",
+                got=repr(name),
+                hint="Rename the rubric's criterion.",
+            )
+        )
 
 
 def check_criterion(name: str) -> None:

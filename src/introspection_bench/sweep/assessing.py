@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from ..analysis.accuracy import Assessment, assess
@@ -12,14 +11,14 @@ from ..boundaries import checked
 from ..concepts import ConceptSet, load_concepts
 from ..errors import ResultsFormatError, SpecError, explain
 from ..judges.base import Case, Judge, verdicts_on
+from ..judges.cases import built_in_question, case_of
 from ..judges.labels import comparable, read_labels
 from ..judges.registry import open_judge
 from ..results import Results
-from ..scaffolds import BUILTIN
 from ..trials import TrialRecord
 from ..verdicts import Part, Verdict
-from .importing import UNKNOWN_QUESTION, concepts_of
-from .judging import OnVerdict, case_maker, make_case
+from .importing import concepts_of
+from .judging import OnVerdict, case_maker
 from .store import Store
 
 
@@ -55,10 +54,10 @@ def judge_accuracy(
     """
     judge = open_judge(judge)
     records = replies.records() if isinstance(replies, Store) else list(replies.records)
-    case_of = _case_maker(judge, replies, concepts, part)
+    make = _case_maker(judge, replies, concepts, part)
     there = None if labels is None else read_labels(labels)  # before anything is paid for
     known = _came_with(records) if there is None else {}
-    cases = [case_of(record) for record in records]
+    cases = [make(record) for record in records]
     judged: dict[str, Verdict] = {}
     for index, verdict in verdicts_on(judge, cases):
         judged[cases[index].trial] = verdict
@@ -84,13 +83,8 @@ def _case_maker(
     if isinstance(replies, Store):
         return case_maker(replies, blinded=judge.blinded, part=part)
     known = concepts if isinstance(concepts, ConceptSet) else load_concepts(str(concepts))
-    make = partial(make_case, concepts=concepts_of(replies.records, known), blinded=judge.blinded, part=part)
-
-    def case_of(record: TrialRecord) -> Case:
-        scaffold = BUILTIN.get(record.scaffold)
-        return make(record, UNKNOWN_QUESTION if scaffold is None else scaffold.transcript)
-
-    return case_of
+    own = concepts_of(replies.records, known)
+    return lambda record: case_of(record, own, built_in_question(record), blinded=judge.blinded, part=part)
 
 
 def _came_with(records: list[TrialRecord]) -> dict[str, Verdict]:

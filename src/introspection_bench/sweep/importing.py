@@ -10,14 +10,11 @@ import attrs
 from ..boundaries import checked
 from ..concepts import Concept, ConceptSet
 from ..errors import ResultsFormatError, SpecError, explain
+from ..judges.cases import built_in_question
 from ..results import Results
-from ..scaffolds import BUILTIN
 from ..structuring import plain
 from ..trials import TrialRecord
 from .store import Store
-
-#: What a judge is shown as the question where a source does not quote its prompts.
-UNKNOWN_QUESTION = "(The source of these results does not quote the prompt.)"
 
 
 @checked(SpecError)
@@ -41,8 +38,8 @@ def import_results(sources: Sequence[Results], directory: str | Path, concepts: 
         "design": {
             "concepts": {"name": concepts.name, "concepts": [plain(c) for c in used]},
             "scaffolds": [
-                {"name": name, "transcript": BUILTIN[name].transcript if name in BUILTIN else UNKNOWN_QUESTION}
-                for name in dict.fromkeys(r.scaffold for r in records)
+                {"name": name, "transcript": question}
+                for name, question in {r.scaffold: built_in_question(r) for r in records}.items()
             ],
         },
     }
