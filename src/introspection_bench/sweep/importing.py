@@ -31,7 +31,7 @@ def import_results(sources: Sequence[Results], directory: str | Path, concepts: 
     """
     records = [attrs.evolve(r, source=r.source or s.source) for s in sources for r in s.records]
     _check_once(records)
-    used = _used(records, concepts)
+    used = concepts_of(records, concepts)
     names = ", ".join(sorted({r.condition.model for r in records}))
     spec = {
         "model": {"name": names, "backend": ", ".join(sorted({r.key.backend for r in records}))},
@@ -59,7 +59,8 @@ def _check_once(records: Iterable[TrialRecord]) -> None:
             )
 
 
-def _used(records: Iterable[TrialRecord], concepts: ConceptSet) -> list[Concept]:
+def concepts_of(records: Iterable[TrialRecord], concepts: ConceptSet) -> list[Concept]:
+    """Return those of a set that results name; raises :class:`ResultsFormatError` for one that it has not."""
     asked = (c for r in records for c in (r.concept, r.condition.asked) if c is not None)
     names = list(dict.fromkeys(asked))
     known = {c.name for c in concepts}

@@ -134,19 +134,24 @@ def pending_cases(
 def case_maker(store: Store, *, blinded: bool = True, part: Part = "answer") -> Callable[[TrialRecord], Case]:
     """Return the function that makes of one of the run's records what a judge is shown of it.
 
-    Whoever judges a run's replies, to record it or only to look, makes the cases by it.
+    Whoever judges a run's replies, or labels them, makes the cases by it.
     """
     concepts = run_concepts(store)
     question_of = run_questions(store)
 
     def case_of(record: TrialRecord) -> Case:
-        disclosure = None if blinded else Disclosure(record.condition)
-        text, unclear = record.reply.to_judge(part)
-        return Case(
-            record.key.digest, question_of(record), text, asked_about(record, concepts), disclosure, part, unclear
-        )
+        return make_case(record, question_of(record), concepts=concepts, blinded=blinded, part=part)
 
     return case_of
+
+
+def make_case(
+    record: TrialRecord, question: str, *, concepts: Sequence[Concept], blinded: bool = True, part: Part = "answer"
+) -> Case:
+    """Return what a judge is shown of a record whose model was asked ``question``."""
+    disclosure = None if blinded else Disclosure(record.condition)
+    text, unclear = record.reply.to_judge(part)
+    return Case(record.key.digest, question, text, asked_about(record, concepts), disclosure, part, unclear)
 
 
 def _key(case: Case, judge: Judge) -> str:
