@@ -23,11 +23,10 @@ import attrs
 import pandas as pd
 
 from introspection_bench.analysis import Results, interval, percent, render
-from introspection_bench.concepts import Concept, load_concepts
+from introspection_bench.concepts import load_concepts
 from introspection_bench.interop import read_results
-from introspection_bench.judges import Case, Judge, open_judge
-from introspection_bench.judges.blinding import asked_about
-from introspection_bench.scaffolds import BUILTIN
+from introspection_bench.judges import Judge, open_judge
+from introspection_bench.judges.cases import judge_results
 
 ARMS = {"control": "clean", "random": "random vector", "injected": "injected"}
 #: The base model whose clean replies the authors scored twice; the first count is from the study's own account.
@@ -53,14 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def judged(found: Results, judge: Judge) -> Results:
     """Return the results with a verdict of ``judge`` beside those that came with them."""
     known = {concept.name: concept for name in ("lindsey2026", "pairs") for concept in load_concepts(name)}
-    asked: list[Concept] = [known[name] for name in found.concepts]
-    questions = {name: scaffold.transcript for name, scaffold in BUILTIN.items()}
-    cases = [
-        Case(r.key.digest, questions.get(r.scaffold.partition("~")[0], ""), r.reply.text, asked_about(r, asked))
-        for r in found.records
-    ]
-    verdicts = dict(judge.judge(cases))
-    records = [attrs.evolve(r, verdicts=(*r.verdicts, verdicts[n])) for n, r in enumerate(found.records)]
+    verdicts = judge_results(found, judge, known.values())
+    records = [attrs.evolve(r, verdicts=(*r.verdicts, verdicts[r.key.digest])) for r in found]
     return attrs.evolve(found, records=records)
 
 
@@ -110,7 +103,7 @@ def wrapped(text: str) -> str:
 
 
 def model(run: Results) -> str:
-    return run.records[0].model_name.rpartition("/")[2]
+    return run.records[0].condition.model.rpartition("/")[2]
 
 
 def rows(run: Results, outcome: str, arms: Sequence[str] = tuple(ARMS)) -> Iterator[dict[str, object]]:
@@ -121,7 +114,7 @@ def rows(run: Results, outcome: str, arms: Sequence[str] = tuple(ARMS)) -> Itera
         place = theirs["arm"] == arm
         if not place.any():
             continue
-        row: dict[str, object] = {"model": model(run), "layer": run.records[0].key.layer or layer(run)}
+        row: dict[str, object] = {"model": model(run), "layer": layer(run)}
         row |= {"arm": ARMS[arm], "rows": int((every["arm"] == arm).sum()), "draws": int(place.sum())}
         for who, frame in (("authors", theirs), ("rules", ours)):
             answers = frame.loc[frame["arm"] == arm, outcome].dropna()
@@ -135,7 +128,7 @@ def rows(run: Results, outcome: str, arms: Sequence[str] = tuple(ARMS)) -> Itera
 
 
 def layer(run: Results) -> int | None:
-    return next((r.key.layer for r in run if r.key.layer is not None), None)
+    return next((c.layer for c in run.conditions if c.layer is not None), None)
 
 
 def twice(runs: Sequence[Results]) -> Iterator[str]:

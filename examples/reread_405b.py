@@ -23,6 +23,7 @@ from pathlib import Path
 import pandas as pd
 
 from introspection_bench.analysis import (
+    CELL_COLUMNS,
     Results,
     Scope,
     bootstrap_rate,
@@ -39,15 +40,14 @@ from introspection_bench.analysis import (
     migration,
     outcome_interval,
     percent,
-    plan,
     probability_under,
     rates,
     render,
+    sample_size,
     sweet_spots,
 )
 from introspection_bench.interop import read_results
 
-CELL = ("scaffold", "arm", "concept", "layer", "magnitude", "unit")
 OUTCOMES = ["affirmative", "identifies", "immediate", "coherent", "strict"]
 #: The rate that the null is set against: Opus 4.1 at its best layer and strength (Lindsey 2026).
 ALTERNATIVE = 0.2
@@ -115,7 +115,7 @@ def provenance(runs: Sequence[Results]) -> Iterator[str]:
     yield render(table)
     yield "What the numbers rest on:\n"
     yield from (f"- {note}" for note in dict.fromkeys(note for run in runs for note in run.notes))
-    units = sorted({str(r.unit) for run in runs for r in run if r.unit is not None})
+    units = sorted({c.dose.unit.value for run in runs for c in run.conditions if c.dose is not None})
     yield (
         f"\nThe unit of every magnitude on this page is `{', '.join(units)}`: at each position, magnitude · "
         "‖u‖ along the "
@@ -130,7 +130,7 @@ def cells(frame: pd.DataFrame) -> Iterator[str]:
     shown = [
         "scaffold",
         "concept",
-        "layer",
+        "layers",
         "magnitude",
         "n_scored",
         "affirmative",
@@ -218,21 +218,21 @@ def doses(both: pd.DataFrame, frame: pd.DataFrame, figures: Sequence[tuple[str, 
         "interval over "
         "trials) and from the two logistic fits (Fieller interval, covariance clustered by trial).\n"
     )
-    shown = ["scaffold", "concept", "layer", "interpolated", "interpolated_low", "interpolated_high", "fitted"]
+    shown = ["scaffold", "concept", "layers", "interpolated", "interpolated_low", "interpolated_high", "fitted"]
     yield render(crossed[[*shown, "fitted_low", "fitted_high", "note"]], digits=4)
     for title, path in figures:
         yield f"![{title}]({path})\n\n*{title}. Bars are 95 % Clopper-Pearson intervals.*\n"
     moves = migration(crossed)
     if len(moves):
         yield "Does it move with the layer?\n"
-        yield render(moves[["scaffold", "concept", "from_layer", "to_layer", "difference", "low", "high", "note"]])
+        yield render(moves[["scaffold", "concept", "from_layers", "to_layers", "difference", "low", "high", "note"]])
     yield (
         "The fits. `lack_of_fit` is the p-value of the residual deviance: a small one says that no logistic curve "
         "describes the rates, for instance because identification falls again where the text falls apart. The fitted "
         "crossover of such a curve should not be used.\n"
     )
     fits = dose_response(both)
-    shown = ["scaffold", "concept", "layer", "outcome", "status", "slope", "slope_low", "slope_high", "midpoint"]
+    shown = ["scaffold", "concept", "layers", "outcome", "status", "slope", "slope_low", "slope_high", "midpoint"]
     yield render(fits[[*shown, "midpoint_low", "midpoint_high", "lack_of_fit"]])
     yield "### The sweet-spot rule\n"
     yield from (f"- {name}: {sweet_spots(part).sentence}" for name, part in (("main file", frame), ("all files", both)))
@@ -241,9 +241,9 @@ def doses(both: pd.DataFrame, frame: pd.DataFrame, figures: Sequence[tuple[str, 
 
 def needed(frame: pd.DataFrame) -> Iterator[str]:
     yield "## What it would have taken\n"
-    count = injected(frame).groupby(list(CELL), dropna=False).ngroups
+    count = injected(frame).groupby(list(CELL_COLUMNS), dropna=False).ngroups
     yield from (
-        f"- {plan(rate, cells=at_once).sentence}"
+        f"- {sample_size(rate, cells=at_once).sentence}"
         for rate, at_once in ((ALTERNATIVE, 1), (ALTERNATIVE, count), (0.05, 1))
     )
 
@@ -259,10 +259,10 @@ def draw(runs: Sequence[Results], folder: Path) -> list[tuple[str, Path]]:
         frame = frame[frame["scaffold"].str.startswith("lindsey")]
         table = rates(injected(frame))
         for row in crossovers(frame).to_dict("records"):
-            title = f"{row['concept']}, layer {row['layer']}"
-            part = table[(table["concept"] == row["concept"]) & (table["layer"] == row["layer"])]
+            title = f"{row['concept']}, layer {row['layers']}"
+            part = table[(table["concept"] == row["concept"]) & (table["layers"] == row["layers"])]
             crossing = None if pd.isna(row["interpolated"]) else row["interpolated"]
-            stem = folder / f"rereading_405b_layer{row['layer']}_{row['concept']}"
+            stem = folder / f"rereading_405b_layer{row['layers']}_{row['concept']}"
             (path,) = save_figure(crossover(part, crossing=crossing, title=title), stem, formats=["svg"])
             drawn.append((f"{title}: rates of identifies and coherent against magnitude", path))
     return drawn

@@ -8,13 +8,15 @@ never counted among hits or false alarms.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal
 
 import attrs
 
-from .boundaries import guarded
+from .boundaries import checked, guarded
 from .doses import Dose
 from .errors import SpecError, explain
 from .freezing import frozen_ints, frozen_tuple
@@ -42,6 +44,9 @@ BUILTIN: Mapping[str, Truth] = MappingProxyType(
     }
 )
 _LONGEST = 60
+_BLOCKS = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
+#: More than any model has; a range in somebody's file is written out no further.
+_MOST_BLOCKS = 10_000
 
 
 def check_arm(arm: str) -> None:
@@ -176,6 +181,19 @@ CELL_COLUMNS = ("scaffold", "arm", "concept", "layers", "magnitude", "unit", "sp
 
 def layers_text(layers: Sequence[int]) -> str:
     """Return blocks as they are written: ``19``, ``18-22`` for a band without gaps, ``4,8,12`` otherwise."""
-    if len(layers) > 2 and list(layers) == list(range(layers[0], layers[-1] + 1)):
+    if len(layers) > 2 and all(later == layer + 1 for layer, later in pairwise(layers)):
         return f"{layers[0]}-{layers[-1]}"
     return ",".join(map(str, layers))
+
+
+@checked(SpecError)
+def parse_layers(text: str) -> tuple[int, ...]:
+    """Return the blocks that :func:`layers_text` wrote; raises :class:`SpecError` for any other text."""
+    found: list[int] = []
+    for part in text.split(","):
+        match = _BLOCKS.fullmatch(part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last or last > _MOST_BLOCKS:
+            raise SpecError(explain("layers", required="blocks, as 19, 18-22 or 4,8", got=text, hint="0-based."))
+        found += range(first, last + 1)
+    return tuple(found)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from attrs import evolve
 
 from introspection_bench.analysis import counts
+from introspection_bench.doses import Dose
 from introspection_bench.errors import ResultsFormatError
 from introspection_bench.interop import read_results
+from tests.interop import conftest
 
 REMOVED = object()
 
@@ -184,11 +187,37 @@ def test_trials_of_two_loads_of_the_model_are_never_the_same_trial(write, study)
     assert first.isdisjoint(r.key.digest for r in read(write, study))
 
 
-def test_an_unsteered_trial_under_a_concept_s_label_is_a_control_beside_the_others(write, study) -> None:
+def test_a_trial_of_magnitude_0_is_a_control_that_stands_against_its_label_s_concept(write, study) -> None:
     study["results"][1]["magnitude"] = 0.0
     record = read(write, study).records[1]
-    assert record.arm == "control"
-    assert record.concept == "love"
+    condition = record.condition
+    assert (condition.arm, condition.truth, condition.concept, condition.asked) == ("control", "nothing", None, "love")
+    assert (condition.layers, condition.dose, condition.span, record.key.steers) == ((), None, None, ())
+
+
+def test_trials_of_magnitude_0_under_several_labels_are_draws_of_one_thing_and_none_is_lost(write, study) -> None:
+    names = ("lindsey_control", "lindsey_love", "lindsey_all_caps", "alt_control", "alt_love")
+    study["results"] = [conftest.entry(name, 0.0, n) for n in range(3) for name in names]
+    records = read(write, study).records
+    assert len({r.key.digest for r in records}) == len(records) == 15
+    assert len({evolve(r.key, draw=0) for r in records}) == 2  # one for each wording
+    assert [r.trial.draw for r in records] == [n for n in range(3) for _ in names]
+    study["results"].append(conftest.entry("lindsey_love", 0.0, 2))
+    with pytest.raises(ResultsFormatError, match=r"results\[15\].*results\[11\]"):
+        read(write, study)
+
+
+def test_an_injected_trial_states_layer_dose_and_span(write, study) -> None:
+    record = read(write, study).records[1]
+    condition = record.condition
+    assert (condition.concept, condition.asked, condition.layers) == ("love", "love", (90,))
+    assert (condition.dose, condition.span, condition.model) == (
+        Dose(10, "update"),
+        "all",
+        "Llama-3.1-405B-Instruct-FP8-dynamic",
+    )
+    assert [(s.layer, s.magnitude, s.unit, s.start, s.stop) for s in record.key.steers] == [(90, 10, "update", 0, None)]
+    assert record.receipts == ()
 
 
 def test_a_reply_is_kept_as_it_is_whatever_it_holds(write, study) -> None:

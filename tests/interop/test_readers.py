@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from attrs import evolve
 
-from introspection_bench import RenderedPrompt, Request
+from introspection_bench.concepts import Concept, ConceptSet
+from introspection_bench.conditions import Condition
 from introspection_bench.errors import PluginError, ResultsFormatError, StoreError, UnknownNameError
-from introspection_bench.injection import Receipt
 from introspection_bench.interop import read_results
-from introspection_bench.sweep.grid import PlannedTrial
-from introspection_bench.sweep.store import Store
-from introspection_bench.trials import Reply, Verdict
+from introspection_bench.measures import Reading
+from introspection_bench.results import Results
+from introspection_bench.sweep import import_results
+from introspection_bench.trials import Reply, Trial, TrialRecord
+from introspection_bench.verdicts import Verdict
 from tests.keys import control_key
 
 
@@ -55,24 +58,35 @@ def test_something_else_under_the_store_s_name_is_an_error(tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["", "store.sqlite"])
 def test_a_run_is_read_by_its_folder_and_by_its_store(tmp_path, name) -> None:
-    key = control_key()
-    verdict = Verdict("rules", "strict4", "d", "love", False, False, None, True)
-    request = Request(RenderedPrompt([1], "a"), None, key.sampling)
-    planned = PlannedTrial(key, "control", "love", "lindsey", request)
+    trial = Trial(control_key(), Condition("control", "lindsey", asked="Love", model="m"))
+    answers = {"affirmative": False, "identifies": False, "coherent": True}
+    record = TrialRecord(
+        trial,
+        Reply("No.", (1, 2), "stop"),
+        verdicts=[Verdict("rules", "strict4", "d", "Love", answers)],
+        readings=[Reading("yes", "d", {"set": ("yes",)}, [-1], "m", "torch", 1, "float32")],
+        source="somewhere",
+    )
     run = tmp_path / "my run"
-    grid = {"layers": [1], "concepts": [], "scaffolds": []}
-    model = {"name": "model", "fingerprint": "m"}
-    with Store.create(run, {"grid": grid, "model": model, "backend": "torch"}, [planned], []) as store:
-        kept = store.record(planned, Reply("No.", (1, 2), "stop"), Receipt.nothing(), "model")
-        store.add_verdict(key.digest, verdict)
+    import_results(
+        [Results("some", [record], {"whose": "ours"})], run, ConceptSet("own", [Concept("Love", word="Love")])
+    ).close()
     results = read_results(run / name)
-    assert results.records == (evolve(kept, verdicts=[verdict]),)
-    assert (results.name, results.spec["grid"]) == ("my run", grid)
+    assert results.records == (record,)
+    assert (results.name, results.spec["imported"][0]["whose"]) == ("my run", "ours")
+
+
+def test_a_file_is_read_without_loading_sweeps_or_torch(write, study) -> None:
+    code = (
+        "import sys; from introspection_bench.interop import read_results; read_results(sys.argv[1]);"
+        "print([m for m in ('torch', 'introspection_bench.sweep') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(write(study))]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
 PLUGIN = """
-from introspection_bench.analysis import Results
-from tests.keys import control_key
+from introspection_bench.results import Results
 
 class Reader:
     def claims(self, path, head):

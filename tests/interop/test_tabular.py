@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from introspection_bench.doses import Dose
 from introspection_bench.errors import InjectionError, ResultsFormatError, SpecError
 from introspection_bench.interop import TableLayout, read_results, read_table, write_jsonl
 
@@ -15,14 +16,13 @@ COLUMNS = {
     "reply": "transcript",
     "arm": "group",
     "concept": "word",
-    "layer": "block",
+    "layers": "block",
     "magnitude": "alpha",
     "model": "net",
     "draw": "sample",
-    "affirmative": "said_yes",
-    "coherent": "ok",
     "unscored": "failure",
 }
+CRITERIA = {"affirmative": "said_yes", "coherent": "ok"}
 ROWS = [
     ("steered", "Dust", "3", "1.5", "I notice dust.", "", "true", "TRUE", ""),
     ("steered", "Dust", "3", "1.5", "No.", "", "0", "1", ""),
@@ -35,7 +35,8 @@ HEAD = ("group", "word", "block", "alpha", "transcript", "sample", "said_yes", "
 
 
 def layout(**changes):
-    return TableLayout(**{"columns": COLUMNS, "arms": ARMS, "unit": "absolute", **changes})
+    given = {"columns": COLUMNS, "arms": ARMS, "unit": "absolute", "criteria": CRITERIA, "success": tuple(CRITERIA)}
+    return TableLayout(**{**given, **changes})
 
 
 def as_dicts():
@@ -98,10 +99,14 @@ def test_jsonl_and_parquet_tables_read_as_the_same_trials(table, tmp_path) -> No
     [
         ({"columns": {"reply": "transcript"}}, SpecError, "arm"),
         ({"columns": COLUMNS | {"mood": "x"}}, SpecError, "mood"),
-        ({"columns": COLUMNS | {"layer": "floor"}}, SpecError, "floor"),
+        ({"columns": COLUMNS | {"layers": "floor"}}, SpecError, "floor"),
         ({"arms": {"clean": "Control"}}, SpecError, "written so"),
         ({"arms": {"clean": "control"}}, ResultsFormatError, "steered"),
         ({"unit": None}, SpecError, "unit"),
+        ({"columns": COLUMNS | {"unit": "alpha"}}, SpecError, "unit"),
+        ({"criteria": {"strict": "ok"}}, SpecError, "strict"),
+        ({"criteria": CRITERIA | {"mood": "floor"}}, SpecError, "floor"),
+        ({"success": ("affirmative", "identifies")}, SpecError, "success.*identifies"),
         ({"unit": "bananas"}, InjectionError, "bananas"),
     ],
 )
@@ -111,7 +116,8 @@ def test_a_layout_that_does_not_fit_is_an_error_that_names_what_is_wrong(table, 
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("block", "3.5"), ("alpha", "1e999"), ("alpha", "much"), ("ok", "maybe")]
+    ("column", "value"),
+    [("block", "3.5"), ("block", "4-3"), ("block", "0-999999"), ("alpha", "1e999"), ("alpha", "much"), ("ok", "maybe")],
 )
 def test_a_cell_of_the_wrong_kind_is_an_error_that_names_row_and_column(table, tmp_path, column, value) -> None:
     rows = as_dicts()
@@ -120,6 +126,99 @@ def test_a_cell_of_the_wrong_kind_is_an_error_that_names_row_and_column(table, t
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     with pytest.raises(ResultsFormatError, match=rf"row 2.*{column}"):
         read_table(path, layout())
+
+
+def test_rows_become_conditions_and_where_nothing_was_done_nothing_is_stated(table) -> None:
+    found = read_table(table, layout())
+    injected, random, clean = (found.records[n].condition for n in (0, 2, 4))
+    assert (injected.concept, injected.asked, injected.layers, injected.dose) == (
+        "Dust",
+        "Dust",
+        (3,),
+        Dose(1.5, "absolute"),
+    )
+    assert (random.concept, random.asked, random.truth, random.layers) == (None, "Dust", "other", (3,))
+    assert (clean.concept, clean.asked, clean.truth) == (None, "Trees", "nothing")
+    assert (clean.layers, clean.dose, clean.span, found.records[4].key.steers) == ((), None, None, ())
+    assert {r.receipts for r in found} == {()}
+
+
+def write_rows(path, *rows):
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+WIDE = TableLayout(
+    columns={n: n for n in ("reply", "arm", "truth", "concept", "item", "layers", "magnitude", "unit", "span")},
+    arms={"clean": "control", "put in": "injected", "turned": "rotated"},
+    criteria={"mood": "mood"},
+    success=("mood",),
+)
+ROW = {
+    "reply": "Yes.",
+    "arm": "put in",
+    "truth": None,
+    "concept": "Dust",
+    "item": "s1",
+    "layers": "18-20",
+    "magnitude": 0.5,
+    "unit": "residual",
+    "span": "between(sentence, question)",
+    "mood": True,
+}
+
+
+def test_bands_units_spans_items_truths_and_criteria_of_one_s_own_are_read(tmp_path) -> None:
+    turned = {"arm": "turned", "layers": 4, "unit": "raw"}
+    rows = [ROW, ROW | turned | {"truth": "injected"}, ROW | turned, ROW | {"arm": "clean"}]
+    found = read_table(write_rows(tmp_path / "wide.jsonl", *rows), WIDE).records
+    band = found[0]
+    assert (band.condition.layers, band.condition.span, band.trial.item) == (
+        (18, 19, 20),
+        "between(sentence, question)",
+        "s1",
+    )
+    assert [(s.layer, s.magnitude, s.unit) for s in band.key.steers] == [(n, 0.5, "residual") for n in (18, 19, 20)]
+    assert [r.condition.truth for r in found] == ["injected", "injected", "other", "nothing"]
+    assert [r.condition.dose for r in found[1:]] == [Dose(0.5, "raw"), Dose(0.5, "raw"), None]
+    assert {(v.answer("mood"), v.strict) for r in found for v in r.verdicts} == {(True, True)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"truth": "nothing"}, "truth"),
+        ({"arm": "turned", "truth": "true"}, "truth"),
+        ({"unit": None}, "unit"),
+        ({"unit": "spoons"}, "unit"),
+        ({"span": "somewhere"}, "span"),
+        ({"layers": [3]}, "layers"),
+        ({"layers": True}, "layers"),
+        ({"layers": "9" * 30}, "layers"),
+    ],
+)
+def test_a_cell_that_no_condition_can_hold_is_an_error_that_names_row_and_column(tmp_path, changes, named) -> None:
+    path = write_rows(tmp_path / "wide.jsonl", ROW, ROW | changes)
+    with pytest.raises(ResultsFormatError, match=rf"row 2, column '{named}'"):
+        read_table(path, WIDE)
+
+
+def test_rows_that_steer_nothing_are_draws_of_one_thing_whatever_they_stand_against(tmp_path) -> None:
+    rows = [
+        ROW | {"arm": arm, "concept": concept, "magnitude": magnitude}
+        for concept in ("Dust", "Trees")
+        for arm, magnitude in (("clean", 0.5), ("put in", 0), ("turned", 0))
+    ]
+    found = read_table(write_rows(tmp_path / "wide.jsonl", *rows), WIDE).records
+    assert {r.key.steers for r in found} == {()}
+    assert [r.key.draw for r in found] == list(range(6))
+    assert len({r.key.digest for r in found}) == 6
+
+
+def test_a_reply_of_nothing_is_a_reply_and_a_missing_one_is_an_error(tmp_path) -> None:
+    assert read_table(write_rows(tmp_path / "a.jsonl", ROW | {"reply": ""}), WIDE).records[0].reply.text == ""
+    with pytest.raises(ResultsFormatError, match="row 1, column 'reply'"):
+        read_table(write_rows(tmp_path / "b.jsonl", ROW | {"reply": None}), WIDE)
 
 
 def scaling_row(**changes):
@@ -154,6 +253,6 @@ def test_the_scaling_study_s_layout_is_recognised_and_its_clean_repetitions_know
     assert [r.arm for r in found] == ["injected", "control", "control", "injected"]
     assert [r.repeat_of is not None for r in found] == [False, False, True, False]
     first, last = found.records[0].verdicts[0], found.records[3].verdicts[0]
-    assert (first.affirmative, first.names_as_thought, first.strict) == (True, False, False)
+    assert (first.answer("affirmative"), first.answer("names_as_thought"), first.strict) == (True, False, False)
     assert last.unscored is not None
     assert last.strict is None

@@ -10,7 +10,7 @@ import typer
 from . import console
 
 if TYPE_CHECKING:
-    from ..analysis import Results
+    from ..results import Results
 
 
 def register(app: typer.Typer) -> None:
@@ -78,12 +78,12 @@ def export(
         str | None, typer.Option(help="jsonl or parquet; by default what the file's ending says.")
     ] = None,
 ) -> None:
-    """Export trials with replies, receipts and verdicts."""
+    """Export trials with replies, receipts, verdicts and readings, and the run's specification."""
     from ..interop import read_results, writer_for
 
     write = writer_for(to, format)
     found = read_results(run)
-    write(found.records, to)
+    write(found, to)
     console.tell(f"{len(found)} trials in {to}")
 
 
@@ -95,6 +95,8 @@ def import_(
     columns: Annotated[str, typer.Option(help="Columns of a table of your own: reply=transcript,arm=group,…")] = "",
     arms: Annotated[str, typer.Option(help="Its words for the arms: clean=control,steered=injected,…")] = "",
     unit: Annotated[str | None, typer.Option(help="The unit of its magnitudes.")] = None,
+    criteria: Annotated[str, typer.Option(help="Its columns with a judge's answers: affirmative=said_yes,…")] = "",
+    success: Annotated[str, typer.Option(help="The criteria that count as success: affirmative,coherent,…")] = "",
 ) -> None:
     """Make a run of other people's results, to judge, label and report it like one of ours.
 
@@ -103,9 +105,16 @@ def import_(
     from ..concepts import load_concepts
     from ..interop import TableLayout, read_results, read_table
     from ..sweep import import_results
+    from ..verdicts import CRITERIA
 
-    if columns or arms or unit is not None:
-        layout = TableLayout(_pairs("--columns", columns), _pairs("--arms", arms), unit)
+    if columns or arms or unit is not None or criteria or success:
+        layout = TableLayout(
+            columns=_pairs("--columns", columns),
+            arms=_pairs("--arms", arms),
+            unit=unit,
+            criteria=_pairs("--criteria", criteria),
+            success=tuple(name.strip() for name in success.split(",") if name.strip()) or CRITERIA,
+        )
         found_in = [read_table(f, layout) for f in files]
     else:
         found_in = [read_results(f) for f in files]

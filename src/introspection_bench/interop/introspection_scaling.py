@@ -15,7 +15,8 @@ import attrs
 from ..errors import ResultsFormatError, explain
 from ..results import Results
 from ..scaffolds import LINDSEY
-from .tabular import TableLayout, jsonl_rows, records_of
+from .rows import jsonl_rows
+from .tabular import TableLayout, records_of
 
 JUDGE = "claude"
 RUBRIC = "introspection_scaling"
@@ -25,12 +26,14 @@ _LAYOUT = TableLayout(
         "reply": "transcript",
         "arm": "condition",
         "concept": "concept",
-        "layer": "layer",
+        "layers": "layer",
         "magnitude": "alpha",
         "model": "model_id",
         "scaffold": "scaffold",
         "draw": "draw",
         "unscored": "unscored",
+    },
+    criteria={
         "affirmative": "affirmative",
         "coherent": "coherent",
         "immediate": "detects_before_naming",

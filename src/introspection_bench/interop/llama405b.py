@@ -7,6 +7,7 @@ they don't say is marked as unknown, and nothing is guessed.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -14,13 +15,15 @@ from typing import Any
 
 import attrs
 
+from ..conditions import CONTROL, INJECTED, Condition
 from ..digests import digest
+from ..doses import Dose, Unit
 from ..errors import IntrospectionBenchError, ResultsFormatError, explain
-from ..injection import Unit
 from ..results import Results
 from ..scaffolds import BUILTIN, LINDSEY_405B, THINKING_ABOUT, Scaffold, Turn
-from ..trials import CRITERIA, Arm, Reply, Sampling, SteerKey, TrialKey, TrialRecord, Verdict
+from ..trials import Reply, Sampling, SteerKey, Trial, TrialKey, TrialRecord
 from ..untrusted import MOST_FILE, parse_json, read_text
+from ..verdicts import CRITERIA, Verdict
 
 JUDGE = "claude"
 RUBRIC = "llama405b"
@@ -84,80 +87,101 @@ class _File:
     def results(self) -> Results:
         top = _Fields(self.data, str(self.path))
         entries = top.take("results", list)
-        keys: dict[str, int] = {}
-        indices: dict[tuple[str, float], int] = {}
+        first: dict[tuple[str, float, int], int] = {}
+        counts: Counter[tuple[str, float]] = Counter()
+        unsteered: Counter[str] = Counter()
         records = []
         for index, entry in enumerate(entries):
-            record = self._record(top, _Fields(entry, f"{self.path}: results[{index}]"), index, indices)
-            first = keys.setdefault(record.key.digest, index)
-            if first != index:
+            fields = _Fields(entry, f"{self.path}: results[{index}]")
+            label, magnitude = fields.take("label", str), fields.number("magnitude")
+            counted = counts[label, magnitude]
+            counts[label, magnitude] += 1
+            number = fields.whole("trial_idx") if "trial_idx" in fields.data else counted
+            earlier = first.setdefault((label, magnitude, number), index)
+            if earlier != index:
                 raise ResultsFormatError(
                     explain(
                         f"{self.path}: results[{index}]",
                         required="another label, magnitude and trial_idx than every entry before",
-                        got=f"those of results[{first}]",
+                        got=f"those of results[{earlier}]",
                         hint="Two files may have been joined: read them one by one.",
                     )
                 )
-            records.append(record)
+            condition = _condition(top, fields, label, magnitude)
+            draw = number
+            if condition.arm == CONTROL:  # whatever label they stand under, they are draws of one thing
+                draw = unsteered[condition.wording]
+                unsteered[condition.wording] += 1
+            trial = Trial(_key(top, condition, draw), condition, draw=number)
+            records.append(self._record(top, fields, trial, index))
         spec = {k: v for k, v in self.data.items() if k not in ("results", "aggregates")}
         spec |= {"backend": BACKEND, "unit": Unit.UPDATE.value, "span": "all", "judge": JUDGE, "rubric": RUBRIC}
         name = self.path.name.removesuffix(".json").removesuffix(".judged")
         return Results(name, records, spec, str(self.path), _NOTES)
 
-    def _record(self, top: _Fields, entry: _Fields, index: int, indices: dict[tuple[str, float], int]) -> TrialRecord:
-        label = entry.take("label", str)
-        magnitude = entry.number("magnitude")
-        scaffold, digest_of_wording = _scaffold(top, label, entry.where)
-        concept = label.partition("_")[2]
-        if not concept:
-            raise entry.wrong("label", "lindsey_… or alt_…, followed by a concept or 'control'", label)
-        if concept == "control" and magnitude != 0:
-            raise entry.wrong("magnitude", "0 on a control", magnitude)
-        arm: Arm = "control" if magnitude == 0 else "injected"
-        counted = indices.get((label, magnitude), 0)
-        indices[label, magnitude] = counted + 1
-        injected = concept != "control"
-        layer = top.whole("layer")
-        model = top.take("model_path", str)
-        load = [model, top.optional("timestamp", str), top.optional("tp_size", int)]
-        steer = SteerKey(
-            vector=digest("published_vector", 1, [load, layer, concept]),
+    def _record(self, top: _Fields, entry: _Fields, trial: Trial, index: int) -> TrialRecord:
+        return TrialRecord(
+            trial=trial,
+            reply=Reply(entry.take("response", str), (), "unknown").parted,
+            verdicts=_verdicts(entry, trial.condition.asked, top.optional("judge_model", str)),
+            source=f"{self.path.name}: results[{index}]",
+        )
+
+
+def _key(top: _Fields, condition: Condition, draw: int) -> TrialKey:
+    # The weights' fingerprint is not in the file: each load of the model counts as a model of its own.
+    load = [top.take("model_path", str), top.optional("timestamp", str), top.optional("tp_size", int)]
+    return TrialKey(
+        model=digest("published_model", 1, load),
+        backend=BACKEND,
+        numerics=0,
+        prompt=digest("published_prompt", 1, condition.wording),
+        steers=_steers(condition, load),
+        sampling=Sampling(
+            temperature=top.number("temperature"),
+            top_p=top.number("top_p"),
+            max_new_tokens=top.whole("max_new_tokens"),
+        ),
+        draw=draw,
+    )
+
+
+def _condition(top: _Fields, entry: _Fields, label: str, magnitude: float) -> Condition:
+    scaffold, wording = _scaffold(top, label, entry.where)
+    about = label.partition("_")[2]
+    if not about:
+        raise entry.wrong("label", "lindsey_… or alt_…, followed by a concept or 'control'", label)
+    if about == CONTROL and magnitude != 0:
+        raise entry.wrong("magnitude", "0 on a control", magnitude)
+    layer, path = top.whole("layer"), top.take("model_path", str)
+    shared = partial(
+        Condition,
+        scaffold=scaffold,
+        asked=None if about == CONTROL else about,
+        model=PurePosixPath(path).name or path,
+        wording=wording,
+    )
+    if magnitude == 0:
+        return shared(CONTROL)
+    return shared(INJECTED, concept=about, layers=[layer], dose=Dose(magnitude, Unit.UPDATE), span="all")
+
+
+def _steers(condition: Condition, load: object) -> tuple[SteerKey, ...]:
+    return tuple(
+        SteerKey(
+            vector=digest("published_vector", 1, [load, layer, condition.concept]),
             layer=layer,
-            magnitude=magnitude,
-            unit=Unit.UPDATE.value,
+            magnitude=condition.dose.magnitude,
+            unit=condition.dose.unit.value,
             start=0,
             stop=None,
         )
-        key = TrialKey(
-            # The weights' fingerprint is not in the file: each load of the model counts as a model of its own.
-            model=digest("published_model", 1, load),
-            backend=BACKEND,
-            numerics=0,
-            prompt=digest("published_prompt", 1, digest_of_wording),
-            steers=(steer,) if injected else (),
-            sampling=Sampling(
-                temperature=top.number("temperature"),
-                top_p=top.number("top_p"),
-                max_new_tokens=top.whole("max_new_tokens"),
-            ),
-            draw=entry.whole("trial_idx") if "trial_idx" in entry.data else counted,
-        )
-        return TrialRecord(
-            key=key,
-            arm=arm,
-            concept=concept if injected else None,
-            scaffold=scaffold,
-            model_name=PurePosixPath(model).name or model,
-            reply=Reply(entry.take("response", str), (), "unknown").parted,
-            verdicts=_verdicts(entry, concept if injected else "", top.optional("judge_model", str)),
-            source=f"{self.path.name}: results[{index}]",
-            span="all" if injected else None,
-            scaffold_digest=digest_of_wording,
-        )
+        for layer in condition.layers
+        if condition.dose is not None
+    )
 
 
-def _verdicts(entry: _Fields, concept: str, model: str | None) -> tuple[Verdict, ...]:
+def _verdicts(entry: _Fields, asked: str | None, model: str | None) -> tuple[Verdict, ...]:
     if entry.data.get("judge") is None:
         return ()
     judged = _Fields(entry.take("judge", dict), f"{entry.where}.judge")
@@ -166,14 +190,14 @@ def _verdicts(entry: _Fields, concept: str, model: str | None) -> tuple[Verdict,
         judge=JUDGE,
         rubric=RUBRIC,
         rubric_digest=digest("published_rubric", 1, RUBRIC),
-        concept=concept,
+        concept=asked or "",
         judge_model=model,
         blinded=False,
     )
     if "_error" in judged.data:
         return (published(unscored=f"the published judge failed: {judged.data['_error']}"),)
-    criteria = {c: judged.take(c, bool) for c in CRITERIA}
-    return (published(**criteria, notes=judged.optional("notes", str) or ""),)
+    answers = {c: judged.take(c, bool) for c in CRITERIA}
+    return (published(answers=answers, notes=judged.optional("notes", str) or ""),)
 
 
 def _scaffold(top: _Fields, label: str, where: str) -> tuple[str, str]:
@@ -192,7 +216,7 @@ def _scaffold(top: _Fields, label: str, where: str) -> tuple[str, str]:
         )
     if not turns:  # an older file that doesn't quote its prompts
         return builtin.name, digest("published_wording", 1, [family, "not in the file"])
-    wording = Scaffold(builtin.name, turns, builtin.span).digest
+    wording = Scaffold(builtin.name, turns).digest
     name = next((s.name for s in BUILTIN.values() if s.digest == wording), f"{builtin.name}~{wording[:8]}")
     return name, wording
 

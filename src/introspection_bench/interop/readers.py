@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
-import attrs
-
 from ..boundaries import checked
 from ..errors import PluginError, ResultsFormatError, explain
 from ..plugins import Lazy, registered, resolve
-from ..records import FORMAT, from_json
+from ..records import HEADER_FORMAT, Header, from_json, header_from_json, is_header
 from ..results import Results
 from ..trials import TrialRecord
 from ..untrusted import lines, regular_file
-from .unfolding import parquet_batches, parquet_columns
+from .rows import unreadable
+from .unfolding import parquet_batches, parquet_schema
 
 #: The entry-point group under which third parties register readers.
 GROUP = "introspection_bench.readers"
-_STORE_NAME = "store.sqlite"
 _HEAD_BYTES = 4096
 
 
@@ -38,39 +36,37 @@ class Reader(Protocol):
         ...
 
 
-class StoreReader:
-    """Our own store: a run directory, or its ``store.sqlite``."""
-
-    def claims(self, path: Path, head: bytes) -> bool:
-        """Claim SQLite files and folders that hold ``store.sqlite``."""
-        return head.startswith(b"SQLite format 3\0") or (path / _STORE_NAME).is_file()
-
-    def read(self, path: Path) -> Results:
-        """Read all records and the grid's specification; raises StoreError as the store does."""
-        from ..sweep.store import Store
-
-        with Store.open(path) as store:
-            return attrs.evolve(store.results(), source=str(path))
-
-
 class JsonlReader:
-    """Our JSONL export: one record a line, with all its verdicts."""
+    """Our JSONL export: a header, then one record a line, with all its verdicts and readings."""
 
     def claims(self, path: Path, head: bytes) -> bool:
         """Claim files called ``*.jsonl``, and any that begins with a line of ours."""
-        return head.startswith(b'{"format":"' + FORMAT.encode()) or (path.suffix == ".jsonl" and not path.is_dir())
+        return head.startswith(b'{"format":"introspection_bench.') or (path.suffix == ".jsonl" and not path.is_dir())
 
     def read(self, path: Path) -> Results:
         """Read line by line; empty lines are skipped, and a trial that stands twice is an error."""
+        header: Header | None = None
+        records = []
         try:
-            records = [
-                from_json(line, f"{path}: record {number - 1} (line {number})")
-                for number, line in enumerate(lines(path), 1)
-                if line.strip()
-            ]
+            for number, line in enumerate(lines(path), 1):
+                if not line.strip():
+                    continue
+                if is_header(line) and header is None and not records:
+                    header = header_from_json(line, f"{path}: line {number}")
+                else:
+                    records.append(from_json(line, f"{path}: record {len(records)} (line {number})"))
         except OSError as error:
-            raise _unreadable(path, error) from error
-        return Results(path.stem, _once(records, path), {}, str(path))
+            raise unreadable(path, error) from error
+        if header is not None and header.trials != len(records):
+            raise ResultsFormatError(
+                explain(
+                    str(path),
+                    required=f"the {header.trials} trials that its first line announces",
+                    got=len(records),
+                    hint="The file is cut off, or lines were taken out: then take out the first as well.",
+                )
+            )
+        return _results(header, records, path)
 
 
 class ParquetReader:
@@ -86,7 +82,7 @@ class ParquetReader:
 
         cells: dict[object, int] = {}
         try:
-            columns = parquet_columns(path)
+            columns, told = parquet_schema(path)
             kind = columns.get("record")
             if kind is None or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
                 raise ResultsFormatError(
@@ -103,25 +99,27 @@ class ParquetReader:
         except ResultsFormatError:
             raise
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         for cell, row in cells.items():
             if not isinstance(cell, str):
                 raise ResultsFormatError(
                     explain(f"{path}: row {row}, field 'record'", required="JSON text", got=cell, hint="")
                 )
         records = [from_json(str(cell), f"{path}: row {row}, field 'record'") for cell, row in cells.items()]
-        return Results(path.stem, _once(records, path), {}, str(path))
+        header = told.get(HEADER_FORMAT)
+        return _results(None if header is None else header_from_json(header, f"{path}: its metadata"), records, path)
 
 
+#: By name and loaded when asked for: the reader of runs belongs to the store, which stands above this room.
 BUILTIN: Mapping[str, Lazy] = MappingProxyType(
     {
-        "store": Lazy("introspection_bench.interop.readers", "StoreReader"),
         "introspection_scaling": Lazy(
             "introspection_bench.interop.introspection_scaling", "IntrospectionScalingReader"
         ),
         "jsonl": Lazy("introspection_bench.interop.readers", "JsonlReader"),
         "parquet": Lazy("introspection_bench.interop.readers", "ParquetReader"),
         "llama405b": Lazy("introspection_bench.interop.llama405b", "Llama405bReader"),
+        "store": Lazy("introspection_bench.sweep.reading", "StoreReader"),
     }
 )
 
@@ -149,7 +147,7 @@ def read_results(path: str | Path, format: str | None = None) -> Results:  # noq
             with regular_file(path, sys.maxsize).open("rb") as file:
                 head = file.read(_HEAD_BYTES)
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if format is not None:
         return _reader(format).read(path)
     for name in _names():
@@ -181,7 +179,17 @@ def _reader(name: str) -> Reader:
     return reader
 
 
-def _once(records: list[TrialRecord], path: Path) -> list[TrialRecord]:
+def _results(header: Header | None, records: list[TrialRecord], path: Path) -> Results:
+    """Return the records of an export, with what its header says of them where it still has one."""
+    _check_once(records, path)
+    if header is None:
+        return Results(
+            path.stem, records, source=str(path), notes=["The export says nothing of the run's specification."]
+        )
+    return Results(header.name, records, header.spec, str(path), header.notes)
+
+
+def _check_once(records: Iterable[TrialRecord], path: Path) -> None:
     first: dict[str, int] = {}
     for index, record in enumerate(records):
         if first.setdefault(record.key.digest, index) != index:
@@ -193,10 +201,3 @@ def _once(records: list[TrialRecord], path: Path) -> list[TrialRecord]:
                     hint="Two exports may have been joined: read them one by one.",
                 )
             )
-    return records
-
-
-def _unreadable(path: Path, error: Exception) -> ResultsFormatError:
-    return ResultsFormatError(
-        explain(str(path), required="a readable results file or run directory", got=str(error), hint="Check the path.")
-    )

@@ -16,12 +16,16 @@ _ALWAYS, _TIMES = 2**26, 500
 _ROWS_AT_ONCE = 64
 
 
-def parquet_columns(path: Path) -> dict[str, pa.DataType]:
-    """Return a Parquet file's columns and their types; raises OSError, ValueError or pyarrow's own error."""
+def parquet_schema(path: Path) -> tuple[dict[str, pa.DataType], dict[str, bytes]]:
+    """Return a Parquet file's columns with their types, and what else its schema tells, by name.
+
+    Raises OSError, ValueError or pyarrow's own error.
+    """
     import pyarrow.parquet as pq
 
     schema = pq.ParquetFile(regular_file(path, 2**63)).schema_arrow
-    return dict(zip(schema.names, schema.types, strict=True))
+    told = {name.decode("utf-8", "replace"): value for name, value in (schema.metadata or {}).items()}
+    return dict(zip(schema.names, schema.types, strict=True)), told
 
 
 def parquet_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -30,7 +34,7 @@ def parquet_batches(path: Path, columns: Sequence[str] | None = None) -> Iterato
     What the file says of itself is checked before anything is unfolded, and what it unfolds to is counted: one value in
     millions of rows takes no room in the file, and text can shrink a thousandfold. Raises ValueError for a file that
     stands for more rows than it has bytes or for more than 64 MiB and 500 times its size (no honest record is that
-    small, and no honest text shrinks so far), and otherwise as :func:`parquet_columns`.
+    small, and no honest text shrinks so far), and otherwise as :func:`parquet_schema`.
     """
     import pyarrow.parquet as pq
 

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from ..boundaries import checked
 from ..errors import ResultsFormatError, SpecError, explain
 from ..files import replacing
-from ..records import to_json
-from ..trials import CRITERIA, FURTHER, TrialRecord, as_row
+from ..records import HEADER_FORMAT, Header, header_to_json, to_json
+from ..results import Results
+from ..trials import TrialRecord
+
+#: Records alone, or with what they are the results of: then name, specification and notes are written as well.
+Exported = Results | Iterable[TrialRecord]
 
 
 @checked(ResultsFormatError)
-def write_jsonl(records: Iterable[TrialRecord], path: str | Path) -> int:
-    """Write one JSON object a line, the full record with all its verdicts; return how many.
+def write_jsonl(records: Exported, path: str | Path) -> int:
+    """Write one JSON object a line, the full record with all its verdicts and readings; return how many records.
 
-    An existing file is replaced, and only when the new one is complete. Raises
-    :class:`~introspection_bench.errors.OutputError` where it can't be written.
+    Of :class:`~introspection_bench.results.Results` the first line is a header with their name, specification and
+    notes, which :func:`introspection_bench.read_results` gives back. An existing file is replaced, and only when the
+    new one is complete. Raises :class:`~introspection_bench.errors.OutputError` where it can't be written.
     """
     count = 0
     with replacing(path) as new, new.open("w", encoding="ascii", newline="\n") as out:
+        if isinstance(records, Results):
+            out.write(header_to_json(Header.of(records)) + "\n")
         for record in records:
             out.write(to_json(record) + "\n")
             count += 1
@@ -29,36 +35,41 @@ def write_jsonl(records: Iterable[TrialRecord], path: str | Path) -> int:
 
 
 @checked(ResultsFormatError)
-def write_parquet(records: Iterable[TrialRecord], path: str | Path) -> int:
+def write_parquet(records: Exported, path: str | Path) -> int:
     """Write one row per trial and verdict; return how many rows.
 
-    The columns are those of :func:`introspection_bench.trials.as_row` for reading with any tool, and ``record``
+    The columns are those of :func:`introspection_bench.frames.verdicts_frame` for reading with any tool, and ``record``
     with the full record as JSON text (the same in each row of a trial), from which
-    :func:`introspection_bench.read_results` reads everything back. A trial without verdict has one row. An
-    existing file is replaced, and only when the new one is complete. Raises
+    :func:`introspection_bench.read_results` reads everything back. Of
+    :class:`~introspection_bench.results.Results` the file's metadata hold name, specification and notes. A trial
+    without verdict has one row. An existing file is replaced, and only when the new one is complete. Raises
     :class:`~introspection_bench.errors.OutputError` where it can't be written.
     """
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows: list[dict[str, Any]] = []
-    for record in records:
-        text = to_json(record)
-        rows.extend({**as_row(record, verdict), "record": text} for verdict in record.verdicts or (None,))
-    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in _SCHEMA.items()])
+    from ..frames import verdicts_frame
+
+    whole = list(records)
+    frame = verdicts_frame(whole)
+    frame["record"] = pd.array([text for r in whole for text in [to_json(r)] * max(len(r.verdicts), 1)], dtype="string")
     try:
-        table = pa.Table.from_pylist(rows, schema=schema)
+        table = pa.Table.from_pandas(frame, preserve_index=False)
     except (pa.ArrowException, OverflowError) as error:
         raise ResultsFormatError(
             explain("records", required="values that Parquet can hold", got=str(error), hint="Export as JSONL.")
         ) from error
+    if isinstance(records, Results):
+        told = {HEADER_FORMAT: header_to_json(Header.of(records))}
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **told})
     with replacing(path) as new:
         pq.write_table(table, new, compression="zstd")
-    return len(rows)
+    return len(frame)
 
 
 #: Writes records to a path, and returns how many lines or rows.
-Writer = Callable[[Iterable[TrialRecord], str | Path], int]
+Writer = Callable[[Exported, str | Path], int]
 #: The formats by name, which is also how the file ends.
 WRITERS: dict[str, Writer] = {"jsonl": write_jsonl, "parquet": write_parquet}
 
@@ -87,23 +98,3 @@ def writer_for(path: str | Path, format: str | None = None) -> Writer:  # noqa: 
             explain("format", required=f"{ending!r}, as {path} ends", got=format, hint="Change the name or the format.")
         )
     return WRITERS[format]
-
-
-# Written out, because Arrow would take the type of a column from its values, and an all-NA column has none.
-_SCHEMA = {
-    **dict.fromkeys(("trial", "model", "model_fingerprint", "backend", "scaffold", "arm", "concept"), "string"),
-    "layer": "int64",
-    "magnitude": "float64",
-    **dict.fromkeys(("unit", "span"), "string"),
-    **dict.fromkeys(("trial_index", "seed"), "int64"),
-    "temperature": "float64",
-    **dict.fromkeys(("reply", "reasoning"), "string"),
-    "reply_tokens": "int64",
-    "finish_reason": "string",
-    **dict.fromkeys(("prompt_positions", "generation_positions"), "int64"),
-    **dict.fromkeys(("mean_ratio", "max_ratio"), "float64"),
-    **dict.fromkeys(("judge", "rubric", "judge_model", "judged_concept", "judged", "ground"), "string"),
-    **dict.fromkeys((*CRITERIA, "strict", *FURTHER), "bool"),
-    "unscored": "string",
-    "record": "string",
-}

@@ -10,14 +10,11 @@ import attrs
 from ..boundaries import checked
 from ..concepts import Concept, ConceptSet
 from ..errors import ResultsFormatError, SpecError, explain
+from ..judges.cases import built_in_question
 from ..results import Results
-from ..scaffolds import BUILTIN
 from ..structuring import plain
 from ..trials import TrialRecord
 from .store import Store
-
-#: What a judge is shown as the question where a source does not quote its prompts.
-UNKNOWN_QUESTION = "(The source of these results does not quote the prompt.)"
 
 
 @checked(SpecError)
@@ -31,7 +28,7 @@ def import_results(sources: Sequence[Results], directory: str | Path, concepts: 
     """
     records = [attrs.evolve(r, source=r.source or s.source) for s in sources for r in s.records]
     _check_once(records)
-    used = concepts_of(records, concepts)
+    used = _used(records, concepts)
     names = ", ".join(sorted({r.condition.model for r in records}))
     spec = {
         "model": {"name": names, "backend": ", ".join(sorted({r.key.backend for r in records}))},
@@ -41,8 +38,8 @@ def import_results(sources: Sequence[Results], directory: str | Path, concepts: 
         "design": {
             "concepts": {"name": concepts.name, "concepts": [plain(c) for c in used]},
             "scaffolds": [
-                {"name": name, "transcript": BUILTIN[name].transcript if name in BUILTIN else UNKNOWN_QUESTION}
-                for name in dict.fromkeys(r.scaffold for r in records)
+                {"name": name, "transcript": question}
+                for name, question in {r.scaffold: built_in_question(r) for r in records}.items()
             ],
         },
     }
@@ -59,8 +56,7 @@ def _check_once(records: Iterable[TrialRecord]) -> None:
             )
 
 
-def concepts_of(records: Iterable[TrialRecord], concepts: ConceptSet) -> list[Concept]:
-    """Return those of a set that results name; raises :class:`ResultsFormatError` for one that it has not."""
+def _used(records: Iterable[TrialRecord], concepts: ConceptSet) -> list[Concept]:
     asked = (c for r in records for c in (r.concept, r.condition.asked) if c is not None)
     names = list(dict.fromkeys(asked))
     known = {c.name for c in concepts}

@@ -13,8 +13,8 @@ from ..boundaries import checked
 from ..concepts import Concept
 from ..digests import digest
 from ..errors import JudgeError, SpecError, StoreError, explain
-from ..judges.base import Case, Disclosure, Judge, verdicts_on
-from ..judges.blinding import asked_about
+from ..judges.base import Case, Judge, verdicts_on
+from ..judges.cases import Question, case_of
 from ..judges.gate import check_judge
 from ..judges.registry import open_judge
 from ..scaffolds import Item, Scaffold
@@ -120,11 +120,11 @@ def pending_cases(
     store: Store, judge: Judge, *, retry_unscored: bool = False, part: Part = "answer"
 ) -> tuple[list[Case], int]:
     """Return the cases that the judge still has to judge, and how many verdicts it has already given."""
-    case_of = case_maker(store, blinded=judge.blinded, part=part)
+    make = case_maker(store, blinded=judge.blinded, part=part)
     there = store.verdict_keys(scored_only=retry_unscored)
     cases, pending = 0, []
     for record in store.records():
-        case = case_of(record)
+        case = make(record)
         cases += 1
         if _key(case, judge) not in there:
             pending.append(case)
@@ -134,24 +134,10 @@ def pending_cases(
 def case_maker(store: Store, *, blinded: bool = True, part: Part = "answer") -> Callable[[TrialRecord], Case]:
     """Return the function that makes of one of the run's records what a judge is shown of it.
 
-    Whoever judges a run's replies, or labels them, makes the cases by it.
+    Whoever judges a run's replies, to record it or only to look, makes the cases by it.
     """
-    concepts = run_concepts(store)
-    question_of = run_questions(store)
-
-    def case_of(record: TrialRecord) -> Case:
-        return make_case(record, question_of(record), concepts=concepts, blinded=blinded, part=part)
-
-    return case_of
-
-
-def make_case(
-    record: TrialRecord, question: str, *, concepts: Sequence[Concept], blinded: bool = True, part: Part = "answer"
-) -> Case:
-    """Return what a judge is shown of a record whose model was asked ``question``."""
-    disclosure = None if blinded else Disclosure(record.condition)
-    text, unclear = record.reply.to_judge(part)
-    return Case(record.key.digest, question, text, asked_about(record, concepts), disclosure, part, unclear)
+    concepts, question_of = run_concepts(store), run_questions(store)
+    return lambda record: case_of(record, concepts, question_of(record), blinded=blinded, part=part)
 
 
 def _key(case: Case, judge: Judge) -> str:
@@ -177,7 +163,7 @@ def run_concepts(store: Store) -> Sequence[Concept]:
         ) from error
 
 
-def run_questions(store: Store) -> Callable[[TrialRecord], str]:
+def run_questions(store: Store) -> Question:
     """Return the function that says what a record's model was asked, as judges are shown it: slots filled."""
     design = store.spec()["design"]
     scaffolds = {s["name"]: s for s in design["scaffolds"]}
@@ -191,7 +177,7 @@ def run_questions(store: Store) -> Callable[[TrialRecord], str]:
     @cache
     def question(scaffold: str, item: str | None) -> str:
         told = scaffolds[scaffold]
-        if item is None:
+        if item is None or "turns" not in told:  # of results read from elsewhere no more is known
             return str(told["transcript"])
         return _CONVERTER.structure(told, Scaffold).fill(items[item]).transcript
 
