@@ -86,19 +86,6 @@ def check_criterion(name: str) -> None:
         )
 
 
-def check_criterion(name: str) -> None:
-    """Raise :class:`SpecError` for what no criterion may be called: tables have a column of that name."""
-    if not _CRITERION.fullmatch(name) or name in TAKEN:
-        raise SpecError(
-            explain(
-                "criterion",
-                required=f"a lower-case word, none of {sorted(TAKEN)}",
-                got=repr(name),
-                hint="Rename the rubric's criterion.",
-            )
-        )
-
-
 @guarded(SpecError)
 @attrs.frozen
 class Evidence:
