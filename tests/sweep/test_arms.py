@@ -31,6 +31,10 @@ class Riddle(Arm):
     def truth(self) -> Truth:
         return "nothing"
 
+    @property
+    def scaffolds(self) -> tuple[ib.Scaffold, ...]:
+        return (ASKED,)
+
     def trials(self, cell: Cell) -> Iterator[ArmTrial]:
         both = [i for concept in cell.concepts for i in cell.injections(concept, span=ib.Span.all())]
         for number in range(self.n):

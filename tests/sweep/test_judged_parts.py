@@ -156,14 +156,14 @@ def test_reasoning_goes_through_store_exports_frames_and_report(store: Store) ->
     )
     assert frame["reasoning"].isna().tolist() == [False, True]
     trials = transcripts_payload(store.records())["trials"]
-    assert [t[16] for t in trials][:4] == [
+    assert [t[11] for t in trials][:4] == [
         "I must say yes, I detect it.",
         "I must",
         None,
         "Yes, I detect it.",
     ]
     # Evidence from the reasoning points at no place of the answer.
-    assert trials[0][14][0][5] == [["affirmative", 0, 0, ""]]
+    assert trials[0][9][0][5] == [["affirmative", 0, 0, ""]]
 
 
 def test_evidence_in_the_answer_of_a_whole_reply_is_shown_at_its_place() -> None:
@@ -171,7 +171,7 @@ def test_evidence_in_the_answer_of_a_whole_reply_is_shown_at_its_place() -> None
     assert reply.to_judge("whole")[0][7:10] == "yes"
     verdict = Verdict("j", "r", "d", "c", evidence=[Evidence("affirmative", 7, 10, "")], judged="whole")
     made = attrs.evolve(record(0, reply), verdicts=[verdict])
-    assert transcripts_payload([made])["trials"][0][14][0][5] == [["affirmative", 3, 6, ""]]
+    assert transcripts_payload([made])["trials"][0][9][0][5] == [["affirmative", 3, 6, ""]]
 
 
 def test_a_judges_verdict_on_the_answer_comes_before_its_verdict_on_the_whole(store: Store) -> None:

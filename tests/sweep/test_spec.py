@@ -112,7 +112,7 @@ def test_an_override_that_means_nothing_is_an_error(tmp_path, override, told):
         ('name = "some/model"', "name = 3", r"text, got 3 @ spec\.model\.name"),
         ("[design.sampling]", "[design.samplign]", r"unknown key samplign"),
         ("max_new_tokens = 8", "max_new_tokens = 0", r"max_new_tokens"),
-        ("n = 3", "n = 3 3", r"line 20"),
+        ("n = 3", "n = 3 3", r"line 18"),
         ("[model.options.torch]\n", "[model.options]\n", r"options"),
         ("options.torch", "options.trch", r"model\.options: required one of .*'torch'.*; got trch"),
         ("options.torch", "options.vllm", r"model\.options: .* is now 'vllm-lens'"),

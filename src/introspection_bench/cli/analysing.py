@@ -86,6 +86,6 @@ def power(
     cells: Annotated[int, typer.Option(help="Cells that the exclusion must hold for at once.")] = 1,
 ) -> None:
     """Say how many trials per cell find a rate with given power, and how many without a success exclude it."""
-    from ..analysis import plan
+    from ..analysis import sample_size
 
-    typer.echo(plan(rate, power=power, at_least=at_least, confidence=confidence, cells=cells).sentence)
+    typer.echo(sample_size(rate, power=power, at_least=at_least, confidence=confidence, cells=cells).sentence)

@@ -89,8 +89,8 @@ class Cell:
 class ArmTrial:
     """What one trial of an arm is: the injections, the concept that they inject (None where they inject none).
 
-    ``asked`` is the concept that judges are asked about, by default the injected one, else a decoy. ``scaffold`` takes
-    the place of the cell's. ``like`` is the concept and number that a paired design pairs it with, where it injects
+    ``asked`` is the concept that judges are asked about, by default the injected one, else a decoy. ``scaffold``, one of
+    :attr:`Arm.scaffolds`, takes the place of the cell's. ``like`` is the concept and number that a paired design pairs it with, where it injects
     none.
     """
 
@@ -130,6 +130,11 @@ class Arm(abc.ABC):
     def truth(self) -> Truth:
         """What is true on its trials: of an arm of your own ``other``, unless it says something else."""
         return BUILTIN.get(self.name, "other")
+
+    @property
+    def scaffolds(self) -> tuple[Scaffold, ...]:
+        """The scaffolds that it asks in place of the cell's, so that a run can tell what its models were asked."""
+        return ()
 
     @abc.abstractmethod
     def trials(self, cell: Cell) -> Iterator[ArmTrial]:

@@ -166,7 +166,8 @@ def run_concepts(store: Store) -> Sequence[Concept]:
 def run_questions(store: Store) -> Question:
     """Return the function that says what a record's model was asked, as judges are shown it: slots filled."""
     design = store.spec()["design"]
-    scaffolds = {s["name"]: s for s in design["scaffolds"]}
+    further = store.spec().get("further", {}).get("scaffolds", [])
+    scaffolds = {s["name"]: s for s in [*further, *design["scaffolds"]]}
     try:
         items = {i.name: i for i in _CONVERTER.structure(design.get("items", []), list[Item])}
     except (cattrs.BaseValidationError, TypeError, ValueError) as error:

@@ -184,7 +184,7 @@ class _Planning:
         settled: dict[object, _Settled] = {}
         items_of: dict[str, tuple[Item | None, ...]] = {}
         for number, made in enumerate(arm.trials(cell)):
-            scaffold = made.scaffold or cell.scaffold
+            scaffold = self._asked_by(arm, made) or cell.scaffold
             items = items_of.get(scaffold.name) or items_of.setdefault(scaffold.name, self.design.items_of(scaffold))
             nth = concepts[made.concept]
             concepts[made.concept] += 1
@@ -198,6 +198,19 @@ class _Planning:
             with unguarded():
                 planned = self._planned(shared, slot)
             yield planned
+
+    @staticmethod
+    def _asked_by(arm: Arm, made: ArmTrial) -> Scaffold | None:
+        if made.scaffold is not None and made.scaffold not in arm.scaffolds:
+            raise SpecError(
+                explain(
+                    f"scaffold of arm {arm.name!r}",
+                    required="one of its own scaffolds",
+                    got=made.scaffold.name,
+                    hint="Return it from the arm's property scaffolds: judges and reports need its wording.",
+                )
+            )
+        return made.scaffold
 
     def _settled(self, arm: Arm, cell: Cell, made: ArmTrial, scaffold: Scaffold, item: Item | None) -> _Settled:
         prompt = self._rendered(scaffold, item)

@@ -119,7 +119,8 @@ class RunSpec:
             lambda kind: kind in (Mapping[str, Any], Mapping[str, Mapping[str, Any]]), _table
         )
         try:
-            spec = converter.structure(_with_arms_listed(data), cls)
+            own = {name: value for name, value in _with_arms_listed(data).items() if name != "further"}
+            spec = converter.structure(own, cls)
         except cattrs.BaseValidationError as error:
             raise SpecError(
                 explain(
@@ -139,6 +140,8 @@ class RunSpec:
         """Return it as JSON values, which :meth:`from_plain` reads; vectors stand in it by their digests."""
         return {
             "design": write(self.design),
+            # What arms ask in place of the design's scaffolds, for judges and reports.
+            "further": {"scaffolds": write([s for arm in self.design.arms for s in arm.scaffolds])},
             "model": plain(self.model),
             "judge": plain(self.judge),
             "measures": write(self.measures),
@@ -200,7 +203,7 @@ def read_measure(text: str, beside: Path) -> Measure:
     """
     try:
         table = parse_toml(f"measure = {text}" if text.lstrip().startswith("{") else f'measure = "{text}"')["measure"]
-        found: Measure = reader(beside, {}).structure(table, Measure)
+        found: Measure = reader(beside, {}).structure(table, Measure)  # type: ignore[type-abstract]  # read by its name
     except (ValueError, TypeError, cattrs.BaseValidationError) as error:
         wrong = isinstance(error, cattrs.BaseValidationError)
         raise SpecError(
