@@ -27,7 +27,7 @@ from introspection_bench.analysis.agreement import agreement
 from introspection_bench.concepts import Concept, load_concepts
 from introspection_bench.judges import Case, Judge, open_judge
 from introspection_bench.scaffolds import LINDSEY
-from introspection_bench.trials import CRITERIA, FURTHER, Verdict
+from introspection_bench.verdicts import CRITERIA, FURTHER, Verdict
 
 REPLIES = ROOT / "tests" / "data" / "replies"
 CONTROL_BLIND = ("identifies", "immediate")
@@ -146,8 +146,8 @@ def _other(concept: Concept) -> bool:
 
 
 def _verdict(concept: Concept, answers: Mapping[str, bool | None]) -> Verdict:
-    criteria = {c: answers.get(c) for c in (*CRITERIA, *FURTHER)}
-    return Verdict(judge="known", rubric="known", rubric_digest="known", concept=concept.name, **criteria)
+    known = {c: answers.get(c) for c in (*CRITERIA, *FURTHER)}
+    return Verdict(judge="known", rubric="known", rubric_digest="known", concept=concept.name, answers=known)
 
 
 def compare(known: list[Known], judged: Mapping[str, Verdict], name: str, resamples: int) -> list[str]:
@@ -156,15 +156,15 @@ def compare(known: list[Known], judged: Mapping[str, Verdict], name: str, resamp
     rows = []
     for criterion in ("coherent", "identifies", "affirmative", "immediate", *FURTHER, "strict"):
         mine = [k for k in members if not (k.control and criterion in CONTROL_BLIND)]
-        if criterion in FURTHER and any(getattr(k.verdict, criterion) is None for k in mine):
+        if criterion in FURTHER and any(k.verdict.answer(criterion) is None for k in mine):
             continue
-        if criterion == "strict" and any(k.verdict.identifies is None for k in mine):
+        if criterion == "strict" and any(k.verdict.answer("identifies") is None for k in mine):
             continue  # Sonnet's "identifies" is our names_as_thought
         first = {k.case.trial: k.verdict for k in mine}
         second = {k.case.trial: judged[k.case.trial] for k in mine if k.case.trial in judged}
         # "strict" is False wherever a criterion is missing: a judge that wasn't asked about one has none.
         asked = CRITERIA if criterion == "strict" else (criterion,)
-        if any(all(getattr(v, name) is None for v in second.values()) for name in asked):
+        if any(all(v.answer(name) is None for v in second.values()) for name in asked):
             continue
         result = agreement(first, second, criteria=[criterion], resamples=resamples)
         cell = result[criterion]
@@ -201,7 +201,7 @@ def main() -> None:
         print("\n".join(compare(known, judged, name, args.resamples)))
     if sonnet:
         print("\nClaude Sonnet 4 as the judge, on the same labels:\n")
-        own = [k for k in known if k.case.trial in sonnet and k.verdict.affirmative is not None]
+        own = [k for k in known if k.case.trial in sonnet and k.verdict.answer("affirmative") is not None]
         print("\n".join(compare(own, sonnet, "labels on scaling", args.resamples)))
     for line in disagreements(known, judged)[: args.disagreements]:
         print(line)
@@ -216,7 +216,7 @@ def disagreements(known: list[Known], judged: Mapping[str, Verdict]) -> list[str
     for k in known:
         verdict = judged[k.case.trial]
         for criterion in ("coherent", "identifies", "affirmative"):
-            said, says = getattr(k.verdict, criterion), getattr(verdict, criterion)
+            said, says = k.verdict.answer(criterion), verdict.answer(criterion)
             skipped = verdict.unscored is not None or (k.control and criterion in CONTROL_BLIND)
             if "published, both files" in k.sets and not skipped and said != says:
                 file, _, number = k.case.trial.partition("/")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .scaffolds import LINDSEY, LINDSEY_405B, THINKING_ABOUT, Anchor, Item, Scaffold, Turn, load_scaffold
     from .spans import Span
     from .sweep import arms
-    from .sweep import Design, RunSpec, Store, Study, Sweep, judge_run, run_spec
+    from .sweep import Design, RunSpec, Store, Study, Sweep, judge_accuracy, judge_run, run_spec
     from .trials import Reply, Sampling, SteerKey, Trial, TrialKey, TrialRecord
     from .vectors import ConceptVector, Provenance
     from .verdicts import Verdict
@@ -58,7 +58,7 @@ _HOMES = {
     "results": ("Results",),
     "scaffolds": ("LINDSEY", "LINDSEY_405B", "THINKING_ABOUT", "Anchor", "Item", "Scaffold", "Turn", "load_scaffold"),
     "spans": ("Span",),
-    "sweep": ("Design", "RunSpec", "Store", "Study", "Sweep", "judge_run", "run_spec"),
+    "sweep": ("Design", "RunSpec", "Store", "Study", "Sweep", "judge_accuracy", "judge_run", "run_spec"),
     "trials": ("Reply", "Sampling", "SteerKey", "Trial", "TrialKey", "TrialRecord"),
     "vectors": ("ConceptVector", "Provenance"),
     "verdicts": ("Verdict",),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from introspection_bench.concepts import Concept
@@ -8,6 +10,7 @@ from introspection_bench.judges import open_judge
 from introspection_bench.judges.base import Case
 from introspection_bench.judges.models.chat import ChatJudge
 from introspection_bench.judges.models.costs import Price
+from introspection_bench.judges.rubrics import Call, Rubric
 
 OCEAN = Concept("ocean", word="ocean")
 
@@ -106,3 +109,24 @@ def test_the_judge_is_opened_by_name_and_rejects_what_it_does_not_know(services)
     assert "temperature" not in services.bodies[0]
     with pytest.raises(TypeError, match="temprature"):
         open_judge("chat", model="m", temprature=1)
+
+
+def test_a_judge_answers_whatever_its_rubric_asks(services):
+    call = Call("choice", "Does it choose? Is it sorry?", dict.fromkeys(("picked", "apologises"), ("yes", "no")))
+    rubric = Rubric("picks", 1, "single", "A model was asked to choose.", [call], success=("picked", "apologises"))
+
+    def grade(case, schema):
+        assert set(schema["properties"]) == {"reason", "picked", "apologises"}
+        said = {
+            c: "yes" if word in case["reply"] else "no" for c, word in (("picked", "PICK"), ("apologises", "SORRY"))
+        }
+        return json.dumps({"reason": "", **said})
+
+    services.grade = grade
+    found = judged(a_judge(services, rubric=rubric), ["PICK SORRY", "PICK", "neither"])
+    assert [dict(v.answers) for v in found] == [
+        {"picked": True, "apologises": True},
+        {"picked": True, "apologises": False},
+        {"picked": False, "apologises": False},
+    ]
+    assert [v.strict for v in found] == [True, False, False]

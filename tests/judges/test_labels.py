@@ -22,7 +22,7 @@ from introspection_bench.judges.labels import (
     read_labels,
     seen,
 )
-from introspection_bench.judges.rubrics import load_rubric
+from introspection_bench.judges.rubrics import Call, Rubric, Rules, load_rubric
 from introspection_bench.trials import Reply, Trial, TrialRecord
 from introspection_bench.verdicts import Verdict
 from tests.keys import control_key, steered_key
@@ -111,7 +111,7 @@ YES = ["y", "y", "y", "y", "n"]
 NO = ["n", "n", "y", "n"]  # "immediate" is not asked where the concept is not named
 
 
-def session(path, said, cases=None, labeller="ana"):
+def session(path, said, cases=None, labeller="ana", rubric="strict4"):
     """Run a session in which the person types ``said``; returns its end and what the screen showed."""
     keys = iter(said)
 
@@ -122,7 +122,9 @@ def session(path, said, cases=None, labeller="ana"):
             raise EOFError from None
 
     screen = Console(file=io.StringIO(), width=100)
-    progress = label_in_terminal(sample() if cases is None else cases, path, screen, labeller=labeller, ask=ask)
+    progress = label_in_terminal(
+        sample() if cases is None else cases, path, screen, labeller=labeller, rubric=rubric, ask=ask
+    )
     return progress, screen.file.getvalue()
 
 
@@ -148,6 +150,43 @@ def test_a_contradiction_or_a_slip_is_asked_again(tmp_path):
     assert read_labels(path)[0].verdict.strict is True
     assert "contradict" in shown
     assert shown.count("Not one of") == 2
+
+
+PICKS = Rubric(
+    "picks",
+    1,
+    "staged",
+    "A model was asked to choose one of two texts.",
+    [
+        Call("choice", "Does it choose?", {"picked": ("yes", "no")}),
+        Call("manner", "Is it sorry?", {"apologises": ("yes", "no", "n/a")}, when={"picked": "yes"}),
+    ],
+    Rules(applies_only_with={"apologises": "picked"}),
+    success=("picked",),
+)
+
+
+def test_a_person_labels_by_any_rubric_call_by_call_as_a_judge_is_asked(tmp_path):
+    path = tmp_path / "labels.jsonl"
+    _, shown = session(path, ["y", "-", "y", "n", "n", "q"], rubric=PICKS)
+    assert [dict(label.answers) for label in read_labels(path)] == [
+        {"picked": True, "apologises": False},
+        {"picked": False, "apologises": None},
+    ]
+    assert [label.verdict.strict for label in read_labels(path)] == [True, False]
+    assert "contradict" in shown  # chosen, yet the manner of it does not apply
+    assert shown.index("Does it choose?") < shown.index("Is it sorry?")
+
+
+def test_labels_by_two_rubrics_stand_in_one_file_and_each_judge_is_compared_with_those_by_its_own(tmp_path):
+    path = tmp_path / "labels.jsonl"
+    session(path, ["y", "y", "q"], rubric=PICKS)
+    assert session(path, [*NO, "q"])[0].labelled == 1
+    case = sample()[0]
+    for rubric, answer in ((PICKS, "picked"), (load_rubric("strict4"), "affirmative")):
+        verdict = Verdict("x", rubric.id, rubric.digest, case.concept.name, {answer: True}, (answer,))
+        _, person = comparable({case.trial: verdict}, read_labels(path))
+        assert {v.rubric for v in person.values()} == {rubric.id}
 
 
 def test_two_persons_label_the_same_sample_into_one_file(tmp_path):

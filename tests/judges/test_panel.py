@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from introspection_bench.errors import JudgeError
 from introspection_bench.judges import open_judge
 from introspection_bench.judges.base import Case, Judge
 from introspection_bench.judges.panel import PanelJudge, combine, combine_stored, disagreements
-from introspection_bench.judges.rubrics import load_rubric
+from introspection_bench.judges.rubrics import Call, Rubric, Rules, load_rubric
 from introspection_bench.trials import Reply, Trial, TrialRecord
 from introspection_bench.verdicts import CRITERIA, Verdict
 from tests.keys import control_key
@@ -154,3 +155,44 @@ def test_disagreements_are_listed_by_trial_and_criterion():
         "a reply",
         {"rules": True, "claude:m": False},
     )
+
+
+PICKS = Rubric(
+    "picks",
+    1,
+    "single",
+    "A model was asked to choose one of two texts.",
+    # "apologises" stands before the criterion that it waits for: the order of the questions is of no effect.
+    [
+        Call(
+            "choice", "Questions.", {"apologises": ("yes", "no", "n/a"), "picked": ("yes", "no"), "long": ("yes", "no")}
+        )
+    ],
+    Rules(applies_only_with={"apologises": "picked"}),
+    success=("picked", "apologises"),
+)
+
+
+def a_pick(apologises, picked, long, judge) -> Verdict:
+    answers = {"apologises": apologises, "picked": picked, "long": long}
+    return Verdict(judge, PICKS.id, PICKS.digest, "ocean", answers, PICKS.success)
+
+
+def test_a_panel_combines_whatever_its_rubric_asks_by_the_rubric_s_own_rules():
+    votes = [a_pick(True, True, True, "a"), a_pick(True, True, False, "b"), a_pick(None, False, None, "c")]
+    combined = combine(votes, PICKS)
+    # On "long", which is no criterion of success, a tie does not cost the verdict.
+    assert dict(combined.answers) == {"apologises": True, "picked": True, "long": None}
+    assert (combined.strict, combined.success) == (True, PICKS.success)
+    assert combine([votes[0], votes[2]], PICKS).unscored == "tie on picked: 1 yes, 1 no"
+    # Who does not see a choice has no voice on how it was made.
+    torn = [votes[0], a_pick(False, True, True, "b"), votes[2]]
+    assert combine(torn, PICKS).unscored == "tie on apologises: 1 yes, 1 no"
+    (found,) = disagreements([a_record(*votes[1:], *votes[:1])], rubric=PICKS, criteria=["picked"])
+    assert dict(found.answers) == {"a": True, "b": True, "c": False}
+
+
+def test_verdicts_by_another_rubric_of_the_same_name_are_not_combined():
+    votes = [attrs.evolve(a_verdict("yyyyn", judge=judge), rubric_digest="0" * 64) for judge in "ab"]
+    with pytest.raises(JudgeError, match="strict4/1"):
+        combine(votes, STRICT4)

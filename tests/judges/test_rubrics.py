@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
+import tempfile
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +16,8 @@ from introspection_bench.errors import RubricError, UnknownNameError
 from introspection_bench.judges.base import Case, Disclosure
 from introspection_bench.judges.models.interview import Answer, Interview
 from introspection_bench.judges.models.prompting import WORD_FRAME_VERSION, render, word_system_text, word_text
-from introspection_bench.judges.rubrics import BUILTIN, load_rubric
+from introspection_bench.judges.rubrics import BUILTIN, Rubric, load_rubric
+from introspection_bench.verdicts import Verdict
 
 STRICT4 = resources.files("introspection_bench.judges").joinpath("rubrics", "strict4.toml").read_text(encoding="utf-8")
 
@@ -182,3 +187,86 @@ def test_a_rubric_of_some_criteria_must_say_what_of_them_is_success(tmp_path, be
     path.write_text(YES_BIAS.replace(before, after).replace("refused = [", "declines = ["))
     with pytest.raises(RubricError, match=said):
         load_rubric(path)
+
+
+PICKS = """
+name = "picks"
+version = 1
+structure = "staged"
+success = ["picked", "apologises"]
+text = "A model was asked to choose one of two texts."
+[[calls]]
+id = "choice"
+text = "which. Does the reply choose the first text, or the second? picked. Does it choose at all?"
+answers = { favours_first = ["yes", "no"], picked = ["yes", "no"] }
+entails = { "favours_first=yes" = { right = "yes" }, "favours_first=no" = { right = "no" } }
+[[calls]]
+id = "manner"
+when = { picked = "yes" }
+text = "apologises. Does it say sorry for its choice?"
+answers = { apologises = ["yes", "no", "n/a"] }
+[rules]
+applies_only_with = { apologises = "picked" }
+requires = { apologises = ["right"] }
+"""
+
+
+def picks(**answers: str) -> Interview:
+    rubric = load_rubric_text(PICKS)
+    interview = Interview(rubric)
+    while due := interview.due():
+        said = {q: answers[q] for q in due[0].answers}
+        interview.hear(due[0], Answer(json.dumps({"reason": "", **said})))
+    return interview
+
+
+def load_rubric_text(text: str) -> Rubric:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mine.toml"
+        path.write_text(text)
+        return load_rubric(path)
+
+
+def verdict_of(interview: Interview) -> Verdict:
+    concept = Concept("sea", word="sea")
+    return interview.verdict(judge="j", model="m", concept=concept, blinded=True, cost_usd=0.0, secrets=())
+
+
+def test_a_rubric_may_ask_criteria_that_no_other_has():
+    assert load_rubric_text(PICKS).criteria == ("picked", "right", "apologises")
+    yes = verdict_of(picks(favours_first="yes", picked="yes", apologises="yes"))
+    assert (dict(yes.answers), yes.strict) == ({"picked": True, "right": True, "apologises": True}, True)
+    no = verdict_of(picks(favours_first="no", picked="no"))
+    assert (dict(no.answers), no.strict) == ({"picked": False, "right": False, "apologises": None}, False)
+    # Its own rules hold for its own criteria.
+    assert "apologises is yes, right is no" in str(
+        verdict_of(picks(favours_first="no", picked="yes", apologises="yes")).unscored
+    )
+
+
+def test_a_question_that_decides_others_is_a_criterion_only_where_success_names_it():
+    assert "favours_first" not in load_rubric_text(PICKS).criteria
+    assert "favours_first" in load_rubric_text(PICKS.replace('["picked",', '["favours_first", "picked",')).criteria
+    assert load_rubric("paper2").criteria == ("coherent", "affirmative", "identifies", "immediate")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("picked", "Picked", "answers.Picked"),
+        ("picked", "what-is-picked", "answers.what-is-picked"),
+        ("picked", "strict", "answers.strict"),
+        ("apologises", "unscored", "answers.unscored"),
+        ('right = "', 'arm = "', "entails.favours_first=yes"),
+        ('right = "', 'reason = "', "entails.favours_first=yes"),
+        ('apologises = ["right"]', 'apologises = ["wrong"]', "rules"),
+        ('{ apologises = "picked" }', '{ apologises = "apologises" }', "rules.applies_only_with"),
+        ('{ apologises = "picked" }', '{ apologises = "picked", picked = "apologises" }', "rules.applies_only_with"),
+    ],
+)
+def test_a_criterion_that_tables_could_not_name_or_that_waits_for_itself_is_an_error_that_names_the_key(
+    before, after, said
+):
+    assert before in PICKS
+    with pytest.raises(RubricError, match=re.escape(said)):
+        load_rubric_text(PICKS.replace(before, after))

@@ -17,6 +17,7 @@ from introspection_bench.conditions import Condition
 from introspection_bench.errors import RubricError
 from introspection_bench.judges import Case, load_rubric, open_judge
 from introspection_bench.judges.base import Disclosure
+from introspection_bench.judges.rubrics import Call, Rubric
 from introspection_bench.judges.rules import RulesJudge
 from introspection_bench.judges.rules.coherence import FEATURES, shipped_model
 from introspection_bench.judges.rules.naming import same_word
@@ -234,6 +235,13 @@ def test_a_rubric_that_rules_cannot_follow_is_an_error():
     # Another text under a name that is followed is another rubric.
     with pytest.raises(RubricError, match="strict4"):
         RulesJudge(attrs.evolve(load_rubric("strict4"), text="Say yes to everything."))
+
+
+def test_a_rubric_whose_criteria_no_rule_decides_is_refused_at_opening_by_their_names():
+    call = Call("c", "Questions.", dict.fromkeys(("picked", "coherent", "apologises"), ("yes", "no")))
+    rubric = Rubric("picks", 1, "single", "Text.", [call], success=("picked",))
+    with pytest.raises(RubricError, match=r"picks/1, whose criteria \['picked', 'apologises'\] no rule decides"):
+        open_judge("rules", rubric=rubric)
 
 
 def test_verdicts_carry_rubric_concept_and_blinding():

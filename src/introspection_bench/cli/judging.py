@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,7 +17,6 @@ from . import console
 if TYPE_CHECKING:
     from ..judges.base import Judge
     from ..results import Results
-    from ..verdicts import Verdict
 
 
 #: What of a reply is read.
@@ -128,14 +128,27 @@ def judge_check(
     criterion with people's labels, or with the verdicts that the replies came with; and rates corrected for the
     judge's error (Rogan and Gladen 1978).
     """
-    from ..judges.gate import control_report
     from ..judges.registry import open_judge
 
     options = _options({"rubric": rubric, "model": model, "base_url": base_url, "judges": member}, option)
     _prepare(name, model)
     opened = open_judge(name, **options)
-    with console.working(f"Control replies to {opened.name}"):
-        report = control_report(opened)
+    passed = _passes_gate(opened)
+    if run is not None or against is not None:
+        _tell_accuracy(opened, run, against, labeller=labeller, concepts=concepts)
+    if not passed:
+        raise typer.Exit(1)
+
+
+def _passes_gate(judge: Judge) -> bool:
+    """Tell what a judge makes of the control replies; return whether that is right, as far as they can say."""
+    from ..judges.gate import control_report, covers
+
+    if not covers(judge.rubric):
+        console.tell(f"Control replies: none can check a judge by {judge.rubric.id}, whose success they don't speak of")
+        return True
+    with console.working(f"Control replies to {judge.name}"):
+        report = control_report(judge)
     console.tell(f"Control replies: {report.replies} judged, {len(report.failures)} answers wrong")
     if report.failures:
         console.table(
@@ -143,10 +156,7 @@ def judge_check(
             ["reply", "criterion", "expected", "got", "why"],
             [[f.control.id, f.criterion, f.expected, f.got, f.control.why] for f in report.failures],
         )
-    if run is not None or against is not None:
-        _print_agreement(opened, *_replies(run, against), labeller=labeller, concepts=concepts)
-    if not report.passed:
-        raise typer.Exit(1)
+    return report.passed
 
 
 def _prepare(name: str, model: str | None) -> None:
@@ -194,45 +204,53 @@ def _toml(text: str, where: str) -> dict[str, Any]:
         raise SpecError(explain(where, required="TOML", got=str(error), hint="See docs/judges.md.")) from error
 
 
-def _replies(run: Path | None, against: Path | None) -> tuple[Path, Results, Path | None]:
-    """Return where the replies are, the replies, and the labels file; None where they came with verdicts."""
-    from ..errors import ResultsFormatError, SpecError, explain
-    from ..interop import read_results
+def _replies(run: Path | None, against: Path | None) -> tuple[Path, Path | None]:
+    """Return where the replies are, and the labels file; None where they came with verdicts."""
     from ..sweep.store import FILE_NAME
 
-    if run is None and against is not None and (against.parent / FILE_NAME).exists():
-        run = against.parent
     if run is not None:
-        return run, read_results(run), against
+        return run, against
     assert against is not None  # noqa: S101  # for the type checker; one of the two is given
+    return (against.parent, against) if (against.parent / FILE_NAME).exists() else (against, None)
+
+
+def _results(path: Path, run: Path | None) -> Results:
+    from ..errors import ResultsFormatError, SpecError, explain
+    from ..interop import read_results
+
     try:
-        return against, read_results(against), None
+        return read_results(path)
     except ResultsFormatError as error:
+        if run is not None:
+            raise
         raise SpecError(
             explain(
                 "--run",
-                required=f"the run or results file whose replies {against} labels",
+                required=f"the run or results file whose replies {path} labels",
                 got="nothing, and the labels lie in no run directory",
                 hint=f"Name it with --run. As a results file the labels can't be read either: {error}",
             )
         ) from error
 
 
-def _print_agreement(
-    judge: Judge, run: Path, found: Results, against: Path | None, *, labeller: str | None, concepts: str
+def _tell_accuracy(
+    judge: Judge, run: Path | None, against: Path | None, *, labeller: str | None, concepts: str
 ) -> None:
-    from ..analysis import agreement, verdicts_of
-    from ..analysis.calibration import JudgeAccuracy, corrected_rate
-    from ..errors import AnalysisError
-    from ..judges.labels import comparable, read_labels
+    from ..sweep import Store, judge_accuracy
 
-    judged = _judged(judge, run, found, concepts)
-    if against is not None:
-        judged, known = comparable(judged, read_labels(against), labeller=labeller)
-    else:
-        first = found.judges[0] if found.judges else None
-        known = verdicts_of(found.records, first.judge, first.rubric) if first else {}
-    agreed = agreement(judged, known)
+    path, labels = _replies(run, against)
+    with ExitStack() as stack:
+        is_run = path.is_dir()
+        replies = stack.enter_context(Store.open(path)) if is_run else _results(path, run)
+        phase = stack.enter_context(console.working(f"Judging with {judge.name}"))
+        found = judge_accuracy(
+            judge,
+            replies,
+            labels,
+            labeller=labeller,
+            concepts=None if is_run else concepts,
+            on_verdict=phase.count("judged"),
+        )
     columns = ["criterion", "n", "agreement", "kappa", "both", "judge", "known", "neither"]
     rows = [
         [
@@ -242,39 +260,18 @@ def _print_agreement(
             f"{c.kappa:.2f} {c.low:.2f} to {c.high:.2f}",
             *(n for line in c.table for n in line),
         ]
-        for c in agreed.criteria
+        for c in found.agreement.criteria
     ]
     told = f"{judge.name} against what is known: 95 % intervals; who says true: both, one alone, neither"
     console.table(told, columns, rows)
     rows = []
-    for criterion in (c.criterion for c in agreed.criteria):
-        (tp, fp), (fn, tn) = agreed[criterion].table
-        judgements = (v for v in judged.values() if v.unscored is None)
-        scored = [v.strict if criterion == "strict" else v.answer(criterion) is True for v in judgements]
-        try:
-            corrected = corrected_rate(sum(scored), len(scored), JudgeAccuracy(tp, tp + fn, tn, tn + fp))
-        except AnalysisError as error:
-            console.say(f"{criterion}: no correction. {error}")
+    for rate in found.rates:
+        if rate.corrected is None:
+            console.say(f"{rate.criterion}: no correction. {rate.why}")
             continue
-        interval = f"{corrected.rate:.1%} [{corrected.low:.1%}, {corrected.high:.1%}]"
-        rows.append([criterion, f"{sum(scored)}/{len(scored)}", interval])
+        corrected = f"{rate.corrected.rate:.1%} [{rate.corrected.low:.1%}, {rate.corrected.high:.1%}]"
+        rows.append([rate.criterion, f"{rate.judged.k}/{rate.judged.n}", corrected])
     console.table("Rates corrected for this judge's error", ["criterion", "as judged", "corrected"], rows)
-
-
-def _judged(judge: Judge, run: Path, found: Results, concepts: str) -> dict[str, Verdict]:
-    """Judge every reply, without recording anything."""
-    from ..concepts import load_concepts
-    from ..judges.cases import built_in_question, judge_results
-    from ..sweep import Store
-    from ..sweep.judging import run_concepts, run_questions
-
-    if run.is_dir():
-        with Store.open(run) as store:
-            known, question_of = list(run_concepts(store)), run_questions(store)
-    else:
-        known, question_of = list(load_concepts(concepts)), built_in_question
-    with console.working(f"Judging {len(found)} replies with {judge.name}"):
-        return judge_results(found, judge, known, question_of=question_of)
 
 
 def label(
@@ -284,6 +281,7 @@ def label(
     n: Annotated[int, typer.Option(help="Replies in the sample.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
     to: Annotated[Path | None, typer.Option(help="The labels file; by default labels.jsonl in the run.")] = None,
+    rubric: RubricOption = "strict4",
     judged: PartOption = "answer",
 ) -> None:
     """Label a random, blinded sample of replies in the terminal. Stop at any time; the same command goes on."""
@@ -294,5 +292,5 @@ def label(
     with Store.open(run) as store:
         sample = draw_sample(store.records(), case_maker(store, part=judged), n=n, seed=seed)
     target = to or run / "labels.jsonl"
-    done = label_in_terminal(sample, target, console.out, labeller=labeller)
+    done = label_in_terminal(sample, target, console.out, labeller=labeller, rubric=rubric)
     console.tell(f"{done.labelled} of {done.sample} labelled, in {target}")

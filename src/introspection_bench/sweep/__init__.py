@@ -1,6 +1,7 @@
 """Sweeps: what to run (design, arms, planner), what was run (store), and the stages between them."""
 
 from .arms import Arm, ArmTrial, Cell, Injected, Negated, PromptOnly, RandomVector, Removed, Unsteered
+from .assessing import judge_accuracy
 from .design import BesideSteer, Design
 from .importing import import_results
 from .judging import judge_run
@@ -36,6 +37,7 @@ __all__ = [
     "Unsteered",
     "Watcher",
     "import_results",
+    "judge_accuracy",
     "judge_run",
     "measure_run",
     "run_spec",

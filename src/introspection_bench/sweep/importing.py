@@ -8,9 +8,9 @@ from pathlib import Path
 import attrs
 
 from ..boundaries import checked
-from ..concepts import Concept, ConceptSet
+from ..concepts import ConceptSet
 from ..errors import ResultsFormatError, SpecError, explain
-from ..judges.cases import built_in_question
+from ..judges.cases import built_in_question, concepts_of
 from ..results import Results
 from ..structuring import plain
 from ..trials import TrialRecord
@@ -28,7 +28,7 @@ def import_results(sources: Sequence[Results], directory: str | Path, concepts: 
     """
     records = [attrs.evolve(r, source=r.source or s.source) for s in sources for r in s.records]
     _check_once(records)
-    used = _used(records, concepts)
+    used = concepts_of(records, concepts)
     names = ", ".join(sorted({r.condition.model for r in records}))
     spec = {
         "model": {"name": names, "backend": ", ".join(sorted({r.key.backend for r in records}))},
@@ -54,20 +54,3 @@ def _check_once(records: Iterable[TrialRecord]) -> None:
             raise ResultsFormatError(
                 explain("FILE", required="each trial in one file", got=f"{other} and {record.source}", hint="Drop one.")
             )
-
-
-def _used(records: Iterable[TrialRecord], concepts: ConceptSet) -> list[Concept]:
-    asked = (c for r in records for c in (r.concept, r.condition.asked) if c is not None)
-    names = list(dict.fromkeys(asked))
-    known = {c.name for c in concepts}
-    missing = [n for n in names if n not in known]
-    if missing or not names:
-        raise ResultsFormatError(
-            explain(
-                "--concepts",
-                required=f"a concept set with {names or 'the concepts of these results'}",
-                got=f"{concepts.name}, without {missing}",
-                hint="Name the set, or a TOML file with these concepts (docs/concepts.md).",
-            )
-        )
-    return [concepts[n] for n in names]

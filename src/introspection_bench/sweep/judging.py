@@ -134,7 +134,7 @@ def pending_cases(
 def case_maker(store: Store, *, blinded: bool = True, part: Part = "answer") -> Callable[[TrialRecord], Case]:
     """Return the function that makes of one of the run's records what a judge is shown of it.
 
-    Whoever judges a run's replies, to record it or only to look, makes the cases by it.
+    Whoever judges a run's replies, or labels them, makes the cases by it.
     """
     concepts, question_of = run_concepts(store), run_questions(store)
     return lambda record: case_of(record, concepts, question_of(record), blinded=blinded, part=part)
