@@ -28,9 +28,8 @@ from ..injectors.hf.stopping import ReplyReader, end_tokens_of
 from ..injectors.receipts import check_logits, make_receipt, unmeasured
 from ..injectors.requests import Completion, Request
 from ..measures.base import Read, ReadKind
-from ..prompts import RenderedPrompt, Tokenizer
+from ..prompts import Tokenizer
 from ..spans import Positions
-from ..trials import Reply
 
 
 @attrs.define(eq=False)
@@ -384,17 +383,6 @@ class LoopInjector(Injector):
         readings = [self.read(row, read) for read in request.reads]
         if request.forced is None:
             self.check_logits(row)
-            reply = self._reader.read(row.sampled, row.limit, request.prompt)
-        else:
-            text = self._tokenizer.decode(row.sampled, skip_special_tokens=True)
-            reply = Reply(text, row.sampled, "unknown")
-        return Completion(row.index, reply, receipts, readings)
-
-    def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> npt.NDArray[np.float32]:
-        requests = []
-        for prompt in prompts:
-            n = len(prompt.token_ids)
-            last = Read("residuals", Positions(n - 1, n, n), layers)
-            requests.append(Request(prompt, (), Sampling(0.0, max_new_tokens=1), forced=(), reads=(last,)))
-        found = {c.index: c.readings[0][:, 0] for c in self._generate(requests)}
-        return np.stack([found[i] for i in range(len(prompts))])
+        reply = self._reader.read(row.sampled, row.limit, request.prompt)
+        # The reader cuts at an end token, which forced tokens may hold anywhere.
+        return Completion(row.index, attrs.evolve(reply, token_ids=row.sampled), receipts, readings)

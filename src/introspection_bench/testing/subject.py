@@ -151,9 +151,14 @@ class Subject:
         return make_vector(values, layer, self.injector)
 
     def direction(self, layer: int | None = None) -> ConceptVector:
-        """The residual itself at the first prompt's last token: a direction of which the stream holds something."""
+        """A direction between the residual's own, at the first prompt's last token, and a random one.
+
+        The stream holds much of it there, and is not gone where it is removed.
+        """
         layer = self.layer if layer is None else layer
-        return make_vector(self.injector.capture([self.prompt], [layer])[0, 0], layer, self.injector)
+        held = self.injector.capture([self.prompt], [layer])[0, 0]
+        values = held + 2 * self.vector(11, layer).values
+        return make_vector(values, layer, self.injector)
 
     def injection(
         self,
@@ -253,35 +258,44 @@ class Subject:
     # Comparisons
 
     def check_addition(
-        self, prompt: RenderedPrompt, injection: Injection, h: FloatArray, added: FloatArray, what: str
+        self, prompt: RenderedPrompt, injections: Sequence[Injection], h: FloatArray, added: FloatArray, what: str
     ) -> None:
-        """Require the formula's delta at each position of the span, and nothing anywhere else.
+        """Require at each position the sum of the formulas' deltas for injections at one layer, and nothing elsewhere.
 
-        For the unit ``update``, whose norm the port does not show, the direction and the sign alone.
+        For the unit ``update``, whose norm the port does not show, the direction and the sign of the one injection.
         """
-        inside = span_mask(prompt, injection.span, len(h))
-        expected = expected_delta(injection, h)
+        inside = [span_mask(prompt, injection.span, len(h)) for injection in injections]
+        somewhere = np.logical_or.reduce(inside)
         scale = np.linalg.norm(h, axis=1)
-        self._within(added[~inside], scale[~inside], f"{what}: positions outside the span", np.flatnonzero(~inside))
-        if expected is not None:
-            scale = np.maximum(scale, np.linalg.norm(expected, axis=1))
-            error = (added - expected)[inside]
-            self._within(error, scale[inside], f"{what}: the addition within the span", np.flatnonzero(inside))
+        outside = np.flatnonzero(~somewhere)
+        self._within(added[outside], scale[outside], f"{what}: positions outside the span", outside)
+        deltas = [expected_delta(injection, h) for injection in injections]
+        told = [delta * where[:, None] for delta, where in zip(deltas, inside, strict=True) if delta is not None]
+        if len(told) == len(deltas):
+            expected = np.sum(told, axis=0)
+            scale = np.maximum(scale, np.linalg.norm(told, axis=-1).max(axis=0))
+            error = (added - expected)[somewhere]
+            self._within(error, scale[somewhere], f"{what}: the addition within the span", np.flatnonzero(somewhere))
             return
+        (injection,) = injections
         direction = injection.vector.values / injection.vector.norm * np.sign(injection.dose.magnitude)
-        along = added[inside] @ direction
-        across = added[inside] - along[:, None] * direction
+        along = added[somewhere] @ direction
+        across = added[somewhere] - along[:, None] * direction
         require(bool((along > 0).all()), f"{what}: a position of the span was not steered along the vector")
-        self._within(across, np.maximum(scale[inside], along), f"{what}: across the vector", np.flatnonzero(inside))
+        scale = np.maximum(scale[somewhere], along)
+        self._within(across, scale, f"{what}: across the vector", np.flatnonzero(somewhere))
 
-    def check_row(self, prompt: RenderedPrompt, injection: Injection | None, completion: Completion, what: str) -> None:
+    def check_row(
+        self, prompt: RenderedPrompt, injections: Sequence[Injection], completion: Completion, what: str
+    ) -> None:
         """As :meth:`check_addition`, for a completion of any batch; a control must have got nothing."""
-        layer = self.layer if injection is None else injection.layer
+        layer = injections[0].layer if injections else self.layer
         h = self.clean(prompt, completion.reply.token_ids, [layer])[0]
-        if injection is None:
+        if not injections:
             self.same(residuals(completion)[0], h, f"{what}, a control")
-        else:
-            self.check_addition(prompt, injection, h, residuals(completion)[0] - h, f"{what}, {injection.span}")
+            return
+        what = f"{what}, {' and '.join(str(i.span) for i in injections)}"
+        self.check_addition(prompt, injections, h, residuals(completion)[0] - h, what)
 
     def same(self, one: FloatArray, other: FloatArray, what: str) -> None:
         """Require equal residuals (…, hidden_size) within the tolerance."""
