@@ -383,6 +383,7 @@ class LoopInjector(Injector):
         readings = [self.read(row, read) for read in request.reads]
         if request.forced is None:
             self.check_logits(row)
-        reply = self._reader.read(row.sampled, row.limit, request.prompt)
-        # The reader cuts at an end token, which forced tokens may hold anywhere.
-        return Completion(row.index, attrs.evolve(reply, token_ids=row.sampled), receipts, readings)
+            reply = self._reader.read(row.sampled, row.limit, request.prompt)
+        else:
+            reply = self._reader.forced(row.sampled, request.prompt)
+        return Completion(row.index, reply, receipts, readings)
