@@ -44,9 +44,10 @@ torture: venv ## kill 200 processes at random points of a run, and try every ent
 	  tests/test_entry_values.py tests/cli/test_odd_options.py tests/test_untrusted.py $(PYTEST_ARGS)
 
 .PHONY: lint
-lint: venv ## ruff check and ruff format --check
+lint: venv ## ruff check, ruff format --check, and who imports whom
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/lint-imports --no-logo
 
 .PHONY: format
 format: venv ## rewrite the code in the house format
@@ -92,7 +93,7 @@ pin: ## rewrite constraints.txt from what .venv holds (make it with Debian 12's 
 
 .PHONY: clean
 clean: ## remove build outputs and caches
-	rm -rf build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: distclean

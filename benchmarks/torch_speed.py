@@ -22,6 +22,7 @@ from gpu_vllm import SHAPES
 
 import introspection_bench as ib
 from introspection_bench.demo_model import smollm2_path
+from introspection_bench.injectors.hf.stopping import EndTokens, ReplyReader
 from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.vectors import ConceptVector, Provenance
 
@@ -65,15 +66,15 @@ def main():
         injector = TorchInjector.open(
             str(smollm2_path()), dtype=options.dtype, device=options.device, batch_size=options.trials
         )
-    injector.__dict__["_stop_ids"] = frozenset()
+    injector._reader = ReplyReader(injector.tokenizer, EndTokens({}))
     injector._model.generation_config.eos_token_id = None
     prompt = ib.LINDSEY.render(injector.tokenizer)
     info = injector.model
     values = np.random.default_rng(0).standard_normal(info.hidden_size)
     vector = ConceptVector(values, "x", 0, Provenance("random", info.name, info.fingerprint, "", 0, -1, 1.0, None))
-    injection = ib.Injection(vector, 2 * info.n_layers // 3, 0.1, "residual", ib.LINDSEY.span)
+    injection = ib.Injection(vector, ib.Depth(2 / 3).layer(info.n_layers), "0.1 residual", "from(trial)")
     sampling = ib.Sampling(max_new_tokens=options.tokens)
-    requests = [ib.Request(prompt, injection, sampling, seed) for seed in range(options.trials)]
+    requests = [ib.Request.of(prompt, [injection], sampling, seed) for seed in range(options.trials)]
     ids = torch.tensor([prompt.token_ids] * options.trials, device=options.device)
 
     def ours():

@@ -26,7 +26,7 @@ from introspection_bench.analysis import Results, interval, percent, render
 from introspection_bench.concepts import load_concepts
 from introspection_bench.interop import read_results
 from introspection_bench.judges import Judge, open_judge
-from introspection_bench.judges.cases import judge_results
+from introspection_bench.judges.cases import file_case_maker
 
 ARMS = {"control": "clean", "random": "random vector", "injected": "injected"}
 #: The base model whose clean replies the authors scored twice; the first count is from the study's own account.
@@ -52,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def judged(found: Results, judge: Judge) -> Results:
     """Return the results with a verdict of ``judge`` beside those that came with them."""
     known = {concept.name: concept for name in ("lindsey2026", "pairs") for concept in load_concepts(name)}
-    verdicts = judge_results(found, judge, known.values())
-    records = [attrs.evolve(r, verdicts=(*r.verdicts, verdicts[r.key.digest])) for r in found]
+    verdicts = dict(judge.judge(list(map(file_case_maker(found.records, known.values()), found))))
+    records = [attrs.evolve(r, verdicts=(*r.verdicts, verdicts[n])) for n, r in enumerate(found)]
     return attrs.evolve(found, records=records)
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,103 +22,38 @@ MODULES = {
 }
 MODULES["__init__"] = PACKAGE / "__init__.py"
 
-# Rooms of DESIGN.md. A module belongs to the first room whose pattern matches its whole name.
-ROOMS = {
-    "errors": r"errors|_version",
-    "foundations": r"digests|files|databases|freezing|structuring|options|plugins|untrusted|boundaries|credentials",
-    "values": "arms|frames|concepts|vectors|injection|identity|templates|scaffolds|reasoning|names|"
-    "trials|records|results",
-    "ports": r"injectors|injectors\.(base|registry)|judges|judges\.(base|registry|rubrics|blinding|gate)",
-    "adapters": r"injectors\..*|judges\..*|demo_model",
-    "services": r"extraction|sweep(\..*)?",
-    "analysis": r"analysis(\..*)?",
-    "report": r"report(\..*)?",
-    "interop": r"interop(\..*)?",
-    "testing": r"testing(\..*)?",
-    "top": r"__init__|__main__|cli(\..*)?|demo(\..*)?",
-}
-LOWER = {"errors", "foundations", "values"}
-MAY_SEE = {
-    "errors": {"errors"},
-    "foundations": {"errors", "foundations"},
-    "values": LOWER,
-    "ports": LOWER | {"ports"},
-    "adapters": LOWER | {"ports", "adapters"},
-    "services": LOWER | {"ports", "services"},
-    "analysis": LOWER | {"analysis"},
-    "report": LOWER | {"analysis", "report"},
-    "interop": LOWER | {"interop"},  # and the store: see ALLOWED
-    "testing": LOWER | {"ports", "adapters", "services", "testing"},
-    "top": {"*"},
-}
-#: Single imports beyond their room, each with its reason.
-ALLOWED = {
-    ("interop", "sweep.store"): "reading a run directory is reading its store",
-    ("report", "judges.labels"): "a person's verdicts on a run's replies lie in a file beside its store",
-    ("services", "demo_model"): "finds the demo model's folder, which any backend opens",
-}
+
+def lint_imports(source: Path) -> subprocess.CompletedProcess[str]:
+    """Check the package in a folder against the contracts in pyproject.toml."""
+    command = [Path(sys.executable).with_name("lint-imports"), ROOT / "pyproject.toml", "--no-cache", "--no-logo"]
+    env = {**os.environ, "PYTHONPATH": str(source)}
+    return subprocess.run(command, cwd=source, env=env, capture_output=True, text=True)
 
 
-def room(module: str) -> str:
-    return next(name for name, pattern in ROOMS.items() if re.fullmatch(pattern, module))
+def test_every_module_has_a_room_and_imports_only_what_the_design_lets_it_see() -> None:
+    found = lint_imports(ROOT / "src")
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
-def imports(module: str) -> Iterator[tuple[str, int]]:
-    """Every module of ours that a module imports, anywhere in it (inside functions as well), with the line."""
-    path = MODULES[module]
-    parts = [] if module == "__init__" else module.split(".")
-    package = parts if path.name == "__init__.py" else parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names = [a.name for a in node.names if a.name.split(".")[0] == "introspection_bench"]
-            yield from ((name.partition(".")[2] or "__init__", node.lineno) for name in names)
-        elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                base = package[: len(package) - node.level + 1] + (node.module.split(".") if node.module else [])
-            elif node.module and node.module.split(".")[0] == "introspection_bench":
-                base = node.module.split(".")[1:]
-            else:
-                continue
-            for alias in node.names:
-                target = ".".join([*base, alias.name])
-                yield (target if target in MODULES else ".".join(base) or "__init__"), node.lineno
-
-
-def test_every_module_belongs_to_a_room() -> None:
-    homeless = [m for m in MODULES if not any(re.fullmatch(p, m) for p in ROOMS.values())]
-    assert homeless == []
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_what_the_design_lets_it_see(module: str) -> None:
-    mine = room(module)
-    wrong = [
-        f"{module}:{line} imports {target} ({room(target)})"
-        for target, line in imports(module)
-        if "*" not in MAY_SEE[mine] and room(target) not in MAY_SEE[mine] and (mine, target) not in ALLOWED
-    ]
-    assert wrong == []
-
-
-#: What is known of Hugging Face checkpoints and of any model of theirs: no injector's own, so judges may see it too.
-CHECKPOINTS = {f"injectors.hf.{name}" for name in ("loading", "fingerprint", "limits", "caches")} | {"demo_model"}
-
-
-def test_one_adapter_does_not_import_another_kind() -> None:
-    wrong = [
-        f"{module}:{line} imports {target}"
-        for module in MODULES
-        if room(module) == "adapters" and module != "demo_model"
-        for target, line in imports(module)
-        if room(target) in ("ports", "adapters") and target.split(".")[0] != module.split(".")[0]
-        if target not in CHECKPOINTS
-    ]
-    assert wrong == []
-
-
-def test_the_import_reader_sees_relative_imports_inside_functions() -> None:
-    found = {target for target, _ in imports("scaffolds")}
-    assert {"plugins", "injection", "errors"} <= found
+def test_imports_against_the_design_are_found_within_functions_too(tmp_path: Path) -> None:
+    package = tmp_path / PACKAGE.name
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "stray.py").touch()
+    for module, line in (
+        ("spans.py", "from . import scaffolds"),
+        ("analysis/rates.py", "from ..judges import base"),
+        ("interop/readers.py", "from ..sweep.store import Store"),
+    ):
+        with (package / module).open("a") as file:
+            file.write(f"\n\ndef late():\n    {line}\n")
+    told = lint_imports(tmp_path).stdout
+    for words in (
+        "introspection_bench.stray",
+        ".spans -> .scaffolds",
+        "introspection_bench.analysis.rates -> introspection_bench.judges.base",
+        "introspection_bench.interop.readers -> introspection_bench.sweep.store",
+    ):
+        assert words in told.replace("\n", " ").replace("  ", " "), told
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
+
+from platformdirs import user_cache_path
 
 from .errors import ModelNotFoundError, explain
 from .files import explaining, make_folder
@@ -26,29 +27,18 @@ def cache_folder() -> Path:
 
     Raises :class:`ModelNotFoundError` where neither is known.
     """
-    stated = os.environ.get("INTROSPECTION_BENCH_CACHE")
-    if stated:
-        return _under_home(stated)
-    if sys.platform == "darwin":
-        return _under_home("~/Library/Caches/introspection-bench")
-    # The standard has it that a relative XDG_CACHE_HOME is to be ignored.
-    standard = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(standard) if Path(standard).is_absolute() else _under_home("~/.cache")) / "introspection-bench"
-
-
-def _under_home(path: str) -> Path:
-    # Path.expanduser raises where an account has no home, as in many containers.
-    found = os.path.expanduser(path)
-    if found.startswith("~"):
+    stated = os.environ.get("INTROSPECTION_BENCH_CACHE", "")
+    try:
+        return Path(stated).expanduser() if stated else user_cache_path("introspection-bench", appauthor=False)
+    except RuntimeError as error:  # an account without a home, as in many containers
         raise ModelNotFoundError(
             explain(
                 "INTROSPECTION_BENCH_CACHE",
                 required="a folder for converted models",
-                got=f"{path}, and no home folder is known",
+                got=f"{stated or 'none'}, and no home folder is known",
                 hint="Set this environment variable to a folder that you may write.",
             )
-        )
-    return Path(found)
+        ) from error
 
 
 def smollm2_gguf() -> Path:

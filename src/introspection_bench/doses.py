@@ -1,7 +1,7 @@
 """How much is added: a magnitude with its unit, and what each unit stands for. Nothing here needs torch.
 
-The definitions are those of docs/backends.md, "What every injector shares"; all backends take their numbers from
-:func:`delta_length`, which is plain arithmetic and takes floats, NumPy arrays and torch tensors alike.
+The definitions are those of docs/backends.md, "Definitions that every injector shares"; all backends take their numbers
+from :func:`delta_length`, which is plain arithmetic and takes floats, NumPy arrays and torch tensors alike.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from .boundaries import checked, guarded
 from .digests import canonical_json, digest_bytes
 from .errors import VectorError, VectorFileError, explain
 from .files import write_file
-from .freezing import frozen_float32
+from .freezing import frozen_float32, frozen_tuple
 from .names import composed
 from .structuring import problems, strict_converter
 from .untrusted import MOST_FILE, parse_json, regular_file
@@ -48,9 +48,9 @@ class Provenance:
     token_position: int
     raw_norm: float
     cosine: float | None
-    steps: tuple[str, ...] = ()
+    steps: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=())
     date: str | None = None
-    beside: tuple[str, ...] = ()
+    beside: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=())
 
     @property
     def origin(self) -> Provenance:

@@ -138,7 +138,7 @@ def test_ctrl_c_ends_any_command_with_exit_code_130(place, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("introspection_bench.interop.readers.StoreReader.read", interrupted)
+    monkeypatch.setattr("introspection_bench.sweep.reading.StoreReader.read", interrupted)
     done = command("table", "run", cwd=place, check=False)
     assert done.returncode == 130
     assert "Interrupted" in done.stderr
@@ -148,7 +148,7 @@ def test_what_the_machine_refuses_is_one_line(place, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("introspection_bench.interop.readers.StoreReader.read", full)
+    monkeypatch.setattr("introspection_bench.sweep.reading.StoreReader.read", full)
     done = command("table", "run", cwd=place, check=False)
     assert done.returncode == 1
     assert done.stderr == "error: [Errno 28] No space left on device\n"

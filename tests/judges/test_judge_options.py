@@ -19,8 +19,9 @@ from introspection_bench.concepts import ConceptSet, load_concepts
 from introspection_bench.conditions import Condition
 from introspection_bench.errors import IntrospectionBenchError, JudgeError, OptionError, PluginError
 from introspection_bench.judges import open_judge
+from introspection_bench.judges.deciding import OutOfRubricError
 from introspection_bench.judges.models.costs import Price
-from introspection_bench.judges.models.interview import OutOfRubricError, parse
+from introspection_bench.judges.models.interview import parse
 from introspection_bench.judges.models.ledger import Ledger
 from introspection_bench.judges.rubrics import load_rubric
 from introspection_bench.sweep import Store, import_results

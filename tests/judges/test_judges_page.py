@@ -22,7 +22,11 @@ def test_the_first_example_judges_its_reply_as_a_success(capsys):
 
 
 def test_the_example_rubrics_load(tmp_path):
-    for text, name in ((blocks("markdown")[0], "lenient.md"), (blocks("toml")[1], "mine.toml")):
+    for text, name in (
+        (blocks("markdown")[0], "lenient.md"),
+        (blocks("toml")[1], "mine.toml"),
+        (blocks("toml")[2], "apology.toml"),
+    ):
         path = tmp_path / name
         path.write_text(text)
         assert load_rubric(path).id == f"{path.stem}/1"

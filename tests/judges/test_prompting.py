@@ -10,7 +10,8 @@ from judging_services import shown_case
 
 from introspection_bench.concepts import Concept
 from introspection_bench.judges.base import Case
-from introspection_bench.judges.models.interview import Answer, Interview, OutOfRubricError, criteria, parse
+from introspection_bench.judges.deciding import OutOfRubricError, decide
+from introspection_bench.judges.models.interview import Answer, Interview, parse
 from introspection_bench.judges.models.prompting import case_text, visible
 from introspection_bench.judges.rubrics import BUILTIN, load_rubric
 
@@ -127,7 +128,7 @@ def test_criteria_follow_the_rubric_s_rules_or_are_out_of_rubric(name, data):
         if all(answers.get(q) == w for q, w in call.when.items()):
             answers |= {q: data.draw(st.sampled_from(w)) for q, w in call.answers.items()}
     try:
-        found = criteria(rubric, answers)
+        found = decide(rubric, answers)
     except OutOfRubricError:
         return
     for criterion, value in found.items():

@@ -298,11 +298,13 @@ def test_a_run_of_strange_arms_has_a_report_its_figures_and_its_transcripts(
 def test_cells_with_a_steer_beside_and_items_are_found_in_a_browser(
     strange: list[TrialRecord], open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
+    from playwright.sync_api import expect
+
     prompts = {("lindsey", None): "[user]\nWithout an item", ("lindsey", "s1"): "[user]\nThe crooked painting"}
     page = open_page(write_report(strange, tmp_path / "r.html", prompts=prompts))
     for row in (row for table in cell_tables(records_frame(strange)) for row in table.rows):
         page.click(f"#cells a:text-is('{row.name}')")
-        assert page.text_content("#tally") == f"{row.n} of {len(strange)} transcripts"
+        expect(page.locator("#tally")).to_have_text(f"{row.n} of {len(strange)} transcripts")
     page.click("#reset")
     page.select_option("#f-item", "s1")
     assert page.text_content("#detail h3") == "whispered · love · layer 19 · 0.4 residual · s1 · no 1"

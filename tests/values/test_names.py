@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from introspection_bench import Concept, ConceptSet
+from introspection_bench.blinding import decoy_name
 from introspection_bench.errors import ConceptError
 from introspection_bench.judges.base import Case
-from introspection_bench.judges.blinding import decoy
 from introspection_bench.judges.rules import RulesJudge
 from introspection_bench.names import Reading, composed, find_name, folded
 
@@ -51,9 +51,9 @@ def test_names_are_kept_in_one_form_wherever_they_stand(tmp_path: Path) -> None:
     assert (concept.name, concept.aliases, concept.word) == ("Café", ("Café",), "Café")
     chosen = ConceptSet("s", [concept])
     assert chosen[CAFE] is concept
-    others = [Concept(f"c{n}", word="x") for n in range(5)]
-    assert {decoy(t, [concept, *others]).name for t in "abcdefghijk"} == {
-        decoy(t, [*others, Concept("Café", word="y")]).name for t in "abcdefghijk"
+    others = [f"c{n}" for n in range(5)]
+    assert {decoy_name(t, [concept.name, *others]) for t in "abcdefghijk"} == {
+        decoy_name(t, [*others, Concept("Café", word="y").name]) for t in "abcdefghijk"
     }
 
 
@@ -70,7 +70,7 @@ def test_the_rules_judge_finds_a_name_however_it_is_written(name: str, written: 
     reply = f"Yes, I detect an injected thought. It is about \u201c{written}\u201d, I think, and about nothing else."
     case = Case("t", "Do you detect an injected thought?", reply, Concept(name, word="x"))
     ((_, verdict),) = RulesJudge().judge([case])
-    assert verdict.identifies is True
+    assert verdict.answer("identifies") is True
     places = [reply[e.start : e.stop] for e in verdict.evidence if e.criterion == "identifies"]
     assert places == [written]
 

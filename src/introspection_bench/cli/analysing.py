@@ -57,13 +57,12 @@ def compare(
     format: Annotated[str, typer.Option(help=", ".join(FORMATS))] = "text",  # noqa: A002  # the word users type
 ) -> None:
     """Compare two runs: what differs in the specification, and what in the outcome."""
-    from ..analysis import CELL_COLUMNS, render
     from ..analysis import compare as compare_results
+    from ..analysis import render
+    from ..analysis.compare import MATCHED
     from ..interop import read_results
 
-    found = compare_results(
-        read_results(first), read_results(second), judge=judge, rubric=rubric, on=on or list(CELL_COLUMNS)
-    )
+    found = compare_results(read_results(first), read_results(second), judge=judge, rubric=rubric, on=on or MATCHED)
     console.tell(found.sentence)
     sections = {
         "What differs in the specification": found.spec,
@@ -88,4 +87,5 @@ def power(
     """Say how many trials per cell find a rate with given power, and how many without a success exclude it."""
     from ..analysis import sample_size
 
-    typer.echo(sample_size(rate, power=power, at_least=at_least, confidence=confidence, cells=cells).sentence)
+    found = sample_size(rate, power=power, at_least=at_least, confidence=confidence, cells=cells)
+    typer.echo(found.sentence)

@@ -26,7 +26,6 @@ from ..prompts import RenderedPrompt, Tokenizer
 from ..spans import Positions
 from ..vectors import ConceptVector
 from .requests import Completion, Request, check_completion
-from .requests import failures_last as failures_last  # noqa: PLC0414  # adapters know it from here
 
 
 @guarded(SpecError)

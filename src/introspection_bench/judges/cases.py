@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from ..boundaries import checked
 from ..concepts import Concept
-from ..errors import JudgeError, UnknownNameError, explain
-from ..results import Results
+from ..errors import ResultsFormatError, explain
 from ..scaffolds import BUILTIN
 from ..trials import TrialRecord
-from ..verdicts import Part, Verdict
-from .base import Case, Disclosure, Judge, verdicts_on
+from ..verdicts import Part
+from .base import Case, Disclosure
 from .blinding import asked_about
 
 #: What a judge is shown as the question where a source does not quote its prompts.
@@ -44,40 +42,31 @@ def case_of(
     return Case(record.key.digest, question, text, asked_about(record, concepts), disclosure, part, unclear)
 
 
-@checked(JudgeError)
-def judge_results(
-    results: Results,
-    judge: Judge,
-    concepts: Iterable[Concept],
-    *,
-    part: Part = "answer",
-    question_of: Question = built_in_question,
-) -> dict[str, Verdict]:
-    """Return a judge's verdict on every reply, by trial; nothing is recorded.
+def file_case_maker(
+    records: Sequence[TrialRecord], concepts: Iterable[Concept], *, blinded: bool = True, part: Part = "answer"
+) -> Callable[[TrialRecord], Case]:
+    """Return the function that makes cases of the records of a results file.
 
-    Args:
-        results: of a run, or read from anywhere.
-        judge: who judges.
-        concepts: what judges may be asked about; of these, the ones that the results name are used, also as decoys.
-        part: what of a reply is judged.
-        question_of: what each record's model was asked; by default known of built-in scaffolds alone.
-
-    Raises:
-        UnknownNameError: the results name a concept that is not among ``concepts``.
+    Of ``concepts``, those that the records name are used, also as decoys. What was asked is known of built-in scaffolds
+    alone. Raises what :func:`concepts_of` raises.
     """
+    own = concepts_of(records, concepts)
+    return lambda record: case_of(record, own, built_in_question(record), blinded=blinded, part=part)
+
+
+def concepts_of(records: Iterable[TrialRecord], concepts: Iterable[Concept]) -> list[Concept]:
+    """Return those of some concepts that records name; raises :class:`ResultsFormatError` for one that is missing."""
     known = {concept.name: concept for concept in concepts}
-    told = (name for r in results for name in (r.condition.concept, r.condition.asked) if name is not None)
+    told = (name for r in records for name in (r.concept, r.condition.asked) if name is not None)
     names = list(dict.fromkeys(told))
     missing = [name for name in names if name not in known]
-    if missing:
-        raise UnknownNameError(
+    if missing or not names:
+        raise ResultsFormatError(
             explain(
                 "concepts",
-                required=f"the concepts of {results.name}, {names}",
-                got=f"none called {missing}",
+                required=f"a concept set with {names or 'the concepts of these results'}",
+                got=f"one without {missing}",
                 hint="Name the set, or a TOML file with these concepts (docs/concepts.md).",
             )
         )
-    own = [known[name] for name in names]
-    cases = [case_of(r, own, question_of(r), blinded=judge.blinded, part=part) for r in results]
-    return {cases[index].trial: verdict for index, verdict in verdicts_on(judge, cases)}
+    return [known[name] for name in names]

@@ -146,10 +146,10 @@ def control_report(judge: Judge, replies: Sequence[ControlReply] | None = None) 
             failures.append(ControlFailure(control, "unscored", None, verdict.unscored))
             continue
         for criterion in compared:
+            expected: bool | None = getattr(control, criterion)
+            got = verdict.answer(criterion)
             if criterion == "strict":
                 expected, got = control.meets(success), all(verdict.answer(c) is True for c in required)
-            else:
-                expected, got = getattr(control, criterion), verdict.answer(criterion)
             if expected != got and not (criterion == "refused" and got is None):  # a rubric need not ask about it
                 failures.append(ControlFailure(control, criterion, expected, got))
     return ControlReport(

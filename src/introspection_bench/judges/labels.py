@@ -30,7 +30,7 @@ from ..trials import TrialRecord
 from ..untrusted import parse_json, read_text, visible
 from ..verdicts import CRITERIA, Part, Verdict
 from .base import Case
-from .models.interview import OutOfRubricError, criteria
+from .deciding import OutOfRubricError, decide
 from .rubrics import Call, Rubric, load_rubric
 
 #: The judge name of a person's verdicts.
@@ -345,7 +345,7 @@ def _answers(rubric: Rubric, ask: Ask, console: Console) -> dict[str, bool | Non
                 return command
         else:
             try:
-                return criteria(rubric, said)
+                return decide(rubric, said)
             except OutOfRubricError as error:
                 console.print(Text(f"These answers contradict each other ({error}); once more, please."))
 

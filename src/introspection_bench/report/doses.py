@@ -13,7 +13,7 @@ import pandas as pd
 from ..analysis.cells import cell_name, is_missing, telling
 from ..analysis.dose import DOSE_COLUMNS, crossovers, dose_response, migration, sweet_spots
 from ..analysis.selection import injected, scored
-from .page.tables import Section, TextTable
+from .tables import Section, TextTable
 from .wording import unit_name
 
 #: Below this p-value of the lack-of-fit test a logistic curve is not drawn: it would show what the data deny.

@@ -11,13 +11,12 @@ from ..boundaries import checked
 from ..concepts import ConceptSet, load_concepts
 from ..errors import ResultsFormatError, SpecError, explain
 from ..judges.base import Case, Judge, verdicts_on
-from ..judges.cases import built_in_question, case_of
+from ..judges.cases import file_case_maker
 from ..judges.labels import comparable, read_labels
 from ..judges.registry import open_judge
 from ..results import Results
 from ..trials import TrialRecord
 from ..verdicts import Part, Verdict
-from .importing import concepts_of
 from .judging import OnVerdict, case_maker
 from .store import Store
 
@@ -54,10 +53,10 @@ def judge_accuracy(
     """
     judge = open_judge(judge)
     records = replies.records() if isinstance(replies, Store) else list(replies.records)
-    make = _case_maker(judge, replies, concepts, part)
+    case_of = _case_maker(judge, replies, concepts, part)
     there = None if labels is None else read_labels(labels)  # before anything is paid for
     known = _came_with(records) if there is None else {}
-    cases = [make(record) for record in records]
+    cases = [case_of(record) for record in records]
     judged: dict[str, Verdict] = {}
     for index, verdict in verdicts_on(judge, cases):
         judged[cases[index].trial] = verdict
@@ -83,8 +82,7 @@ def _case_maker(
     if isinstance(replies, Store):
         return case_maker(replies, blinded=judge.blinded, part=part)
     known = concepts if isinstance(concepts, ConceptSet) else load_concepts(str(concepts))
-    own = concepts_of(replies.records, known)
-    return lambda record: case_of(record, own, built_in_question(record), blinded=judge.blinded, part=part)
+    return file_case_maker(replies.records, known, blinded=judge.blinded, part=part)
 
 
 def _came_with(records: list[TrialRecord]) -> dict[str, Verdict]:

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import attrs
 
-from ..boundaries import checked, guarded
+from ..boundaries import guarded
 from ..concepts import ConceptSet, load_concepts
-from ..doses import Depth, Dose
-from ..errors import LayerError, SpecError, explain
+from ..doses import Dose
+from ..errors import SpecError, explain
 from ..freezing import frozen_tuple
 from ..identity import Sampling
 from ..names import composed
@@ -21,12 +21,8 @@ from ..spans import Span
 from ..trials import TrialRecord
 from ..vectors import ConceptVector
 from .arms import Arm
+from .bands import Band, Block
 from .planner import Ground, PlannedTrial, Planner, plan
-
-#: A block by its index or by its depth.
-Block = int | Depth
-#: What is steered at once: one block, or several.
-Band = tuple[Block, ...]
 
 
 def _band(value: Any) -> Any:
@@ -57,27 +53,6 @@ def _span(value: Any) -> Any:
 
 def _dose(value: Any) -> Any:
     return Dose.parse(value) if isinstance(value, str) else value
-
-
-@checked(LayerError)
-def resolve_layers(bands: Sequence[Band], n_layers: int) -> tuple[tuple[int, ...], ...]:
-    """Return each band as the blocks of a model with ``n_layers`` blocks.
-
-    Raises :class:`LayerError` for a block that the model lacks, and where two bands come to the same blocks.
-    """
-    found = [tuple(b.layer(n_layers) if isinstance(b, Depth) else b for b in band) for band in bands]
-    outside = sorted({n for band in found for n in band if not 0 <= n < n_layers})
-    twice = [b for n, b in enumerate(found) if b in found[:n] or len(set(b)) < len(b)]
-    if outside or twice:
-        raise LayerError(
-            explain(
-                "layers",
-                required=f"different blocks from 0 to {n_layers - 1}",
-                got=f"{outside or twice}" + (" twice" if twice and not outside else ""),
-                hint="Layers are 0-based; Depth(2 / 3) names one by its share of the model's depth.",
-            )
-        )
-    return tuple(found)
 
 
 @guarded(SpecError)

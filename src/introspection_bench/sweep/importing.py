@@ -8,9 +8,9 @@ from pathlib import Path
 import attrs
 
 from ..boundaries import checked
-from ..concepts import Concept, ConceptSet
+from ..concepts import ConceptSet
 from ..errors import ResultsFormatError, SpecError, explain
-from ..judges.cases import built_in_question
+from ..judges.cases import built_in_question, concepts_of
 from ..results import Results
 from ..structuring import plain
 from ..trials import TrialRecord
@@ -54,21 +54,3 @@ def _check_once(records: Iterable[TrialRecord]) -> None:
             raise ResultsFormatError(
                 explain("FILE", required="each trial in one file", got=f"{other} and {record.source}", hint="Drop one.")
             )
-
-
-def concepts_of(records: Iterable[TrialRecord], concepts: ConceptSet) -> list[Concept]:
-    """Return those of a set that results name; raises :class:`ResultsFormatError` for one that it has not."""
-    asked = (c for r in records for c in (r.concept, r.condition.asked) if c is not None)
-    names = list(dict.fromkeys(asked))
-    known = {c.name for c in concepts}
-    missing = [n for n in names if n not in known]
-    if missing or not names:
-        raise ResultsFormatError(
-            explain(
-                "--concepts",
-                required=f"a concept set with {names or 'the concepts of these results'}",
-                got=f"{concepts.name}, without {missing}",
-                hint="Name the set, or a TOML file with these concepts (docs/concepts.md).",
-            )
-        )
-    return [concepts[n] for n in names]

@@ -26,6 +26,7 @@ from ..scaffolds import Item, Scaffold
 from ..trials import Trial, TrialRecord
 from ..vectors import ConceptVector
 from .arms import ArmTrial, Cell
+from .bands import resolve_layers
 
 if TYPE_CHECKING:
     from .arms import Arm
@@ -132,8 +133,6 @@ class _Planning:
     """One planning under way: what was rendered and counted so far."""
 
     def __init__(self, design: Design, ground: Ground) -> None:
-        from .design import resolve_layers  # which imports this module
-
         self.design, self.ground = design, ground
         self.bands = resolve_layers(design.layers, ground.model.n_layers)
         self.concepts = tuple(c.name for c in design.concepts or ())
@@ -285,8 +284,6 @@ class _Planning:
         return self._prompts[place]
 
     def _beside(self) -> Iterator[tuple[Beside, tuple[Injection, ...]]]:
-        from .design import resolve_layers
-
         for steer in self.design.beside:
             (layers,) = resolve_layers([steer.layers], self.ground.model.n_layers)
             vectors = steer.vectors if len(steer.vectors) > 1 else steer.vectors * len(layers)
@@ -312,8 +309,6 @@ class _Planning:
 
 def source_layers(design: Design, n_layers: int) -> dict[int, int]:
     """Return where the vector of each injected layer is read: the recipe's layer, else that layer itself."""
-    from .design import resolve_layers
-
     stated = None if design.recipe is None else design.recipe.layer
     source = stated.layer(n_layers) if isinstance(stated, Depth) else stated
     injected = sorted({n for band in resolve_layers(design.layers, n_layers) for n in band})

@@ -27,7 +27,7 @@ from ..structuring import plain, strict_converter
 from ..vectors import ConceptVector
 from .arms import ARMS, Arm
 from .arms import GROUP as ARMS_GROUP
-from .design import Band, Block
+from .bands import Band, Block
 
 MEASURES_GROUP = "introspection_bench.measures"
 #: The built-in measures by name.

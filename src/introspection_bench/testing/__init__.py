@@ -1,4 +1,4 @@
-"""For authors of backends, and for our own tests: the conformance suite, tiny models, strategies, broken fakes.
+"""For authors of backends, and for our own tests: the conformance suite, tiny models, strategies.
 
 Names are imported when they are first used. :class:`InjectorConformance` needs pytest, ``strategies`` Hypothesis;
 both come with the extra ``dev``, and an error says so where they are missing. :func:`run_conformance` needs neither
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BackendUnavailableError, explain
 
 if TYPE_CHECKING:
-    from . import fakes, strategies
+    from . import strategies
     from .checks import CHECKS, Check, CheckSkipped
     from .conformance import CheckResult, ConformanceReport, check_names, run_conformance
     from .loop import LoopInjector
@@ -46,7 +46,7 @@ _HOMES = {
     ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("fakes", "strategies")
+_MODULES = ("strategies",)
 
 __all__ = [  # the names of _HOMES and _MODULES; tests/conformance/test_suite.py compares them
     "ARCHITECTURES",
@@ -60,7 +60,6 @@ __all__ = [  # the names of _HOMES and _MODULES; tests/conformance/test_suite.py
     "LoopInjector",
     "Subject",
     "check_names",
-    "fakes",
     "quantise_saved_model",
     "run_conformance",
     "save_tiny_model",

@@ -7,10 +7,12 @@ nothing below that layer knows of the injection, the difference is the addition,
 
 from __future__ import annotations
 
-from . import checks_groups, checks_numbers, checks_positions, checks_requests
+from . import checks_groups, checks_numbers, checks_positions, checks_replays, checks_requests, checks_steers
 from .check import Check, CheckSkipped, registered
 
 __all__ = ["CHECKS", "Check", "CheckSkipped"]
 
 #: The checks by number.
-CHECKS: tuple[Check, ...] = registered(checks_positions, checks_requests, checks_numbers, checks_groups)
+CHECKS: tuple[Check, ...] = registered(
+    checks_positions, checks_requests, checks_numbers, checks_groups, checks_steers, checks_replays
+)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from ..injection import Span
-from ..scaffolds import RenderedPrompt
+from ..prompts import RenderedPrompt
+from ..spans import Span
 from .check import check
 from .subject import Subject, residuals, same_completion
 
@@ -24,7 +24,7 @@ def grouped_captures_equal_each_alone(subject: Subject) -> str:
         backwards = subject.injector.capture(group[::-1], layers)[::-1]
         for number, prompt in enumerate(group):
             alone = subject.injector.capture([prompt], layers)[0]
-            read = residuals(subject.run(subject.request(prompt, None, layers=layers, tokens=1))[0])[:, -1]
+            read = residuals(subject.run(subject.request(prompt, layers=layers, tokens=1))[0])[:, -1]
             what = f"prompt {number} of {len(group)} with {len(shared)} tokens in common"
             subject.same(together[number], alone, f"{what}: in the group against alone")
             subject.same(np.asarray(backwards[number]), alone, f"{what}: in the group backwards against alone")
@@ -42,12 +42,12 @@ def grouped_replies_equal_each_alone(subject: Subject) -> str:
         places = ("tail", "last", "first", "early")
         injections = [subject.injection(Span.from_anchor(place), seed=n) for n, place in enumerate(places)]
         requests = [
-            subject.request(prompt, injection, layers=layers, temperature=1.0, seed=seed)
-            for seed, injection in enumerate((None, *injections, injections[1], None))
+            subject.request(prompt, *steered, layers=layers, temperature=1.0, seed=seed)
+            for seed, steered in enumerate(((), *([i] for i in injections), injections[1:3], injections[1:2], ()))
         ]
         # The same tokens and the same injection, whose anchor stands elsewhere: another place to steer.
         moved = attrs.evolve(prompt, anchors={**prompt.anchors, "last": prompt.anchors["early"]})
-        requests.append(attrs.evolve(requests[2], prompt=moved))
+        requests.append(subject.request(moved, injections[1], layers=layers, temperature=1.0, seed=2))
         together = subject.run(*requests)
         again = subject.run(*requests)
         for number, request in enumerate(requests):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..doses import Dose, Unit
 from ..errors import ConformanceError, IntrospectionBenchError, SilentInjectionError
-from ..injection import Injection, Span, Unit
-from ..injectors.base import Request
+from ..injection import Injection
+from ..injectors.requests import Request
+from ..spans import Span
 from .check import CheckSkipped, check
 from .subject import FloatArray, Subject, make_vector, require, residuals
 
@@ -18,17 +20,17 @@ _STEP = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
 def refuses_what_is_not_finite(subject: Subject) -> str:
     """A sum that overflows, or logits that are NaN, are an error, on controls too; replies beside them are kept."""
     vector = make_vector(np.full(subject.injector.model.hidden_size, 1e4), subject.layer, subject.injector)
-    overflow = Injection(vector, subject.layer, 1e38, Unit.RAW, Span.from_anchor("last"))
+    overflow = Injection(vector, subject.layer, Dose(1e38, Unit.RAW), Span.from_anchor("last"))
     _refused(subject, subject.request(subject.prompt, overflow), "an addition beyond the largest float")
     if subject.unsound is None:
         return "logits not looked at: pass an injector as unsound"
     broken = Subject(subject.unsound, reply_tokens=subject.reply_tokens)
     # Of a known direction: measuring one's length would already run the broken model.
     flat = make_vector(np.ones(subject.unsound.model.hidden_size), broken.layer, subject.unsound)
-    injected = Injection(flat, broken.layer, 0.5, Unit.RESIDUAL, Span.all())
+    injected = Injection(flat, broken.layer, Dose(0.5, Unit.RESIDUAL), Span.all())
     for temperature in (0.0, 1.0):
-        for what, injection in (("a control", None), ("an injected request", injected)):
-            request = broken.request(broken.prompt, injection, temperature=temperature)
+        for what, steered in (("a control", ()), ("an injected request", (injected,))):
+            request = broken.request(broken.prompt, *steered, temperature=temperature)
             _refused(broken, request, f"{what} at temperature {temperature:g} on a model with NaN among its logits")
     return ""
 
@@ -49,11 +51,11 @@ def receipts_tell_what_rounding_left(subject: Subject) -> str:
     if dtype not in _STEP:
         raise CheckSkipped(f"the model is {dtype}; pass one in bfloat16 or float16 as well")
 
-    def run(injection: Injection | None) -> tuple[FloatArray, float]:
-        done = half.run(half.request(half.prompt, injection, layers=[half.layer], tokens=1))[0]
-        return residuals(done)[0], done.receipt.mean_ratio
+    def run(*injections: Injection) -> tuple[FloatArray, float]:
+        done = half.run(half.request(half.prompt, *injections, layers=[half.layer], tokens=1))[0]
+        return residuals(done)[0], sum(receipt.mean_ratio for receipt in done.receipts)
 
-    before, again = run(None)[0], run(None)[0]
+    before, again = run()[0], run()[0]
     if not np.array_equal(before, again):
         raise CheckSkipped("two equal controls differ in bits on this backend, so that rounding can't be told")
     refused = 0

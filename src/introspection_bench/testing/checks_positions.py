@@ -5,9 +5,11 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from ..injection import Injection, Receipt, Span, Unit
-from ..injectors.base import Completion
-from ..scaffolds import RenderedPrompt
+from ..doses import Dose, Unit
+from ..injection import Injection
+from ..injectors.requests import Completion
+from ..prompts import RenderedPrompt
+from ..spans import Span
 from ..vectors import ConceptVector
 from .check import CheckSkipped, check
 from .subject import FloatArray, Subject, make_vector, require, residuals, with_anchors
@@ -15,25 +17,27 @@ from .subject import FloatArray, Subject, make_vector, require, residuals, with_
 
 @check(1)
 def zero_magnitude_equals_no_injection(subject: Subject) -> str:
-    """Magnitude 0, in any unit, gives the bits of a control: residuals, tokens and an empty receipt."""
-    layers = {0, subject.layer, subject.injector.model.n_layers - 1}
+    """Magnitude 0, in any unit, makes a control; and a control has the same bits beside steered requests as without."""
+    for unit in subject.units:
+        zero = subject.run(subject.request(subject.prompt, subject.injection(unit=unit, magnitude=0.0)))[0]
+        require(zero.receipts == (), f"unit {unit}: magnitude 0 has receipts: {zero.receipts}")
+    ids = subject.prompt.token_ids
+    # As long, and alike in no token, so that no engine cuts the two batches in other ways.
+    beside = RenderedPrompt([token + 1 if token == ids[0] else ids[0] for token in ids], "")
+    layers = [0, subject.layer, subject.injector.model.n_layers - 1]
+    control = subject.request(subject.prompt, layers=layers, tokens=1)
 
-    def run(injection: Injection | None) -> Completion:
-        return subject.run(subject.request(subject.prompt, injection, layers=layers, temperature=1.0, seed=5))[0]
+    def run(*injections: Injection) -> Completion:
+        return subject.run(control, subject.request(beside, *injections, layers=layers, tokens=1))[0]
 
-    control, again = run(None), run(None)
-    repeatable = np.array_equal(residuals(control), residuals(again))
-    for unit in Unit:
-        zero = run(subject.injection(unit=unit, magnitude=0.0))
-        require(zero.reply == control.reply, f"unit {unit}: magnitude 0 gave another reply than the control")
-        require(zero.receipt == Receipt.nothing(), f"unit {unit}: magnitude 0 touched something: {zero.receipt}")
-        if repeatable:
-            require(
-                np.array_equal(residuals(zero), residuals(control)),
-                f"unit {unit}: magnitude 0 changed bits of the residual stream",
-            )
-        else:
-            subject.same(residuals(zero), residuals(control), f"unit {unit}, magnitude 0")
+    before, again, mixed = run(), run(), run(subject.injection())
+    repeatable = np.array_equal(residuals(before), residuals(again))
+    if repeatable:
+        same = np.array_equal(residuals(mixed), residuals(before))
+        require(same, "a control has other bits beside a steered request than beside a control")
+    else:
+        subject.same(residuals(mixed), residuals(before), "a control beside a steered request")
+    require(not subject.exact or mixed.reply == before.reply, "a control beside a steered request has another reply")
     return "" if repeatable else "two equal controls differ in bits on this backend; compared within the tolerance"
 
 
@@ -45,13 +49,13 @@ def steers_only_its_layer(subject: Subject) -> str:
         injection = subject.injection(layer=layer)
         watched = sorted({max(layer - 1, 0), layer, min(layer + 1, last)})
         steered = residuals(subject.run(subject.request(subject.prompt, injection, layers=watched, tokens=1))[0])
-        clean = residuals(subject.run(subject.request(subject.prompt, None, layers=watched, tokens=1))[0])
+        clean = residuals(subject.run(subject.request(subject.prompt, layers=watched, tokens=1))[0])
         for at, changed, unchanged in zip(watched, steered, clean, strict=True):
             if at < layer:
                 subject.same(changed, unchanged, f"injection at layer {layer}, residual below it at layer {at}")
             elif at == layer:
                 added = changed - unchanged
-                subject.check_addition(subject.prompt, injection, unchanged, added, f"injection at layer {layer}")
+                subject.check_addition(subject.prompt, [injection], unchanged, added, f"injection at layer {layer}")
             else:
                 moved = np.linalg.norm(changed - unchanged, axis=1) / np.linalg.norm(unchanged, axis=1)
                 require(
@@ -71,8 +75,8 @@ def leaves_positions_outside_the_span_alone(subject: Subject) -> str:
         Span.prompt(),
         Span.generation(),
     ):
-        prompt, _, h, added = subject.with_reply(lambda _, span=span: subject.injection(span))  # type: ignore[misc]  # mypy: default argument
-        subject.check_addition(prompt, subject.injection(span), h, added, f"span {span}")
+        prompt, _, h, added = subject.with_reply(subject.injection(span))
+        subject.check_addition(prompt, [subject.injection(span)], h, added, f"span {span}")
     return ""
 
 
@@ -82,19 +86,17 @@ def fires_once_per_generated_token(subject: Subject) -> str:
     tokens = 2 * subject.reply_tokens
     for span in (Span.all(), Span.generation(), Span.from_anchor("last")):
         injection = subject.injection(span)
-        prompt, completion, h, added = subject.with_reply(lambda _, i=injection: i, tokens=tokens)  # type: ignore[misc]  # as above
+        prompt, completion, h, added = subject.with_reply(injection, tokens=tokens)
         n, sampled = len(prompt.token_ids), len(completion.reply.token_ids)
-        sizes = np.linalg.norm(added[n:], axis=1) / (injection.magnitude * np.linalg.norm(h[n:], axis=1))
+        sizes = np.linalg.norm(added[n:], axis=1) / (injection.dose.magnitude * np.linalg.norm(h[n:], axis=1))
         counted = float(sizes.sum())
         require(
             abs(counted - (sampled - 1)) <= 0.5,
             f"span {span}: {sampled - 1} generated positions, but additions worth {counted:.2f} of them: "
             f"{np.round(sizes, 2).tolist()}",
         )
-        require(
-            completion.receipt.generation_positions == sampled - 1,
-            f"span {span}: the receipt counts {completion.receipt.generation_positions} of {sampled - 1} positions",
-        )
+        told = completion.receipts[0].generation_positions
+        require(told == sampled - 1, f"span {span}: the receipt counts {told} of {sampled - 1} positions")
     return ""
 
 
@@ -107,12 +109,12 @@ def steers_one_token_prompts_and_tails(subject: Subject) -> str:
         injection = subject.injection(span)
         for prompt in singles:
             completion, h, added = subject.steered(prompt, injection)
-            subject.check_addition(prompt, injection, h, added, f"one-token prompt, span {span}")
+            subject.check_addition(prompt, [injection], h, added, f"one-token prompt, span {span}")
             if len(completion.reply.token_ids) > 2:
                 break
     for span in (Span.from_anchor("tail", stop_at_prompt_end=True), Span.from_anchor("tail")):
-        prompt, _, h, added = subject.with_reply(lambda _, span=span: subject.injection(span), at_least=2)  # type: ignore[misc]  # as above
-        subject.check_addition(prompt, subject.injection(span), h, added, f"one-token tail, span {span}")
+        prompt, _, h, added = subject.with_reply(subject.injection(span), at_least=2)
+        subject.check_addition(prompt, [subject.injection(span)], h, added, f"one-token tail, span {span}")
     return ""
 
 
@@ -128,6 +130,8 @@ def additions_are_additive_and_antisymmetric(subject: Subject) -> str:
     h = subject.clean(prompt, (0,), [layer])[0]
     scale = np.linalg.norm(h, axis=1)
     vectors = [subject.vector(seed) for seed in range(3)]
+    # So that magnitude 1 is about as much in one unit as in another.
+    scales = dict.fromkeys(Unit, 1.0) | {Unit.RAW: 2.0, Unit.ABSOLUTE: 2 * vectors[0].norm}
 
     def added(*injections: Injection) -> list[FloatArray]:
         requests = [subject.request(prompt, i, layers=[layer], tokens=1) for i in injections]
@@ -149,7 +153,7 @@ def additions_are_additive_and_antisymmetric(subject: Subject) -> str:
     @given(
         m=st.floats(0.0625, 1.0),
         n=st.floats(-0.75, 0.75),
-        unit=st.sampled_from(list(Unit)),
+        unit=st.sampled_from(subject.units),
         span=st.sampled_from([Span.all(), Span.from_anchor("last"), Span.between("first", "last")]),
         which=st.permutations(range(3)),
     )
@@ -158,7 +162,7 @@ def additions_are_additive_and_antisymmetric(subject: Subject) -> str:
         n = n if abs(n) > 0.05 and abs(m + n) > 0.05 else m
 
         def make(magnitude: float, u: Unit = unit, vector: ConceptVector = v) -> Injection:
-            return attrs.evolve(subject.injection(span, unit=u, magnitude=magnitude), vector=vector)
+            return Injection(vector, layer, Dose(magnitude * scales[u], u), span)
 
         both = make_vector(v.values.astype(np.float64) + w.values, layer, subject.injector)
         plus, minus, second, total, one, two, summed = added(
@@ -183,17 +187,17 @@ def left_padding_moves_nothing(subject: Subject) -> str:
     """A short prompt beside a long one in a batch is steered, and replied to, as it is alone."""
     ids = subject.prompts[2].token_ids
     short = with_anchors(ids[: max(3, len(ids) // 2)])
-    rows = [
-        (short, subject.injection(Span.from_anchor("last"))),
-        (subject.long, subject.injection(Span.between("first", "last"))),
-        (short, None),
-        (with_anchors(ids), subject.injection(Span.prompt())),
-        (subject.long, None),
+    rows: list[tuple[RenderedPrompt, list[Injection]]] = [
+        (short, [subject.injection(Span.from_anchor("last"))]),
+        (subject.long, [subject.injection(Span.between("first", "last")), subject.injection(Span.prompt(), seed=1)]),
+        (short, []),
+        (with_anchors(ids), [subject.injection(Span.prompt())]),
+        (subject.long, []),
     ]
-    requests = [subject.request(p, i, layers=[subject.layer]) for p, i in rows]
-    for (prompt, injection), request, completion in zip(rows, requests, subject.run(*requests), strict=True):
+    requests = [subject.request(p, *some, layers=[subject.layer]) for p, some in rows]
+    for (prompt, some), request, completion in zip(rows, requests, subject.run(*requests), strict=True):
         what = f"prompt of {len(prompt.token_ids)} tokens beside one of {len(subject.long.token_ids)}"
-        subject.check_row(prompt, injection, completion, what)
+        subject.check_row(prompt, some, completion, what)
         if subject.exact:
             alone = subject.run(request)[0].reply.token_ids
             require(alone == completion.reply.token_ids, f"{what}: another reply than alone")
@@ -207,7 +211,7 @@ def cached_steps_equal_one_pass(subject: Subject) -> str:
     layers = sorted({subject.layer, last})
     for span in (Span.from_anchor("first"), Span.prompt()):
         injection = subject.injection(span)
-        prompt, *_ = subject.with_reply(lambda _, i=injection: i)  # type: ignore[misc]  # as above
+        prompt, *_ = subject.with_reply(injection)
         stepped = subject.run(subject.request(prompt, injection, layers=layers))[0]
         n = len(prompt.token_ids)
         # The same positions, now all in the prompt.
@@ -232,14 +236,14 @@ def keeps_the_dtype_of_the_stream(subject: Subject) -> str:
     if injector.model.dtype not in ("bfloat16", "float16"):
         raise CheckSkipped(f"the model is {injector.model.dtype}; pass one in bfloat16 or float16 as well")
     half = Subject(injector, reply_tokens=subject.reply_tokens, long_prompt=subject.long_prompt)
-    for unit in (Unit.RESIDUAL, Unit.RAW):
-        prompt, completion, h, added = half.with_reply(lambda _, u=unit: half.injection(unit=u))  # type: ignore[misc]  # as above
+    for unit in (u for u in (Unit.RESIDUAL, Unit.RAW) if u in half.units):
+        prompt, completion, h, added = half.with_reply(half.injection(unit=unit))
         stream = residuals(completion)
         require(
             np.array_equal(_rounded(stream, injector.model.dtype), stream),
             f"unit {unit}: the steered stream holds numbers that {injector.model.dtype} can't; it was widened",
         )
-        half.check_addition(prompt, half.injection(unit=unit), h, added, f"{injector.model.dtype}, unit {unit}")
+        half.check_addition(prompt, [half.injection(unit=unit)], h, added, f"{injector.model.dtype}, unit {unit}")
     return ""
 
 
@@ -254,15 +258,15 @@ def _rounded(values: FloatArray, dtype: str) -> FloatArray:
 def long_prompts_and_many_requests_are_steered_alike(subject: Subject) -> str:
     """Long prompts, and more requests than fit at once, keep their spans (chunked prefill and preemption)."""
     n = len(subject.long.token_ids)
-    rows: list[tuple[RenderedPrompt, Injection | None]] = []
+    rows: list[tuple[RenderedPrompt, list[Injection]]] = []
     for number in range(subject.concurrency):
         start = (number * n) // subject.concurrency
         prompt = attrs.evolve(subject.long, anchors={"first": start, "last": min(start + n // 4, n - 1), "tail": n - 1})
         spans = (Span.from_anchor("first"), Span.between("first", "last"), Span.generation(), Span.from_anchor("tail"))
         span = spans[number % 4] if prompt.anchors["last"] > start else Span.from_anchor("tail")
-        rows.append((prompt, None if number % 5 == 4 else subject.injection(span, seed=number)))
+        rows.append((prompt, [subject.injection(span, seed=number + n) for n in range((2, 1, 1, 1, 0)[number % 5])]))
     tokens = 2 * subject.reply_tokens
-    requests = [subject.request(p, i, layers=[subject.layer], tokens=tokens) for p, i in rows]
-    for number, ((prompt, injection), done) in enumerate(zip(rows, subject.run(*requests), strict=True)):
-        subject.check_row(prompt, injection, done, f"request {number} of {len(rows)} with {n} tokens")
+    requests = [subject.request(p, *some, layers=[subject.layer], tokens=tokens) for p, some in rows]
+    for number, ((prompt, some), done) in enumerate(zip(rows, subject.run(*requests), strict=True)):
+        subject.check_row(prompt, some, done, f"request {number} of {len(rows)} with {n} tokens")
     return ""

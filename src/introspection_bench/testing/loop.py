@@ -1,15 +1,14 @@
 """An injector written as plainly as possible: one left-padded batch, a decode loop by hand, hooks on all blocks.
 
-It shares no steering code with the torch injector, which makes it an independent reference for it, and its steps
-are small methods, which the broken injectors of :mod:`~introspection_bench.testing.fakes` replace one at a time.
-Slow, and for tests alone.
+It shares no steering or reading code with the torch injector, which makes it an independent reference for it, and its
+steps are small methods, so that a broken injector is one of them replaced. Slow, and for tests alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self, cast, get_args
 
 import attrs
 import numpy as np
@@ -17,41 +16,68 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..doses import delta_length
 from ..errors import ModelError
-from ..injection import Injection, Positions, Receipt, delta_length
-from ..injectors.base import Completion, Injector, ModelInfo, Request
+from ..identity import Sampling
+from ..injection import Receipt, Steer
+from ..injectors.base import Injector, ModelInfo
 from ..injectors.hf.blocks import find_blocks, find_update_module, hidden_of, with_hidden
 from ..injectors.hf.fingerprint import fingerprint_module
 from ..injectors.hf.sampling import processors
 from ..injectors.hf.stopping import ReplyReader, end_tokens_of
 from ..injectors.receipts import check_logits, make_receipt, unmeasured
-from ..scaffolds import RenderedPrompt, Tokenizer
-from ..trials import Sampling
+from ..injectors.requests import Completion, Request
+from ..measures.base import Read, ReadKind
+from ..prompts import Tokenizer
+from ..spans import Positions
+
+
+@attrs.define(eq=False)
+class LoopSteer:
+    """One steer of a row, where it is carried out, and what was done.
+
+    ``measured`` maps absolute positions to (‖before‖, length asked for, ‖after - before‖).
+    """
+
+    steer: Steer
+    where: Positions
+    measured: dict[int, tuple[float, ...]] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)
 class LoopRow:
-    """One row of the batch: its request, the positions to steer, its left padding, and what was done to it.
+    """One row of the batch: its request, its left padding, its steers, and what was seen of it.
 
-    ``measured`` maps absolute positions to (‖before‖, length asked for, ‖after - before‖); ``largest`` has the largest
-    logit behind each token; ``captured`` one tensor (positions, hidden_size) per pass and captured layer.
+    ``largest`` has the largest logit behind each token; ``captured`` one tensor (positions, hidden_size) per pass and
+    layer that is read; ``logits`` one (positions, vocabulary) per pass, of replays.
     """
 
     index: int
     request: Request
-    injection: Injection | None
-    where: Positions | None
     padding: int
+    steers: list[LoopSteer]
     sampled: list[int] = attrs.field(factory=list)
-    measured: dict[int, tuple[float, ...]] = attrs.field(factory=dict)
     largest: list[float] = attrs.field(factory=list)
     captured: dict[int, list[Tensor]] = attrs.field(factory=dict)
+    logits: list[Tensor] = attrs.field(factory=list)
+
+    @property
+    def limit(self) -> int:
+        """How many tokens its reply has at most."""
+        forced = self.request.forced
+        return self.request.sampling.max_new_tokens if forced is None else len(forced)
+
+    @property
+    def processed(self) -> int:
+        """How many positions its reply has made so far: the last token is not fed."""
+        return self.request.processed(len(self.sampled))
 
 
 class LoopInjector(Injector):
     """See the module. ``prefill_chunk`` runs the prompt in pieces of that many columns."""
 
     name: ClassVar[str] = "loop"
+    reads: ClassVar[frozenset[ReadKind]] = frozenset(get_args(ReadKind))
 
     def __init__(self, model: Any, tokenizer: Any, prefill_chunk: int | None = None) -> None:
         self.torch_model = model
@@ -69,6 +95,7 @@ class LoopInjector(Injector):
         self._branches: dict[int, Any] = dict(self._find_branches())
         # What the running passes see; set by _generate.
         self.rows: list[LoopRow] = []
+        self._paused = False
         self.column = 0
         self.updates: dict[int, Tensor] = {}
 
@@ -88,55 +115,67 @@ class LoopInjector(Injector):
         tokenizer: Tokenizer = self._tokenizer
         return tokenizer
 
-    # Steps that a fake replaces
+    # Steps that a broken injector replaces
 
-    def active(self, request: Request) -> Injection | None:
-        """The injection that is carried out: None on controls, magnitude 0 included."""
-        injection = request.injection
-        return None if injection is None or injection.magnitude == 0 else injection
+    def active(self, request: Request) -> Sequence[Steer]:
+        """The steers that are carried out."""
+        return request.steers
 
-    def place(self, request: Request, injection: Injection) -> Positions:
+    def place(self, request: Request, steer: Steer) -> Positions:
         """The positions to steer."""
-        return injection.span.resolve(request.prompt)
+        del request
+        return steer.positions
 
-    def layer(self, injection: Injection) -> int:
+    def layer(self, steer: Steer) -> int:
         """The block to steer."""
-        return injection.layer
+        return steer.layer
 
     def positions(self, row: LoopRow, columns: int) -> Tensor:
         """The absolute positions of this pass's columns in a row (negative on padding)."""
         return torch.arange(self.column, self.column + columns) - row.padding
 
-    def chosen(self, row: LoopRow, at: Tensor) -> Tensor:
+    def chosen(self, row: LoopRow, one: LoopSteer, at: Tensor) -> Tensor:
         """Which of the positions ``at`` are steered."""
-        assert row.where is not None  # noqa: S101  # for the type checker; only steered rows come here
-        stop = torch.inf if row.where.stop is None else row.where.stop
-        return (at >= row.where.start) & (at < stop)
+        del row
+        stop = torch.inf if one.where.stop is None else one.where.stop
+        return (at >= one.where.start) & (at < stop)
 
-    def delta(self, injection: Injection, h: Tensor, update: Tensor) -> Tensor:
+    def delta(self, steer: Steer, h: Tensor, update: Tensor) -> Tensor:
         """The addition to h: (positions, hidden_size), float32."""
-        vector = torch.from_numpy(np.array(injection.vector.values))
+        vector = torch.from_numpy(np.array(steer.vector.values))
+        unit = vector / vector.norm()
         length = delta_length(
-            injection.unit,
-            injection.magnitude,
+            steer.dose.unit,
+            steer.dose.magnitude,
             vector_norm=vector.norm(),
             residual_norm=h.float().norm(dim=-1, keepdim=True),
             update_norm=update.float().norm(dim=-1, keepdim=True),
+            along=(h.float() @ unit)[:, None],
         )
-        delta: Tensor = length * (vector / vector.norm()).expand(len(h), -1)
+        delta: Tensor = length * unit.expand(len(h), -1)
         return delta
 
-    def add(self, row: LoopRow, layer: int, hidden: Tensor, where: Tensor) -> Tensor:
-        """The row's residuals with the addition: hidden is (columns, hidden_size), where marks the steered ones."""
-        assert row.injection is not None  # noqa: S101  # as above
-        h = hidden[where]
-        delta = self.delta(row.injection, h, self.updates[layer][self.rows.index(row)][where])
-        after = h + delta.to(h.dtype)
-        sizes = torch.stack([h.float(), delta, after.float() - h.float()]).norm(dim=-1).T
-        row.measured.update(
-            zip(self.positions(row, len(hidden))[where].tolist(), map(tuple, sizes.tolist()), strict=True)
-        )
-        steered = hidden.clone()
+    def steered(self, row: LoopRow, layer: int, hidden: Tensor) -> Tensor:
+        """The row's residuals (columns, hidden_size) behind all of its steers at this layer."""
+        stream = hidden
+        for one in row.steers:
+            if self.layer(one.steer) == layer:
+                stream = self.add(row, one, stream, hidden)
+        return stream
+
+    def add(self, row: LoopRow, one: LoopSteer, stream: Tensor, origin: Tensor) -> Tensor:
+        """The stream with one steer added, which is computed from ``origin``, the stream before any of them."""
+        at = self.positions(row, len(stream))
+        where = self.chosen(row, one, at)
+        if not where.any():
+            return stream
+        update = self.updates[self.layer(one.steer)][self.rows.index(row)]
+        h, before = origin[where], stream[where]
+        delta = self.delta(one.steer, h, update[where])
+        after = before + delta.to(before.dtype)
+        sizes = torch.stack([h.float(), delta, after.float() - before.float()]).norm(dim=-1).T
+        one.measured.update(zip(at[where].tolist(), map(tuple, sizes.tolist()), strict=True))
+        steered = stream.clone()
         steered[where] = after
         return steered
 
@@ -145,17 +184,18 @@ class LoopInjector(Injector):
         del before
         return after
 
-    def receipt(self, row: LoopRow) -> Receipt:
-        """The receipt, of what was recorded."""
-        if row.injection is None:
-            return Receipt.nothing()
-        n = len(row.request.prompt.token_ids)
+    def receipts(self, row: LoopRow) -> list[Receipt]:
+        """The receipts, in the order of the request's steers."""
+        return [self.receipt(row, one) for one in row.steers]
+
+    def receipt(self, row: LoopRow, one: LoopSteer) -> Receipt:
+        """The receipt of one steer, of what was recorded."""
         # Rows of a batch run on until the longest is done: positions behind a row's own reply don't count.
-        measured = unmeasured(n + len(row.sampled) - 1)
-        for position, sizes in row.measured.items():
+        measured = unmeasured(row.processed)
+        for position, sizes in one.measured.items():
             if position < measured.shape[1]:
                 measured[:, position] = sizes
-        return make_receipt(measured, n, layer=self.layer(row.injection), dtype=self.model.dtype)
+        return make_receipt(measured, one.steer, dtype=self.model.dtype)
 
     def check_logits(self, row: LoopRow) -> None:
         """Raise where a token of the reply was not chosen among finite logits."""
@@ -170,24 +210,84 @@ class LoopInjector(Injector):
         )
         return list(scores.argmax(dim=-1).tolist())
 
+    def forced(self, row: LoopRow, step: int, chosen: int) -> int:
+        """The token that a row goes on with: on a replay the given one."""
+        given = row.request.forced
+        return chosen if given is None or step >= len(given) else given[step]
+
     def prefilled(self, ids: Tensor, mask: Tensor, cache: Any) -> Any:
         """The cache with which decoding goes on after the prompt."""
         del ids, mask
         return cache
 
+    def read(self, row: LoopRow, read: Read) -> npt.NDArray[np.float32]:
+        """What one read brings."""
+        start, stop = read.positions.start, min(read.positions.stop or row.processed, row.processed)
+        streams = [torch.cat(row.captured[layer])[start:stop] for layer in read.layers]
+        match read.kind:
+            case "logprobs":
+                found = self.masses(torch.cat(row.logits)[start:stop], read.sets)
+            case "likelihood":
+                ids = (*row.request.prompt.token_ids, *row.sampled)
+                logprobs = torch.log_softmax(torch.cat(row.logits)[start:stop].float(), dim=-1)
+                found = torch.stack([logprobs[at - start, self.following(ids, at)] for at in range(start, stop)])
+            case "residuals":
+                found = torch.stack(streams)
+            case "cosines":
+                found = torch.stack([self.cosines(s, [v.values for v in read.vectors]) for s in streams])
+            case "lens":
+                found = torch.stack([self.masses(self.unembed(s), read.sets) for s in streams])
+        return found.numpy().astype(np.float32)
+
+    def following(self, ids: Sequence[int], at: int) -> int:
+        """The token that follows a position."""
+        return ids[at + 1]
+
+    def masses(self, logits: Tensor, sets: Sequence[Sequence[int]]) -> Tensor:
+        """The log of the mass of each set of tokens, last of all of them: (positions, sets + 1)."""
+        shares = torch.softmax(logits.double(), dim=-1)
+        masses = [sum(shares[:, token] for token in tokens) for tokens in sets]
+        return torch.stack([*masses, sum(masses)], dim=-1).log()  # type: ignore[list-item]  # sets are not empty
+
+    def cosines(self, stream: Tensor, vectors: Sequence[npt.NDArray[np.float32]]) -> Tensor:
+        """The cosines of residuals with vectors: (positions, vectors)."""
+        h = stream.double() / stream.double().norm(dim=-1, keepdim=True)
+        v = torch.tensor(np.array([vector / np.linalg.norm(vector) for vector in vectors])).double()
+        return h @ v.T
+
+    def unembed(self, stream: Tensor) -> Tensor:
+        """What the model would say if the stream (positions, hidden_size) were what leaves its last block: logits.
+
+        Its own code goes on from there, so that nothing needs to be known of its final norm and its head.
+        """
+
+        def put(_module: Any, _args: Any, output: Any) -> Any:
+            return with_hidden(output, stream[None].to(hidden_of(output).dtype))
+
+        self._paused = True
+        handle = self._blocks[-1].register_forward_hook(put)
+        try:
+            with torch.inference_mode():
+                ids = torch.zeros((1, len(stream)), dtype=torch.long)
+                logits: Tensor = self.torch_model(input_ids=ids, use_cache=False).logits[0]
+                return logits
+        finally:
+            handle.remove()
+            self._paused = False
+
     # The loop
 
     def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
-        groups: dict[Sampling, list[int]] = {}
+        groups: dict[tuple[Sampling, bool], list[int]] = {}
         for index, request in enumerate(requests):
-            groups.setdefault(request.sampling, []).append(index)
-        for sampling, indices in groups.items():
+            groups.setdefault((request.sampling, request.forced is None), []).append(index)
+        for (sampling, _), indices in groups.items():
             width = max(len(requests[i].prompt.token_ids) for i in indices)
             rows = []
             for i in indices:
-                request, injection = requests[i], self.active(requests[i])
-                where = None if injection is None else self.place(request, injection)
-                rows.append(LoopRow(i, request, injection, where, width - len(request.prompt.token_ids)))
+                request = requests[i]
+                steers = [LoopSteer(steer, self.place(request, steer)) for steer in self.active(request)]
+                rows.append(LoopRow(i, request, width - len(request.prompt.token_ids), steers))
             with self.hooks(rows):
                 yield from self._decode(sampling, rows, width)
 
@@ -199,19 +299,25 @@ class LoopInjector(Injector):
         for start in range(0, width, chunk):
             logits, cache = self._pass(ids[:, start : start + chunk], start, padding, cache)
         cache = self.prefilled(ids, padding, cache)
-        for step in range(sampling.max_new_tokens):
+        yield from (self._completion(row) for row in rows if row.limit == 0)
+        open_rows = [row for row in rows if row.limit > 0]
+        for step in range(max(row.limit for row in rows)):
             for row, largest in zip(rows, logits.float().amax(dim=-1).tolist(), strict=True):
                 row.largest.append(largest)
-            tokens = self.choose(sampling, rows, ids, logits, width)
+            chosen = self.choose(sampling, rows, ids, logits, width)
+            tokens = [self.forced(row, step, token) for row, token in zip(rows, chosen, strict=True)]
             ids = torch.cat([ids, torch.tensor(tokens)[:, None]], dim=1)
             for row, token in zip(rows, tokens, strict=True):
-                finished = row.sampled and row.sampled[-1] in self._reader.ends.ids
-                if not finished and len(row.sampled) == step:
-                    row.sampled.append(token)
-                    if token in self._reader.ends.ids or step + 1 == sampling.max_new_tokens:
-                        yield self._completion(row)
-            if step + 1 < sampling.max_new_tokens and any(len(r.sampled) == step + 1 for r in rows):
-                logits, cache = self._pass(ids[:, -1:], width + step, padding, cache)
+                if row not in open_rows:
+                    continue
+                row.sampled.append(token)
+                ended = row.request.forced is None and token in self._reader.ends.ids
+                if ended or step + 1 == row.limit:
+                    open_rows.remove(row)
+                    yield self._completion(row)
+            if not open_rows:
+                return
+            logits, cache = self._pass(ids[:, -1:], width + step, padding, cache)
 
     def _pass(self, ids: Tensor, column: int, padding: Tensor, cache: Any) -> tuple[Tensor, Any]:
         self.column = column
@@ -224,6 +330,9 @@ class LoopInjector(Injector):
                 past_key_values=cache,
                 use_cache=True,
             )
+        for row, logits in zip(self.rows, output.logits, strict=True):
+            if row.request.forced is not None:
+                row.logits.append(logits[self.positions(row, len(logits)) >= 0])
         return output.logits[:, -1], output.past_key_values
 
     @contextmanager
@@ -256,30 +365,25 @@ class LoopInjector(Injector):
                 yield layer, find_update_module(self.torch_model, block, probe)
 
     def _on_block(self, layer: int, output: Any) -> Any:
+        if self._paused:
+            return output
         hidden = hidden_of(output)
         after = []
         for row, before in zip(self.rows, hidden, strict=True):
-            stream = before
-            if row.injection is not None and self.layer(row.injection) == layer:
-                where = self.chosen(row, self.positions(row, len(before)))
-                stream = self.add(row, layer, before, where) if where.any() else before
-            if layer in row.request.capture_layers:
+            stream = self.steered(row, layer, before)
+            if layer in row.request.read_layers:
                 real = self.positions(row, len(before)) >= 0
                 row.captured.setdefault(layer, []).append(stream[real].float())
             after.append(self.written(before, stream))
         return with_hidden(output, torch.stack(after))
 
     def _completion(self, row: LoopRow) -> Completion:
-        captured = None
-        if row.request.capture_layers:
-            end = len(row.request.prompt.token_ids) + len(row.sampled) - 1
-            captured = np.stack([torch.cat(row.captured[at])[:end].numpy() for at in row.request.capture_layers])
-        receipt = self.receipt(row)
-        self.check_logits(row)
-        reply = self._reader.read(row.sampled, row.request.sampling.max_new_tokens, row.request.prompt)
-        return Completion(row.index, reply, receipt, captured)
-
-    def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> npt.NDArray[np.float32]:
-        requests = [Request(p, None, Sampling(0.0, max_new_tokens=1), 0, layers) for p in prompts]
-        found = {c.index: c.residuals for c in self._generate(requests)}
-        return np.stack([residual[:, -1] for i in range(len(prompts)) if (residual := found[i]) is not None])
+        request = row.request
+        receipts = self.receipts(row)
+        readings = [self.read(row, read) for read in request.reads]
+        if request.forced is None:
+            self.check_logits(row)
+            reply = self._reader.read(row.sampled, row.limit, request.prompt)
+        else:
+            reply = self._reader.forced(row.sampled, request.prompt)
+        return Completion(row.index, reply, receipts, readings)

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for our values: spans, prompts, vectors, injections, verdicts, trial records."""
+"""Hypothesis strategies for our values: spans, prompts, vectors, injections, verdicts, readings, trial records."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from ..arms import BUILTIN, CONTROL
-from ..injection import Injection, Positions, Receipt, Span, Unit
-from ..scaffolds import RenderedPrompt
-from ..trials import Arm, Reply, Sampling, SteerKey, TrialKey, TrialRecord, Verdict
+from ..conditions import BUILTIN, CONTROL, Beside, Condition
+from ..doses import Dose, Unit
+from ..injection import Injection, Receipt, Steer
+from ..measures import Reading
+from ..prompts import RenderedPrompt
+from ..scaffolds import Item
+from ..spans import REPLY, START, Positions, Span
+from ..trials import Reply, Sampling, SteerKey, Trial, TrialKey, TrialRecord
 from ..vectors import ConceptVector, Provenance
+from ..verdicts import CRITERIA, FURTHER, Evidence, Verdict
 
 #: Anchors of the prompts that :func:`prompts` draws, in their order in the prompt.
 ANCHORS = ("first", "second", "third")
 #: Text without surrogates, which no file can hold.
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
+_NAMES = _TEXT.filter(bool)
 _DIGESTS = st.binary(min_size=32, max_size=32).map(bytes.hex)
 
 
@@ -31,14 +37,18 @@ def prompts(min_tokens: int = 4, max_tokens: int = 40, vocabulary: int = 300) ->
 
 
 def spans() -> st.SearchStrategy[Span]:
-    """Spans of every kind that steer at least one position of any prompt of :func:`prompts`."""
+    """Spans of every kind that steer at least one position of any prompt of :func:`prompts`, once two are sampled."""
     stop = st.booleans()
-    pairs = st.sampled_from([("first", "second"), ("first", "third"), ("second", "third")])
+    places = (START, *ANCHORS, REPLY)
+    pairs = st.sampled_from(
+        [(a, b) for n, a in enumerate(places) for b in places[n + 1 :] if (a, b) != (START, ANCHORS[0])]
+    )
     return st.one_of(
         stop.map(lambda s: Span.all(stop_at_prompt_end=s)),
         st.just(Span.prompt()),
         st.just(Span.generation()),
-        st.builds(lambda a, s: Span.from_anchor(a, stop_at_prompt_end=s), st.sampled_from(ANCHORS), stop),
+        st.just(Span.from_anchor(REPLY)),
+        st.builds(lambda a, s: Span.from_anchor(a, stop_at_prompt_end=s), st.sampled_from((START, *ANCHORS)), stop),
         st.builds(lambda p, s: Span.between(*p, stop_at_prompt_end=s), pairs, stop),
     )
 
@@ -60,7 +70,15 @@ def provenances() -> st.SearchStrategy[Provenance]:
         token_position=st.just(-1),
         raw_norm=st.floats(1e-3, 1e3),
         cosine=st.none() | st.floats(-1, 1),
+        steps=st.lists(_TEXT, max_size=2),
+        date=st.none() | st.dates().map(str),
+        beside=st.lists(_TEXT, max_size=1),
     )
+
+
+def doses() -> st.SearchStrategy[Dose]:
+    """Doses in every unit, none and negative ones among them."""
+    return st.builds(Dose, st.just(0.0) | st.floats(-8, 8) | st.integers(-4, 4), st.sampled_from(Unit))
 
 
 def vectors(hidden_size: int = 64, layers: int = 4) -> st.SearchStrategy[ConceptVector]:
@@ -83,10 +101,23 @@ def injections(hidden_size: int = 64, layers: int = 4) -> st.SearchStrategy[Inje
         Injection,
         vector=vectors(hidden_size, layers),
         layer=st.integers(0, layers - 1),
-        magnitude=st.just(0.0) | st.floats(-8, 8),
-        unit=st.sampled_from(Unit),
+        dose=doses(),
         span=spans(),
     )
+
+
+def steers(hidden_size: int = 64, layers: int = 4) -> st.SearchStrategy[Steer]:
+    """Injections that add something, settled for a prompt."""
+    wanted = injections(hidden_size, layers).filter(lambda i: not i.is_null)
+    return st.builds(lambda i, prompt: Steer(i, i.span.resolve(prompt)), wanted, prompts())
+
+
+def items(*slots: str) -> st.SearchStrategy[Item]:
+    """Items with a text for each of the slots: of any characters, braces and names of slots among them."""
+    texts = st.text(st.characters(exclude_categories=["Cs", "Co"]), max_size=30) | st.sampled_from(
+        ["{sentence}", "{}", "{a}{b}", r"\1", "a {word} b"]
+    )
+    return st.builds(Item, _NAMES, st.fixed_dictionaries({slot: texts.filter(str.strip) for slot in slots}))
 
 
 def samplings() -> st.SearchStrategy[Sampling]:
@@ -101,82 +132,126 @@ def samplings() -> st.SearchStrategy[Sampling]:
 
 
 def replies() -> st.SearchStrategy[Reply]:
-    """Replies, with markup, control characters and other scripts in their text."""
+    """Replies, with markup, control characters and other scripts in their text, some with reasoning set apart."""
     text = _TEXT | st.sampled_from(["<script>alert(1)</script>", "Yes. I detect \x00 it.", "", "| a | b |\n|---|---|"])
     return st.builds(
-        Reply, text, st.lists(st.integers(0, 150_000), min_size=1, max_size=20), st.sampled_from(["stop", "length"])
+        Reply,
+        text=text,
+        token_ids=st.lists(st.integers(0, 150_000), min_size=1, max_size=20),
+        finish_reason=st.sampled_from(["stop", "length"]),
+        reasoning=st.none() | _TEXT,
+        unclear=st.none() | _TEXT,
     )
 
 
 def verdicts(judge: str = "rules", rubric: str = "strict4") -> st.SearchStrategy[Verdict]:
-    """Verdicts of one judge and rubric, unscored ones among them."""
-    criterion = st.booleans()
+    """Verdicts of one judge and rubric, unscored ones and such of a rubric with other criteria among them."""
+    of_ours = dict.fromkeys((*CRITERIA, *FURTHER), st.none() | st.booleans())
+    others = st.dictionaries(st.from_regex(r"own_[a-z0-9_]{1,20}", fullmatch=True), st.booleans(), max_size=3)
+    common = {
+        "judge": st.just(judge),
+        "rubric": st.just(rubric),
+        "rubric_digest": _DIGESTS,
+        "concept": _TEXT,
+        "success": st.just(CRITERIA) | st.lists(st.sampled_from(CRITERIA), min_size=1, unique=True),
+        "judge_model": st.none() | st.just("model"),
+        "blinded": st.booleans(),
+        "notes": _TEXT,
+        "raw": _TEXT,
+        "cost_usd": st.none() | st.floats(0, 1),
+        "judged": st.sampled_from(["answer", "whole"]),
+    }
     scored = st.builds(
         Verdict,
-        judge=st.just(judge),
-        rubric=st.just(rubric),
-        rubric_digest=_DIGESTS,
-        concept=_TEXT,
-        affirmative=criterion,
-        identifies=criterion,
-        immediate=st.none() | criterion,
-        coherent=criterion,
-        refused=criterion,
-        judge_model=st.none() | st.just("model"),
-        blinded=st.booleans(),
-        notes=_TEXT,
-        raw=_TEXT,
-        cost_usd=st.none() | st.floats(0, 1),
+        answers=st.fixed_dictionaries({}, optional=of_ours) | others,
+        evidence=st.lists(st.builds(Evidence, _NAMES, st.integers(0, 9), st.integers(9, 99), _TEXT), max_size=2),
+        ground=st.none() | st.sampled_from(["claim", "denial", "neither"]),
+        **common,
     )
-    unscored = st.builds(
-        Verdict,
-        judge=st.just(judge),
-        rubric=st.just(rubric),
-        rubric_digest=_DIGESTS,
-        concept=_TEXT,
-        unscored=_TEXT.filter(bool),
+    return scored | st.builds(Verdict, unscored=_NAMES, **common)
+
+
+def readings() -> st.SearchStrategy[Reading]:
+    """Readings of one to three axes, with labels of either kind, and numbers that are infinite or NaN among them."""
+    labels = st.lists(st.integers(-5, 900), min_size=0, max_size=3, unique=True) | st.lists(
+        _TEXT, min_size=1, max_size=3, unique=True
     )
-    return scored | unscored
+    axes = st.dictionaries(_NAMES, labels.map(tuple), min_size=1, max_size=3)
+
+    def filled(chosen: dict[str, tuple[str | int, ...]]) -> st.SearchStrategy[Reading]:
+        shape = tuple(len(places) for places in chosen.values())
+        return st.builds(
+            Reading,
+            measure=_NAMES,
+            measure_digest=_DIGESTS,
+            axes=st.just(chosen),
+            values=npst.arrays(np.float32, shape, elements=st.floats(width=32)),
+            model=_DIGESTS,
+            backend=st.sampled_from(["torch", "nnsight", "vllm-lens"]),
+            numerics=st.integers(1, 9),
+            dtype=st.sampled_from(["float32", "bfloat16"]),
+        )
+
+    return axes.flatmap(filled)
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> Condition:
+    """Conditions of every arm and of somebody's own: bands, further steers, and a control with a decoy."""
+    arm = draw(st.sampled_from([*BUILTIN, "sham"]))
+    control = arm == CONTROL
+    beside = st.builds(Beside, _NAMES, st.lists(st.integers(0, 125), min_size=1, max_size=4), doses(), spans().map(str))
+    return Condition(
+        arm=arm,
+        scaffold=draw(st.sampled_from(["lindsey", "thinking_about"])),
+        concept=None if control else draw(_NAMES),
+        asked=draw(st.none() | _NAMES),
+        layers=() if control else draw(st.lists(st.integers(0, 125), min_size=1, max_size=4, unique=True).map(sorted)),
+        dose=None if control else draw(doses()),
+        span=None if control else str(draw(spans())),
+        beside=draw(st.lists(beside, max_size=2)),
+        model="model",
+        wording=draw(_DIGESTS),
+    )
 
 
 @st.composite
 def trial_records(draw: st.DrawFn) -> TrialRecord:
-    """Finished trials of every arm and of somebody's own, with or without a verdict; a control's key has no steer."""
-    arm: Arm = draw(st.sampled_from([*BUILTIN, "sham"]))
-    control = arm == CONTROL
+    """Finished trials of :func:`conditions`, with or without a verdict and a reading; a receipt for each steer."""
+    condition = draw(conditions())
+    steered = condition.arm != CONTROL
+    keys = draw(st.lists(steer_keys(), min_size=1, max_size=3)) if steered else []
     key = TrialKey(
         model=draw(_DIGESTS),
         backend=draw(st.sampled_from(["torch", "nnsight", "vllm-lens"])),
         numerics=draw(st.integers(1, 9)),
         prompt=draw(_DIGESTS),
-        steers=() if control else (draw(_steer_keys()),),
+        steers=keys,
         sampling=draw(samplings()),
         draw=draw(st.integers(0, 999)),
+        given_seed=draw(st.none() | st.integers(0, 2**62)),
     )
-    touched = draw(st.integers(1, 300)), draw(st.integers(0, 300))
-    ratio = draw(st.floats(1e-3, 10))
+    ratios = st.floats(1e-3, 10)
+    receipt = st.builds(Receipt, st.integers(1, 300), st.integers(0, 300), ratios, ratios)
     return TrialRecord(
-        key,
-        arm,
-        draw(_TEXT.filter(bool)) if not control else draw(st.none() | _TEXT.filter(bool)),
-        draw(st.sampled_from(["lindsey", "thinking_about"])),
-        "model",
+        Trial(key, condition, draw(st.none() | _NAMES), key.draw),
         draw(replies()),
-        Receipt.nothing() if control else Receipt(*touched, ratio, ratio),
-        key.seed,
+        draw(st.lists(receipt, min_size=len(keys), max_size=len(keys))),
         draw(st.lists(verdicts(), max_size=1)),
-        span=None if control else str(draw(spans())),
-        scaffold_digest=draw(_DIGESTS),
+        draw(st.lists(readings(), max_size=2)),
+        source=draw(_TEXT),
+        repeat_of=draw(st.none() | _DIGESTS),
     )
 
 
-def _steer_keys() -> st.SearchStrategy[SteerKey]:
+def steer_keys() -> st.SearchStrategy[SteerKey]:
+    """What of steers stands in keys, of results read from elsewhere too."""
     return st.builds(
         SteerKey,
         vector=_DIGESTS,
-        layer=st.integers(0, 125),
-        magnitude=st.floats(0.01, 20),
-        unit=st.sampled_from([unit.value for unit in Unit]),
-        start=st.integers(0, 600),
+        layer=st.none() | st.integers(0, 125),
+        magnitude=st.floats(-20, 20),
+        unit=st.none() | st.sampled_from([unit.value for unit in Unit]),
+        start=st.none() | st.integers(0, 600),
         stop=st.none() | st.integers(601, 900),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,11 +10,16 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from ..doses import Dose, Unit, delta_length
 from ..errors import ConformanceError
-from ..injection import Injection, Span, Unit, delta_length
-from ..injectors.base import Completion, Injector, Request
-from ..scaffolds import RenderedPrompt, Scaffold, Turn
-from ..trials import Sampling
+from ..identity import Sampling
+from ..injection import Injection
+from ..injectors.base import Injector
+from ..injectors.requests import Completion, Request
+from ..measures.base import Read
+from ..prompts import RenderedPrompt
+from ..scaffolds import Scaffold, Turn
+from ..spans import Positions, Span
 from ..vectors import ConceptVector, Provenance
 
 FloatArray = npt.NDArray[np.float32]
@@ -91,9 +96,9 @@ class Subject:
         layers = sorted({self.layer, self.injector.model.n_layers - 1})
         worst = 0.0
         for prompt in self.prompts[:2]:
-            decoded = self.run(self.request(prompt, None, layers=layers))[0]
+            decoded = self.run(self.request(prompt, layers=layers))[0]
             same_tokens = RenderedPrompt((*prompt.token_ids, *decoded.reply.token_ids[:-1]), "")
-            again = self.request(same_tokens, None, layers=layers, tokens=1)
+            again = self.request(same_tokens, layers=layers, tokens=1)
             base = residuals(self.run(again)[0])
             together = self.run(*[again] * self.concurrency)
             for other in (decoded, *together):
@@ -111,12 +116,17 @@ class Subject:
         """A layer in the middle."""
         return self.injector.model.n_layers // 2
 
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """The units that the injector declares."""
+        return tuple(unit for unit in Unit if unit in self.injector.units)
+
     # Prompts and vectors
 
     @cached_property
     def prompts(self) -> tuple[RenderedPrompt, ...]:
         """Prompts of different lengths, with the anchors ``first`` and ``last`` a third and two thirds in."""
-        scaffolds = [Scaffold("conformance", [Turn("user", text)], Span.all()) for text in _TEXTS]
+        scaffolds = [Scaffold("conformance", [Turn("user", text)]) for text in _TEXTS]
         return tuple(with_anchors(s.render(self.injector.tokenizer).token_ids) for s in scaffolds)
 
     @property
@@ -127,7 +137,7 @@ class Subject:
     @cached_property
     def long(self) -> RenderedPrompt:
         """A prompt of ``long_prompt`` tokens: longer than two cache blocks of any engine, and than chunks set short."""
-        scaffold = Scaffold("conformance", [Turn("user", " ".join(_TEXTS * 8))], Span.all())
+        scaffold = Scaffold("conformance", [Turn("user", " ".join(_TEXTS * 8))])
         ids = scaffold.render(self.injector.tokenizer).token_ids
         return with_anchors((ids * (self.long_prompt // len(ids) + 1))[: self.long_prompt])
 
@@ -140,6 +150,16 @@ class Subject:
         values = noise / np.linalg.norm(noise) * 0.5 * self._norms[layer]
         return make_vector(values, layer, self.injector)
 
+    def direction(self, layer: int | None = None) -> ConceptVector:
+        """A direction between the residual's own, at the first prompt's last token, and a random one.
+
+        The stream holds much of it there, and is not gone where it is removed.
+        """
+        layer = self.layer if layer is None else layer
+        held = self.injector.capture([self.prompt], [layer])[0, 0]
+        values = held + 2 * self.vector(11, layer).values
+        return make_vector(values, layer, self.injector)
+
     def injection(
         self,
         span: Span | None = None,
@@ -150,31 +170,37 @@ class Subject:
         vector: ConceptVector | None = None,
         seed: int = 0,
     ) -> Injection:
-        """An injection at the middle layer, over every position, of half the residual's norm, unless told otherwise."""
+        """An injection at the middle layer, over every position, of half the residual's norm, unless told otherwise.
+
+        In the unit ``projection`` it is half of what the residual has of the vector, which is :meth:`direction`.
+        """
         layer = self.layer if layer is None else layer
         if vector is None:
-            vector = self.vector(seed, layer)
+            vector = self.direction(layer) if unit is Unit.PROJECTION else self.vector(seed, layer)
         if unit is Unit.ABSOLUTE:
             magnitude = magnitude * 2 * vector.norm
         elif unit is Unit.RAW:
             magnitude = magnitude * 2
-        return Injection(vector, layer, magnitude, unit, span or Span.all())
+        return Injection(vector, layer, Dose(magnitude, unit), span or Span.all())
 
     # Runs
 
     def request(
         self,
         prompt: RenderedPrompt,
-        injection: Injection | None,
-        *,
+        *injections: Injection,
         layers: Iterable[int] = (),
         tokens: int | None = None,
         temperature: float = 0.0,
         seed: int = 0,
+        forced: Sequence[int] | None = None,
+        reads: Sequence[Read] = (),
     ) -> Request:
-        """One request; greedy unless told otherwise."""
+        """One request; greedy unless told otherwise; the stream is read at ``layers``, at every position."""
         sampling = Sampling(temperature=temperature, max_new_tokens=tokens or self.reply_tokens)
-        return Request(prompt, injection, sampling, seed, tuple(dict.fromkeys(layers)))
+        everywhere = Positions(0, None, len(prompt.token_ids))
+        stream = [Read("residuals", everywhere, dict.fromkeys(layers))] if layers else []
+        return Request.of(prompt, injections, sampling, seed, forced=forced, reads=[*stream, *reads])
 
     def run(self, *requests: Request) -> list[Completion]:
         """Completions in the order of the requests; complains of missing, doubled and unasked ones."""
@@ -184,17 +210,15 @@ class Subject:
             found[completion.index] = completion
         done = [found[i] for i in range(len(requests))]
         for request, completion in zip(requests, done, strict=True):
-            sampled = len(completion.reply.token_ids)
-            limit = request.sampling.max_new_tokens
-            require(1 <= sampled <= limit, f"asked for at most {limit} tokens, got {sampled}")
-            if request.capture_layers:
-                shape = (
-                    len(request.capture_layers),
-                    len(request.prompt.token_ids) + sampled - 1,
-                    self.injector.model.hidden_size,
-                )
-                got = None if completion.residuals is None else completion.residuals.shape
-                require(got == shape, f"captured residuals must have the shape {shape}, got {got}")
+            sampled, limit = len(completion.reply.token_ids), request.sampling.max_new_tokens
+            if request.forced is None:
+                require(1 <= sampled <= limit, f"asked for at most {limit} tokens, got {sampled}")
+            else:
+                told = completion.reply.token_ids
+                require(told == request.forced, f"a replay of {request.forced} came back as a reply of {told}")
+            shapes = [r.shape(request.processed(sampled), self.injector.model.hidden_size) for r in request.reads]
+            got = [values.shape for values in completion.readings]
+            require(got == shapes, f"what is read must have the shapes {shapes}, got {got}")
         return done
 
     def clean(self, prompt: RenderedPrompt, reply: Sequence[int], layers: Iterable[int]) -> FloatArray:
@@ -204,22 +228,26 @@ class Subject:
         injection at L did to the reply, this is the ``h`` that it was added to, at every position.
         """
         same_tokens = RenderedPrompt((*prompt.token_ids, *reply[:-1]), "")
-        return residuals(self.run(self.request(same_tokens, None, layers=layers, tokens=1))[0])
+        return residuals(self.run(self.request(same_tokens, layers=layers, tokens=1))[0])
 
     def steered(
-        self, prompt: RenderedPrompt, injection: Injection, *, tokens: int | None = None
+        self, prompt: RenderedPrompt, *injections: Injection, tokens: int | None = None
     ) -> tuple[Completion, FloatArray, FloatArray]:
-        """Run alone; returns (completion, h, what was added), the latter two of shape (positions, hidden_size)."""
-        completion = self.run(self.request(prompt, injection, layers=[injection.layer], tokens=tokens))[0]
-        h = self.clean(prompt, completion.reply.token_ids, [injection.layer])[0]
+        """Run alone, all injections at one layer; returns (completion, h, what was added).
+
+        The latter two are of the shape (positions, hidden_size).
+        """
+        layer = [injections[0].layer]
+        completion = self.run(self.request(prompt, *injections, layers=layer, tokens=tokens))[0]
+        h = self.clean(prompt, completion.reply.token_ids, layer)[0]
         return completion, h, residuals(completion)[0] - h
 
     def with_reply(
-        self, make: Callable[[RenderedPrompt], Injection], at_least: int = 4, tokens: int | None = None
+        self, *injections: Injection, at_least: int = 4, tokens: int | None = None
     ) -> tuple[RenderedPrompt, Completion, FloatArray, FloatArray]:
         """As :meth:`steered`, on the first prompt whose steered reply is long enough to look at."""
         for prompt in self.prompts:
-            completion, h, added = self.steered(prompt, make(prompt), tokens=tokens)
+            completion, h, added = self.steered(prompt, *injections, tokens=tokens)
             if len(completion.reply.token_ids) >= at_least:
                 return prompt, completion, h, added
         raise ConformanceError(
@@ -230,35 +258,44 @@ class Subject:
     # Comparisons
 
     def check_addition(
-        self, prompt: RenderedPrompt, injection: Injection, h: FloatArray, added: FloatArray, what: str
+        self, prompt: RenderedPrompt, injections: Sequence[Injection], h: FloatArray, added: FloatArray, what: str
     ) -> None:
-        """Require the formula's delta at each position of the span, and nothing anywhere else.
+        """Require at each position the sum of the formulas' deltas for injections at one layer, and nothing elsewhere.
 
-        For the unit ``update``, whose norm the port does not show, the direction and the sign alone.
+        For the unit ``update``, whose norm the port does not show, the direction and the sign of the one injection.
         """
-        inside = span_mask(prompt, injection.span, len(h))
-        expected = expected_delta(injection, h)
+        inside = [span_mask(prompt, injection.span, len(h)) for injection in injections]
+        somewhere = np.logical_or.reduce(inside)
         scale = np.linalg.norm(h, axis=1)
-        self._within(added[~inside], scale[~inside], f"{what}: positions outside the span", np.flatnonzero(~inside))
-        if expected is not None:
-            scale = np.maximum(scale, np.linalg.norm(expected, axis=1))
-            error = (added - expected)[inside]
-            self._within(error, scale[inside], f"{what}: the addition within the span", np.flatnonzero(inside))
+        outside = np.flatnonzero(~somewhere)
+        self._within(added[outside], scale[outside], f"{what}: positions outside the span", outside)
+        deltas = [expected_delta(injection, h) for injection in injections]
+        told = [delta * where[:, None] for delta, where in zip(deltas, inside, strict=True) if delta is not None]
+        if len(told) == len(deltas):
+            expected = np.sum(told, axis=0)
+            scale = np.maximum(scale, np.linalg.norm(told, axis=-1).max(axis=0))
+            error = (added - expected)[somewhere]
+            self._within(error, scale[somewhere], f"{what}: the addition within the span", np.flatnonzero(somewhere))
             return
-        direction = injection.vector.values / injection.vector.norm * np.sign(injection.magnitude)
-        along = added[inside] @ direction
-        across = added[inside] - along[:, None] * direction
+        (injection,) = injections
+        direction = injection.vector.values / injection.vector.norm * np.sign(injection.dose.magnitude)
+        along = added[somewhere] @ direction
+        across = added[somewhere] - along[:, None] * direction
         require(bool((along > 0).all()), f"{what}: a position of the span was not steered along the vector")
-        self._within(across, np.maximum(scale[inside], along), f"{what}: across the vector", np.flatnonzero(inside))
+        scale = np.maximum(scale[somewhere], along)
+        self._within(across, scale, f"{what}: across the vector", np.flatnonzero(somewhere))
 
-    def check_row(self, prompt: RenderedPrompt, injection: Injection | None, completion: Completion, what: str) -> None:
+    def check_row(
+        self, prompt: RenderedPrompt, injections: Sequence[Injection], completion: Completion, what: str
+    ) -> None:
         """As :meth:`check_addition`, for a completion of any batch; a control must have got nothing."""
-        layer = self.layer if injection is None else injection.layer
+        layer = injections[0].layer if injections else self.layer
         h = self.clean(prompt, completion.reply.token_ids, [layer])[0]
-        if injection is None:
+        if not injections:
             self.same(residuals(completion)[0], h, f"{what}, a control")
-        else:
-            self.check_addition(prompt, injection, h, residuals(completion)[0] - h, f"{what}, {injection.span}")
+            return
+        what = f"{what}, {' and '.join(str(i.span) for i in injections)}"
+        self.check_addition(prompt, injections, h, residuals(completion)[0] - h, what)
 
     def same(self, one: FloatArray, other: FloatArray, what: str) -> None:
         """Require equal residuals (…, hidden_size) within the tolerance."""
@@ -286,10 +323,10 @@ def require(fine: bool, message: str) -> None:
 
 
 def residuals(completion: Completion) -> FloatArray:
-    """The captured residuals, which :meth:`Subject.run` has made sure are there."""
-    if completion.residuals is None:
-        raise ConformanceError("nothing was captured, though capture_layers asked for it")
-    return completion.residuals
+    """The stream (layers, positions, hidden_size), which is the first thing that :meth:`Subject.request` reads."""
+    if not completion.readings:
+        raise ConformanceError("nothing was read, though the residuals were asked for")
+    return completion.readings[0]
 
 
 def same_completion(subject: Subject, one: Completion, other: Completion, what: str) -> None:
@@ -327,16 +364,19 @@ def span_mask(prompt: RenderedPrompt, span: Span, positions: int) -> npt.NDArray
 
 
 def expected_delta(injection: Injection, h: FloatArray) -> FloatArray | None:
-    """The addition by DESIGN.md's formula at each position (positions, hidden_size); None for the unit ``update``."""
-    if injection.unit is Unit.UPDATE:
+    """The addition by the unit's formula at each position (positions, hidden_size); None for the unit ``update``."""
+    dose = injection.dose
+    if dose.unit is Unit.UPDATE:
         return None
     values = injection.vector.values.astype(np.float64)
     norm = float(np.linalg.norm(values))
+    wide = h.astype(np.float64)
     length = delta_length(
-        injection.unit,
-        injection.magnitude,
+        dose.unit,
+        dose.magnitude,
         vector_norm=norm,
-        residual_norm=np.linalg.norm(h.astype(np.float64), axis=1),
+        residual_norm=np.linalg.norm(wide, axis=1),
+        along=wide @ (values / norm),
     )
     delta = np.broadcast_to(length, (len(h),))[:, None] * (values / norm)
     return delta.astype(np.float32)

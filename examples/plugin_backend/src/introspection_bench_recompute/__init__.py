@@ -1,7 +1,8 @@
 """The plainest backend: for every new token the whole sequence is run again, one request at a time.
 
 Without a cache each forward pass sees all positions, so that the column of a token is its position: there is
-nothing to count. Slow, but complete: all units, spans, receipts, seeds and captured layers.
+nothing to count. Slow, but complete: all units and spans, several steers, receipts, replays, seeds, and all that can be
+read.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from introspection_bench import Completion, Injector, ModelInfo, Receipt, Request, Sampling
+from introspection_bench import Completion, Injector, ModelInfo, Request, Sampling
 from introspection_bench.digests import digest
-from introspection_bench.injection import Injection, delta_length
 from introspection_bench.injectors.hf.stopping import ReplyReader, end_tokens_of
+from introspection_bench.injectors.reading import cosines, likelihoods, log_masses
 from introspection_bench.injectors.receipts import check_logits, make_receipt, unmeasured
-from introspection_bench.scaffolds import RenderedPrompt, Tokenizer
+from introspection_bench.injectors.steering import coefficients, projects, steer
+from introspection_bench.measures import Read, ReadKind
+from introspection_bench.templates import Tokenizer
 
 
 class RecomputeInjector(Injector):
@@ -25,6 +28,7 @@ class RecomputeInjector(Injector):
 
     name: ClassVar[str] = "recompute"
     numerics: ClassVar[int] = 1
+    reads: ClassVar[frozenset[ReadKind]] = frozenset(("logprobs", "likelihood", "residuals", "cosines", "lens"))
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._torch_model = model
@@ -67,61 +71,60 @@ class RecomputeInjector(Injector):
 
     def _generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         for index, request in enumerate(requests):
-            ids = list(request.prompt.token_ids)
-            # The trial's own generator: its reply depends on no other trial.
-            generator = np.random.default_rng(request.seed)
-            largest = []
-            while True:
-                logits, measured, streams = self._run(ids, request)
-                largest.append(float(logits.max()))
-                # NaN or infinity here means that the token would be chosen from nonsense.
-                check_logits(np.array(largest), len(request.prompt.token_ids), request.sampling.temperature)
-                ids.append(_choose(logits, request.sampling, generator))
-                sampled = ids[len(request.prompt.token_ids) :]
-                if sampled[-1] in self._reader.ends.ids or len(sampled) == request.sampling.max_new_tokens:
-                    break
-            reply = self._reader.read(sampled, request.sampling.max_new_tokens, request.prompt)
-            residuals = np.stack([streams[at] for at in request.capture_layers]) if request.capture_layers else None
-            receipt = Receipt.nothing()
-            if request.injection is not None:
-                layer, dtype = request.injection.layer, self._info.dtype
-                receipt = make_receipt(measured, len(request.prompt.token_ids), layer=layer, dtype=dtype)
-            yield Completion(index, reply, receipt, residuals)
+            length = len(request.prompt.token_ids)
+            if request.forced is not None:
+                # A replay: the tokens are given, and one pass sees them all.
+                logits, measured, streams = self._run(request.fed, request)
+                reply = self._reader.forced(request.forced, request.prompt)
+            else:
+                ids = list(request.prompt.token_ids)
+                # The trial's own generator: its reply depends on no other trial.
+                generator = np.random.default_rng(request.seed)
+                largest = []
+                while True:
+                    logits, measured, streams = self._run(ids, request)
+                    largest.append(float(logits[-1].max()))
+                    # NaN or infinity here means that the token would be chosen from nonsense.
+                    check_logits(np.array(largest), length, request.sampling.temperature)
+                    ids.append(_choose(logits[-1], request.sampling, generator))
+                    sampled = ids[length:]
+                    if sampled[-1] in self._reader.ends.ids or len(sampled) == request.sampling.max_new_tokens:
+                        break
+                reply = self._reader.read(sampled, request.sampling.max_new_tokens, request.prompt)
+            steers = enumerate(request.steers)
+            receipts = [make_receipt(measured[:, n], steer, dtype=self._info.dtype) for n, steer in steers]
+            following = torch.tensor([*request.prompt.token_ids, *reply.token_ids])[1:]
+            readings = [self._reading(read, logits, following, streams) for read in request.reads]
+            yield Completion(index, reply, receipts, readings)
 
-    def _capture(self, prompts: Sequence[RenderedPrompt], layers: Sequence[int]) -> np.ndarray:
-        found = []
-        for prompt in prompts:
-            request = Request(prompt, None, Sampling(temperature=0, max_new_tokens=1), 0, layers)
-            _, _, streams = self._run(prompt.token_ids, request)
-            found.append([streams[layer][-1] for layer in layers])
-        return np.array(found, dtype=np.float32)
-
-    def _run(self, ids: Sequence[int], request: Request) -> tuple[torch.Tensor, np.ndarray, dict[int, np.ndarray]]:
-        """One pass over everything; returns the last logits, what was measured on the steered stream, the streams."""
-        measured = unmeasured(len(ids))
-        streams: dict[int, np.ndarray] = {}
+    def _run(self, ids: Sequence[int], request: Request) -> tuple[torch.Tensor, np.ndarray, dict[int, torch.Tensor]]:
+        """One pass over everything; returns the logits, what was measured on the steered stream, and the streams."""
+        measured = unmeasured(len(request.steers), len(ids))
+        streams: dict[int, torch.Tensor] = {}
         update: dict[int, torch.Tensor] = {}
-        injection = request.injection
-        # None on controls, magnitude 0 among them: nothing may be added, not even zeros.
-        where = request.positions
 
         def on_mlp(layer: int, output: torch.Tensor) -> None:
-            update[layer] = output[0]
+            update[layer] = output.float().norm(dim=-1)
 
         def on_block(layer: int, output: Any) -> Any:
-            hidden = output[0] if isinstance(output, tuple) else output
-            if where is not None and layer == injection.layer:
-                at = slice(where.start, where.stop)
-                h = hidden[0, at]
-                delta = _delta(injection, h, update[layer][at])
-                after = h + delta.to(h.dtype)
-                # The stream before, what was asked for, and what the stream's own dtype made of it.
-                sizes = torch.stack([h.float(), delta, after.float() - h.float()]).norm(dim=-1)
-                measured[:, at] = sizes.cpu().numpy()
-                hidden = hidden.clone()
-                hidden[0, at] = after
-            if layer in request.capture_layers:
-                streams[layer] = hidden[0].float().cpu().numpy()
+            origin = hidden = output[0] if isinstance(output, tuple) else output
+            at = torch.arange(len(ids), device=hidden.device)
+            # One after the other, each computed from the stream before any of them.
+            for n, one in enumerate(request.steers):
+                if one.layer != layer:
+                    continue
+                where = one.positions
+                hidden, sizes = steer(
+                    hidden,
+                    torch.tensor(one.vector.unit.values, device=hidden.device)[None],
+                    torch.tensor([coefficients(one)], device=hidden.device),
+                    ((where.start <= at) & (at < (len(ids) if where.stop is None else where.stop)))[None],
+                    update[layer],
+                    origin=origin,
+                    projecting=projects([one]),
+                )
+                measured[:, n] = sizes[:, 0].cpu().numpy()
+            streams[layer] = hidden[0]
             return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
         handles = []
@@ -133,23 +136,32 @@ class RecomputeInjector(Injector):
         try:
             with torch.inference_mode():
                 tokens = torch.tensor([list(ids)], device=self._torch_model.device)
-                return self._torch_model(tokens, use_cache=False).logits[0, -1], measured, streams
+                return self._torch_model(tokens, use_cache=False).logits[0], measured, streams
         finally:
             for handle in handles:
                 handle.remove()
 
-
-def _delta(injection: Injection, h: torch.Tensor, update: torch.Tensor) -> torch.Tensor:
-    """The addition by the package's own formula, in float32."""
-    vector = torch.tensor(injection.vector.values, device=h.device)
-    length = delta_length(
-        injection.unit,
-        injection.magnitude,
-        vector_norm=vector.norm(),
-        residual_norm=h.float().norm(dim=-1, keepdim=True),
-        update_norm=update.float().norm(dim=-1, keepdim=True),
-    )
-    return length * (vector / vector.norm()).expand(len(h), -1)
+    def _reading(
+        self, read: Read, logits: torch.Tensor, following: torch.Tensor, streams: dict[int, torch.Tensor]
+    ) -> np.ndarray:
+        """What one read asks for; the last two dimensions are those of ``Read.shape``."""
+        at = slice(read.positions.start, read.positions.stop)
+        chosen = [streams[layer][at] for layer in read.layers]
+        model = self._torch_model
+        with torch.inference_mode():
+            match read.kind:
+                case "logprobs":
+                    found = log_masses(logits[at], read.sets)
+                case "likelihood":
+                    found = likelihoods(logits[at], following[at].to(logits.device))
+                case "cosines":
+                    vectors = torch.tensor(np.stack([v.values for v in read.vectors]), device=logits.device)
+                    found = torch.stack([cosines(stream, vectors) for stream in chosen])
+                case "lens":
+                    found = torch.stack([log_masses(model.lm_head(model.model.norm(s)), read.sets) for s in chosen])
+                case _:
+                    found = torch.stack(chosen)
+            return found.float().cpu().numpy()
 
 
 def _choose(logits: torch.Tensor, sampling: Sampling, generator: np.random.Generator) -> int:

@@ -38,7 +38,7 @@ class ClaudeJudge(ModelJudge):
 
     Args:
         rubric: a built-in rubric's name, a path, or a :class:`Rubric`.
-        model: the model's id; its price is looked up in the package's table (``judges/prices.toml``).
+        model: the model's id; its price is looked up in the package's table (``judges/models/prices.toml``).
         blinded: whether cases come without disclosure.
         batch: use the Message Batches API: half the price, an answer within 24 hours, mostly within one.
         ledger: where batches and costs are remembered; None: in the run's store once a run is judged

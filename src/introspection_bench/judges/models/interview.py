@@ -1,23 +1,20 @@
-"""The conversation about one case: which calls a rubric asks for, and what their answers add up to."""
+"""The conversation about one case: which calls a rubric asks for, and what came of them."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import attrs
 
 from ...concepts import Concept
 from ...untrusted import parse_json
 from ...verdicts import Verdict
+from ..deciding import OutOfRubricError, decide
 from ..rubrics import REASON, Call, Rubric
 from .costs import Usage
 from .prompting import printable
-
-
-class OutOfRubricError(ValueError):
-    """An answer is not one that the rubric allows; its text is the reason of the unscored verdict."""
 
 
 @attrs.frozen
@@ -68,41 +65,6 @@ def _bare(text: str) -> str:
         text = rest
     fenced = re.fullmatch(r"\s*```(?:json|JSON)?[ \t]*\n(.*)\n[ \t]*```\s*", text, flags=re.DOTALL)
     return fenced[1] if fenced and "```" not in fenced[1] else text
-
-
-def criteria(rubric: Rubric, answers: Mapping[str, str]) -> dict[str, bool | None]:
-    """Return what the answers to a rubric's questions add up to: each of its criteria, None where it does not apply.
-
-    Raises :class:`OutOfRubricError` where answers contradict each other by the rubric's rules.
-    """
-    known: dict[str, str] = {}
-    for call in rubric.calls:
-        stated: list[Mapping[str, str]] = [
-            {q: answers[q] for q in call.answers if q in rubric.criteria and q in answers}
-        ]
-        stated += [then for given, then in call.entails.items() if _stands(given, answers)]
-        for words in stated:
-            for criterion, word in words.items():
-                if known.setdefault(criterion, word) != word:
-                    raise OutOfRubricError(f"out of rubric: {criterion} is both {known[criterion]!r} and {word!r}")
-    for criterion, base in rubric.rules.applies_only_with.items():
-        if known.get(base) == "yes":
-            if known.get(criterion) == "n/a":
-                raise OutOfRubricError(f"out of rubric: {base} is yes, yet {criterion} is said not to apply")
-        elif known.get(criterion) == "yes":
-            raise OutOfRubricError(f"out of rubric: {criterion} is yes without {base}")
-        else:
-            known[criterion] = "n/a"
-    for criterion, others in rubric.rules.requires.items():
-        for other in others:
-            if known.get(criterion) == "yes" and known.get(other) == "no":
-                raise OutOfRubricError(f"out of rubric: {criterion} is yes, {other} is no")
-    return {criterion: {"yes": True, "no": False}.get(known.get(criterion, "n/a")) for criterion in rubric.criteria}
-
-
-def _stands(given: str, answers: Mapping[str, str]) -> bool:
-    question, _, word = given.partition("=")
-    return answers.get(question) == word
 
 
 @attrs.define
@@ -162,7 +124,7 @@ class Interview:
         problem = self.problem
         if problem is None:
             try:
-                found = criteria(self.rubric, self.answers)
+                found = decide(self.rubric, self.answers)
             except OutOfRubricError as error:
                 problem = str(error)
         raw = next(iter(self.texts.values()), "") if len(self.rubric.calls) == 1 else json.dumps(self.texts)

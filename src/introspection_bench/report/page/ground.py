@@ -15,7 +15,7 @@ from ...judges.labels import comparable, read_labels
 from ...results import JudgeName, Results
 from ...trials import TrialRecord
 from ...verdicts import Verdict
-from .tables import TextTable
+from ..tables import TextTable
 
 #: The models whose replies the rules judge was measured on (docs/rules_judge.md), as parts of their names.
 MEASURED_ON = (

@@ -20,9 +20,9 @@ from ...analysis.selection import controls, injected, scored, shown_of
 from ...results import JudgeName, Results
 from ...trials import TrialRecord
 from ...verdicts import CRITERIA, Verdict
+from ..tables import Section, TextTable
 from ..wording import all_of, plural
 from .ground import ground_lines
-from .tables import Section, TextTable
 
 #: Lindsey 2026, Claude Opus 4.1 at its best layer and strength; the rate that nulls are compared with.
 PUBLISHED_RATE = 0.2

@@ -1,6 +1,6 @@
 """Broken injectors that give the requests of a group what they would not get alone."""
 
-# ruff: noqa: D102  # as in fakes.py
+# as in additions.py
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..injection import Injection, Positions
-from ..injectors.base import Completion, Request
-from .fakes import FakeBroken, FakeLying
+from introspection_bench.injection import Steer
+from introspection_bench.injectors.requests import Completion, Request
+from introspection_bench.spans import Positions
+
+from .base import FakeBroken, FakeLying
 
 
 class FakeCapturesByLength(FakeBroken):
@@ -43,6 +45,5 @@ class FakeFirstAnchors(FakeLying):
         self._places: dict[object, Positions] = {}
         return super()._generate(requests)
 
-    def place(self, request: Request, injection: Injection) -> Positions:
-        own = super().place(request, injection)
-        return self._places.setdefault((request.prompt.token_ids, injection), own)
+    def place(self, request: Request, steer: Steer) -> Positions:
+        return self._places.setdefault((request.prompt.token_ids, steer.injection), steer.positions)

@@ -1,12 +1,13 @@
 """Broken injectors whose fault is in numbers: those that are not finite, and those that rounding ate."""
 
-# ruff: noqa: D102  # as in fakes.py
+# as in additions.py
 
 from __future__ import annotations
 
-from ..injection import Receipt
-from .fakes import FakeBroken, FakeLying
-from .loop import LoopRow
+from introspection_bench.injection import Receipt
+from introspection_bench.testing.loop import LoopRow, LoopSteer
+
+from .base import FakeBroken, FakeLying
 
 
 class FakeOverlooksOverflow(FakeLying):
@@ -14,9 +15,9 @@ class FakeOverlooksOverflow(FakeLying):
 
     caught_by = "refuses_what_is_not_finite"
 
-    def receipt(self, row: LoopRow) -> Receipt:
-        row.measured = dict.fromkeys(row.measured, (1.0, 0.5, 0.5))
-        return super().receipt(row)
+    def receipt(self, row: LoopRow, one: LoopSteer) -> Receipt:
+        one.measured = dict.fromkeys(one.measured, (1.0, 0.5, 0.5))
+        return super().receipt(row, one)
 
     def check_logits(self, row: LoopRow) -> None:
         del row
@@ -36,6 +37,6 @@ class FakeClaimsWhatRoundingAte(FakeBroken):
 
     caught_by = "receipts_tell_what_rounding_left"
 
-    def receipt(self, row: LoopRow) -> Receipt:
-        row.measured = {position: (before, asked, asked) for position, (before, asked, _) in row.measured.items()}
-        return super().receipt(row)
+    def receipt(self, row: LoopRow, one: LoopSteer) -> Receipt:
+        one.measured = {position: (before, asked, asked) for position, (before, asked, _) in one.measured.items()}
+        return super().receipt(row, one)

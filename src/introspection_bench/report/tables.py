@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ...freezing import frozen_tuple
+from ..freezing import frozen_tuple
 
 
 @attrs.frozen
