@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from .results import Results
     from .scaffolds import LINDSEY, LINDSEY_405B, THINKING_ABOUT, Anchor, Item, Scaffold, Turn, load_scaffold
     from .spans import Span
-    from .sweep import arms
-    from .sweep import Design, RunSpec, Store, Study, Sweep, judge_accuracy, judge_run, run_spec
+    from .sweep import Design, RunSpec, Store, Study, Sweep, arms, judge_accuracy, judge_run, run_spec
     from .trials import Reply, Sampling, SteerKey, Trial, TrialKey, TrialRecord
     from .vectors import ConceptVector, Provenance
     from .verdicts import Verdict

@@ -89,9 +89,9 @@ class Cell:
 class ArmTrial:
     """What one trial of an arm is: the injections, the concept that they inject (None where they inject none).
 
-    ``asked`` is the concept that judges are asked about, by default the injected one, else a decoy. ``scaffold``, one of
-    :attr:`Arm.scaffolds`, takes the place of the cell's. ``like`` is the concept and number that a paired design pairs it with, where it injects
-    none.
+    ``asked`` is the concept that judges are asked about, by default the injected one, else a decoy. ``scaffold``, one
+    of :attr:`Arm.scaffolds`, takes the place of the cell's. ``like`` is the concept and number that a paired design
+    pairs it with, where it injects none.
     """
 
     concept: str | None
