@@ -15,6 +15,7 @@ from ...errors import ModelError, ModelNotFoundError, explain
 from ..base import ModelInfo
 from ..hf.checkpoints import fingerprint_checkpoint
 from ..hf.stopping import EndTokens, ReplyReader, end_tokens
+from .amx import ask_for_amx
 
 _EXTENSION = "introspection_bench.injectors.vllm_lens.worker.SteeringExtension"
 _SAMPLER = "introspection_bench.injectors.vllm_lens.sampling:SeededSampling"
@@ -44,6 +45,7 @@ def start(model: Any, chosen: Mapping[str, Any], others: Mapping[str, Any]) -> A
         ModelError: vLLM can't load the model or refuses an argument, or an argument would break the steering.
     """
     arguments = _arguments(model, chosen, others)
+    ask_for_amx()
     try:
         return LLMEngine.from_engine_args(EngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
     except (TypeError, ValueError, OSError, RuntimeError, AssertionError, NotImplementedError) as error:

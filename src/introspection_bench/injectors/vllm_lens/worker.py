@@ -14,6 +14,7 @@ from torch import nn
 from vllm.distributed import get_pp_group
 from vllm_lens._worker_ext import HiddenStatesExtension, _discover_layer_modules
 
+from .amx import ask_for_amx
 from .sampling import SeededSampling
 from .sites import SITES, UPDATE_CHILD, Head, Site, Sites
 
@@ -25,6 +26,7 @@ class SteeringExtension(HiddenStatesExtension):  # type: ignore[misc]  # vllm-le
         """Install vllm-lens's hooks with ours around them."""
         if self._hooks_installed:
             return
+        ask_for_amx()  # a worker may be a process of its own
         blocks = _discover_layer_modules(self)
         sites = {layer: Site(block) for layer, block in blocks.items()}
         for layer, block in blocks.items():
