@@ -362,7 +362,7 @@ def test_an_item_must_have_exactly_the_slots_of_its_scaffold(slots: dict[str, st
 
 @pytest.mark.parametrize("slots", [{}, {"a": ""}, {"a": "  "}, {"a": 3}, {1: "b"}])
 def test_an_item_without_texts_is_an_error(slots: Any) -> None:
-    with pytest.raises(ScaffoldError, match="(?i)item"):
+    with pytest.raises(ScaffoldError, match="tem"):
         ib.Item("s", slots)
 
 
