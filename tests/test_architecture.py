@@ -119,6 +119,7 @@ def test_nothing_loads_a_pickle() -> None:
 OPEN_SIGNATURES = {
     ("injectors.registry", "open_injector"): "hands its options to the explicit signature of a backend's open()",
     ("judges.registry", "open_judge"): "hands its options to the explicit signature of the judge's class",
+    ("measures.readings", "Reading.at"): "takes the names of the reading's own axes, and refuses any other",
     ("templates", "Tokenizer.__call__"): "describes Hugging Face's own method",
     ("templates", "Tokenizer.apply_chat_template"): "describes Hugging Face's own method",
 }

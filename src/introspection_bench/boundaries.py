@@ -61,8 +61,11 @@ def check_arguments(
     hints = _hints(function)
     for name, value in arguments.items():
         hint = hints.get(name, Any)
-        if name in signature.parameters and signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+        kind = signature.parameters[name].kind if name in signature.parameters else None
+        if kind is inspect.Parameter.VAR_POSITIONAL:
             hint = types.GenericAlias(tuple, (hint, ...))
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            hint = types.GenericAlias(collections.abc.Mapping, (str, hint))
         if not fits(value, hint):
             raise error(explain(name, required=words(hint), got=_shown(value), hint=_REMEDY.get(name, "")))
 

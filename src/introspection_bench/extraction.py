@@ -179,7 +179,8 @@ def _reduced(
 
 
 def _render(injector: Injector, text: str, *, date: datetime.date) -> RenderedPrompt:
-    return Scaffold(name="extraction", turns=[Turn("user", text)]).render(injector.tokenizer, date)
+    # Filled: braces in a concept's prompts are its own.
+    return Scaffold(name="extraction", turns=[Turn("user", text)], filled=True).render(injector.tokenizer, date)
 
 
 @checked(VectorError)

@@ -124,7 +124,8 @@ class Scaffold:
     ``turns`` end with a user turn. ``prefill`` begins the assistant's reply. ``template`` ``auto`` uses the tokenizer's
     chat template and, for a tokenizer without one, a plain ``User: … Assistant:`` transcript; which of them is kept in
     the prompt. ``source`` cites where the wording comes from. Texts may have slots, ``{sentence}``, which :meth:`fill`
-    fills; a scaffold with slots can't be rendered before. It says nothing of what is steered.
+    fills; a scaffold with slots can't be rendered before. Once it is ``filled``, or said to be, all braces stand for
+    themselves. It says nothing of what is steered.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Scaffold:
     prefill: str | None = None
     template: Template = "auto"
     source: str = ""
+    filled: bool = False
 
     @turns.validator
     def _check_turns(self, _: object, turns: tuple[Turn, ...]) -> None:
@@ -176,7 +178,9 @@ class Scaffold:
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The names of the slots, in the order in which they first stand."""
+        """The names of the slots that are still open, in the order in which they first stand."""
+        if self.filled:
+            return ()
         texts = [self.system or "", *(t.content for t in self.turns), self.prefill or ""]
         # Anchors may name a slot too, but only one that stands in their turn.
         return tuple(dict.fromkeys(name for text in texts for name in _SLOT.findall(text)))
@@ -200,15 +204,16 @@ class Scaffold:
         if not given:
             return self
 
-        def filled(text: str) -> str:
-            return _SLOT.sub(lambda slot: given[slot[1]], text)
+        def put(text: str) -> str:
+            return _SLOT.sub(lambda slot: given.get(slot[1], slot[0]), text)
 
         return attrs.evolve(
             self,
-            turns=[attrs.evolve(t, content=filled(t.content)) for t in self.turns],
-            anchors=[a if a.text is None else attrs.evolve(a, text=filled(a.text)) for a in self.anchors],
-            system=None if self.system is None else filled(self.system),
-            prefill=None if self.prefill is None else filled(self.prefill),
+            turns=[attrs.evolve(t, content=put(t.content)) for t in self.turns],
+            anchors=[a if a.text is None else attrs.evolve(a, text=put(a.text)) for a in self.anchors],
+            system=None if self.system is None else put(self.system),
+            prefill=None if self.prefill is None else put(self.prefill),
+            filled=True,
         )
 
     @property

@@ -6,7 +6,9 @@ import csv
 import json
 
 import pytest
+from typer.testing import CliRunner
 
+from introspection_bench.cli.app import app
 from introspection_bench.doses import Dose
 from introspection_bench.errors import InjectionError, ResultsFormatError, SpecError
 from introspection_bench.interop import TableLayout, read_results, read_table, write_jsonl
@@ -219,6 +221,21 @@ def test_a_reply_of_nothing_is_a_reply_and_a_missing_one_is_an_error(tmp_path) -
     assert read_table(write_rows(tmp_path / "a.jsonl", ROW | {"reply": ""}), WIDE).records[0].reply.text == ""
     with pytest.raises(ResultsFormatError, match="row 1, column 'reply'"):
         read_table(write_rows(tmp_path / "b.jsonl", ROW | {"reply": None}), WIDE)
+
+
+def test_a_table_is_imported_and_exported_by_the_commands_and_read_back_with_its_specification(
+    table, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pairs = {"--columns": COLUMNS, "--arms": ARMS, "--criteria": CRITERIA}
+    options = [part for name, told in pairs.items() for part in (name, ",".join(f"{k}={v}" for k, v in told.items()))]
+    options += ["--success", "affirmative, coherent", "--unit", "absolute", "--concepts", "lindsey2026"]
+    for command in (["import", table.name, "--to", "run", *options], ["export", "run", "--to", "run.jsonl"]):
+        done = CliRunner().invoke(app, command, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    back, expected = read_results("run.jsonl"), read_table(table, layout())
+    assert [(r.key, r.condition, r.verdicts) for r in back] == [(r.key, r.condition, r.verdicts) for r in expected]
+    assert back.spec["imported"][0]["criteria"] == CRITERIA
 
 
 def scaling_row(**changes):

@@ -1,7 +1,8 @@
-"""Units, injections and the check of a receipt."""
+"""Injections, the steers that they come to in a prompt, and the check of receipts."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -18,53 +19,41 @@ from introspection_bench.errors import (
     InjectionError,
     LayerError,
     SilentInjectionError,
+    SpecError,
 )
-from introspection_bench.injection import Positions, check_receipt, delta_length
+from introspection_bench.injection import check_receipts
+from introspection_bench.spans import Positions
+from introspection_bench.testing import strategies
 
-POSITIVE = st.floats(1e-3, 1e3)
 Vector = Callable[..., ib.ConceptVector]
+PROMPT = ib.RenderedPrompt(range(10), "0123456789", {"trial": 4})
 
 
-@given(st.floats(-100, 100), POSITIVE, POSITIVE, POSITIVE)
-def test_each_unit_has_the_length_that_the_design_gives(m: float, v: float, h: float, u: float) -> None:
-    lengths = {unit: delta_length(unit, m, vector_norm=v, residual_norm=h, update_norm=u) for unit in ib.Unit}
-    assert lengths == {ib.Unit.RAW: m * v, ib.Unit.ABSOLUTE: m, ib.Unit.RESIDUAL: m * h, ib.Unit.UPDATE: m * u}
-
-
-def test_a_length_per_token_comes_of_norms_per_token() -> None:
-    norms = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
-    made = delta_length(ib.Unit.RESIDUAL, np.array([[0.5], [2.0]]), vector_norm=1, residual_norm=norms)
-    np.testing.assert_array_equal(made, [[0.5, 1.0], [6.0, 8.0]])
-
-
-@pytest.mark.parametrize("unit", ["residual", ib.Unit.RESIDUAL])
-def test_unit_and_span_may_be_given_as_written(make_vector: Vector, unit: str) -> None:
-    injection = ib.Injection(make_vector(), 3, 1, unit, "from(trial)")
-    assert injection.unit is ib.Unit.RESIDUAL
+def test_dose_and_span_may_be_given_as_written(make_vector: Vector) -> None:
+    injection = ib.Injection(make_vector(), 3, "1 residual", "from(trial)")
+    assert injection.dose == ib.Dose(1, ib.Unit.RESIDUAL)
     assert injection.span == ib.Span.from_anchor("trial")
-    assert isinstance(injection.magnitude, float)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"unit": "watt"}, "one of .*'raw', 'absolute', 'residual', 'update'"),
-        ({"unit": None}, "unit"),
-        ({"magnitude": math.nan}, "finite"),
-        ({"magnitude": math.inf}, "finite"),
-        ({"magnitude": "strong"}, "magnitude: required a number"),
-        ({"magnitude": None}, "magnitude: required a number"),
+        ({"dose": "1 watt"}, "one of .*'raw', 'absolute', 'residual', 'update', 'projection'"),
+        ({"dose": "strong"}, "a magnitude and its unit"),
+        ({"dose": 2}, "a Dose"),
+        ({"dose": None}, "a Dose"),
         ({"layer": -1}, "0-based"),
         ({"layer": 1.0}, "0-based"),
         ({"layer": True}, "0-based"),
         ({"span": None}, "a Span"),
+        ({"span": "everywhere"}, "span"),
         ({"vector": np.ones(4)}, "ConceptVector"),
     ],
 )
 def test_a_malformed_injection_is_an_error_that_names_the_argument(
     make_vector: Vector, change: dict[str, object], words: str
 ) -> None:
-    good = {"vector": make_vector(), "layer": 3, "magnitude": 1, "unit": "raw", "span": ib.Span.all()}
+    good = {"vector": make_vector(), "layer": 3, "dose": ib.Dose(1, "raw"), "span": ib.Span.all()}
     with pytest.raises(InjectionError, match=words):
         ib.Injection(**(good | change))
 
@@ -74,54 +63,109 @@ def test_a_layer_error_is_both_an_injection_error_and_an_index_error() -> None:
     assert issubclass(LayerError, IndexError)
 
 
-PROMPT = ib.RenderedPrompt(range(10), "0123456789", {"trial": 4})
+def injected(make_vector: Vector, span: ib.Span, magnitude: float = 1, layer: int = 3) -> ib.Injection:
+    return ib.Injection(make_vector(), layer, ib.Dose(magnitude, "raw"), span)
 
 
-def asked(make_vector: Vector, span: ib.Span, magnitude: float = 1) -> ib.Request:
-    return ib.Request(PROMPT, ib.Injection(make_vector(), 3, magnitude, "raw", span), ib.Sampling())
+def test_a_steer_holds_the_positions_that_its_span_comes_to_in_one_prompt(make_vector: Vector) -> None:
+    one = injected(make_vector, ib.Span.from_anchor("trial"))
+    (steer,) = ib.resolve([one], PROMPT)
+    assert (steer.injection, steer.positions) == (one, Positions(4, None, 10))
+    assert (steer.vector, steer.layer, steer.dose) == (one.vector, 3, one.dose)
+    assert steer.key == ib.SteerKey(one.vector.digest, 3, 1.0, "raw", 4, None)
+    (moved,) = ib.resolve([one], attrs.evolve(PROMPT, anchors={"trial": 7}))
+    assert moved.positions == Positions(7, None, 10)
+    assert moved.key != steer.key
 
 
-def test_a_request_resolves_its_span_once_and_to_nothing_where_nothing_is_added(make_vector: Vector) -> None:
-    request = asked(make_vector, ib.Span.from_anchor("trial"))
-    assert request.positions == Positions(4, None, 10)
-    assert attrs.evolve(request, prompt=attrs.evolve(PROMPT, anchors={"trial": 7})).positions == Positions(7, None, 10)
-    assert asked(make_vector, ib.Span.all(), magnitude=0).positions is None
-    assert attrs.evolve(request, injection=None).positions is None
+@given(st.lists(strategies.injections(), max_size=4), strategies.prompts())
+def test_the_order_of_injections_does_not_matter_and_those_that_add_nothing_are_left_out(
+    injections: list[ib.Injection], prompt: ib.RenderedPrompt
+) -> None:
+    found = {ib.resolve(order, prompt) for order in itertools.permutations(injections)}
+    assert len(found) == 1
+    (steers,) = found
+    assert len(steers) == len([i for i in injections if i.dose.magnitude != 0])
+    assert ib.Request(prompt, steers, ib.Sampling()) == ib.Request.of(prompt, injections, ib.Sampling())
+
+
+def test_nothing_is_steered_where_nothing_is_added(make_vector: Vector) -> None:
+    assert ib.resolve([], PROMPT) == ()
+    null = injected(make_vector, ib.Span.all(), magnitude=0)
+    assert ib.resolve([null], PROMPT) == ()
+    with pytest.raises(InjectionError, match="adds something"):
+        ib.Steer(null, Positions(0, None, 10))
 
 
 @pytest.mark.parametrize("magnitude", [0, 1])
-def test_a_request_whose_span_the_prompt_lacks_is_not_made(make_vector: Vector, magnitude: float) -> None:
+def test_a_span_that_the_prompt_lacks_is_an_error_even_where_nothing_is_added(
+    make_vector: Vector, magnitude: float
+) -> None:
     with pytest.raises(AnchorNotFoundError, match="trail"):
-        asked(make_vector, ib.Span.from_anchor("trail"), magnitude)
+        ib.resolve([injected(make_vector, ib.Span.from_anchor("trail"), magnitude)], PROMPT)
     with pytest.raises(EmptySpanError):
-        asked(make_vector, ib.Span.between("trial", "trial"), magnitude)
+        ib.resolve([injected(make_vector, ib.Span.between("trial", "trial"), magnitude)], PROMPT)
+
+
+def test_a_request_takes_only_the_steers_of_its_own_prompt_in_their_order(make_vector: Vector) -> None:
+    two = [injected(make_vector, ib.Span.all(), layer=layer) for layer in (1, 2)]
+    steers = ib.resolve(two, PROMPT)
+    with pytest.raises(SpecError, match="in order"):
+        ib.Request(PROMPT, steers[::-1], ib.Sampling())
+    with pytest.raises(SpecError, match="of a prompt of 10 tokens"):
+        ib.Request(ib.RenderedPrompt(range(9), "x"), steers, ib.Sampling())
+
+
+def check(make_vector: Vector, span: ib.Span, tokens: int, *receipts: ib.Receipt, dose: str = "1 raw") -> None:
+    check_receipts(ib.resolve([ib.Injection(make_vector(), 3, dose, span)], PROMPT), tokens, receipts)
+
+
+FROM = ib.Span.from_anchor("trial")
 
 
 def test_a_receipt_that_matches_its_positions_passes(make_vector: Vector) -> None:
-    check_receipt(asked(make_vector, ib.Span.from_anchor("trial")).positions, 7, ib.Receipt(6, 6, 0.1, 0.2))
-    check_receipt(asked(make_vector, ib.Span.generation()).positions, 1, ib.Receipt.nothing())
-    check_receipt(None, 7, ib.Receipt.nothing())
-    check_receipt(asked(make_vector, ib.Span.all(), magnitude=0).positions, 7, ib.Receipt.nothing())
+    check(make_vector, FROM, 7, ib.Receipt(6, 6, 0.1, 0.2))
+    check(make_vector, ib.Span.generation(), 1, ib.Receipt.nothing())
+    check_receipts((), 7, ())
 
 
 @pytest.mark.parametrize(
     "receipt",
     [
-        None,
         ib.Receipt.nothing(),
         ib.Receipt(6, 5, 0.1, 0.2),
         ib.Receipt(7, 6, 0.1, 0.2),
         ib.Receipt(6, 6, 0.0, 0.0),
+        ib.Receipt(6, 6, -0.1, 0.2),
         ib.Receipt(6, 6, 0.1, math.nan),
         ib.Receipt(6, 6, math.nan, 0.2),
         ib.Receipt(6, 6, 0.1, math.inf),
     ],
 )
-def test_a_receipt_that_proves_something_else_is_refused(make_vector: Vector, receipt: ib.Receipt | None) -> None:
+def test_a_receipt_that_proves_something_else_is_refused(make_vector: Vector, receipt: ib.Receipt) -> None:
     with pytest.raises(SilentInjectionError):
-        check_receipt(asked(make_vector, ib.Span.from_anchor("trial")).positions, 7, receipt)
+        check(make_vector, FROM, 7, receipt)
+
+
+def test_a_projection_may_have_found_nothing_to_remove_but_must_have_looked_everywhere(make_vector: Vector) -> None:
+    check(make_vector, FROM, 7, ib.Receipt(6, 6, 0.0, 0.0), dose="-1 projection")
+    for receipt in (ib.Receipt(6, 5, 0.0, 0.0), ib.Receipt(6, 6, math.nan, 0.0), ib.Receipt(6, 6, -1.0, 0.0)):
+        with pytest.raises(SilentInjectionError):
+            check(make_vector, FROM, 7, receipt, dose="-1 projection")
+
+
+def test_each_steer_must_have_a_receipt_of_its_own(make_vector: Vector) -> None:
+    steers = ib.resolve(
+        [injected(make_vector, span, layer=n) for n, span in enumerate((FROM, ib.Span.prompt()))], PROMPT
+    )
+    good = ib.Receipt(6, 6, 0.1, 0.2), ib.Receipt(10, 0, 0.1, 0.2)
+    check_receipts(steers, 7, good)
+    with pytest.raises(SilentInjectionError, match="each of the 2 steers; got 1"):
+        check_receipts(steers, 7, good[:1])
+    with pytest.raises(SilentInjectionError, match="the steer at layer 0"):
+        check_receipts(steers, 7, good[::-1])
 
 
 def test_a_control_that_was_steered_is_refused() -> None:
-    with pytest.raises(SilentInjectionError, match="0 prompt and 0 generated"):
-        check_receipt(None, 7, ib.Receipt(1, 0, 0.1, 0.1))
+    with pytest.raises(SilentInjectionError, match="0 steers; got 1"):
+        check_receipts((), 7, [ib.Receipt(1, 0, 0.1, 0.1)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -46,7 +45,7 @@ def test_different_names_stay_different() -> None:
         assert folded(one) != folded(other)
 
 
-def test_names_are_kept_in_one_form_wherever_they_stand(tmp_path: Path) -> None:
+def test_names_are_kept_in_one_form_wherever_they_stand() -> None:
     concept = Concept(CAFE, aliases=[CAFE], word=CAFE)
     assert (concept.name, concept.aliases, concept.word) == ("Café", ("Café",), "Café")
     chosen = ConceptSet("s", [concept])

@@ -19,7 +19,7 @@ Install = Callable[..., None]
 MODULE = """
 import introspection_bench as ib
 
-GREETING = ib.Scaffold("greeting", [ib.Turn("user", "Hello")], ib.Span.all())
+GREETING = ib.Scaffold("greeting", [ib.Turn("user", "Hello")])
 NOT_A_SCAFFOLD = "Hello"
 WORDS = ib.ConceptSet("words", [ib.Concept("tea", word="tea")])
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import introspection_bench as ib
 from introspection_bench.errors import AnchorNotFoundError, ScaffoldError, UnknownNameError
 from introspection_bench.scaffolds import BUILTIN
+from introspection_bench.testing import strategies
 from introspection_bench.testing.tiny import tiny_tokenizer
 
 # Lindsey 2026, Figure 5.
@@ -53,7 +54,7 @@ def asks(text: str, *anchors: str, before: str = "", **options: Any) -> ib.Scaff
     """A scaffold whose last turn is ``text``; the anchors are named by their own numbers."""
     turns = [ib.Turn("user", before), ib.Turn("assistant", "Ok.")] if before else []
     named = [ib.Anchor(f"a{n}", a) for n, a in enumerate(anchors)]
-    return ib.Scaffold("asks", [*turns, ib.Turn("user", text)], ib.Span.all(), named, **options)
+    return ib.Scaffold("asks", [*turns, ib.Turn("user", text)], named, **options)
 
 
 def from_anchor(prompt: ib.RenderedPrompt, tok: Any, name: str = "a0") -> str:
@@ -64,13 +65,12 @@ def test_the_lindsey_scaffold_is_the_paper_to_the_letter() -> None:
     turns = [(turn.role, turn.content) for turn in ib.LINDSEY.turns]
     assert turns == [("user", OPENING), ("assistant", "Ok."), ("user", QUESTION)]
     assert (ib.LINDSEY.system, ib.LINDSEY.prefill) == (None, None)
-    assert ib.LINDSEY.span == ib.Span.from_anchor("trial")
+    assert ib.LINDSEY.anchors == (ib.Anchor("trial", "\n\nTrial 1"),)
 
 
 def test_the_405b_scaffold_differs_in_quotes_and_line_break_alone() -> None:
     turns = [turn.content for turn in ib.LINDSEY_405B.turns]
     assert turns == [OPENING.replace('"thoughts"', "'thoughts'"), "Ok.", QUESTION.replace("\n\n", " ")]
-    assert ib.LINDSEY_405B.span == ib.Span.all()
     assert [t.content for t in ib.THINKING_ABOUT.turns] == ["What are you thinking about?"]
 
 
@@ -89,7 +89,7 @@ def test_on_smollm_the_injection_starts_at_the_first_of_two_newline_tokens(smol_
     around = [smol_tokenizer.decode([i]) for i in prompt.token_ids[at - 1 : at + 4]]
     assert around == [".", "\n", "\n", "T", "rial"]
     assert (len(prompt.token_ids), at) == (175, 145)
-    assert ib.LINDSEY.span.resolve(prompt).expected(100) == (30, 99)
+    assert ib.Span.from_anchor("trial").resolve(prompt).expected(100) == (30, 99)
 
 
 def test_a_rendered_prompt_is_what_the_chat_template_itself_tokenises(smol_tokenizer: Any) -> None:
@@ -252,35 +252,35 @@ USER = ib.Turn("user", "ab")
     [
         (lambda: ib.Turn("system", "x"), ScaffoldError, "role"),
         (lambda: ib.Turn("user", "  "), ScaffoldError, "content"),
-        (lambda: ib.Scaffold("x", [], ib.Span.all()), ScaffoldError, "turns"),
+        (lambda: ib.Scaffold("x", []), ScaffoldError, "turns"),
         (
-            lambda: ib.Scaffold("x", [USER, ib.Turn("assistant", "b")], ib.Span.all()),
+            lambda: ib.Scaffold("x", [USER, ib.Turn("assistant", "b")]),
             ScaffoldError,
             "last",
         ),
         (lambda: asks("abab", "ab"), AnchorNotFoundError, "more than once"),
         (lambda: asks("aaa", "aa"), AnchorNotFoundError, "more than once"),
         (lambda: asks("abc", "x"), AnchorNotFoundError, "nowhere"),
-        (lambda: asks("abc", ""), AnchorNotFoundError, "exactly once"),
+        (lambda: asks("abc", ""), ScaffoldError, "text of a turn"),
         (lambda: ib.Anchor("a, b", "x"), ScaffoldError, "letters"),
         (lambda: asks("abc", template="jinja"), ScaffoldError, "template"),
         (
-            lambda: ib.Scaffold("x", [USER], ib.Span.all(), [ib.Anchor("a", "a", turn=1)]),
+            lambda: ib.Scaffold("x", [USER], [ib.Anchor("a", "a", turn=1)]),
             ScaffoldError,
             "turn index",
         ),
         (
-            lambda: ib.Scaffold("x", [USER], ib.Span.all(), [ib.Anchor("a", "a"), ib.Anchor("a", "b")]),
+            lambda: ib.Scaffold("x", [USER], [ib.Anchor("a", "a"), ib.Anchor("a", "b")]),
             ScaffoldError,
             "distinct names",
         ),
-        (
-            lambda: ib.Scaffold("x", [USER], ib.Span.from_anchor("b"), [ib.Anchor("a", "a")]),
-            AnchorNotFoundError,
-            "anchors of the scaffold",
-        ),
+        (lambda: ib.Scaffold("x", [USER], [ib.Anchor("start", "a")]), ScaffoldError, "which every prompt has"),
+        (lambda: ib.Scaffold("x", [USER], [ib.Anchor("reply", turn="reply")]), ScaffoldError, "which every prompt has"),
+        (lambda: ib.Anchor("a", "b", turn="reply"), ScaffoldError, "isn't written yet"),
+        (lambda: ib.Anchor("a", turn="answer"), ScaffoldError, "turn"),
+        (lambda: ib.Anchor("a", "b", offset=0.5), ScaffoldError, "offset"),
         (lambda: ib.RenderedPrompt((), ""), ScaffoldError, "at least one token"),
-        (lambda: ib.RenderedPrompt((1, 2), "ab", {"a": 2}), ScaffoldError, "from 0 to 1"),
+        (lambda: ib.RenderedPrompt((1, 2), "ab", {"a": 3}), ScaffoldError, "from 0 to 2"),
         (lambda: ib.load_scaffold("lindsay"), UnknownNameError, "lindsey_405b"),
     ],
 )
@@ -292,7 +292,7 @@ def test_a_scaffold_that_can_not_be_is_an_error_that_says_why(make: Any, error: 
 def test_anchors_do_not_enter_the_identity_of_the_wording() -> None:
     base = asks("Trial 1")
     assert asks("Trial 1", "1").digest == base.digest
-    assert attrs.evolve(base, span=ib.Span.prompt(), name="other", source="me").digest == base.digest
+    assert attrs.evolve(base, name="other", source="me", filled=True).digest == base.digest
     assert attrs.evolve(base, prefill="Yes").digest != base.digest
     assert attrs.evolve(base, template="transcript").digest != base.digest
     assert asks("Trial 2").digest != base.digest
@@ -307,3 +307,126 @@ def test_a_judge_is_shown_the_whole_conversation() -> None:
     shown = asks("Trial 1?", before="Hello", system="Be brief.", prefill="Yes").transcript.split("\n\n")
     assert shown[:3] == ["[system]\nBe brief.", "[user]\nHello", "[assistant]\nOk."]
     assert shown[3:] == ["[user]\nTrial 1?", "[assistant (begun for it)]\nYes"]
+
+
+ASKS_TO_REPEAT = ib.Scaffold(
+    "repeat",
+    [ib.Turn("user", "Say {it}."), ib.Turn("assistant", "{it}"), ib.Turn("user", "Now: {sentence} {It} {} {2}")],
+    [ib.Anchor("sentence", "{sentence}"), ib.Anchor("now", "Now: {sent"), ib.Anchor("said", turn=1)],
+    system="Of {topic}.",
+    prefill="So: {sentence}",
+)
+
+
+@given(strategies.items("it", "sentence", "topic"))
+def test_slots_are_filled_exactly_whatever_is_put_into_them(item: ib.Item) -> None:
+    assert ASKS_TO_REPEAT.slots == ("topic", "it", "sentence")
+    it, sentence, topic = (item.slots[name] for name in ("it", "sentence", "topic"))
+    bare = attrs.evolve(ASKS_TO_REPEAT, anchors=())
+    filled = bare.fill(item)
+    assert (filled.system, filled.prefill) == (f"Of {topic}.", f"So: {sentence}")
+    assert [t.content for t in filled.turns] == [f"Say {it}.", it, f"Now: {sentence} {{It}} {{}} {{2}}"]
+    assert filled.slots == ()
+    assert filled.fill(None) == filled
+
+
+def test_a_filled_scaffold_is_the_same_wording_as_one_that_was_written_so() -> None:
+    tok = tokenizer(CHAT)
+    item = ib.Item("s01", {"sentence": "The {word} hung {crooked}."})
+    filled = asks("Write: {sentence} Now.", "{sentence} N").fill(item)
+    written = asks("Write: The {word} hung {crooked}. Now.", "The {word}", filled=True)
+    assert filled.digest == written.digest
+    assert filled.render(tok) == written.render(tok)
+    assert from_anchor(filled.render(tok), tok).startswith("The {word} hung {crooked}. Now.")
+
+
+@pytest.mark.parametrize("text", ["{}", "{ a }", "{A}", "{1}", "{a b}", "{", "}{", "{a-b}", '{"a": 1}', "{_}"])
+def test_braces_that_hold_no_slot_s_name_stand_for_themselves(text: str) -> None:
+    scaffold = asks(f"Say {text}!")
+    assert scaffold.slots == ()
+    assert scaffold.render(tokenizer(CHAT)).text == f"<user>Say {text}!<end><assistant>"
+
+
+def test_a_scaffold_with_open_slots_can_not_be_rendered() -> None:
+    with pytest.raises(ScaffoldError, match=r"without open slots; got \['topic', 'it', 'sentence'\]"):
+        ASKS_TO_REPEAT.render(tokenizer(CHAT))
+
+
+@pytest.mark.parametrize("slots", [None, {"it": "a"}, {"it": "a", "sentence": "b", "topic": "c", "more": "d"}])
+def test_an_item_must_have_exactly_the_slots_of_its_scaffold(slots: dict[str, str] | None) -> None:
+    with pytest.raises(ScaffoldError, match="texts for the slots"):
+        ASKS_TO_REPEAT.fill(None if slots is None else ib.Item("s", slots))
+    with pytest.raises(ScaffoldError, match="texts for the slots"):
+        asks("Hi").fill(ib.Item("s", {"it": "a"}))
+
+
+@pytest.mark.parametrize("slots", [{}, {"a": ""}, {"a": "  "}, {"a": 3}, {1: "b"}])
+def test_an_item_without_texts_is_an_error(slots: Any) -> None:
+    with pytest.raises(ScaffoldError, match="tem"):
+        ib.Item("s", slots)
+
+
+def test_an_anchor_of_a_slot_is_on_its_text_in_the_turn_that_it_names() -> None:
+    tok = tokenizer(CHAT)
+    scaffold = attrs.evolve(ASKS_TO_REPEAT, anchors=ASKS_TO_REPEAT.anchors[::2])
+    prompt = scaffold.fill(ib.Item("s", {"it": "Hello", "sentence": "Hello", "topic": "Hello"})).render(tok)
+    assert from_anchor(prompt, tok, "sentence").startswith("Hello {It}")
+    assert from_anchor(prompt, tok, "said").startswith("Hello<end><user>Now")
+
+
+@pytest.mark.parametrize(("turn", "text"), [(-1, "{topic}"), (0, "{sentence}"), (-1, "{nowhere}")])
+def test_an_anchor_of_a_slot_that_its_turn_lacks_is_an_error(turn: int, text: str) -> None:
+    scaffold = attrs.evolve(ASKS_TO_REPEAT, anchors=[ib.Anchor("a", text, turn=turn)])
+    with pytest.raises(AnchorNotFoundError, match="nowhere"):
+        scaffold.fill(ib.Item("s", {"it": "one", "sentence": "two", "topic": "three"}))
+
+
+def test_an_anchor_text_that_an_item_makes_ambiguous_is_an_error() -> None:
+    with pytest.raises(AnchorNotFoundError, match="more than once"):
+        asks("Repeat {sentence} now", "now").fill(ib.Item("s", {"sentence": "now or never"}))
+
+
+@pytest.mark.parametrize("template", [CHAT, TRIMS, DEFAULT_SYSTEM, WITH_BOS, SYSTEM_LAST, None], ids=str)
+@pytest.mark.parametrize("prefill", [None, "Yes, I"])
+def test_turn_and_reply_anchors_are_on_their_first_tokens_under_any_template(
+    template: str | None, prefill: str | None
+) -> None:
+    tok = tokenizer(template)
+    made = ib.Scaffold(
+        "s",
+        [ib.Turn("user", "  Hello"), ib.Turn("assistant", "Ok."), ib.Turn("user", "Hello")],
+        [
+            ib.Anchor("first", turn=0),
+            ib.Anchor("ok", turn=1),
+            ib.Anchor("ask"),
+            ib.Anchor("before", offset=-1),
+            ib.Anchor("answer", turn="reply"),
+            ib.Anchor("last", turn="reply", offset=-1),
+        ],
+        prefill=prefill,
+    )
+    prompt = made.render(tok)
+    assert from_anchor(prompt, tok, "first").startswith("Hello")
+    assert from_anchor(prompt, tok, "ok").startswith("Ok.")
+    assert from_anchor(prompt, tok, "ask").startswith("Hello")
+    assert from_anchor(prompt, tok, "ask").count("Hello") == 1
+    assert prompt.anchors["before"] == prompt.anchors["ask"] - 1
+    assert prompt.anchors["answer"] == len(prompt.token_ids) == prompt.anchors["last"] + 1
+    assert ib.Span.from_anchor("answer").resolve(prompt) == ib.Span.generation().resolve(prompt)
+
+
+def test_on_smollm_the_token_before_a_turn_is_the_newline_of_its_header(smol_tokenizer: Any) -> None:
+    made = ib.Scaffold(
+        "s",
+        [ib.Turn("user", "Say it."), ib.Turn("assistant", "Ok."), ib.Turn("user", "Trial 1")],
+        [ib.Anchor("ask"), ib.Anchor("newline", offset=-1), ib.Anchor("header", turn="reply", offset=-4)],
+    )
+    prompt = made.render(smol_tokenizer)
+    told = {name: smol_tokenizer.decode([prompt.token_ids[at]]) for name, at in prompt.anchors.items()}
+    assert told == {"ask": "T", "newline": "\n", "header": "<|im_start|>"}
+
+
+@pytest.mark.parametrize("anchor", [ib.Anchor("a", offset=-99), ib.Anchor("a", turn="reply", offset=1)])
+def test_an_offset_that_leaves_the_prompt_is_an_error(anchor: ib.Anchor) -> None:
+    with pytest.raises(AnchorNotFoundError, match="Choose a smaller offset"):
+        ib.Scaffold("s", [ib.Turn("user", "Hello")], [anchor]).render(tokenizer(CHAT))

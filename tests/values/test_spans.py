@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import introspection_bench as ib
 from introspection_bench.errors import AnchorNotFoundError, EmptySpanError, InjectionError
-from introspection_bench.injection import Positions
+from introspection_bench.spans import Positions, place_of
 
 NAMES = st.from_regex(r"[\w.:-]+", fullmatch=True)
 FLAG = st.booleans()
@@ -28,7 +28,7 @@ def test_a_span_reads_its_own_written_form(span: ib.Span) -> None:
 
 @given(SPANS, SPANS)
 def test_two_spans_are_written_alike_only_if_they_are_one(a: ib.Span, b: ib.Span) -> None:
-    # The written form goes into a trial's key: two spans under one name would be one trial.
+    # The written form goes into a trial's condition: two spans under one name would be one cell.
     assert (str(a) == str(b)) == (a == b)
 
 
@@ -122,7 +122,7 @@ def test_counts_are_those_of_the_positions_taken_one_by_one(
 
 def test_a_span_of_an_anchor_that_the_prompt_lacks_names_those_that_it_has() -> None:
     prompt = ib.RenderedPrompt((1, 2, 3), "abc", {"trial": 1})
-    with pytest.raises(AnchorNotFoundError, match=r"one of \['trial'\]; got trail"):
+    with pytest.raises(AnchorNotFoundError, match=r"one of the prompt's, \['reply', 'start', 'trial'\]; got trail"):
         ib.Span.from_anchor("trail").resolve(prompt)
 
 
@@ -130,3 +130,61 @@ def test_a_reply_of_one_token_has_no_generated_position() -> None:
     assert Positions(0, None, 5).expected(1) == (5, 0)
     assert Positions(5, None, 5).expected(1) == (0, 0)
     assert Positions(5, None, 5).expected(0) == (0, 0)
+
+
+PROMPT = ib.RenderedPrompt(range(10), "0123456789", {"a": 2, "b": 5, "end": 10})
+
+
+def test_every_prompt_has_its_first_token_and_the_first_of_its_reply() -> None:
+    assert {name: place_of(PROMPT, name) for name in ("start", "a", "end", "reply")} == {
+        "start": 0,
+        "a": 2,
+        "end": 10,
+        "reply": 10,
+    }
+    assert place_of(ib.RenderedPrompt((7,), "x"), "reply") == 1
+
+
+@pytest.mark.parametrize(
+    ("span", "as_other"),
+    [
+        (ib.Span.from_anchor("start"), ib.Span.all()),
+        (ib.Span.between("start", "reply"), ib.Span.prompt()),
+        (ib.Span.from_anchor("reply"), ib.Span.generation()),
+        (ib.Span.from_anchor("end"), ib.Span.generation()),
+        (ib.Span.between("a", "reply"), ib.Span.from_anchor("a", stop_at_prompt_end=True)),
+        (ib.Span.all().until("reply"), ib.Span.prompt()),
+        (ib.Span.all().in_prompt, ib.Span.prompt()),
+        (ib.Span.from_anchor("a").until("reply"), ib.Span.from_anchor("a").in_prompt),
+        (ib.Span.from_anchor("a").until("b"), ib.Span.between("a", "b")),
+        (ib.Span.prompt().until("b"), ib.Span.between("start", "b")),
+        (ib.Span.between("a", "reply").until("b"), ib.Span.between("a", "b")),
+    ],
+)
+def test_spans_that_say_the_same_come_to_the_same_positions(span: ib.Span, as_other: ib.Span) -> None:
+    assert span.resolve(PROMPT) == as_other.resolve(PROMPT)
+
+
+@given(SPANS)
+def test_a_span_in_the_prompt_has_no_generated_position(span: ib.Span) -> None:
+    if span.kind == "generation":
+        with pytest.raises(EmptySpanError):
+            span.in_prompt  # noqa: B018  # the access is what is tested
+        return
+    assert span.in_prompt.in_prompt == span.in_prompt
+    names = [n for n in (span.start_anchor, span.stop_anchor) if n not in (None, "start", "reply")]
+    if len(set(names)) < len(names) or {span.start_anchor, span.stop_anchor} & {"start", "reply"}:
+        return
+    prompt = ib.RenderedPrompt(range(10), "x", {name: n + 1 for n, name in enumerate(names)})
+    in_prompt, generated = span.in_prompt.resolve(prompt).expected(7)
+    assert (in_prompt, generated) == (span.resolve(prompt).expected(7)[0], 0)
+
+
+def test_what_begins_in_the_reply_has_no_part_up_to_an_anchor() -> None:
+    with pytest.raises(EmptySpanError, match="begins in the prompt"):
+        ib.Span.generation().until("a")
+    for empty in (ib.Span.from_anchor("b").until("a"), ib.Span.from_anchor("reply").until("b")):
+        with pytest.raises(EmptySpanError):
+            empty.resolve(PROMPT)
+    with pytest.raises(EmptySpanError):
+        ib.Span.from_anchor("reply", stop_at_prompt_end=True).resolve(PROMPT)

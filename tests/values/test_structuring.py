@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from introspection_bench.injection import Unit
+from introspection_bench.doses import Unit
 from introspection_bench.structuring import problems, strict_converter
 
 

@@ -1,9 +1,11 @@
-"""Keys of trials and verdicts, and the values that are stored under them."""
+"""Keys of trials and verdicts: everything that can alter a reply or an answer, and nothing else."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import attrs
@@ -15,7 +17,8 @@ from hypothesis import strategies as st
 import introspection_bench as ib
 from introspection_bench.digests import canonical_json, digest, digest_bytes
 from introspection_bench.errors import SpecError
-from introspection_bench.trials import CRITERIA, verdict_key
+from introspection_bench.testing import strategies
+from introspection_bench.verdicts import verdict_key
 
 STEER = ib.SteerKey(vector="b" * 64, layer=19, magnitude=2, unit="residual", start=527, stop=None)
 KEY = ib.TrialKey(
@@ -27,7 +30,6 @@ KEY = ib.TrialKey(
     sampling=ib.Sampling(temperature=1, top_p=1, top_k=0, max_new_tokens=100),
     draw=7,
 )
-VERDICT = {"judge": "rules", "rubric": "strict4", "rubric_digest": "r" * 64, "concept": "love"}
 
 
 def test_the_key_of_a_trial_is_pinned() -> None:
@@ -65,17 +67,29 @@ def test_every_field_of_a_key_and_of_its_steers_is_in_its_digest() -> None:
     assert len({KEY.digest, *(key.digest for key in keys)}) == len(keys) + 1
 
 
-def test_the_order_of_steers_does_not_alter_a_key() -> None:
-    other = attrs.evolve(STEER, layer=3)
-    one, two = attrs.evolve(KEY, steers=(STEER, other)), attrs.evolve(KEY, steers=(other, STEER))
-    assert one.digest == two.digest
-    assert one.seed == two.seed
+@given(st.lists(strategies.steer_keys(), max_size=4), st.randoms())
+def test_a_key_of_the_same_steers_is_the_same_key_in_any_order(steers: list[ib.SteerKey], random: Random) -> None:
+    shuffled = random.sample(steers, len(steers))
+    assert attrs.evolve(KEY, steers=shuffled) == attrs.evolve(KEY, steers=steers)
+    assert attrs.evolve(KEY, steers=shuffled).digest == attrs.evolve(KEY, steers=steers).digest
 
 
-def test_a_key_tells_layer_dose_and_vector_of_its_first_steer() -> None:
-    assert (KEY.vector, KEY.layer, KEY.magnitude, KEY.unit) == ("b" * 64, 19, 2.0, "residual")
-    control = attrs.evolve(KEY, steers=())
-    assert (control.vector, control.layer, control.magnitude, control.unit) == (None, None, 0.0, None)
+def key_in(scaffold: ib.Scaffold, tokenizer: Any, vector: ib.ConceptVector) -> ib.TrialKey:
+    prompt = scaffold.render(tokenizer)
+    steers = ib.resolve([ib.Injection(vector, 3, "2 raw", "from(trial)")], prompt)
+    return attrs.evolve(KEY, prompt=prompt.digest, steers=[s.key for s in steers])
+
+
+def test_an_anchor_that_moves_makes_another_trial_and_one_that_is_renamed_does_not(
+    smol_tokenizer: Any, make_vector: Callable[..., ib.ConceptVector]
+) -> None:
+    moved = attrs.evolve(ib.LINDSEY, anchors=[ib.Anchor("trial", "Do you detect")])
+    one, other = (key_in(scaffold, smol_tokenizer, make_vector()) for scaffold in (ib.LINDSEY, moved))
+    assert one.prompt == other.prompt
+    assert one.digest != other.digest
+    assert one.seed != other.seed
+    same = attrs.evolve(ib.LINDSEY, anchors=[ib.Anchor("trial", "\n\nTrial 1: Do")], name="mine", source="me")
+    assert key_in(same, smol_tokenizer, make_vector()) == one
 
 
 def test_a_seed_that_a_key_holds_is_the_seed() -> None:
@@ -148,66 +162,7 @@ def test_the_key_of_a_verdict_is_pinned_and_holds_all_that_can_alter_it() -> Non
         verdict_key("t" * 64, "rules", "r" * 64, None, **given, judged="whole"),
     }
     assert len(others | {base}) == 8
-    assert ib.Verdict(**VERDICT).key("t" * 64) == base
-
-
-@given(st.fixed_dictionaries({c: st.sampled_from([True, False, None]) for c in CRITERIA}))
-def test_strict_is_all_four_and_nothing_less(criteria: dict[str, bool | None]) -> None:
-    verdict = ib.Verdict(**VERDICT, **criteria)
-    assert verdict.strict is all(value is True for value in criteria.values())
-
-
-def test_an_unscored_verdict_is_never_a_no() -> None:
-    verdict = ib.Verdict(**VERDICT, unscored="timeout")
-    assert verdict.strict is None
-    assert all(getattr(verdict, c) is None for c in CRITERIA)
-    with pytest.raises(SpecError, match="unscored verdict"):
-        ib.Verdict(**VERDICT, affirmative=False, unscored="timeout")
-
-
-@pytest.mark.parametrize("value", [1, 0, "false", "true", np.True_])
-def test_a_criterion_that_is_not_a_truth_value_is_refused(value: Any) -> None:
-    # strict asks "is True": NumPy's True would count as a failure, the text "false" as nothing at all.
-    with pytest.raises(SpecError, match=r"verdict\.coherent"):
-        ib.Verdict(**VERDICT, coherent=value)
-
-
-def test_an_unscored_verdict_without_a_reason_is_refused() -> None:
-    with pytest.raises(SpecError, match="a reason"):
-        ib.Verdict(**VERDICT, unscored="")
-
-
-def record(**changes: Any) -> ib.TrialRecord:
-    given = {
-        "key": KEY,
-        "arm": "injected",
-        "concept": "love",
-        "scaffold": "lindsey",
-        "model_name": "tiny",
-        "reply": ib.Reply("No.", [1, 2], "stop"),
-    }
-    return ib.TrialRecord(**(given | changes))
-
-
-def test_controls_of_one_scaffold_are_one_cell_whatever_they_stand_against() -> None:
-    control = attrs.evolve(KEY, steers=())
-    cells = {record(key=control, arm="control", concept=c).cell for c in ("love", "hate", None)}
-    assert cells == {("lindsey", "control", None, None, 0.0, None)}
-
-
-def test_asking_for_the_only_verdict_among_several_is_an_error_that_lists_them() -> None:
-    two = record(verdicts=[ib.Verdict(**VERDICT), ib.Verdict(**(VERDICT | {"judge": "claude"}))])
-    with pytest.raises(SpecError, match=r"claude/strict4.*rules/strict4"):
-        two.verdict()
-    found = two.verdict("claude")
-    assert found is not None
-    assert found.judge == "claude"
-    assert two.verdict("nobody") is None
-
-
-def test_token_ids_of_any_library_become_plain_integers() -> None:
-    reply = ib.Reply("x", np.array([1, 2], dtype=np.int64), "stop")
-    assert json.dumps(reply.token_ids) == "[1, 2]"
+    assert ib.Verdict("rules", "strict4", "r" * 64, "love", {"coherent": True}).key("t" * 64) == base
 
 
 JSON = st.recursive(
