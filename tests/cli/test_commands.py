@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from cli_samples import command, write_sweep
 
 from introspection_bench.__main__ import main as loaded
 from introspection_bench.cli import main
+from introspection_bench.interop import read_results
 
 GATED = Path(__file__).parent / "gated_command.py"
 
@@ -25,7 +28,7 @@ def test_run_leaves_a_judged_run_with_report_figures_vectors_and_manifest(place)
     assert {"store.sqlite", "manifest.json", "report.html", "figures", "vectors"} <= {p.name for p in run.iterdir()}
     assert "<html" in (run / "report.html").read_text()
     assert {p.suffix for p in (run / "figures").iterdir()} == {".png", ".svg", ".pdf"}
-    assert len(list((run / "vectors").iterdir())) == 4
+    assert len(list((run / "vectors").iterdir())) == 2
     manifest = json.loads((run / "manifest.json").read_text())
     assert [s["stage"] for s in manifest["sessions"]] == ["generate", "judge"]
     assert manifest["sessions"][0]["versions"]["introspection-bench"]
@@ -37,17 +40,42 @@ def test_running_again_generates_nothing_and_says_so(place):
     assert "0 judged, 0 unscored, 20 kept" in again.stderr
 
 
+def test_a_plan_says_trials_tokens_time_and_money_loads_no_weights_and_writes_nothing(place, tmp_path, monkeypatch):
+    folder = write_sweep(tmp_path)
+    for weights in (folder / "model").glob("*.safetensors"):
+        weights.unlink()
+    before = sorted(folder.rglob("*"))
+    words = ("run", "sweep.toml", "design.arms.injected.n=3", "--plan", "--tokens-per-second", "16")
+    shown = command(*words, "--dollars-per-hour", "36", cwd=folder).stdout
+    assert "18 trials" in shown
+    assert re.search(r"injected +6", shown)
+    assert f"at most {18 * 8} tokens of replies" in shown
+    assert "0.00 hours of generation, 0.09 dollars" in shown
+    assert sorted(folder.rglob("*")) == before
+    assert command("run", "sweep.toml", "--plan", "--tokens-per-second", "0", cwd=folder, check=False).returncode == 1
+
+
+def test_measuring_reads_every_trial_once_and_the_table_of_exports_holds_it(place, tmp_path):
+    run = shutil.copytree(place / "run", tmp_path / "run")
+    what = '{measure = "continuations", texts = {yes = "Yes", no = "No"}}'
+    assert "continuations: 20 measured, 0 there already" in command("measure", "run", what, cwd=tmp_path).stdout
+    assert "continuations: 0 measured, 20 there already" in command("measure", "run", what, cwd=tmp_path).stdout
+    assert "continuations: 20 of 20 measured" in command("status", "run", cwd=tmp_path).stdout
+    assert {len(r.readings) for r in read_results(run)} == {1}
+    assert command("measure", "run", "{measure = 3}", cwd=tmp_path, check=False).returncode == 1
+
+
 def test_status_counts_planned_and_recorded_trials_of_each_cell(place):
     shown = command("status", "run", cwd=place).stdout
     assert "20 of 20 trials" in shown
     assert "rules/strict4/1: 20 of 20 scored" in shown
-    assert shown.count("random") == 2
+    assert shown.count("random") == 1
 
 
 def test_exports_hold_every_trial_and_read_back(place):
     command("export", "run", "--to", "trials.jsonl", cwd=place)
     command("export", "run", "--to", "trials.parquet", "--format", "parquet", cwd=place)
-    assert len((place / "trials.jsonl").read_text().splitlines()) == 20
+    assert len((place / "trials.jsonl").read_text().splitlines()) == 1 + 20
     assert len(pd.read_parquet(place / "trials.parquet")) == 20
     tables = [
         command("table", f, "--format", "csv", cwd=place).stdout for f in ("run", "trials.jsonl", "trials.parquet")

@@ -20,6 +20,7 @@ COMMANDS = typer.main.get_command(app).commands
 CALLS = {
     "demo": None,
     "run": ["run", "nothing.toml"],
+    "measure": ["measure", "run", "nothing"],
     "status": ["status", "run"],
     "judge": ["judge", "run", "--judge", "rules"],
     "judge-check": ["judge-check", "rules"],

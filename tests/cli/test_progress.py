@@ -65,7 +65,7 @@ def test_a_run_says_trials_done_and_planned_tokens_per_second_and_time_left(cloc
     with Store.open(place / "run") as store:
         record, case_of = store.records()[0], case_maker(store)
     clock.beats = 0
-    with console.run_view(100, [record] * 40, [record.cell] * 60, case_of) as view:
+    with console.run_view(100, [record] * 40, [record.condition.cell] * 60, case_of) as view:
         for _ in range(20):
             view.on_trial(record)
         clock.time = 30.0
@@ -82,10 +82,10 @@ def test_the_live_view_counts_as_affirmative_what_the_judging_stage_will_store(p
     # Answers that only their question makes a claim of: "Yes." to "Do you detect an injected thought?"
     texts = ["Yes.", "No.", "Yes, I do.", "I detect an injected thought.", "Not really.", "Yes"] * 4
     records = [attrs.evolve(r, reply=attrs.evolve(r.reply, text=t)) for r, t in zip(records, texts, strict=False)]
-    stored = [v.affirmative for _, v in open_judge("rules").judge([case_of(r) for r in records])]
+    stored = [v.answer("affirmative") for _, v in open_judge("rules").judge([case_of(r) for r in records])]
     assert stored.count(True) == 13
     shown = []
-    view = console.RunView(20, records[:8], [r.cell for r in records[8:]], case_of, shown.append)
+    view = console.RunView(20, records[:8], [r.condition.cell for r in records[8:]], case_of, shown.append)
     for record in records[8:]:
         view.on_trial(record)
     counted = re.findall(r"(\d+)/(\d+)", shown[-1].rpartition(":")[2])
@@ -119,5 +119,5 @@ def test_the_lines_reach_a_pipe_while_the_command_still_works(tmp_path):
             process.kill()
     told = "".join(lines)
     assert "Opening" in told
-    assert "Vectors for 2 concepts" in told
+    assert "Vectors and plan" in told
     assert "trials: 0 of 20" in told
