@@ -44,11 +44,11 @@ def test_names_for_type_checkers_are_those_at_run_time() -> None:
     tree = ast.parse(Path(ib.__file__).read_text(encoding="utf-8"))
     guarded = next(n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
     seen = {
-        node.module: sorted(alias.name for alias in node.names)
-        for node in guarded.body
-        if isinstance(node, ast.ImportFrom)
+        (node.module, alias.name) for node in guarded.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
-    assert seen == {module: sorted(names) for module, names in ib._HOMES.items()}
+    homes = {(module, name) for module, names in ib._HOMES.items() for name in names}
+    modules = {(module.rpartition(".")[0] or None, name) for name, module in ib._MODULES.items()}
+    assert seen == homes | modules
 
 
 @pytest.mark.parametrize("name", ib.__all__)

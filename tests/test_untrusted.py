@@ -17,7 +17,7 @@ from introspection_bench import load_concepts, load_rubric, read_results, untrus
 from introspection_bench.errors import IntrospectionBenchError
 from introspection_bench.interop import TableLayout, read_table, write_jsonl
 from introspection_bench.judges.labels import read_labels
-from introspection_bench.sweep.spec import SweepSpec
+from introspection_bench.sweep.spec import RunSpec
 from introspection_bench.testing import strategies
 from introspection_bench.untrusted import one_line, parse_json, read_text, visible
 from introspection_bench.vectors import ConceptVector
@@ -31,7 +31,7 @@ READERS = {
     "concepts.toml": load_concepts,
     "rubric.toml": load_rubric,
     "rubric.md": load_rubric,
-    "sweep.toml": SweepSpec.from_toml,
+    "sweep.toml": RunSpec.from_toml,
     "labels.jsonl": read_labels,
     "results.jsonl": read_results,
     "results.parquet": read_results,
@@ -112,7 +112,7 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path, end):
     assert load_concepts(path).concepts[0].name == "Bread"
     plain = tmp_path / "plain.toml"
     plain.write_text(CONCEPTS)
-    assert load_concepts(path).digest == load_concepts(plain).digest
+    assert load_concepts(path) == load_concepts(plain)
     assert read_text(path).startswith("name")
 
 

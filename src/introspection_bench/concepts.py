@@ -12,7 +12,6 @@ import attrs
 import cattrs
 
 from .boundaries import checked, guarded
-from .digests import digest
 from .errors import ConceptError, UnknownNameError, explain
 from .freezing import frozen_tuple
 from .names import composed, folded
@@ -189,11 +188,6 @@ class ConceptSet:
     def select(self, *names: str) -> ConceptSet:
         """Return the set with only these concepts, in this order, and the same baseline."""
         return attrs.evolve(self, concepts=tuple(self[n] for n in names))
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the concepts (every field) and the baseline; not of the set's name and source."""
-        return digest("concept_set", 1, [[attrs.asdict(c) for c in self.concepts], list(self.baseline)])
 
     @classmethod
     @checked(ConceptError)

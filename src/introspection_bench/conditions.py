@@ -146,11 +146,6 @@ class Condition:
         return self.layers[0] if len(self.layers) == 1 else None
 
     @property
-    def is_dosed(self) -> bool:
-        """Whether its trials have a dose, and are shown with it."""
-        return self.dose is not None or bool(self.layers)
-
-    @property
     def columns(self) -> dict[str, Any]:
         """What tables say of it, by column; :data:`CELL_COLUMNS` are those that tell cells apart."""
         return {

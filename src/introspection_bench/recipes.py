@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
@@ -41,8 +41,9 @@ def _check_position(_: object, attribute: attrs.Attribute[int], value: int) -> N
         )
 
 
-def _defaults(fields: Iterable[attrs.Attribute[Any]]) -> list[tuple[str, Any]]:
-    return [(field.name, field.default) for field in fields]
+def _check_layer(_: object, __: object, value: int | Depth | None) -> None:
+    if isinstance(value, int) and value < 0:
+        raise SpecError(explain("recipe.layer", required="a 0-based block", got=value, hint="Or ib.Depth(2 / 3)."))
 
 
 class Recipe(abc.ABC):
@@ -91,7 +92,7 @@ class Word(Recipe):
     case: Case = "lower"
     position: int = attrs.field(default=-1, validator=_check_position)
     normalise: bool = False
-    layer: int | Depth | None = None
+    layer: int | Depth | None = attrs.field(default=None, validator=_check_layer)
 
     def __attrs_post_init__(self) -> None:
         if self.template.count("{word}") != 1:
@@ -142,7 +143,7 @@ class Pairs(Recipe):
     position: int = attrs.field(default=-1, validator=_check_position)
     reduce: Reduce = "mean"
     normalise: bool = False
-    layer: int | Depth | None = None
+    layer: int | Depth | None = attrs.field(default=None, validator=_check_layer)
 
     def contrast(self, concept: Concept, baseline: Sequence[str]) -> Contrast:  # noqa: ARG002  # the port's signature
         """Return the positive prompts against the negative ones."""

@@ -11,12 +11,14 @@ from ..errors import AnalysisError, explain
 from ..verdicts import CRITERIA, FURTHER
 
 
+@checked(AnalysisError)
 def outcomes_of(frame: pd.DataFrame) -> tuple[str, ...]:
     """Return the frame's outcomes: its columns of dtype ``boolean`` (criteria and ``strict``), and ``unscored``."""
     answered = [str(name) for name, kind in frame.dtypes.items() if isinstance(kind, pd.BooleanDtype)]
     return (*answered, "unscored")
 
 
+@checked(AnalysisError)
 def shown_of(frame: pd.DataFrame) -> tuple[str, ...]:
     """Return the outcomes that tables show: ``strict`` and the criteria that some verdict was asked.
 

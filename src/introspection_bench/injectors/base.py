@@ -262,7 +262,9 @@ class Injector(abc.ABC):
         for prompt in prompts:
             length = len(prompt.token_ids)
             read = Read("residuals", Positions(length + position, length + position + 1, length), layers)
-            requests.append(Request.of(prompt, beside, Sampling(0.0, max_new_tokens=1), forced=(), reads=(read,)))
+            request = Request.of(prompt, beside, Sampling(0.0, max_new_tokens=1), forced=(), reads=(read,))
+            self.validate(request)
+            requests.append(request)
         # What a backend leaves out stays NaN, which capture refuses.
         found = np.full((len(prompts), len(layers), self.model.hidden_size), np.nan, dtype=np.float32)
         for completion in self._generate(requests):

@@ -1,6 +1,6 @@
 """Readers of result files, ours and other people's, and exports of ours.
 
-Names are imported when they are first used: the store shares :mod:`.records` and must not load pandas for it.
+Names are imported when they are first used: reading a file needs no pyarrow.
 """
 
 from __future__ import annotations

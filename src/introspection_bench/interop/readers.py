@@ -46,7 +46,7 @@ class JsonlReader:
     def read(self, path: Path) -> Results:
         """Read line by line; empty lines are skipped, and a trial that stands twice is an error."""
         header: Header | None = None
-        records = []
+        records: list[TrialRecord] = []
         try:
             for number, line in enumerate(lines(path), 1):
                 if not line.strip():

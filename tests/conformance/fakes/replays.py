@@ -66,7 +66,7 @@ class FakeStopsReplaysEarly(FakeBroken):
             if requests[done.index].forced is not None:
                 ids = done.reply.token_ids
                 cut = next((n + 1 for n, token in enumerate(ids) if token in ends), len(ids))
-                done = attrs.evolve(done, reply=attrs.evolve(done.reply, token_ids=ids[:cut]))  # noqa: PLW2901  # cut
+                done = attrs.evolve(done, reply=attrs.evolve(done.reply, token_ids=ids[:cut]))  # noqa: PLW2901  # the same completion, cut
             yield done
 
 

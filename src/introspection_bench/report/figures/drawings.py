@@ -275,8 +275,9 @@ def _checked(
                 hint="Add them to by= in analysis.rates.",
             )
         )
-    unknown = [o for o in outcomes if o not in {*STROKES, *table["outcome"]}]
-    table = table[table["outcome"].isin(list(outcomes))]
+    there = set(table["outcome"])
+    unknown = [o for o in outcomes if o not in {*STROKES, *there}]
+    table = table[table["outcome"].isin([o for o in outcomes if o in there])]
     if table.empty or unknown:
         raise AnalysisError(
             explain(
