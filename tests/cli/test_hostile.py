@@ -40,9 +40,12 @@ def hostile(request, place, tmp_path_factory):
     records = []
     for record in read_results(place / "run").records:
         verdicts = [attrs.evolve(v, judge=name, concept=name, judge_model=name) for v in record.verdicts]
-        changed = attrs.evolve(record, scaffold=name, model_name=name, verdicts=verdicts)
-        changed = attrs.evolve(changed, reply=attrs.evolve(record.reply, text=name + record.reply.text))
-        records.append(changed if record.arm == "control" else attrs.evolve(changed, concept=name))
+        condition = attrs.evolve(record.condition, scaffold=name, model=name, asked=name)
+        if record.concept is not None:
+            condition = attrs.evolve(condition, concept=name)
+        trial = attrs.evolve(record.trial, condition=condition)
+        reply = attrs.evolve(record.reply, text=name + record.reply.text)
+        records.append(attrs.evolve(record, trial=trial, verdicts=verdicts, reply=reply))
     folder = tmp_path_factory.mktemp("hostile")
     write_jsonl(records, folder / "a.jsonl")
     return request.param, folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -240,7 +241,7 @@ def _tell_accuracy(
 
     path, labels = _replies(run, against)
     with ExitStack() as stack:
-        is_run = path.is_dir()
+        is_run = os.path.isdir(path)  # unlike Path's own, False for a name that no file can have
         replies = stack.enter_context(Store.open(path)) if is_run else _results(path, run)
         phase = stack.enter_context(console.working(f"Judging with {judge.name}"))
         found = judge_accuracy(

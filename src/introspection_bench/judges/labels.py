@@ -102,7 +102,7 @@ def draw_sample(
     # Ordered by a digest of seed and trial: a random order that neither more records nor a larger n disturbs.
     ordered = sorted(records, key=lambda record: digest("label_sample", 1, [seed, record.key.digest]))
     clear = (case for case in map(case_of, ordered) if case.unclear is None)
-    return tuple(islice(clear, n))
+    return tuple(islice(clear, min(n, len(ordered))))
 
 
 def read_labels(path: str | Path) -> list[Label]:
