@@ -34,6 +34,12 @@ test: lint types docs test-vllm unit ## lint, types, docs, the vLLM backend on C
 unit: venv chromium ## pytest alone
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=15 $(PYTEST_ARGS)
 
+.PHONY: quick
+quick: lint types ## lint, types, and the tests that catch most slips, in under three minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow and not browser" \
+	  tests/values tests/sweep/test_design.py tests/sweep/test_spec.py tests/sweep/test_identity.py \
+	  tests/injectors/test_steers.py tests/analysis tests/test_architecture.py tests/test_package.py $(PYTEST_ARGS)
+
 # KILLS processes are killed, each at points of its own; SEED draws them: make torture KILLS=1000 SEED=7
 KILLS ?= 200
 SEED ?= 0
