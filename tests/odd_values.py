@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 import introspection_bench as ib
 from introspection_bench.errors import IntrospectionBenchError
-from introspection_bench.trials import Reply, TrialRecord, Verdict
-from tests.keys import control_key, steered_key
+from introspection_bench.trials import TrialRecord
+from tests.sample_trials import make_condition, make_verdict, record_of
 
-PACKAGES = ("", "analysis", "interop", "report", "sweep", "judges", "injectors")
+PACKAGES = ("", "analysis", "interop", "report", "sweep", "judges", "injectors", "measures")
 ODD = [
     None, True, 0, -1, 10**30, 0.5, math.nan, math.inf, -math.inf, 1e-320, "", "a\ud800b", "a\0b", "x" * 5000, b"x",
     "runs/demo", "lindsey", [], ["a", "b"], [None], {}, {"a": 1}, object(), Path("nowhere"), np.nan, np.zeros((2, 2)),
@@ -87,21 +87,16 @@ def make_records() -> list[TrialRecord]:
     made = []
     for index in range(24):
         injected = index % 3 > 0
-        steered = steered_key(index, layer=index % 2, magnitude=index % 3, unit="residual")
-        key = steered if injected else control_key(index)
-        verdict = Verdict(
-            "rules", "strict4/1", "d", "love", index % 5 == 0, index % 4 == 0, None, index % 3 == 0, False
-        )
+        condition = make_condition("injected" if injected else "control", "love", (index % 2,), float(index % 3))
+        answers = {"affirmative": index % 5 == 0, "identifies": index % 4 == 0, "coherent": index % 3 == 0}
         made.append(
-            TrialRecord(
-                key=key,
-                arm="injected" if injected else "control",
-                concept="love",
-                scaffold="lindsey",
-                model_name="m",
-                reply=Reply("I see an ocean.", [1, 2], "stop"),
-                seed=index,
-                verdicts=[verdict],
+            record_of(
+                condition, index, text="I see an ocean.", verdicts=(make_verdict(**answers),), readings=(READING,)
             )
         )
     return made
+
+
+READING = ib.Reading(
+    "lens", "d" * 64, {"layer": (1, 2), "set": ("yes", "joint")}, np.zeros((2, 2)), "f" * 64, "torch", 1, "float32"
+)

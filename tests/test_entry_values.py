@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import inspect
 import tempfile
 import warnings
+from pathlib import Path
 
 import attrs
 import numpy as np
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import introspection_bench as ib
-from introspection_bench import analysis, judges, sweep
+from introspection_bench import analysis, judges, measures, sweep
 from introspection_bench.boundaries import guarded
 from introspection_bench.errors import (
     AnalysisError,
@@ -41,42 +43,80 @@ SPOTS = pd.DataFrame({"passes": [True], "established": [True], "ruled_out": [Fal
 CELLS = pd.DataFrame({"outcome": ["coherent"], "p_holm": [0.5]})
 
 
+class FakeTokenizer:
+    """What a tokenizer must have; no text has any tokens."""
+
+    chat_template = bos_token = None
+
+    def __call__(self, text, **options):
+        return {"input_ids": [], "offset_mapping": []}
+
+    def apply_chat_template(self, conversation, **options):
+        raise NotImplementedError
+
+
 def fields(value):
     """The arguments that a value was made of."""
     return {f.name: getattr(value, f.name) for f in attrs.fields(type(value)) if f.init}
 
 
 def confusion():
-    verdicts = analysis.verdicts_of(make_records(), "rules", "strict4/1")
+    verdicts = analysis.verdicts_of(make_records(), "rules", "strict4")
     return analysis.agreement(verdicts, verdicts)
 
 
+INJECTION = ib.Injection(made_vector(), 1, "0.5 residual", "from(first)")
+STEERS = ib.resolve([INJECTION], PROMPT)
+REQUEST = ib.Request(PROMPT, STEERS, ib.Sampling())
+DESIGN = ib.Design(
+    ["lindsey"],
+    "pairs",
+    ib.Pairs(),
+    [1, ib.Depth(0.5), (2, 3)],
+    ["0.5 residual"],
+    arms=[sweep.Injected(2), sweep.Unsteered(1)],
+    beside=[sweep.BesideSteer("ablated", [made_vector()], [0], "-1 projection")],
+)
+CELL = sweep.Cell(ib.LINDSEY, [1], ib.Dose(1, "raw"), ib.Span.all(), ["love"], {("love", 1): made_vector()}, 0)
+TINY = ib.ModelInfo("m", "f", 4, 64, "float32")
+MODEL = sweep.ModelSpec("demo")
+SETS = {"yes": ("Yes",), "no": ("No", " No")}
+READ = measures.Read("residuals", STEERS[0].positions, [1])
 #: Of each class a value, which the odd ones differ from in one argument.
 VALUES = [
     ib.Concept("Bread", ["loaf"], "Bread"), ib.load_concepts("pairs"), ib.Pair("a", "b"), ib.LINDSEY,
-    ib.Turn("user", "a"), ib.Anchor("trial", "a"), PROMPT, ib.Sampling(), ib.Span.from_anchor("first"),
-    ib.Injection(made_vector(), 1, 0.5, "residual", "all"), ib.Receipt(1, 1, 0.1, 0.2), made_vector(),
-    made_vector().provenance, RECORD, RECORD.key, RECORD.reply, RECORD.verdicts[0], STRICT4,
-    ib.Grid([made_vector()], [LOVE], [0.5], "residual"), ib.Results("r", make_records(), {"a": 1}),
-    ib.TableLayout({"reply": "r", "arm": "a"}, {"c": "control"}), ib.ModelInfo("m", "f", 4, 64, "float32"),
-    ib.Request(PROMPT, None, ib.Sampling()), ib.Completion(0, RECORD.reply, ib.Receipt.nothing()),
-    judges.Case("t", "q", "r", LOVE), judges.Disclosure("control", 0.0, None, None),
-    sweep.PlannedTrial(RECORD.key, "control", None, "s", ib.Request(PROMPT, None, ib.Sampling())),
+    ib.Turn("user", "a"), ib.Anchor("trial", "a"), ib.Item("s01", {"sentence": "a"}), PROMPT, ib.Sampling(),
+    ib.Dose(2, "raw"), ib.Depth(0.5), ib.Span.from_anchor("first"), INJECTION, *STEERS,
+    ib.Receipt(1, 1, 0.1, 0.2), made_vector(), made_vector().provenance, RECORD, RECORD.trial, RECORD.condition,
+    RECORD.key, RECORD.key.steers[0], RECORD.reply, RECORD.verdicts[0], RECORD.readings[0], STRICT4,
+    ib.Word(), ib.Pairs(), DESIGN, ib.RunSpec(DESIGN, MODEL), MODEL, sweep.JudgeSpec(), CELL,
+    ib.Study(DESIGN, ["demo"], "nowhere"), sweep.ArmTrial("love", [INJECTION]), DESIGN.beside[0],
+    sweep.Injected(2), sweep.Unsteered(2), sweep.RandomVector(2), sweep.Negated(2), sweep.PromptOnly(2),
+    sweep.Removed(2, "first"), sweep.Ground(TINY, "torch", 1, FakeTokenizer(), datetime.date(2026, 1, 2), CELL.vectors),
+    measures.TokenLogprobs(SETS), measures.Continuations({"a": "Yes, I"}), measures.Cosines([made_vector()]),
+    measures.Lens(SETS), measures.Residuals([1]), READ, measures.Pass([1, 2], [READ]),
+    measures.Replayed(PROMPT, [1, 2], FakeTokenizer(), 4), ib.Results("r", make_records(), {"a": 1}),
+    ib.TableLayout({"reply": "r", "arm": "a"}, {"c": "control"}), TINY, REQUEST,
+    ib.Completion(0, RECORD.reply, [ib.Receipt.nothing()]), judges.Case("t", "q", "r", LOVE),
+    judges.Disclosure(RECORD.condition), sweep.PlannedTrial(RECORD.trial, REQUEST),
     INTERVAL, BOUND, analysis.Scope(), analysis.Alternative(1, 10, 0.1, 0.5), LIGHT,
-    analysis.Exclusion("coherent", BOUND, BOUND, BOUND, BOUND, [BOUND]), analysis.plan(0.2),
+    analysis.Exclusion("coherent", BOUND, BOUND, BOUND, BOUND, [BOUND]), analysis.sample_size(0.2),
     analysis.JudgeAccuracy(9, 10, 9, 10), analysis.CorrectedRate(INTERVAL, 0.1, 0.1, 0.0, 0.2, 0.95, True),
-    analysis.JudgeName("rules", "strict4/1", None, True), analysis.LogisticFit("fitted", 3),
+    analysis.JudgeName("rules", "strict4", None, True), analysis.LogisticFit("fitted", 3),
     analysis.SweetSpotRule(), analysis.SweetSpots(analysis.SweetSpotRule(), SPOTS, 0.95),
     analysis.Sensitivity(INTERVAL, INTERVAL, 1.0, 0.0, 0.5, 1.5), confusion(), confusion().criteria[0],
     analysis.Comparison("a", "b", FRAME, CELLS, FRAME, FRAME, 0.95),
     analysis.ClusterEstimate("gee", "coherent", 0.1, 0.0, 0.2, 0.95, 10, 3, "estimated", INTERVAL),
-    RECORD.key.steers[0],
 ]  # fmt: skip
 #: Classes that are no values.
 OTHERS = {
     "IntrospectionBenchError": "the base of errors",
     "Injector": "a port: tests/conformance",
     "Judge": "a port: tests/judges",
+    "Arm": "a port: tests/sweep",
+    "Measure": "a port: tests/injectors",
+    "Planner": "a port: tests/sweep",
+    "Watcher": "a port: tests/cli",
     "Reader": "a protocol",
     "Unit": "its parse is among METHODS",
     "Store": "its classmethods are among METHODS",
@@ -97,27 +137,52 @@ METHODS = {
     "ConceptSet.from_toml": (ib.ConceptSet.from_toml, {"path": "c.toml"}),
     "ConceptSet.select": (lambda name: ib.load_concepts("pairs").select(name), {"name": "love"}),
     "ConceptSet.__getitem__": (ib.load_concepts("pairs").__getitem__, {"name": "love"}),
-    "Results.frame": (ib.Results("r", make_records()).frame, {"judge": "rules", "rubric": "strict4/1"}),
-    "TrialRecord.verdict": (RECORD.verdict, {"judge": "rules", "rubric": "strict4/1"}),
+    "Results.frame": (ib.Results("r", make_records()).frame, {"judge": "rules", "rubric": "strict4"}),
+    "TrialRecord.verdict": (RECORD.verdict, {"judge": "rules", "rubric": "strict4"}),
     "Reply.to_judge": (RECORD.reply.to_judge, {"part": "answer"}),
     "Verdict.key": (RECORD.verdicts[0].key, {"trial": "t"}),
     "JudgeName.of": (analysis.JudgeName.of, {"verdict": RECORD.verdicts[0]}),
     "Scope.apply": (analysis.Scope().apply, {"frame": ib.Results("r", make_records()).frame()}),
     "Bound.under": (BOUND.under, {"rate": 0.2}),
-    "Grid.with_vectors_of": (VALUES[18].with_vectors_of, {"known": [made_vector()]}),
     "Scaffold.render": (ib.LINDSEY.render, {}),
+    "Scaffold.fill": (ib.LINDSEY.fill, {"item": None}),
+    "Span.until": (ib.Span.all().until, {"anchor": "first"}),
+    "Dose.parse": (ib.Dose.parse, {"value": "2 raw"}),
+    "Depth.layer": (ib.Depth(0.5).layer, {"n_layers": 4}),
+    "Verdict.answer": (RECORD.verdicts[0].answer, {"criterion": "coherent"}),
+    "Reading.key": (RECORD.readings[0].key, {"trial": "t"}),
+    "Reading.at": (RECORD.readings[0].at, {"layer": 1, "set": "yes"}),
+    "Cell.injections": (CELL.injections, {"concept": "love", "span": ib.Span.prompt()}),
+    "Cell.order": (lambda **odd: list(CELL.order(**odd)), {"n": 3, "over": "spread"}),
+    "Design.span_of": (attrs.evolve(DESIGN, span={"lindsey": "all"}).span_of, {"scaffold": "lindsey"}),
+    "Design.items_of": (DESIGN.items_of, {"scaffold": ib.LINDSEY}),
+    "Study.run_directory": (ib.Study(DESIGN, ["demo"], "nowhere").run_directory, {"model": MODEL}),
+    "Study.generate": (ib.Study(DESIGN, ["no/such/model"], "nowhere").generate, {"on_trial": print}),
+    "Study.judge": (ib.Study(DESIGN, ["demo"], "nowhere").judge, {"judge": "rules", "part": "whole"}),
+    "Study.measure": (ib.Study(DESIGN, ["no/such/model"], "nowhere").measure, {"measure": measures.Residuals([1])}),
+    "Request.of": (
+        ib.Request.of,
+        {"prompt": PROMPT, "injections": [INJECTION], "sampling": ib.Sampling(), "seed": 1, "forced": [1], "reads": []},
+    ),
+    "RunSpec.from_toml": (ib.RunSpec.from_toml, {"path": "r.toml", "overrides": ["design.seed=1"]}),
+    "RunSpec.from_plain": (
+        ib.RunSpec.from_plain,
+        {"data": {"design": {}, "model": {"name": "demo"}}, "where": "here", "beside": Path(), "vectors": {}},
+    ),
     "Store.open": (ib.Store.open, {"path": "nowhere"}),
     "Store.is_begun": (ib.Store.is_begun, {"directory": "nowhere"}),
     "Store.create": (ib.Store.create, {"directory": "s", "spec": {}, "planned": [], "vectors": []}),
     "Store.create_from_records": (ib.Store.create_from_records, {"directory": "t", "spec": {}, "records": []}),
     "Store.record": (
         lambda **odd: in_a_store("record", odd),
-        {"trial": VALUES[26], "reply": RECORD.reply, "receipt": ib.Receipt.nothing(), "model_name": "m"},
+        {"trial": RECORD.trial, "reply": RECORD.reply, "receipts": RECORD.receipts},
     ),
     "Store.begin_session": (lambda **odd: in_a_store("begin_session", odd), {"process": this_process("other")}),
+    "Store.extend": (lambda **odd: in_a_store("extend", odd), {"planned": [RECORD.trial]}),
+    "Store.add_reading": (lambda **odd: in_a_store("add_reading", odd), {"trial": "t", "reading": RECORD.readings[0]}),
     "Store.add_verdict": (lambda **odd: in_a_store("add_verdict", odd), {"trial": "t", "verdict": RECORD.verdicts[0]}),
     "Store.verdict_keys": (lambda **odd: in_a_store("verdict_keys", odd), {"scored_only": True}),
-    "Sweep": (ib.Sweep, {"grid": VALUES[18], "injector": None, "directory": "d"}),
+    "Sweep": (ib.Sweep, {"planner": DESIGN, "injector": None, "directory": "d"}),
 }
 LEAVES_OUT = {"Scaffold.render": {"tokenizer": None, "date": None}}
 
@@ -137,6 +202,13 @@ def test_every_exported_class_has_a_value_here_or_is_none():
     assert sorted({*map(named, VALUES), *OTHERS} - classes) == []
 
 
+#: What planner, stages and backends ask of values, with values of ours, a hundred thousand times.
+ASKED_WITHIN = {
+    "ask", "trials", "contrast", "passes", "reading", "Replayed.blocks", "Read.shape", "Request.processed",
+    "JudgeName.gave",
+}  # fmt: skip
+
+
 def test_every_method_of_an_exported_class_that_takes_an_argument_is_tried():
     classes = [*map(type, VALUES), ib.Store]
     missing = []
@@ -144,8 +216,9 @@ def test_every_method_of_an_exported_class_that_takes_an_argument_is_tried():
         for name, method in inspect.getmembers(cls, lambda m: inspect.isfunction(m) or inspect.ismethod(m)):
             mine = name in vars(cls) and not name.startswith("_")
             takes = mine and set(inspect.signature(method).parameters) - {"self"}
-            if takes and f"{cls.__name__}.{name}" not in METHODS:
-                missing.append(f"{cls.__name__}.{name}")
+            told = f"{cls.__name__}.{name}"
+            if takes and told not in METHODS and not {name, told} & ASKED_WITHIN:
+                missing.append(told)
     assert missing == []
 
 
@@ -188,6 +261,7 @@ def test_a_value_of_nearly_right_arguments_works_or_is_an_error_of_ours(value, d
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_given_an_odd_argument_works_or_is_an_error_of_ours(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     method, good = METHODS[name]
     good = LEAVES_OUT.get(name, good)
     wrong = []
@@ -212,23 +286,46 @@ def test_a_vector_times_anything_is_a_vector_an_error_of_ours_or_python_s_own_re
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
-        (lambda: ib.Grid([made_vector()], [LOVE], 0.5, "residual"), SpecError, "magnitudes"),
-        (lambda: ib.Grid(made_vector(), [LOVE], [0.5], "residual"), SpecError, "vectors"),
-        (lambda: ib.Grid(["love"], [LOVE], [0.5], "residual"), SpecError, "vectors"),
-        (lambda: ib.Grid([made_vector()], ["love"], [0.5], "residual"), SpecError, "concepts"),
-        (lambda: ib.Grid([made_vector()], "pairs", [0.5], "residual"), SpecError, "load_concepts"),
-        (lambda: ib.Grid([made_vector()], [LOVE], [0.5], "residual", scaffolds=ib.LINDSEY), SpecError, "scaffolds"),
-        (lambda: ib.Grid([made_vector()], [LOVE], [0.5], "residual", scaffolds=[3]), SpecError, "load_scaffold"),
-        (lambda: ib.Grid([made_vector()], [LOVE], [0.5], "residual", layers=3), SpecError, "layers"),
-        (lambda: ib.Grid([made_vector()], [LOVE], [0.5], "residual", sampling=0.7), SpecError, "Sampling"),
-        (lambda: ib.Grid([made_vector()], [LOVE], [0.5], "residual", span="all"), SpecError, "span"),
-        (lambda: ib.Scaffold("s", ["Do you notice?"], ib.Span.all()), ScaffoldError, "Turn"),
-        (lambda: ib.Scaffold("s", "Do you notice?", ib.Span.all()), IntrospectionBenchError, "list"),
-        (lambda: ib.Scaffold("s", [ib.Turn("user", "a")], "all"), ScaffoldError, "span"),
+        (lambda: ib.Design(doses="2 raw", arms=[sweep.Unsteered(1)]), SpecError, "doses"),
+        (lambda: ib.Design(doses=[2], arms=[sweep.Unsteered(1)]), SpecError, "doses"),
+        (lambda: ib.Design(vectors=made_vector(), arms=[sweep.Unsteered(1)]), SpecError, "vectors"),
+        (lambda: ib.Design(vectors=["love"], arms=[sweep.Unsteered(1)]), SpecError, "vectors"),
+        (lambda: ib.Design(concepts=["love"], arms=[sweep.Unsteered(1)]), SpecError, "concepts"),
+        (lambda: ib.Design(scaffolds=ib.LINDSEY, arms=[sweep.Unsteered(1)]), SpecError, "scaffolds"),
+        (lambda: ib.Design(scaffolds=[3], arms=[sweep.Unsteered(1)]), SpecError, "load_scaffold"),
+        (lambda: ib.Design(layers=3, arms=[sweep.Unsteered(1)]), SpecError, "layers"),
+        (lambda: ib.Design(layers=["last"], arms=[sweep.Unsteered(1)]), SpecError, "layers"),
+        (lambda: ib.Design(arms=sweep.Unsteered(1)), SpecError, "arms"),
+        (lambda: ib.Design(arms=["control"]), SpecError, "arms"),
+        (lambda: ib.Design(arms=[sweep.Unsteered]), SpecError, "arms"),
+        (lambda: ib.Design(recipe="word", arms=[sweep.Unsteered(1)]), SpecError, "recipe"),
+        (lambda: ib.Design(sampling=0.7, arms=[sweep.Unsteered(1)]), SpecError, "Sampling"),
+        (lambda: ib.Design(span=["all"], arms=[sweep.Unsteered(1)]), SpecError, "span"),
+        (lambda: sweep.Injected(2, concepts="some"), SpecError, "concepts"),
+        (lambda: sweep.Unsteered("many"), SpecError, "n"),
+        (lambda: measures.TokenLogprobs({"yes": "Yes"}), SpecError, "sets"),
+        (lambda: measures.TokenLogprobs(["Yes"]), SpecError, "sets"),
+        (lambda: measures.Cosines(made_vector()), SpecError, "vectors"),
+        (lambda: measures.Residuals([1], over="everywhere"), IntrospectionBenchError, "span"),
+        (lambda: ib.Word(layer="deep"), SpecError, "layer"),
+        (lambda: ib.Depth("deep"), IntrospectionBenchError, "fraction"),
+        (lambda: ib.Dose("much", "raw"), InjectionError, "magnitude"),
+        (lambda: ib.Item("s01", "The painting hung crooked."), ScaffoldError, "slots"),
+        (lambda: ib.Study(DESIGN, "demo", "runs"), SpecError, "models"),
+        (lambda: ib.Study("design", ["demo"], "runs"), SpecError, "planner"),
+        (lambda: ib.Study(DESIGN, ["demo"], 3), SpecError, "directory"),
+        (lambda: ib.RunSpec("design", MODEL), SpecError, "design"),
+        (lambda: ib.RunSpec(DESIGN, "demo"), SpecError, "model"),
+        (lambda: ib.resolve(INJECTION, PROMPT), InjectionError, "injections"),
+        (lambda: ib.Request(PROMPT, [INJECTION], ib.Sampling()), SpecError, "steers"),
+        (lambda: ib.run_spec(DESIGN), SpecError, "spec"),
+        (lambda: ib.Scaffold("s", ["Do you notice?"]), ScaffoldError, "Turn"),
+        (lambda: ib.Scaffold("s", "Do you notice?"), IntrospectionBenchError, "list"),
+        (lambda: ib.Scaffold("s", [ib.Turn("user", "a")], "trial"), ScaffoldError, "anchors"),
         (lambda: ib.ConceptSet("s", ["Bread"]), ConceptError, "concepts"),
         (lambda: ib.Concept("love", pairs=[("a", "b")]), ConceptError, "pairs"),
-        (lambda: ib.Injection("love", 1, 0.5, "residual", "all"), InjectionError, "ConceptVector"),
-        (lambda: ib.Injection(made_vector(), 1, "strong", "residual", "all"), InjectionError, "magnitude"),
+        (lambda: ib.Injection("love", 1, "0.5 residual", "all"), InjectionError, "ConceptVector"),
+        (lambda: ib.Injection(made_vector(), 1, 0.5, "all"), InjectionError, "dose"),
         (lambda: ib.ConceptVector("love", "love", 1, made_vector().provenance), VectorError, "values"),
         (lambda: ib.ConceptVector([1.0], "love", 1, "mine"), VectorError, "provenance"),
         (lambda: ib.Sampling(temperature="hot"), SpecError, "temperature"),
@@ -250,9 +347,12 @@ def test_a_name_a_path_texts_or_a_number_where_something_else_is_wanted_is_named
         call()
 
 
-def test_a_built_in_scaffold_may_be_given_to_a_grid_by_its_name():
-    grid = ib.Grid([made_vector()], [LOVE], [0.5], "residual", scaffolds=["lindsey", ib.THINKING_ABOUT])
-    assert grid.scaffolds == (ib.LINDSEY, ib.THINKING_ABOUT)
+def test_what_is_built_in_may_be_given_to_a_design_by_its_name_and_what_is_written_as_written():
+    assert DESIGN.scaffolds == (ib.LINDSEY,)
+    assert DESIGN.concepts == ib.load_concepts("pairs")
+    assert DESIGN.doses == (ib.Dose(0.5, "residual"),)
+    assert DESIGN.layers == ((1,), (ib.Depth(0.5),), (2, 3))
+    assert DESIGN.span == ib.Span.from_anchor("trial")
 
 
 @pytest.mark.parametrize("arguments", [{"positives": "a"}, {"positive": "a", "negative": "b", "more": 1}])

@@ -101,7 +101,7 @@ def test_a_condition_tells_its_cell_its_columns_and_itself_in_words() -> None:
     }
     assert attrs.evolve(BAND, layers=[4]).columns["layer"] == 4
     control = ib.Condition("control", "lindsey")
-    assert (str(control), control.truth, control.is_dosed) == ("control, lindsey", "nothing", False)
+    assert (str(control), control.truth) == ("control, lindsey", "nothing")
     assert [control.columns[c] for c in ("layers", "magnitude", "unit", "span")] == [None, 0.0, None, None]
     assert [layers_text(n) for n in ((), (3,), (3, 4), (3, 4, 5), (3, 5, 6))] == ["", "3", "3,4", "3-5", "3,5,6"]
 

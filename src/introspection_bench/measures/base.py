@@ -103,6 +103,7 @@ class Pass:
     reads: tuple[Read, ...] = attrs.field(converter=frozen_tuple)
 
 
+@guarded(SpecError)
 @attrs.frozen
 class Replayed:
     """What a measure is told of a trial: its prompt, its reply's recorded tokens, and of the model that is to read."""

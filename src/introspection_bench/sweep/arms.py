@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 
 import attrs
 
-from ..boundaries import guarded
+from ..boundaries import checked, guarded
 from ..conditions import BUILTIN, CONTROL, INJECTED, NEGATED, PROMPT_ONLY, RANDOM, REMOVED, Truth
 from ..digests import digest
 from ..doses import Dose
@@ -33,6 +33,7 @@ GROUP = "introspection_bench.arms"
 Over = Literal["each", "spread"]
 
 
+@guarded(SpecError)
 @attrs.frozen
 class Cell:
     """What an arm's trials of one cell have in common.
@@ -49,6 +50,7 @@ class Cell:
     vectors: Mapping[tuple[str, int], ConceptVector] = attrs.field(converter=frozen_mapping)
     seed: int
 
+    @checked(SpecError)
     def injections(
         self,
         concept: str,
@@ -58,17 +60,20 @@ class Cell:
     ) -> tuple[Injection, ...]:
         """Return the injections of a concept, one for each layer: its vectors changed, over another span if given.
 
-        Raises :class:`SpecError` in a cell without layers or dose.
+        Raises :class:`SpecError` in a cell without layers or dose, and for a concept that it has no vectors of.
         """
         if self.dose is None or not self.layers:
             raise SpecError(
                 explain("arm", required="a cell with layers and a dose", got="one without", hint="Set dosed = True.")
             )
+        if concept not in self.concepts:
+            raise SpecError(explain("concept", required=f"one of {list(self.concepts)}", got=concept, hint=""))
         found = [self.vectors[concept, layer] for layer in self.layers]
         changed = found if change is None else [change(v) for v in found]
         dose, where = self.dose, self.span if span is None else span
         return tuple(Injection(v, layer, dose, where) for v, layer in zip(changed, self.layers, strict=True))
 
+    @checked(SpecError)
     def order(self, n: int, over: Over = "spread") -> Iterator[tuple[str, int]]:
         """Yield concepts and how often each came before: n times each one, or n in all, spread over them.
 
@@ -85,6 +90,7 @@ class Cell:
             yield from ((concept, number) for concept in shuffled[: n - start])
 
 
+@guarded(SpecError)
 @attrs.frozen
 class ArmTrial:
     """What one trial of an arm is: the injections, the concept that they inject (None where they inject none).

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import attrs
 
-from ..boundaries import guarded
+from ..boundaries import checked, guarded
 from ..concepts import ConceptSet, load_concepts
 from ..doses import Dose
 from ..errors import SpecError, explain
@@ -169,10 +169,16 @@ class Design(Planner):
         """Whether some arm needs vectors, layers and doses."""
         return any(arm.dosed for arm in self.arms)
 
+    @checked(SpecError)
     def span_of(self, scaffold: str) -> Span:
-        """Return the span under a scaffold."""
-        return self.span[scaffold] if isinstance(self.span, dict) else self.span
+        """Return the span under a scaffold; raises :class:`SpecError` where spans go by scaffold, and it has none."""
+        if not isinstance(self.span, dict):
+            return self.span
+        if scaffold not in self.span:
+            raise SpecError(explain("scaffold", required=f"one of {list(self.span)}", got=scaffold, hint=""))
+        return self.span[scaffold]
 
+    @checked(SpecError)
     def items_of(self, scaffold: Scaffold) -> tuple[Item | None, ...]:
         """Return the items that fill a scaffold's slots; the one item None where it has none."""
         return tuple(i for i in self.items if set(i.slots) == set(scaffold.slots)) if scaffold.slots else (None,)

@@ -55,6 +55,7 @@ class PlannedTrial:
         return str(self.trial)
 
 
+@guarded(SpecError)
 @attrs.frozen(eq=False)
 class Ground:
     """What a plan is made on: the model, the backend with its numerics, the run's vectors and its date.

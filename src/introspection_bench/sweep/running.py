@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -11,13 +11,10 @@ import attrs
 from ..boundaries import checked
 from ..errors import SpecError
 from ..judges.registry import open_judge
-from ..measures.readings import Reading
 from ..results import Results
-from ..trials import TrialRecord
-from ..verdicts import Verdict
-from .generating import generating
-from .judging import judge_run
-from .measuring import measure_run
+from .generating import OnTrial, generating
+from .judging import OnVerdict, judge_run
+from .measuring import OnReading, measure_run
 from .spec import RunSpec
 from .store import Store
 from .sweep import Sweep
@@ -33,15 +30,15 @@ class Watcher:
     def planned(self, sweep: Sweep) -> None:
         """Hear of the plan, before anything is generated."""
 
-    def generating(self, sweep: Sweep) -> AbstractContextManager[Callable[[TrialRecord], None] | None]:  # noqa: ARG002
+    def generating(self, sweep: Sweep) -> AbstractContextManager[OnTrial | None]:  # noqa: ARG002  # for subclasses
         """Enter while replies are generated; what is returned is called with each record."""
         return nullcontext()
 
-    def judging(self, name: str) -> AbstractContextManager[Callable[[Verdict], None] | None]:  # noqa: ARG002
+    def judging(self, name: str) -> AbstractContextManager[OnVerdict | None]:  # noqa: ARG002  # for subclasses
         """Enter while replies are judged; what is returned is called with each verdict."""
         return nullcontext()
 
-    def measuring(self, name: str) -> AbstractContextManager[Callable[[Reading], None] | None]:  # noqa: ARG002
+    def measuring(self, name: str) -> AbstractContextManager[OnReading | None]:  # noqa: ARG002  # for subclasses
         """Enter while replies are measured; what is returned is called with each reading."""
         return nullcontext()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ..boundaries import checked
+from ..boundaries import checked, guarded
 from ..errors import SpecError, explain
 from ..files import file_stem
 from ..freezing import frozen_tuple
@@ -31,6 +31,7 @@ def _models(values: Sequence[object]) -> tuple[object, ...]:
     return tuple(ModelSpec(v) if isinstance(v, str) else v for v in frozen_tuple(values))
 
 
+@guarded(SpecError)
 @attrs.frozen
 class Study:
     """One design over several models.
@@ -58,6 +59,7 @@ class Study:
         """Return the run directory of a model."""
         return self.directory / f"{file_stem(model.name)}-{model.backend}"
 
+    @checked(SpecError)
     def generate(self, on_trial: OnTrial | None = None) -> Results:
         """Run what is not recorded yet, model by model; see :meth:`Sweep.generate`."""
         for model in self.models:
@@ -66,10 +68,12 @@ class Study:
                 Sweep(self.planner, injector, self.run_directory(model), spec=spec).generate(on_trial)
         return self.results()
 
+    @checked(SpecError)
     def judge(self, judge: str | Judge, *, retry_unscored: bool = False, part: Part = "answer") -> list[JudgingSummary]:
         """Judge all runs that there are; see :func:`judge_run`. No model is opened."""
         return [judge_run(s, judge, retry_unscored=retry_unscored, part=part) for s in self._stores()]
 
+    @checked(SpecError)
     def measure(self, measure: Measure) -> list[MeasuringSummary]:
         """Read a measure off every recorded trial, each on its own model; see :func:`measure_run`."""
         found = []
