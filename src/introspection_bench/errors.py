@@ -97,7 +97,7 @@ class BackendUnavailableError(IntrospectionBenchError, ImportError):
 
 
 class SpecError(IntrospectionBenchError, ValueError):
-    """A sweep, a grid or a TOML file is wrong; the message names the key."""
+    """A design, a specification or another value is wrong; the message names the field or key."""
 
 
 class OutputError(IntrospectionBenchError, OSError):
@@ -113,7 +113,7 @@ class RunLockedError(StoreError, BlockingIOError):
 
 
 class StoreMismatchError(StoreError, ValueError):
-    """The store was made by another grid or another model."""
+    """The store was made by another design or another model."""
 
 
 class JudgeError(IntrospectionBenchError, RuntimeError):

@@ -90,7 +90,7 @@ def projection_removes_the_direction(subject: Subject) -> str:
     removed = [subject.injection(unit=Unit.PROJECTION, magnitude=-1.0, layer=layer) for layer in layers]
     done = subject.run(subject.request(subject.prompt, *removed, layers=layers))[0]
     for injection, stream in zip(removed, residuals(done), strict=True):
-        _require_left(subject, injection, stream, np.zeros(len(stream)), f"layer {injection.layer}")
+        _require_left(subject, injection, stream, np.zeros(len(stream), np.float32), f"layer {injection.layer}")
     addition, removal = _beside_projection(subject)
     prompt, _, h, added = subject.with_reply(addition, removal)
     delta = expected_delta(addition, h)

@@ -246,14 +246,15 @@ class LoopInjector(Injector):
     def masses(self, logits: Tensor, sets: Sequence[Sequence[int]]) -> Tensor:
         """The log of the mass of each set of tokens, last of all of them: (positions, sets + 1)."""
         shares = torch.softmax(logits.double(), dim=-1)
-        masses = [sum(shares[:, token] for token in tokens) for tokens in sets]
-        return torch.stack([*masses, sum(masses)], dim=-1).log()  # type: ignore[list-item]  # sets are not empty
+        masses = [torch.stack([shares[:, token] for token in tokens]).sum(dim=0) for tokens in sets]
+        return torch.stack([*masses, torch.stack(masses).sum(dim=0)], dim=-1).log()
 
     def cosines(self, stream: Tensor, vectors: Sequence[npt.NDArray[np.float32]]) -> Tensor:
         """The cosines of residuals with vectors: (positions, vectors)."""
         h = stream.double() / stream.double().norm(dim=-1, keepdim=True)
         v = torch.tensor(np.array([vector / np.linalg.norm(vector) for vector in vectors])).double()
-        return h @ v.T
+        found: Tensor = h @ v.T
+        return found
 
     def unembed(self, stream: Tensor) -> Tensor:
         """What the model would say if the stream (positions, hidden_size) were what leaves its last block: logits.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -178,7 +180,7 @@ def readings() -> st.SearchStrategy[Reading]:
     )
     axes = st.dictionaries(_NAMES, labels.map(tuple), min_size=1, max_size=3)
 
-    def filled(chosen: dict[str, tuple[str | int, ...]]) -> st.SearchStrategy[Reading]:
+    def filled(chosen: dict[str, Any]) -> st.SearchStrategy[Reading]:
         shape = tuple(len(places) for places in chosen.values())
         return st.builds(
             Reading,
