@@ -103,7 +103,7 @@ class Injector(abc.ABC):
     The contract, which ``introspection_bench.testing`` checks:
 
     - Site: an injection at layer L is added to the residual stream that leaves decoder block L (0-based), before
-      the final norm, at exactly the positions of its span; :func:`introspection_bench.injection.delta_length`
+      the final norm, at exactly the positions of its span; :func:`introspection_bench.doses.delta_length`
       in float32 gives the length, the delta is cast to the stream's dtype and added.
     - Requests are independent: a request's reply depends neither on the other requests of the call nor on their
       order (beyond the floating-point effects of batching), and an earlier request never alters a later one.

@@ -111,7 +111,7 @@ class Ending:
 class Head:
     """What comes behind the last block of a worker's model: the final norm and the unembedding.
 
-    ``norm`` is the module whose output is what leaves the model, once :meth:`prove` has found it and seen that it
+    ``norm`` is the module whose output is what leaves the model, once ``prove`` has found it and seen that it
     gives that of the summed stream; None where there is none, and for all but the last pipeline stage. ``ends`` says
     whether what leaves the model was seen to be its final hidden states.
     """
