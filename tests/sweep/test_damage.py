@@ -256,7 +256,7 @@ def test_a_full_disk_stops_a_run_with_an_error_and_it_goes_on_when_there_is_room
     sweep = Sweep(design, injector, tmp_path / "run")
     sweep.open_store().close()
     size = (tmp_path / "run" / "store.sqlite").stat().st_size
-    with largest_file(size + 20_000), pytest.raises(StoreError, match="disk"):
+    with largest_file(size + 8_000), pytest.raises(StoreError, match="disk"):
         sweep.generate()
     kept = sweep.results().records
     assert 0 < len(kept) < 26

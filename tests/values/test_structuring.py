@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import introspection_bench as ib
 from introspection_bench.doses import Unit
-from introspection_bench.structuring import problems, strict_converter
+from introspection_bench.structuring import plain, problems, strict_converter
+from introspection_bench.testing import strategies
 
 
 @attrs.frozen
@@ -70,3 +76,36 @@ def test_all_problems_are_told_at_once() -> None:
 def test_unknown_keys_pass_where_they_are_allowed() -> None:
     converter = strict_converter(forbid_extra_keys=False)
     assert converter.structure({"inner": [{"name": "a", "new": 1}], "newer": 2}, Outer).inner[0].name == "a"
+
+
+ANCHORED = ib.Scaffold(
+    "s",
+    [ib.Turn("user", "Say {it}")],
+    [ib.Anchor("it", "{it}"), ib.Anchor("before", turn=0, offset=-1), ib.Anchor("answer", turn="reply")],
+    prefill="",
+)
+PROMPT = ib.RenderedPrompt([1, 2], "ab", {"a": 2}, date=datetime.date(2026, 1, 2))
+
+
+@given(
+    st.one_of(
+        st.sampled_from([ANCHORED, ib.LINDSEY, ib.Depth(2 / 3), PROMPT]),
+        strategies.doses(),
+        strategies.spans(),
+        strategies.items("a", "b"),
+        strategies.samplings(),
+        strategies.steer_keys(),
+        strategies.conditions(),
+        strategies.verdicts(),
+        strategies.provenances(),
+    )
+)
+def test_a_value_in_its_plain_form_is_json_and_comes_back_as_it_was(value: Any) -> None:
+    again = strict_converter().structure(json.loads(json.dumps(plain(value))), type(value))
+    assert again == value
+    assert plain(again) == plain(value)
+
+
+def test_what_has_no_plain_form_is_an_error() -> None:
+    with pytest.raises(TypeError, match="no plain form of a set"):
+        plain({"a": [{1, 2}]})
