@@ -96,7 +96,8 @@ class Beside:
     span: str
 
     def __str__(self) -> str:
-        return f"{self.name} {self.dose} at {layers_text(self.layers)}"
+        over = "" if self.span == "all" else f" over {self.span}"
+        return f"{self.name} {self.dose} at {layers_text(self.layers)}{over}"
 
 
 @guarded(SpecError)

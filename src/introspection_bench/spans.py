@@ -127,9 +127,15 @@ class Span:
         """Return the span up to, and without, an anchor's token; it must begin before it in the prompt."""
         if self.kind in ("all", "prompt"):
             return Span.between(START, anchor)
-        if self.kind == "generation" or self.start_anchor is None:
+        if self.start_anchor is None or self.stop_anchor not in (None, REPLY):
+            # One with an end of its own might end before the anchor, which only a prompt can tell.
             raise EmptySpanError(
-                explain("span", required="one that begins in the prompt", got=str(self), hint="Choose another span.")
+                explain(
+                    "span",
+                    required="one that begins in the prompt and has no end of its own",
+                    got=str(self),
+                    hint="Choose all or from(anchor).",
+                )
             )
         return Span.between(self.start_anchor, anchor)
 

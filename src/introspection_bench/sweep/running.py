@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 
 from ..boundaries import checked
-from ..errors import SpecError
+from ..errors import SpecError, explain
 from ..judges.registry import open_judge
 from ..results import Results
 from .generating import OnTrial, generating
@@ -83,6 +83,15 @@ def run_spec(
     )
     stated = attrs.evolve(stated, model=model, directory=str(directory or stated.directory or "runs/run"))
     place = Path(str(stated.directory))
+    if judge and stated.design.concepts is None:
+        raise SpecError(
+            explain(
+                "design.concepts",
+                required="the concepts that judges are asked about",
+                got="none",
+                hint="Name a concept set, or run without judging (--no-judge).",
+            )
+        )
     if Store.is_begun(place):
         with generating(place):
             pass  # another process at work there should be known of before a model is loaded
