@@ -180,9 +180,11 @@ def test_a_span_in_the_prompt_has_no_generated_position(span: ib.Span) -> None:
     assert (in_prompt, generated) == (span.resolve(prompt).expected(7)[0], 0)
 
 
-def test_what_begins_in_the_reply_has_no_part_up_to_an_anchor() -> None:
+def test_what_begins_in_the_reply_or_ends_by_itself_has_no_part_up_to_an_anchor() -> None:
     with pytest.raises(EmptySpanError, match="begins in the prompt"):
         ib.Span.generation().until("a")
+    with pytest.raises(EmptySpanError, match="no end of its own"):
+        ib.Span.between("a", "b").until("reply")
     for empty in (ib.Span.from_anchor("b").until("a"), ib.Span.from_anchor("reply").until("b")):
         with pytest.raises(EmptySpanError):
             empty.resolve(PROMPT)
