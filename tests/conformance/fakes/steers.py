@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-import torch
 from torch import Tensor
 
 from introspection_bench.doses import Unit
@@ -45,36 +45,13 @@ class FakeFromTheSteeredStream(FakeBroken):
         return super().add(row, one, stream, stream)
 
 
-class FakeAddsOncePerLayer(FakeBroken):
-    """Adds all steers of a band at its first layer."""
+class FakeSteersOneLayerOfABand(FakeLying):
+    """Hooks the first layer that is asked for."""
 
     caught_by = "a_band_of_layers_is_steered_at_once"
 
-    def steered(self, row: LoopRow, layer: int, hidden: Tensor) -> Tensor:
-        stream = hidden
-        if row.steers and layer == min(one.steer.layer for one in row.steers):
-            for one in row.steers:
-                stream = self.add(row, one, stream, hidden)
-        return stream
-
-    def add(self, row: LoopRow, one: LoopSteer, stream: Tensor, origin: Tensor) -> Tensor:
-        # Of a layer whose block has not run yet there is no update; none of these steers needs it.
-        self.updates.setdefault(one.steer.layer, torch.zeros((len(self.rows), *stream.shape), dtype=stream.dtype))
-        if self.updates[one.steer.layer].shape[1] != len(stream):
-            self.updates[one.steer.layer] = torch.zeros((len(self.rows), *stream.shape), dtype=stream.dtype)
-        return super().add(row, one, stream, origin)
-
-
-class FakeLeavesBandsUnseen(FakeBroken):
-    """The layers above in a band get their norms from a run without the lower steers: one hook per run."""
-
-    caught_by = "a_band_of_layers_is_steered_at_once"
-
-    def delta(self, steer: Steer, h: Tensor, update: Tensor) -> Tensor:
-        bands = [row for row in self.rows if len({one.steer.layer for one in row.steers}) > 1]
-        lowest = min((one.steer.layer for row in bands for one in row.steers), default=steer.layer)
-        delta = super().delta(steer, h, update)
-        return delta if steer.layer == lowest else delta * 0.8
+    def active(self, request: Request) -> Sequence[Steer]:
+        return [steer for steer in request.steers if steer.layer == request.steers[0].layer]
 
 
 class FakeProjectsFromTheSteeredStream(FakeBroken):
@@ -97,16 +74,16 @@ class FakeProjectsOnTheRawVector(FakeBroken):
 
 
 class FakeSwapsReceipts(FakeBroken):
-    """Gives receipts of one layer and span in another order than the request's steers."""
+    """Gives the receipts of two steers over the same positions in the wrong order."""
 
     caught_by = "each_steer_has_its_own_receipt"
 
     def receipts(self, row: LoopRow) -> list[Receipt]:
         told = super().receipts(row)
-        order = sorted(range(len(told)), key=lambda n: (told[n].prompt_positions, told[n].generation_positions, -n))
-        alike = sorted(range(len(told)), key=lambda n: (told[n].prompt_positions, told[n].generation_positions, n))
-        found = dict(zip(alike, order, strict=True))
-        return [told[found[n]] for n in range(len(told))]
+        for first, second in pairwise(range(len(told))):
+            if row.steers[first].where == row.steers[second].where:
+                told[first], told[second] = told[second], told[first]
+        return told
 
 
 class FakeOneReceiptForAll(FakeLying):
