@@ -48,3 +48,17 @@ def tiny_folder(tmp_path_factory):
         return made[architecture]
 
     return folder_of
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the conformance checks that a class does not ask for (its attribute ``only``)."""
+
+    def is_asked(item: pytest.Item) -> bool:
+        only = getattr(getattr(item, "cls", None), "only", None)
+        check = getattr(item, "callspec", None) and item.callspec.params.get("check")
+        return only is None or check is None or check.number in only
+
+    left_out = [item for item in items if not is_asked(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if is_asked(item)]

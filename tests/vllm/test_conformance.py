@@ -16,6 +16,9 @@ from introspection_bench.testing import InjectorConformance
 class VllmConformance(InjectorConformance):
     architecture: str
     dtype = "float32"
+    #: The numbers of the checks that this kind of model or engine could fail where the first class passes; None: all.
+    #: All of them take half a minute a class (conftest.py deselects the others).
+    only: ClassVar[frozenset[int] | None] = None
     engine_args: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
@@ -69,6 +72,7 @@ class TestVllmOnGpt2(VllmConformance):
     """Blocks that return one tensor, where the others return two halves of the stream."""
 
     architecture = "gpt2"
+    only = frozenset({2, 3, 5, 6, 14, 16, 19, 24, 25, 26, 28, 29, 30})
 
     def test_all_five_reads_are_those_of_the_torch_injector(self, injector, reference):
         assert injector.reads == type(injector).reads
@@ -78,10 +82,13 @@ class TestVllmOnGpt2(VllmConformance):
 class TestVllmOnLlamaInBfloat16(VllmConformance):
     architecture = "llama"
     dtype = "bfloat16"
+    only = frozenset({1, 2, 3, 6, 9, 12, 14, 16, 24, 26, 28, 29, 30})
 
 
 class ParallelConformance(VllmConformance):
     """Engine and workers in processes of their own: in ours, what they leave open blocks the garbage collector."""
+
+    only = frozenset({1, 2, 3, 5, 6, 14, 16, 17, 19, 25, 27, 28, 29, 30})
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -119,6 +126,7 @@ class TestVllmOnFp8(VllmConformance):
 
     architecture = "llama-fp8"
     dtype = "bfloat16"
+    only = frozenset({1, 2, 3, 4, 6, 12, 14, 17, 19, 24, 26, 28, 29, 30})
 
     @pytest.fixture(scope="class")
     @classmethod
