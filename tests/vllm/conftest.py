@@ -20,8 +20,22 @@ os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "0|1")
 HAVE_VLLM = importlib.util.find_spec("vllm") is not None
 
 
-def pytest_collection_modifyitems(items):
-    """Skip what needs vLLM where it is not installed (test_records.py needs only PyTorch)."""
+def is_asked(item):
+    """Whether a class asks for a conformance check (its attribute ``only``); everything else is asked for."""
+    only = getattr(getattr(item, "cls", None), "only", None)
+    check = item.callspec.params.get("check") if hasattr(item, "callspec") else None
+    return only is None or check is None or check.number in only
+
+
+def pytest_collection_modifyitems(config, items):
+    """Deselect checks that a class does not ask for, and skip what needs vLLM where it is not installed.
+
+    test_records.py needs only PyTorch.
+    """
+    left_out = [item for item in items if not is_asked(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     skip = pytest.mark.skip(reason="vLLM is not installed here; scripts/test_vllm.sh runs this in a venv of its own")
     for item in items:
         if not HAVE_VLLM and item.path.parent.name == "vllm" and item.path.name != "test_records.py":
@@ -48,17 +62,3 @@ def tiny_folder(tmp_path_factory):
         return made[architecture]
 
     return folder_of
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the conformance checks that a class does not ask for (its attribute ``only``)."""
-
-    def is_asked(item: pytest.Item) -> bool:
-        only = getattr(getattr(item, "cls", None), "only", None)
-        check = getattr(item, "callspec", None) and item.callspec.params.get("check")
-        return only is None or check is None or check.number in only
-
-    left_out = [item for item in items if not is_asked(item)]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if is_asked(item)]
