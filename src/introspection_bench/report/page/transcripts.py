@@ -14,6 +14,7 @@ import pandas as pd
 from ...analysis.cells import cell_name, dose_text, is_dosed, rank, telling
 from ...conditions import CELL_COLUMNS, INJECTED, Condition, place
 from ...trials import Reply, TrialRecord
+from ...untrusted import encodable
 from ...verdicts import CRITERIA, FURTHER, Verdict
 
 PAYLOAD_VERSION = 3
@@ -53,7 +54,8 @@ def transcripts_payload(
     """
     shared = list({id(r.condition): r.condition for r in records}.values())
     cells = {id(c): c.columns for c in shared}
-    further = telling(pd.DataFrame(list(cells.values()), columns=[*CELL_COLUMNS]))
+    plain = [{k: encodable(v) if isinstance(v, str) else v for k, v in row.items()} for row in cells.values()]
+    further = telling(pd.DataFrame(plain, columns=[*CELL_COLUMNS]))  # which holds no half of a surrogate pair
     criteria = _criteria(records)
     ranks = {number: _order(columns) for number, columns in cells.items()}
     judges, models, texts, conditions = (_Pool() for _ in range(4))
