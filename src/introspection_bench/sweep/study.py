@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ..boundaries import checked, guarded
+from ..digests import digest
 from ..errors import SpecError, explain
 from ..files import file_stem
 from ..freezing import frozen_tuple
@@ -57,7 +58,9 @@ class Study:
     @checked(SpecError)
     def run_directory(self, model: ModelSpec) -> Path:
         """Return the run directory of a model."""
-        return self.directory / f"{file_stem(model.name)}-{model.backend}"
+        # The digits tell two models of one last name apart; a whole path would make no folder's name.
+        own = digest("study_run", 1, [model.name, model.backend])[:6]
+        return self.directory / f"{file_stem(Path(model.name).name)}-{model.backend}-{own}"
 
     @checked(SpecError)
     def generate(self, on_trial: OnTrial | None = None) -> Results:
