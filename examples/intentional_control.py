@@ -4,7 +4,7 @@ After Lindsey 2026 (arXiv 2601.01828, "Intentional control of internal states"):
 told to think, or not to think, about a word. Nothing is steered. Read is the cosine of the residual stream with the
 word's vector on the tokens of the reply, from a replay of each recorded reply.
 
-    python examples/intentional_control.py          # SmolLM2-135M on the CPU, about a minute
+    python examples/intentional_control.py          # SmolLM2-135M on the CPU, two to three minutes
 
 The sentences are ours. This small model shows how the experiment is written down, not that it has such control.
 """

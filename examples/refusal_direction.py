@@ -5,7 +5,7 @@ the mean over harmless ones. It is removed in every trial, the unsteered ones to
 layer, and a concept is injected beside it. Concept vectors are extracted under the removal as well. Macar takes 512 and
 512 prompts and small weights; here stand six pairs of ours, and ``--weight`` is the share that is removed.
 
-    python examples/refusal_direction.py            # SmolLM2-135M on the CPU, about two minutes
+    python examples/refusal_direction.py            # SmolLM2-135M on the CPU, about a minute
 
 This small model shows how the experiment is written down; six pairs make no good direction.
 """
