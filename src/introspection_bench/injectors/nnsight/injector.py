@@ -21,9 +21,9 @@ from ...doses import Unit
 from ...errors import ModelError, explain
 from ...identity import Sampling
 from ...measures.base import Read, ReadKind
-from ...prompts import RenderedPrompt, Tokenizer
+from ...prompts import RenderedPrompt
 from ...spans import Positions
-from ..base import Injector, Limits, ModelInfo
+from ..base import ModelInfo
 from ..hf.blocks import (
     BranchProbe,
     check_stream_shape,
@@ -41,6 +41,7 @@ from ..hf.proving import ROUNDING, apart, require_proof
 from ..hf.sampling import processors
 from ..hf.stopping import EndTokens, ReplyReader, end_tokens_of
 from ..hf.unchanged import Unchanged
+from ..opened import OpenedInjector
 from ..requests import Completion, Request
 from . import traces
 from .batches import Batch, batches, completions, kept_logits, told_groups, told_stations
@@ -48,8 +49,8 @@ from .lens import final_norms, judge_lens, softcap_of, unembedding_of
 from .ndif import Jobs, Saved, backend_for, check_remote, load_tokenizer, open_remote, request_key
 
 
-class NnsightInjector(Injector):
-    """Steers in nnsight traces, locally or on NDIF.
+class NnsightInjector(OpenedInjector):
+    """Steers in nnsight traces, locally or on NDIF (fingerprint there: name, revision, configuration, tokenizer).
 
     A batch holds prompts of one length, so there is no padding; sampling is the torch injector's own, so that in
     float32 the same seed gives the same reply on both, but for ties within rounding. Prefill is not shared between
@@ -183,22 +184,6 @@ class NnsightInjector(Injector):
             batch_size=batch_size,
             jobs=kept,
         )
-
-    @property
-    def model(self) -> ModelInfo:
-        """What was opened; on NDIF the fingerprint covers name, revision, configuration and tokenizer alone."""
-        return self._info
-
-    @property
-    def limits(self) -> Limits:
-        """What the model's configuration and embedding allow."""
-        return self._limits
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's own tokenizer."""
-        tokenizer: Tokenizer = self._tokenizer
-        return tokenizer
 
     # Generation
 

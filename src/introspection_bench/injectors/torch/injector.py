@@ -17,7 +17,7 @@ from ...errors import ModelError, explain
 from ...injection import Receipt
 from ...measures.base import ReadKind
 from ...prompts import Tokenizer
-from ..base import Injector, Limits, ModelInfo
+from ..base import ModelInfo
 from ..hf.blocks import Blocks, check_residual_stream, embedding_of, find_blocks, find_update_module
 from ..hf.caches import Sharing, batches_by_length, beginning, cells, common_prefix, replays_alike, select
 from ..hf.fingerprint import fingerprint_module
@@ -30,6 +30,7 @@ from ..hf.sampling import LogitsWatch, processors
 from ..hf.stopping import ReplyReader, end_tokens_of
 from ..hf.unchanged import Unchanged
 from ..hf.unembedding import find_lens, find_unembedding
+from ..opened import OpenedInjector
 from ..receipts import check_logits, make_receipt, unmeasured
 from ..requests import Completion, Request, failures_last
 
@@ -49,7 +50,7 @@ class _Prefill:
     residuals: Tensor | None
 
 
-class TorchInjector(Injector):
+class TorchInjector(OpenedInjector):
     """Steers with forward hooks; requests that share a prompt share its prefill.
 
     The prompt up to the first steered position is run once for all requests that share it, the rest of the prompt
@@ -146,22 +147,6 @@ class TorchInjector(Injector):
             trust_remote_code=trust_remote_code,
         )
         return cls(loaded, blocks=blocks, update_module=update_module, batch_size=batch_size)
-
-    @property
-    def model(self) -> ModelInfo:
-        """What was opened."""
-        return self._info
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's own tokenizer."""
-        tokenizer: Tokenizer = self._tokenizer
-        return tokenizer
-
-    @property
-    def limits(self) -> Limits:
-        """What the model's configuration and embedding allow."""
-        return self._limits
 
     @property
     def sharing(self) -> Sharing:

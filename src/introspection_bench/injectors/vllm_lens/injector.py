@@ -21,12 +21,13 @@ from ...doses import Unit
 from ...errors import CaptureError, ModelError, SilentInjectionError, explain
 from ...identity import Sampling
 from ...measures.base import Read, ReadKind
-from ...prompts import RenderedPrompt, Tokenizer
+from ...prompts import RenderedPrompt
 from ...spans import Positions
 from ...trials import Reply
-from ..base import Injector, Limits, ModelInfo
+from ..base import Limits, ModelInfo
 from ..hf.loading import trusted
 from ..hf.stopping import ReplyReader
+from ..opened import OpenedInjector
 from ..receipts import check_logits, make_receipt
 from ..requests import Completion, Request, failures_last
 from . import engine as engines
@@ -39,7 +40,7 @@ _REPLAYED = Sampling(0.0, max_new_tokens=1)
 _PROBE = RenderedPrompt((0,), "")
 
 
-class VllmLensInjector(Injector):
+class VllmLensInjector(OpenedInjector):
     """Steers through vllm-lens hooks inside a vLLM engine that this object owns.
 
     One process holds one engine at a time. A reply depends on its own request and seed alone, up to the rounding
@@ -151,22 +152,6 @@ class VllmLensInjector(Injector):
         except BaseException:
             engines.shut_down(engine)
             raise
-
-    @property
-    def model(self) -> ModelInfo:
-        """What was opened."""
-        return self._info
-
-    @property
-    def limits(self) -> Limits:
-        """As many positions as ``max_model_len`` allows, and the token ids that the embedding has."""
-        return self._limits
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's own tokenizer."""
-        tokenizer: Tokenizer = self._tokenizer
-        return tokenizer
 
     def close(self) -> None:
         """Stop the engine and free its memory; the injector can't be used afterwards."""
