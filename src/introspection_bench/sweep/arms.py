@@ -74,6 +74,18 @@ class Cell:
         return tuple(Injection(v, layer, dose, where) for v, layer in zip(changed, self.layers, strict=True))
 
     @checked(SpecError)
+    def injected(
+        self,
+        n: int,
+        over: Over,
+        change: Callable[[ConceptVector], ConceptVector] | None = None,
+        *,
+        span: Span | None = None,
+    ) -> Iterator[ArmTrial]:
+        """Yield trials that inject a concept each, as :meth:`order` says; those of one share their injections."""
+        injections = functools.cache(functools.partial(self.injections, change=change, span=span))
+        yield from (ArmTrial(concept, injections(concept)) for concept, _ in self.order(n, over))
+
     def order(self, n: int, over: Over = "spread") -> Iterator[tuple[str, int]]:
         """Yield concepts and how often each came before: n times each one, or n in all, spread over them.
 
@@ -161,9 +173,7 @@ class Injected(Arm):
 
     def trials(self, cell: Cell) -> Iterator[ArmTrial]:
         """Yield the trials."""
-        injections = functools.cache(cell.injections)
-        for concept, _ in cell.order(self.n, self.concepts):
-            yield ArmTrial(concept, injections(concept))
+        return cell.injected(self.n, self.concepts)
 
 
 @guarded(SpecError)
@@ -216,8 +226,7 @@ class Negated(Arm):
 
     def trials(self, cell: Cell) -> Iterator[ArmTrial]:
         """Yield the trials."""
-        for concept, _ in cell.order(self.n, self.concepts):
-            yield ArmTrial(concept, cell.injections(concept, ConceptVector.__neg__))
+        return cell.injected(self.n, self.concepts, ConceptVector.__neg__)
 
 
 @guarded(SpecError)
@@ -231,8 +240,7 @@ class PromptOnly(Arm):
 
     def trials(self, cell: Cell) -> Iterator[ArmTrial]:
         """Yield the trials."""
-        for concept, _ in cell.order(self.n, self.concepts):
-            yield ArmTrial(concept, cell.injections(concept, span=cell.span.in_prompt))
+        return cell.injected(self.n, self.concepts, span=cell.span.in_prompt)
 
 
 @guarded(SpecError)
@@ -247,8 +255,7 @@ class Removed(Arm):
 
     def trials(self, cell: Cell) -> Iterator[ArmTrial]:
         """Yield the trials."""
-        for concept, _ in cell.order(self.n, self.concepts):
-            yield ArmTrial(concept, cell.injections(concept, span=cell.span.until(self.at)))
+        return cell.injected(self.n, self.concepts, span=cell.span.until(self.at))
 
 
 #: The built-in arms by the word that a specification has for them.

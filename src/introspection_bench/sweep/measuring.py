@@ -53,7 +53,7 @@ def measure_run(
     spec = store.run_spec()
     if spec.found is None or spec.numerics is None or spec.design.date is None:
         raise SpecError(explain(str(store.path), required="a run of ours", got="an imported one", hint="Run it first."))
-    vectors = by_place(spec.design, store.vectors(), spec.found.n_layers) if spec.design.is_dosed else {}
+    vectors = by_place(spec.design, store.vectors(), spec.found.n_layers)
     ground = Ground(spec.found, spec.model.backend, spec.numerics, injector.tokenizer, spec.design.date, vectors)
     return measure_trials(store, measure, injector, plan(spec.design, ground), on_reading=on_reading)
 
@@ -88,9 +88,8 @@ def measure_trials(
                 )
             )
         replayed = Replayed(trial.request.prompt, record.reply.token_ids, injector.tokenizer, injector.model.n_layers)
-        passes = measure.passes(replayed)
         if nothing.key(record.key.digest) not in there:
-            jobs.append(_Job(record, trial.request, passes))
+            jobs.append(_Job(record, trial.request, measure.passes(replayed)))
     if jobs:
         with hold(store.directory, f"measure-{measure.digest[:12]}", f"measures {measure.name}") as lock:
             store.begin_session(this_process("measure", injector))

@@ -74,8 +74,6 @@ def outline(spec: RunSpec, tokenizer: Tokenizer | None = None, config: Any = Non
 
 def _stand_ins(design: Design, info: ModelInfo) -> Mapping[tuple[str, int], ConceptVector]:
     """Return vectors that stand where extracted ones will, different for each concept and layer."""
-    if not design.is_dosed:
-        return {}
     provenance = Provenance("stand-in", info.name, "", "", 0, -1, 1.0, None)
     rng = np.random.default_rng(0)
     given = {v.concept for v in design.vectors}

@@ -319,8 +319,11 @@ def source_layers(design: Design, n_layers: int) -> dict[int, int]:
 def by_place(design: Design, vectors: Sequence[ConceptVector], n_layers: int) -> dict[tuple[str, int], ConceptVector]:
     """Return the vectors by concept and by the layer that they are injected at.
 
-    A given concept's only vector is injected at every layer. Raises :class:`SpecError` for one that is missing.
+    A given concept's only vector is injected at every layer; a design without doses needs none. Raises
+    :class:`SpecError` for one that is missing.
     """
+    if not design.is_dosed:
+        return {}
     given: dict[str, dict[int, ConceptVector]] = {}
     for vector in vectors:
         given.setdefault(vector.concept, {})[vector.layer] = vector

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,23 +51,19 @@ class Sweep:
     ) -> None:
         self.injector = injector
         self.directory = Path(directory)
-        known, day = _of_run(self.directory, planner.design)
-        self.vectors = _vectors(planner.design, injector, known, day)
-        self.design: Design = attrs.evolve(planner.design, date=day)
-        self.spec = self._spec(spec)
-        self._planner = planner
-        self._ground = Ground(
-            injector.model,
-            injector.name,
-            injector.numerics,
-            injector.tokenizer,
-            day,
-            by_place(planner.design, self.vectors, injector.model.n_layers) if planner.design.is_dosed else {},
-        )
         #: What the planner asked for so far, in order.
         self.planned: list[PlannedTrial] = []
         self._first_asked = 0
-        self._ask(self._recorded())
+        self._planner = planner
+        begun = Store.is_begun(directory)
+        with Store.open(directory) if begun else nullcontext() as store:
+            known, day = _of_run(store, planner.design)
+            self.vectors = _vectors(planner.design, injector, known, day)
+            self.design: Design = attrs.evolve(planner.design, date=day)
+            self.spec = self._spec(spec)
+            vectors = by_place(planner.design, self.vectors, injector.model.n_layers)
+            self._ground = Ground(injector.model, injector.name, injector.numerics, injector.tokenizer, day, vectors)
+            self._ask(store)
 
     def generate(self, on_trial: OnTrial | None = None) -> Results:
         """Run what is not recorded yet, until the planner asks for nothing more, and return the whole run.
@@ -87,7 +84,7 @@ class Sweep:
                     store.begin_session(this_process("generate", self.injector))
                 self._write_aside(store)
                 generate_pending(store, self.injector, lock, pending, on_trial)
-                if self._planner.judge is not None or not self._ask(store.records()):
+                if self._planner.judge is not None or not self._ask(store):
                     return store.results()
                 store.extend([t.trial for t in self.planned])
 
@@ -100,7 +97,7 @@ class Sweep:
                 return results
             self.judge(judge)
             with self.open_store() as store:
-                if not self._ask(store.records()):
+                if not self._ask(store):
                     return store.results()
                 store.extend([t.trial for t in self.planned])
 
@@ -132,17 +129,18 @@ class Sweep:
         store.extend(trials)
         return store
 
-    def _recorded(self) -> list[TrialRecord]:
-        if not Store.is_begun(self.directory):
-            return []
-        with Store.open(self.directory) as store:
-            return store.records()
+    def _ask(self, store: Store | None) -> bool:
+        """Ask the planner on while all that it asked for is done; return whether something is left to run.
 
-    def _ask(self, records: Sequence[TrialRecord]) -> bool:
-        """Ask the planner on while all that it asked for is done; return whether something is left to run."""
-        done = {r.key.digest: r for r in records if self._is_ready(r)}
-        while all(t.key.digest in done for t in self.planned):
-            known = {t.key.digest for t in self.planned}
+        Records are read only where everything is recorded: a run that goes on has mostly more to do.
+        """
+        recorded = set() if store is None else store.recorded()
+        done: dict[str, TrialRecord] = {}
+        while (known := {t.key.digest for t in self.planned}) <= recorded:
+            if known and store is not None:
+                done = done or {r.key.digest: r for r in store.records() if self._is_ready(r)}
+            if not known <= done.keys():
+                break
             found = self._planner.ask(self._ground, [done[t.key.digest] for t in self.planned])
             new = [t for t in found if t.key.digest not in known]
             if not new:
@@ -199,21 +197,18 @@ def _check_once(planned: Sequence[PlannedTrial]) -> None:
             )
 
 
-def _of_run(directory: Path, design: Design) -> tuple[list[ConceptVector], datetime.date]:
+def _of_run(store: Store | None, design: Design) -> tuple[list[ConceptVector], datetime.date]:
     """Return the vectors that a run has already and the date of its prompts, or none and the design's day."""
-    if not Store.is_begun(directory):
+    if store is None:
         return [], design.day
-    with Store.open(directory) as store:
-        stated = store.spec()["design"].get("date")
-        try:
-            day = None if stated is None else datetime.date.fromisoformat(stated)
-        except (TypeError, ValueError) as error:
-            raise StoreError(
-                explain(
-                    f"{store.path}: design.date", required="a date, as 2026-07-26", got=stated, hint="It is damaged."
-                )
-            ) from error
-        return store.vectors(), design.date or day or design.day
+    stated = store.spec()["design"].get("date")
+    try:
+        day = None if stated is None else datetime.date.fromisoformat(stated)
+    except (TypeError, ValueError) as error:
+        raise StoreError(
+            explain(f"{store.path}: design.date", required="a date, as 2026-07-26", got=stated, hint="It is damaged.")
+        ) from error
+    return store.vectors(), design.date or day or design.day
 
 
 def _vectors(
