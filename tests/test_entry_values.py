@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import inspect
+import itertools
 import tempfile
 import warnings
 from pathlib import Path
@@ -153,7 +154,11 @@ METHODS = {
     "Reading.key": (RECORD.readings[0].key, {"trial": "t"}),
     "Reading.at": (RECORD.readings[0].at, {"layer": 1, "set": "yes"}),
     "Cell.injections": (CELL.injections, {"concept": "love", "span": ib.Span.prompt()}),
-    "Cell.order": (lambda **odd: list(CELL.order(**odd)), {"n": 3, "over": "spread"}),
+    "Cell.injected": (
+        lambda **odd: first_of(CELL.injected(**odd)),
+        {"n": 3, "over": "spread", "span": ib.Span.prompt()},
+    ),
+    "Cell.order": (lambda **odd: first_of(CELL.order(**odd)), {"n": 3, "over": "spread"}),
     "Design.span_of": (attrs.evolve(DESIGN, span={"lindsey": "all"}).span_of, {"scaffold": "lindsey"}),
     "Design.items_of": (DESIGN.items_of, {"scaffold": ib.LINDSEY}),
     "Study.run_directory": (ib.Study(DESIGN, ["demo"], "nowhere").run_directory, {"model": MODEL}),
@@ -185,6 +190,11 @@ METHODS = {
     "Sweep": (ib.Sweep, {"planner": DESIGN, "injector": None, "directory": "d"}),
 }
 LEAVES_OUT = {"Scaffold.render": {"tokenizer": None, "date": None}}
+
+
+def first_of(trials):
+    """The first of trials: an odd number of them may be endless."""
+    return list(itertools.islice(trials, 10))
 
 
 def in_a_store(method, arguments):

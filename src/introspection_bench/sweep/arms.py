@@ -86,12 +86,15 @@ class Cell:
         injections = functools.cache(functools.partial(self.injections, change=change, span=span))
         yield from (ArmTrial(concept, injections(concept)) for concept, _ in self.order(n, over))
 
+    @checked(SpecError)
     def order(self, n: int, over: Over = "spread") -> Iterator[tuple[str, int]]:
         """Yield concepts and how often each came before: n times each one, or n in all, spread over them.
 
         Spread, they come in an order drawn by the design's seed, none twice before all came once; the same in every
-        cell, so that cells and arms compare like with like.
+        cell, so that cells and arms compare like with like. Raises :class:`SpecError` for n below 1.
         """
+        if n < 1:
+            raise SpecError(explain("n", required="a whole number >= 1", got=n, hint="Leave the arm out for none."))
         if over == "each":
             yield from ((concept, number) for concept in self.concepts for number in range(n))
             return
