@@ -1,0 +1,97 @@
+"""Differences of rates between two arms, under the two estimands."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...boundaries import checked
+from ...errors import AnalysisError, explain
+from ..rates import Sided, check_probability
+from .confidence import mean_bounds, meld
+from .means import FIXED_ASSUMES, RANDOM_ASSUMES, concepts_needed, confidence_of
+from .values import FEWEST_CONCEPTS, ConceptCounts, Estimand, Estimate, error_aside
+
+
+@checked(AnalysisError)
+def difference(
+    first: ConceptCounts,
+    second: ConceptCounts,
+    *,
+    estimand: Estimand,
+    paired: bool = False,
+    confidence: float = 0.95,
+    sided: Sided = "two",
+) -> Estimate:
+    """Return the first arm's mean rate less the second's.
+
+    Args:
+        first: counts of one arm.
+        second: counts of the other; controls without a concept have one entry.
+        estimand: whether the concepts are fixed or could have been others.
+        paired: entry by entry both arms are about the same concept. Then concepts like these are bounded by the
+            differences within concepts, which is narrower where concepts differ more than arms do; these concepts are
+            bounded as before, their trials being independent either way.
+        confidence: of the interval.
+        sided: two-sided, or all of the error above (``upper``) or below (``lower``).
+
+    Returns:
+        The difference, -1 to 1. One stratum an arm: melded Clopper-Pearson bounds, which agree with Fisher's exact test
+        at a difference of zero. Concepts like these: melded Gaffke bounds, or Gaffke's bound on the paired differences;
+        "can't be said" where an arm that has concepts has fewer than :data:`FEWEST_CONCEPTS`.
+
+    Raises:
+        AnalysisError: ``paired`` with other numbers of concepts, or an argument out of range.
+    """
+    check_probability("confidence", confidence)
+    if paired and first.concepts != second.concepts:
+        raise AnalysisError(
+            explain(
+                "paired",
+                required="arms of as many concepts, in the same order",
+                got=(first.concepts, second.concepts),
+                hint="Leave paired out where the arms have other concepts.",
+            )
+        )
+    below, above = error_aside(confidence, sided)
+    random = estimand == "concepts like these"
+    fewest = _fewest(first, second, paired=paired)
+    needs = concepts_needed(fewest, confidence, sided) if random and fewest < FEWEST_CONCEPTS else ""
+    method = "melded Clopper-Pearson bounds"
+    if needs:
+        low = high = math.nan
+    elif random and paired:
+        method = "Gaffke's bound on the differences within concepts"
+        apart, seen = np.unique(first.rates - second.rates, return_counts=True)
+        low, high = (2 * b - 1 for b in mean_bounds(np.clip((apart + 1) / 2, 0, 1), seen, below, above))
+    else:
+        method = "melded Gaffke bounds over concepts" if random else method
+        low, high = meld(
+            np.subtract,
+            (confidence_of(first, estimand), confidence_of(second, estimand)),
+            (True, False),
+            below=below,
+            above=above,
+        )
+    found = first.rate - second.rate
+    if not needs:
+        low, high = max(min(low, found), -1.0), min(max(high, found), 1.0)
+    return Estimate(
+        "difference of rates",
+        estimand,
+        found,
+        low,
+        high,
+        confidence,
+        sided,
+        method,
+        RANDOM_ASSUMES if random else FIXED_ASSUMES,
+        needs,
+    )
+
+
+def _fewest(first: ConceptCounts, second: ConceptCounts, *, paired: bool) -> int:
+    """Return the fewest concepts of an arm that has any; 1 where neither has."""
+    several = [arm.concepts for arm in (first, second) if arm.concepts > 1 or paired]
+    return min(several, default=1)

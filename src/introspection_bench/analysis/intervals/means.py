@@ -1,0 +1,117 @@
+"""A mean rate over concepts, under the two estimands: these concepts, and concepts like these."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...boundaries import checked
+from ...errors import AnalysisError
+from ..rates import Sided, check_probability
+from .confidence import Confidence, binomial_bounds, binomial_confidence, mean_bounds, mean_confidence
+from .values import FEWEST_CONCEPTS, ConceptCounts, Estimand, Estimate, Floats, error_aside
+
+FIXED_ASSUMES = "trials are independent; nothing is assumed of how concepts differ, and nothing said of others"
+RANDOM_ASSUMES = (
+    "concepts are independent draws from the kind that is meant, and trials are independent within them; nothing is "
+    "assumed of how concepts vary"
+)
+
+
+@checked(AnalysisError)
+def these_concepts(counts: ConceptCounts, *, confidence: float = 0.95, sided: Sided = "two") -> Estimate:
+    """Return the mean rate of these very concepts; only the trials could have come out otherwise.
+
+    With as many trials in each concept this is Clopper and Pearson's interval of the pooled count. It holds however the
+    concepts differ: a sum of independent trials of unequal rates has lighter tails than one of equal rates (Hoeffding
+    1956, Annals of Mathematical Statistics 27). With unequal trials the mean of the concepts' rates is bounded by the
+    same interval at the effective number of trials, which is computed with one more success (for the upper bound) or
+    failure in the concept of fewest trials, so that it is finite at zero counts and errs to the safe side.
+
+    Raises :class:`AnalysisError` for an argument out of range.
+    """
+    check_probability("confidence", confidence)
+    below, above = error_aside(confidence, sided)
+    low = 1 - binomial_bounds(*effective(counts.failures), 0, below)[1] if below else 0.0
+    high = binomial_bounds(*effective(counts), 0, above)[1]
+    method = "Clopper-Pearson" if counts.balanced else "Clopper-Pearson at the effective number of trials"
+    # Rounding may leave a bound a hair on the wrong side of the mean at counts of none and all.
+    return Estimate(
+        "rate",
+        "these concepts",
+        counts.rate,
+        min(low, counts.rate),
+        max(high, counts.rate),
+        confidence,
+        sided,
+        method,
+        FIXED_ASSUMES,
+    )
+
+
+@checked(AnalysisError)
+def like_these(counts: ConceptCounts, *, confidence: float = 0.95, sided: Sided = "two") -> Estimate:
+    """Return the mean rate over concepts like these, the concept being the unit of sampling.
+
+    Gaffke's bounds for the mean of the concepts' observed rates: no distribution over concepts is assumed, so the level
+    holds where concepts are all alike, where they differ widely, and where a rare concept does what no other does. The
+    price is that the interval never gets narrower than the concepts allow: without a success on ``c`` concepts its
+    upper bound is Clopper and Pearson's for 0 of ``c``.
+
+    Below :data:`FEWEST_CONCEPTS` concepts ``low`` and ``high`` are NaN, and ``needs`` says what it would take.
+
+    Raises :class:`AnalysisError` for an argument out of range.
+    """
+    check_probability("confidence", confidence)
+    below, above = error_aside(confidence, sided)
+    enough = counts.concepts >= FEWEST_CONCEPTS
+    low, high = mean_bounds(*np.unique(counts.rates, return_counts=True), below, above) if enough else (math.nan,) * 2
+    return Estimate(
+        "rate",
+        "concepts like these",
+        counts.rate,
+        min(low, counts.rate) if enough else low,
+        max(high, counts.rate) if enough else high,
+        confidence,
+        sided,
+        "Gaffke's bound over concepts",
+        RANDOM_ASSUMES,
+        "" if enough else concepts_needed(counts.concepts, confidence, sided),
+    )
+
+
+def concepts_needed(concepts: int, confidence: float, sided: Sided) -> str:
+    """Return in words how many concepts would be needed, and what so many can say at best."""
+    error = max(error_aside(confidence, sided))
+    ten = math.ceil(math.log(error) / math.log(0.9))
+    return (
+        f"there {'is 1 concept' if concepts == 1 else f'are {concepts} concepts'} and it takes {FEWEST_CONCEPTS}; with "
+        f"{FEWEST_CONCEPTS} a clean null excludes mean rates above {(1 - error ** (1 / FEWEST_CONCEPTS)) * 100:.0f} %, "
+        f"with {ten} above 10 %"
+    )
+
+
+def effective(counts: ConceptCounts) -> tuple[float, float]:
+    """Return the count and number of trials whose Clopper-Pearson upper bound bounds the mean of the rates."""
+    if counts.balanced:
+        return sum(counts.successes), sum(counts.trials)
+    n = np.asarray(counts.trials, dtype=np.float64)
+    p = counts.rates
+    heaviest = 1 / (counts.concepts * n.min())  # what one success can add at most to the mean of the rates
+    variance = float((p * (1 - p) / n).sum()) / counts.concepts**2 + heaviest**2
+    mean = min(counts.rate + heaviest, 1.0)
+    trials = min(max(mean * (1 - mean) / variance, 1.0), float(n.sum()))
+    return counts.rate * trials, trials
+
+
+def confidence_of(counts: ConceptCounts, estimand: Estimand) -> Confidence:
+    """Return the confidence distributions of the mean rate under an estimand.
+
+    An arm with one entry has no concepts that could vary (controls): its rate is binomial under both.
+    """
+    if estimand == "concepts like these" and counts.concepts > 1:
+        return mean_confidence(*np.unique(counts.rates, return_counts=True))
+    upper = binomial_confidence(*effective(counts)).upper
+    lower: Floats = 1 - binomial_confidence(*effective(counts.failures)).upper[::-1]
+    return Confidence(lower, upper)

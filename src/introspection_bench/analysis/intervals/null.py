@@ -1,0 +1,252 @@
+"""What a null excludes under both estimands, how that depends on how much concepts vary, and for which concepts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import binom
+
+from ...boundaries import checked, guarded
+from ...errors import AnalysisError, explain
+from ...freezing import frozen_tuple
+from ..rates import Sided, check_probability, percent
+from .confidence import binomial_bounds, mean_bounds
+from .means import these_concepts
+from .values import ConceptCounts, Estimate, Floats, error_aside
+
+#: The intra-class correlations at which the bound is stated: 0 is no variation, 1 means that a concept does it always
+#: or never.
+CORRELATIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+
+
+@guarded(AnalysisError)
+@attrs.frozen
+class VariationBound:
+    """The upper bound ``high`` on the mean rate, if the intra-class correlation of concepts is at most ``icc``."""
+
+    icc: float
+    high: float
+
+
+@guarded(AnalysisError)
+@attrs.frozen
+class ToleranceBound:
+    """At least ``share`` of the concepts like these have a rate below ``rate``, with ``confidence`` (one-sided).
+
+    ``rate`` is 1 where the concepts are too few to say it; ``needs`` is then the number of concepts that it takes, 0
+    otherwise. ``at_rate`` and ``below_it`` say the same the other way round: at least ``below_it`` of the concepts have
+    a rate below ``at_rate``.
+    """
+
+    share: float
+    rate: float
+    at_rate: float
+    below_it: float
+    concepts: int
+    confidence: float
+    needs: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """The bound in words."""
+        sure = f"({percent(self.confidence)} one-sided)"
+        other = f"at least {percent(self.below_it)} of concepts like these lie below {percent(self.at_rate)} {sure}"
+        if self.needs:
+            return (
+                f"That at least {percent(self.share)} of concepts like these lie below some rate can't be said from "
+                f"{self.concepts} of them: it takes {self.needs}; {other}."
+            )
+        return f"At least {percent(self.share)} of concepts like these lie below {percent(self.rate)}; {other}."
+
+
+@guarded(AnalysisError)
+@attrs.frozen
+class NullBound:
+    """What a null, or a small count, excludes.
+
+    ``these`` is the interval for these concepts. ``high`` bounds the mean over concepts like these whatever their
+    distribution, and is given at any number of concepts, being exact at a count of zero. ``curve`` holds the same bound
+    under assumed limits to the variation of concepts. ``tolerance`` bounds single concepts rather than their mean.
+    """
+
+    counts: ConceptCounts
+    these: Estimate
+    high: float
+    curve: tuple[VariationBound, ...] = attrs.field(converter=frozen_tuple)
+    tolerance: ToleranceBound
+    confidence: float
+    sided: Sided
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What is excluded, each with what it assumes."""
+        sides = f"{percent(self.confidence)} {'two' if self.sided == 'two' else 'one'}-sided"
+        some = ", ".join(f"{percent(b.high)} if it is at most {b.icc:g}" for b in self.curve if 0 < b.icc < 1)
+        means = "mean rates over concepts like these"
+        return (
+            f"{self.counts}: on these concepts mean rates above {percent(self.these.high)} are excluded ({sides}).",
+            f"Of {means}, those above {percent(self.high)} are excluded, however concepts vary ({sides}).",
+            *([f"It depends on the intra-class correlation of concepts: {some}."] if some else []),
+            self.tolerance.sentence,
+        )
+
+
+@checked(AnalysisError)
+def null_bound(
+    counts: ConceptCounts,
+    *,
+    confidence: float = 0.95,
+    sided: Sided = "two",
+    correlations: Sequence[float] = CORRELATIONS,
+    share: float = 0.9,
+    at_rate: float = 0.5,
+) -> NullBound:
+    """Return what a null excludes under both estimands, side by side.
+
+    Args:
+        counts: successes and trials of each concept; made for few or no successes, right for any.
+        confidence: of each bound.
+        sided: ``two`` or ``upper``.
+        correlations: intra-class correlations, 0 to 1, at which :func:`bound_if_varying` is stated.
+        share: the share of concepts that the tolerance bound is about.
+        at_rate: the rate at which the tolerance bound is turned round.
+
+    Raises:
+        AnalysisError: an argument is out of range.
+    """
+    check_probability("confidence", confidence)
+    if sided == "lower":
+        raise AnalysisError(
+            explain("sided", required="'two' or 'upper'", got=sided, hint="A lower bound excludes nothing above it.")
+        )
+    error = error_aside(confidence, sided)[1]
+    return NullBound(
+        counts,
+        these_concepts(counts, confidence=confidence, sided=sided),
+        mean_bounds(*np.unique(counts.rates, return_counts=True), 0, error)[1],
+        [VariationBound(float(r), bound_if_varying(counts, float(r), error=error)) for r in correlations],
+        tolerance_bound(counts, share=share, at_rate=at_rate, confidence=confidence),
+        confidence,
+        sided,
+    )
+
+
+@checked(AnalysisError)
+def bound_if_varying(counts: ConceptCounts, icc: float, *, error: float = 0.025) -> float:
+    """Return the upper bound on the mean rate over concepts like these, if their correlation is at most ``icc``.
+
+    The correlation is Var(p) / (m (1 - m)) of the concepts' true rates p with mean m. At a count of zero the bound is
+    exact for every distribution over concepts: of all with mean m and that variance, the one that is most likely to
+    show nothing leaves some concepts at 0 and gives the others the rate m + icc (1 - m), since (1 - p)^n has
+    derivatives of alternating sign (a Chebyshev system). At other counts the same distribution is used,
+    which is then no longer proven to be the least favourable one; the bound is kept below the one that assumes nothing.
+
+    Args:
+        counts: successes and trials of each concept.
+        icc: 0 (concepts are alike; the Clopper-Pearson bound of the pooled count) to 1 (a concept always or never
+            does it).
+        error: left above the bound; 0.025 belongs to a two-sided 95 %.
+
+    Raises:
+        AnalysisError: an argument is out of range.
+    """
+    check_probability("error", error)
+    if not 0 <= icc <= 1:
+        raise AnalysisError(explain("icc", required="a correlation from 0 to 1", got=icc, hint=""))
+    n = np.asarray(counts.trials, dtype=np.float64)
+    free = mean_bounds(*np.unique(counts.rates, return_counts=True), 0, error)[1]
+    if icc == 0:
+        pooled = binomial_bounds(sum(counts.successes), sum(counts.trials), 0, error)[1]
+        return max(counts.rate, min(pooled, free))
+
+    def chance(mean: float) -> float:
+        rate = mean + icc * (1 - mean)
+        active = mean / rate
+        if not sum(counts.successes):
+            return float(np.log1p(active * np.expm1(n * np.log1p(-rate)) if rate < 1 else -active + 0 * n).sum())
+        return _log_at_most(counts, active, rate)
+
+    if chance(1 - 1e-12) > math.log(error):
+        return 1.0
+    start = min(counts.rate + 1e-12, 1 - 2e-12)
+    if chance(start) <= math.log(error):
+        return free
+    found = brentq(lambda mean: chance(mean) - math.log(error), start, 1 - 1e-12, xtol=1e-10)
+    return max(min(float(found), free), counts.rate)
+
+
+def _log_at_most(counts: ConceptCounts, active: float, rate: float) -> float:
+    """Return the log of P(no more successes in all than seen), if a share of concepts has one rate and the rest 0."""
+    trials = counts.concepts / sum(1 / n for n in counts.trials)
+    seen = counts.rate * counts.concepts * trials
+    some = np.arange(counts.concepts + 1)
+    weights = binom.pmf(some, counts.concepts, active)
+    # With trials that differ the harmonic mean stands for them, rounded so that the probability errs upwards.
+    below: Floats = binom.cdf(math.ceil(seen - 1e-9), np.floor(some * trials + 1e-9), rate)
+    total = float(weights @ below)
+    return math.log(total) if total > 0 else -math.inf
+
+
+@checked(AnalysisError)
+def tolerance_bound(
+    counts: ConceptCounts, *, share: float = 0.9, at_rate: float = 0.5, confidence: float = 0.95
+) -> ToleranceBound:
+    """Return the rate below which at least a share of the concepts like these lie.
+
+    A concept whose rate is above x shows more than j successes in n trials with at least the probability P(Bin(n, x) >
+    j). With j the largest count seen, no concept showed more, which has at most the probability
+    (1 - s P(Bin(n, x) > j))^c where a share s of concepts lies above x; so s is excluded where this is below the error.
+    That holds although j is taken from the data, since the bound grows with j. With many concepts some of the highest
+    counts may be set aside, how many being fixed by the number of concepts and the share alone (a nonparametric
+    tolerance limit for what is seen with binomial noise). No distribution over concepts is assumed.
+
+    Raises:
+        AnalysisError: an argument is out of range.
+    """
+    for name, value in (("share", share), ("at_rate", at_rate), ("confidence", confidence)):
+        check_probability(name, value)
+    error = 1 - confidence
+    aside = _set_aside(counts.concepts, 1 - share, error)
+    fewest = math.ceil(math.log(error) / math.log(share) - 1e-9)
+
+    def above(rate: float, aside: int) -> float:
+        return _share_above(counts, rate, aside, error)
+
+    rate = 1.0
+    if above(1.0, aside) <= 1 - share:
+        # Seen from above the highest rate kept, the share is a falling function of the rate.
+        rate = float(brentq(lambda x: min(above(x, aside), 2.0) - (1 - share), 1e-12, 1.0, xtol=1e-9))
+    return ToleranceBound(
+        share,
+        rate,
+        at_rate,
+        1 - min(above(at_rate, 0), 1.0),
+        counts.concepts,
+        confidence,
+        needs=max(fewest, counts.concepts + 1) if rate == 1.0 else 0,
+    )
+
+
+def _set_aside(concepts: int, share: float, error: float) -> int:
+    """Return how many of the highest counts may be set aside: so many that 80 % detection would still suffice."""
+    aside = 0
+    while binom.cdf(aside + 1, concepts, 0.8 * share) <= error:
+        aside += 1
+    return aside
+
+
+def _share_above(counts: ConceptCounts, rate: float, aside: int, error: float) -> float:
+    """Return the largest share of concepts above ``rate`` that is not excluded; above 1 where all may be."""
+    highest = np.sort(counts.rates)[::-1][aside]
+    n = np.asarray(counts.trials)
+    most = np.floor(highest * n + 1e-9)
+    shown = binom.sf(most, n, rate)  # a concept at the rate shows more than the highest count kept
+    # With trials that differ, the concept least likely to show it stands for all.
+    least = float(shown.min())
+    if least <= 0:
+        return math.inf
+    return binomial_bounds(aside, counts.concepts, 0, error)[1] / least
