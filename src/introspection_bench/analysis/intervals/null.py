@@ -23,6 +23,10 @@ from .values import ConceptCounts, Estimate, Floats, error_aside
 CORRELATIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 
 
+#: The curve is computed up to so many concepts times successes (each plus one).
+LARGEST = 4_000
+
+
 @guarded(AnalysisError)
 @attrs.frozen
 class VariationBound:
@@ -142,8 +146,10 @@ def bound_if_varying(counts: ConceptCounts, icc: float, *, error: float = 0.025)
     The correlation is Var(p) / (m (1 - m)) of the concepts' true rates p with mean m. At a count of zero the bound is
     exact for every distribution over concepts: of all with mean m and that variance, the one that is most likely to
     show nothing leaves some concepts at 0 and gives the others the rate m + icc (1 - m), since (1 - p)^n has
-    derivatives of alternating sign (a Chebyshev system). At other counts the same distribution is used,
-    which is then no longer proven to be the least favourable one; the bound is kept below the one that assumes nothing.
+    derivatives of alternating sign (a Chebyshev system). At other counts it is the bound for the total under the least
+    favourable distribution of two rates (a search among those of three found none worse); where trials differ between
+    concepts, their harmonic mean stands for them. Beyond :data:`LARGEST` counts, where a curve is of no use, it is the
+    bound that assumes nothing.
 
     Args:
         counts: successes and trials of each concept.
@@ -157,38 +163,45 @@ def bound_if_varying(counts: ConceptCounts, icc: float, *, error: float = 0.025)
     check_probability("error", error)
     if not 0 <= icc <= 1:
         raise AnalysisError(explain("icc", required="a correlation from 0 to 1", got=icc, hint=""))
-    n = np.asarray(counts.trials, dtype=np.float64)
-    free = mean_bounds(*np.unique(counts.rates, return_counts=True), 0, error)[1]
+    seen, n = sum(counts.successes), np.asarray(counts.trials, dtype=np.float64)
+    alike = binomial_bounds(seen, sum(counts.trials), 0, error)[1]
     if icc == 0:
-        pooled = binomial_bounds(sum(counts.successes), sum(counts.trials), 0, error)[1]
-        return max(counts.rate, min(pooled, free))
+        return alike
+    if seen and (counts.concepts + 1) * (seen + 1) > LARGEST:
+        return max(alike, mean_bounds(*np.unique(counts.rates, return_counts=True), 0, error)[1])
 
-    def chance(mean: float) -> float:
-        rate = mean + icc * (1 - mean)
-        active = mean / rate
-        if not sum(counts.successes):
-            return float(np.log1p(active * np.expm1(n * np.log1p(-rate)) if rate < 1 else -active + 0 * n).sum())
-        return _log_at_most(counts, active, rate)
+    def excess(mean: float) -> float:
+        chance = _log_at_most(counts, mean, icc) if seen else _log_none(n, mean, icc)
+        return chance - math.log(error)
 
-    if chance(1 - 1e-12) > math.log(error):
+    least, most = max(counts.rate, 1e-12), 1 - 1e-12
+    if least >= most or excess(most) > 0:
         return 1.0
-    start = min(counts.rate + 1e-12, 1 - 2e-12)
-    if chance(start) <= math.log(error):
-        return free
-    found = brentq(lambda mean: chance(mean) - math.log(error), start, 1 - 1e-12, xtol=1e-10)
-    return max(min(float(found), free), counts.rate)
+    return float(brentq(excess, least, most, xtol=1e-10)) if excess(least) > 0 else least
 
 
-def _log_at_most(counts: ConceptCounts, active: float, rate: float) -> float:
-    """Return the log of P(no more successes in all than seen), if a share of concepts has one rate and the rest 0."""
-    trials = counts.concepts / sum(1 / n for n in counts.trials)
-    seen = counts.rate * counts.concepts * trials
-    some = np.arange(counts.concepts + 1)
-    weights = binom.pmf(some, counts.concepts, active)
-    # With trials that differ the harmonic mean stands for them, rounded so that the probability errs upwards.
-    below: Floats = binom.cdf(math.ceil(seen - 1e-9), np.floor(some * trials + 1e-9), rate)
-    total = float(weights @ below)
-    return math.log(total) if total > 0 else -math.inf
+def _log_none(n: Floats, mean: float, icc: float) -> float:
+    """Return the log of the largest probability of no success at all, over the distributions of concepts' rates."""
+    rate = mean + icc * (1 - mean)
+    active = mean / rate
+    none = np.expm1(n * math.log1p(-rate)) if rate < 1 else -np.ones_like(n)
+    return float(np.log1p(active * none).sum())
+
+
+def _log_at_most(counts: ConceptCounts, mean: float, icc: float) -> float:
+    """Return the log of the largest probability of no more successes than seen, over the distributions of two rates."""
+    concepts = counts.concepts
+    trials = max(math.floor(concepts / sum(1 / n for n in counts.trials) + 1e-9), 1)
+    seen = math.ceil(counts.rate * concepts * trials - 1e-9)
+    # The lower rate; the upper one and its share follow from mean and variance, and it must not exceed 1.
+    lower = (np.linspace(0, 1, 17) * mean * (1 - icc))[:, None, None]
+    upper = np.minimum(mean + icc * mean * (1 - mean) / (mean - lower), 1.0)
+    active = (mean - lower) / (upper - lower)
+    some, part = np.arange(concepts + 1)[None, :, None], np.arange(seen + 1)[None, None, :]
+    at_most = binom.pmf(part, some * trials, upper) * binom.cdf(seen - part, (concepts - some) * trials, lower)
+    totals = (binom.pmf(some, concepts, active)[..., 0] * at_most.sum(axis=-1)).sum(axis=-1)
+    most = float(totals.max())
+    return math.log(most) if most > 0 else -math.inf
 
 
 @checked(AnalysisError)
