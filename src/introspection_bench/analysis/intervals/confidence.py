@@ -107,8 +107,8 @@ def weighted_sum_positive(y: Floats, shapes: Floats) -> Floats:
     """Return P(sum of G_j y_j > 0) of independent Gamma(shapes_j, 1) variables G_j, along the last axis.
 
     The inverse Laplace integral of the sum's moment generating function, taken through the saddle point and summed by
-    the trapezoidal rule; accurate to about 1e-6 of the probability. The mean of ``y`` under random Dirichlet(shapes) weights is positive
-    with this probability.
+    the trapezoidal rule; accurate to about 1e-6 of the probability. The mean of ``y`` under random Dirichlet(shapes)
+    weights is positive with this probability.
     """
     y = np.where(shapes > 0, y, 0.0)
     top, bottom = y.max(axis=-1), y.min(axis=-1)
@@ -118,7 +118,7 @@ def weighted_sum_positive(y: Floats, shapes: Floats) -> Floats:
         return np.asarray(found)
     y, shapes = y[mixed], shapes[mixed]
     low, high = np.zeros(len(y)), 1 / top[mixed]
-    for _ in range(25):  # any point between the poles would do, so this needn't be exact
+    for _ in range(25):  # roughly: any point between the poles would do
         s = (low + high) / 2
         slope = (shapes * y / (1 - s[:, None] * y)).sum(axis=-1) - 1 / s
         low, high = np.where(slope < 0, s, low), np.where(slope < 0, high, s)

@@ -26,8 +26,8 @@ def these_concepts(counts: ConceptCounts, *, confidence: float = 0.95, sided: Si
     With as many trials in each concept this is Clopper and Pearson's interval of the pooled count. It holds however the
     concepts differ: a sum of independent trials of unequal rates has lighter tails than one of equal rates (Hoeffding
     1956, Annals of Mathematical Statistics 27). With unequal trials the mean of the concepts' rates is bounded by the
-    same interval at the effective number of trials, which is computed with one more success (for the upper bound) or
-    failure in the concept of fewest trials, so that it is finite at zero counts and errs to the safe side.
+    same interval at the effective number of trials, which is computed with Laplace's rates and one more
+    success (for the upper bound) or failure in the concept of fewest trials, so that it errs to the safe side.
 
     Raises :class:`AnalysisError` for an argument out of range.
     """
@@ -97,7 +97,8 @@ def effective(counts: ConceptCounts) -> tuple[float, float]:
     if counts.balanced:
         return sum(counts.successes), sum(counts.trials)
     n = np.asarray(counts.trials, dtype=np.float64)
-    p = counts.rates
+    # Laplace's rates, since a concept that showed none, or nothing else, may well vary.
+    p = (np.asarray(counts.successes) + 1) / (n + 2)
     heaviest = 1 / (counts.concepts * n.min())  # what one success can add at most to the mean of the rates
     variance = float((p * (1 - p) / n).sum()) / counts.concepts**2 + heaviest**2
     mean = min(counts.rate + heaviest, 1.0)
