@@ -72,7 +72,7 @@ class BetaBinomial:
         ratio = self._ratio(k)
         return self._ends(ratio <= student_t.ppf(1 - ERROR / 2, k.shape[1] - 1) ** 2)
 
-    def parametric(self, k, n, mean, rng, draws=400):
+    def parametric(self, k, n, mean, rng, draws=200):
         """Inversion of a parametric bootstrap test: the ratio's quantile at the true mean, at the fitted correlation.
 
         Only the true mean is tested, so the ends are that mean or nothing, and no width can be told.
