@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from report_samples import make_record, make_run, second_opinion
 
 from introspection_bench.analysis import Results
+from introspection_bench.analysis.binomial import bounds, percent
 from introspection_bench.analysis.cells import dose_text
-from introspection_bench.analysis.rates import bounds, percent
 from introspection_bench.errors import AnalysisError
 from introspection_bench.report import write_report
 from introspection_bench.report.page.conversations import known_prompts

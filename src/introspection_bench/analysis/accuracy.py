@@ -12,8 +12,8 @@ from ..errors import AnalysisError
 from ..freezing import frozen_tuple
 from ..verdicts import Verdict
 from .agreement import Agreement, Confusion, agreement
+from .binomial import Interval, interval
 from .calibration import CorrectedRate, JudgeAccuracy, corrected_rate
-from .rates import Interval, interval
 
 
 @guarded(AnalysisError)

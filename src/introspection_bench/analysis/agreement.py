@@ -16,7 +16,7 @@ from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
 from ..trials import TrialRecord
 from ..verdicts import CRITERIA, FURTHER, Verdict
-from .rates import Interval, check_draws, check_probability, interval
+from .binomial import Interval, check_draws, check_probability, interval
 
 #: What "not applicable" counts as: not met (as in the strict rate), a category of its own, or left out.
 NotApplicable = Literal["not met", "category", "leave out"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
-from .rates import Interval, check_draws, check_probability, interval
+from .binomial import Interval, check_draws, check_probability, interval
 
 
 @guarded(AnalysisError)

@@ -13,7 +13,7 @@ from scipy.stats import t as student_t
 
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
-from .rates import Interval, bounds, check_draws, check_probability, interval, percent
+from .binomial import Interval, bounds, check_draws, check_probability, interval, percent
 from .selection import injected, require_columns, scored
 
 Counts = npt.NDArray[np.int64]

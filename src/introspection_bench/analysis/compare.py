@@ -14,8 +14,9 @@ from ..boundaries import checked, guarded
 from ..conditions import CELL_COLUMNS
 from ..errors import AnalysisError
 from ..results import Results
+from .binomial import check_probability, percent
 from .cells import groups
-from .rates import check_outcomes, check_probability, outcome_interval, percent
+from .rates import check_outcomes, outcome_interval
 from .selection import check_grouping, require_columns, shown_of
 
 #: By which cells are matched unless told otherwise: two runs are often of two models.

@@ -16,8 +16,9 @@ from ..boundaries import checked, guarded
 from ..concepts import Concept
 from ..conditions import CELL_COLUMNS
 from ..errors import AnalysisError, explain
+from .binomial import Interval, interval
 from .cells import groups
-from .rates import Interval, interval, outcome_interval
+from .rates import outcome_interval
 from .selection import check_grouping, controls, injected, require_columns, scored
 
 #: Columns that say what was injected: a control has none of them, so it is matched on the others.

@@ -15,9 +15,10 @@ from scipy.stats import norm
 from ..boundaries import checked, guarded
 from ..conditions import CELL_COLUMNS
 from ..errors import AnalysisError, explain
+from .binomial import check_draws, check_probability, interval, percent
 from .cells import groups, layers_label, rank
 from .logistic import existence, fieller, fit_logistic
-from .rates import check_draws, check_outcomes, check_probability, interval, percent
+from .rates import check_outcomes
 from .selection import check_grouping, injected, require_columns, scored
 
 #: One dose-response curve per value of these.

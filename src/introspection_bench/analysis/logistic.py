@@ -13,7 +13,7 @@ from scipy.stats import chi2, norm
 
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
-from .rates import check_probability
+from .binomial import check_probability
 
 Status = Literal["fitted", "separated", "constant", "one magnitude", "no data"]
 Floats = npt.NDArray[np.float64]

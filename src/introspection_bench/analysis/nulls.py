@@ -13,8 +13,9 @@ from ..boundaries import checked, guarded
 from ..conditions import CELL_COLUMNS
 from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
+from .binomial import Interval, Method, Sided, percent
 from .cells import NAMED, cell_name, groups, telling
-from .rates import Interval, Method, Sided, check_outcomes, outcome_interval, percent
+from .rates import check_outcomes, outcome_interval
 from .selection import check_grouping, coherent, injected, scored
 
 

@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
-from .rates import Sided, check_probability, percent
+from .binomial import Sided, check_probability, percent
 
 #: The search ends beyond this many trials: no study of replies is that large.
 MOST_TRIALS = 10**9

@@ -14,8 +14,9 @@ from ..boundaries import checked
 from ..conditions import CELL_COLUMNS, INJECTED
 from ..errors import AnalysisError, explain
 from ..untrusted import one_line, visible
+from .binomial import Method, Sided, bounds
 from .cells import layers_label, telling
-from .rates import Method, Sided, bounds, rates
+from .rates import rates
 from .selection import dosed, shown_of
 
 Format = Literal["text", "markdown", "latex", "csv"]

@@ -12,7 +12,7 @@ from scipy.special import gammaln, logsumexp
 
 from ...boundaries import checked, guarded
 from ...errors import AnalysisError
-from ..rates import Interval, Sided, check_probability, interval, percent
+from ..binomial import Interval, Sided, check_probability, interval, percent
 from .values import ConceptCounts, Floats, error_aside
 
 

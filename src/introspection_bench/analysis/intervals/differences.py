@@ -8,7 +8,7 @@ import numpy as np
 
 from ...boundaries import checked
 from ...errors import AnalysisError, explain
-from ..rates import Sided, check_probability
+from ..binomial import Sided, check_probability
 from .confidence import mean_bounds, meld
 from .means import FIXED_ASSUMES, RANDOM_ASSUMES, concepts_needed, confidence_of
 from .values import FEWEST_CONCEPTS, ConceptCounts, Estimand, Estimate, error_aside

@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 
 from ...boundaries import checked
 from ...errors import AnalysisError
-from ..rates import Sided, check_probability
+from ..binomial import Sided, check_probability
 from .confidence import Confidence, meld
 from .means import FIXED_ASSUMES, RANDOM_ASSUMES, concepts_needed, confidence_of
 from .values import FEWEST_CONCEPTS, ConceptCounts, Estimand, Estimate, Floats, error_aside

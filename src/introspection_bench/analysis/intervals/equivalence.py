@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from ...boundaries import checked, guarded
 from ...errors import AnalysisError, explain
-from ..rates import check_probability, percent
+from ..binomial import check_probability, percent
 from .differences import difference
 from .means import like_these, these_concepts
 from .values import FEWEST_CONCEPTS, ConceptCounts, Estimand, Estimate

@@ -10,8 +10,8 @@ import numpy as np
 
 from ...boundaries import checked, guarded
 from ...errors import AnalysisError, explain
+from ..binomial import Sided, check_probability
 from ..calibration import JudgeAccuracy
-from ..rates import Sided, check_probability
 from .confidence import Confidence, binomial_confidence, mean_confidence, meld, melded, quantile, spread
 from .discrimination import bounds_of, d_prime_of, smoothed
 from .kappa import PairTable

@@ -13,7 +13,7 @@ from scipy.stats import qmc
 
 from ...boundaries import checked, guarded
 from ...errors import AnalysisError, explain
-from ..rates import Interval, Sided, check_probability, interval
+from ..binomial import Interval, Sided, check_probability, interval
 from .confidence import NET
 from .values import Estimate, Floats, error_aside
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...boundaries import checked
 from ...errors import AnalysisError
-from ..rates import Sided, check_probability
+from ..binomial import Sided, check_probability
 from .confidence import Confidence, binomial_bounds, binomial_confidence, mean_bounds, mean_confidence
 from .values import FEWEST_CONCEPTS, ConceptCounts, Estimand, Estimate, Floats, error_aside
 

@@ -13,7 +13,7 @@ from scipy.stats import binom
 from ...boundaries import checked, guarded
 from ...errors import AnalysisError, explain
 from ...freezing import frozen_tuple
-from ..rates import Sided, check_probability, percent
+from ..binomial import Sided, check_probability, percent
 from .confidence import binomial_bounds, mean_bounds
 from .means import these_concepts
 from .values import ConceptCounts, Estimate, Floats, error_aside

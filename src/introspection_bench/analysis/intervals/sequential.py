@@ -9,7 +9,7 @@ from scipy.special import betaln, xlog1py, xlogy
 
 from ...boundaries import checked
 from ...errors import AnalysisError, explain
-from ..rates import Sided, check_probability
+from ..binomial import Sided, check_probability
 from .values import Estimate, error_aside
 
 #: The mixture's Beta(1/2, 1/2): it spreads its bets over all rates, somewhat more to those near 0 and 1.

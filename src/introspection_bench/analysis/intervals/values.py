@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...boundaries import guarded
 from ...errors import AnalysisError, explain
 from ...freezing import frozen_ints
-from ..rates import Sided, percent
+from ..binomial import Sided, percent
 
 Floats = npt.NDArray[np.float64]
 

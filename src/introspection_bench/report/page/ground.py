@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...analysis.agreement import agreement
+from ...analysis.binomial import bounds, percent
 from ...analysis.calibration import JudgeAccuracy, corrected_rate
-from ...analysis.rates import bounds, percent
 from ...conditions import INJECTED, ordered
 from ...errors import AnalysisError, ResultsFormatError
 from ...judges.labels import comparable, read_labels

@@ -14,7 +14,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from ...analysis.rates import bounds, percent
+from ...analysis.binomial import bounds, percent
 from ...analysis.selection import dosed, shown_of
 from ...boundaries import checked
 from ...errors import AnalysisError, SpecError, explain

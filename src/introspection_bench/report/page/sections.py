@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 
 from ...analysis.agreement import Agreement, agreement
+from ...analysis.binomial import bounds, percent
 from ...analysis.cells import NAMED, cell_name, groups, is_missing, telling
 from ...analysis.clustering import bootstrap_rate
 from ...analysis.detection import TASKS, default_guesses, detection
 from ...analysis.nulls import excludes
 from ...analysis.power import sample_size
-from ...analysis.rates import bounds, outcome_interval, percent, rates
+from ...analysis.rates import outcome_interval, rates
 from ...analysis.selection import controls, injected, scored, shown_of
 from ...results import JudgeName, Results
 from ...trials import TrialRecord

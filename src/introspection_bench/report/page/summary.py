@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 import attrs
 import pandas as pd
 
+from ...analysis.binomial import Interval, bounds, percent
 from ...analysis.cells import NAMED, cell_name, dose_text, groups, is_dosed, is_missing, rank, telling
-from ...analysis.rates import Interval, bounds, outcome_interval, percent, rates
+from ...analysis.rates import outcome_interval, rates
 from ...analysis.selection import controls, dosed, injected, shown_of
 from ...conditions import CELL_COLUMNS, INJECTED, RANDOM, ordered
 from ...credentials import HIDDEN, is_credential

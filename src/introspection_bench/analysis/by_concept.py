@@ -1,0 +1,93 @@
+"""From a frame of trials to successes and trials by concept, which the intervals are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import pandas as pd
+
+from ..boundaries import checked, guarded
+from ..errors import AnalysisError, explain
+from .intervals import ConceptCounts, Estimand, Estimate, worst_case
+from .rates import check_outcomes
+from .selection import require_columns
+
+
+@guarded(AnalysisError)
+@attrs.frozen
+class ByConcept:
+    """One outcome of a set of trials, by concept.
+
+    ``concepts`` names the entries of ``counts``; trials without a concept (controls) are one entry, named ``""``.
+    ``missing`` counts for each entry the trials without a verdict; concepts of which no trial is scored are left out,
+    and counted in ``lost``.
+    """
+
+    concepts: tuple[str, ...]
+    counts: ConceptCounts
+    missing: tuple[int, ...]
+    lost: int
+
+    @property
+    def unscored(self) -> int:
+        """All trials without a verdict."""
+        return sum(self.missing) + self.lost
+
+    def whatever(self, estimand: Estimand = "these concepts", *, confidence: float = 0.95) -> Estimate:
+        """Return the interval that holds whatever the unscored trials would have been."""
+        return worst_case(self.counts, self.missing, estimand=estimand, confidence=confidence)
+
+
+@checked(AnalysisError)
+def by_concept(frame: pd.DataFrame, outcome: str) -> ByConcept | None:
+    """Return an outcome's successes and trials by concept; None where it applies to no trial.
+
+    A criterion counts where it applies (``immediate`` does not where no concept is named); ``unscored`` in all trials.
+    Raises :class:`AnalysisError` for an outcome that the frame lacks.
+    """
+    check_outcomes(frame, [outcome])
+    require_columns(frame, ["concept"])
+    answers = frame["unscored"].notna().astype("boolean") if outcome == "unscored" else frame[outcome]
+    names = frame["concept"].fillna("")
+    whole = pd.DataFrame(
+        {
+            "k": answers.fillna(value=False).astype(int),
+            "n": answers.notna().astype(int),
+            "missing": 0 if outcome == "unscored" else frame["unscored"].notna().astype(int),
+        }
+    )
+    table = whole.groupby(names.to_numpy(), sort=True).sum()
+    there = table[table["n"] > 0]
+    if there.empty:
+        return None
+    return ByConcept(
+        tuple(map(str, there.index)),
+        ConceptCounts(there["k"].tolist(), there["n"].tolist()),
+        tuple(there["missing"].tolist()),
+        int(table.loc[table["n"] == 0, "missing"].sum()),
+    )
+
+
+@checked(AnalysisError)
+def matched(first: ByConcept, second: ByConcept, within: Sequence[str] = ()) -> tuple[ConceptCounts, ConceptCounts]:
+    """Return both arms' counts of the concepts that both have, entry by entry the same concept.
+
+    ``within`` keeps these concepts alone. Raises :class:`AnalysisError` where they have none in common.
+    """
+    shared = [c for c in first.concepts if c in second.concepts and (not within or c in within)]
+    if not shared:
+        raise AnalysisError(
+            explain(
+                "first, second",
+                required="a concept that both have",
+                got=(list(first.concepts)[:8], list(second.concepts)[:8]),
+                hint="Compare them unpaired.",
+            )
+        )
+
+    def of(arm: ByConcept) -> ConceptCounts:
+        places = [arm.concepts.index(c) for c in shared]
+        return ConceptCounts([arm.counts.successes[i] for i in places], [arm.counts.trials[i] for i in places])
+
+    return of(first), of(second)
