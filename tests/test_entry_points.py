@@ -111,6 +111,7 @@ CALLS = {
     "write_parquet": lambda s: {"records": s.results.records, "path": s.folder / "b.parquet"},
     "writer_for": lambda s: {"path": "x.jsonl"},
     "load_concepts": lambda s: {"name": "pairs"},
+    "load_battery": lambda s: {"name": "wordings"},
     "load_rubric": lambda s: {"name_or_path": "strict4"},
     "load_scaffold": lambda s: {"name": "lindsey"},
 }

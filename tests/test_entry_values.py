@@ -85,6 +85,7 @@ SETS = {"yes": ("Yes",), "no": ("No", " No")}
 READ = measures.Read("residuals", STEERS[0].positions, [1])
 #: Of each class a value, which the odd ones differ from in one argument.
 VALUES = [
+    ib.load_battery("wordings"),
     ib.Concept("Bread", ["loaf"], "Bread"), ib.load_concepts("pairs"), ib.Pair("a", "b"), ib.LINDSEY,
     ib.Turn("user", "a"), ib.Anchor("trial", "a"), ib.Item("s01", {"sentence": "a"}), PROMPT, ib.Sampling(),
     ib.Dose(2, "raw"), ib.Depth(0.5), ib.Span.from_anchor("first"), INJECTION, *STEERS,
@@ -116,6 +117,7 @@ OTHERS = {
     "Judge": "a port: tests/judges",
     "Arm": "a port: tests/sweep",
     "Measure": "a port: tests/injectors",
+    "Dosing": "a port: tests/sweep",
     "Planner": "a port: tests/sweep",
     "Watcher": "a port: tests/cli",
     "Reader": "a protocol",
@@ -153,6 +155,8 @@ METHODS = {
     "Verdict.answer": (RECORD.verdicts[0].answer, {"criterion": "coherent"}),
     "Reading.key": (RECORD.readings[0].key, {"trial": "t"}),
     "Reading.at": (RECORD.readings[0].at, {"layer": 1, "set": "yes"}),
+    "Cell.rendered": (CELL.rendered, {"scaffold": ib.LINDSEY, "item": None}),
+    "Scaffold.asking": (ib.LINDSEY.asking, {"name": "mine", "question": "Well?"}),
     "Cell.injections": (CELL.injections, {"concept": "love", "span": ib.Span.prompt()}),
     "Cell.injected": (
         lambda **odd: first_of(CELL.injected(**odd)),

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from .injection import Injection, Receipt, Steer, resolve
     from .injectors import Completion, Injector, ModelInfo, Request, open_injector
     from .interop import TableLayout, read_results, read_table
+    from .items import Battery, Item, load_battery
     from .judges import Judge, Rubric, load_rubric, open_judge
     from .measures import Reading
     from .prompts import RenderedPrompt
     from .recipes import Pairs, Word
     from .report import write_report
     from .results import Results
-    from .scaffolds import LINDSEY, LINDSEY_405B, THINKING_ABOUT, Anchor, Item, Scaffold, Turn, load_scaffold
+    from .scaffolds import LINDSEY, LINDSEY_405B, THINKING_ABOUT, Anchor, Scaffold, Turn, load_scaffold
     from .spans import Span
     from .sweep import Design, RunSpec, Store, Study, Sweep, arms, judge_accuracy, judge_run, run_spec
     from .trials import Reply, Sampling, SteerKey, Trial, TrialKey, TrialRecord
@@ -49,13 +50,14 @@ _HOMES = {
     "injection": ("Injection", "Receipt", "Steer", "resolve"),
     "injectors": ("Completion", "Injector", "ModelInfo", "Request", "open_injector"),
     "interop": ("TableLayout", "read_results", "read_table"),
+    "items": ("Battery", "Item", "load_battery"),
     "judges": ("Judge", "Rubric", "load_rubric", "open_judge"),
     "measures": ("Reading",),
     "prompts": ("RenderedPrompt",),
     "recipes": ("Pairs", "Word"),
     "report": ("write_report",),
     "results": ("Results",),
-    "scaffolds": ("LINDSEY", "LINDSEY_405B", "THINKING_ABOUT", "Anchor", "Item", "Scaffold", "Turn", "load_scaffold"),
+    "scaffolds": ("LINDSEY", "LINDSEY_405B", "THINKING_ABOUT", "Anchor", "Scaffold", "Turn", "load_scaffold"),
     "spans": ("Span",),
     "sweep": ("Design", "RunSpec", "Store", "Study", "Sweep", "judge_accuracy", "judge_run", "run_spec"),
     "trials": ("Reply", "Sampling", "SteerKey", "Trial", "TrialKey", "TrialRecord"),

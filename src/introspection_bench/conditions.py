@@ -32,15 +32,43 @@ CONTROL = "control"
 NEGATED = "negated"
 PROMPT_ONLY = "prompt_only"
 REMOVED = "removed"
+PERMUTED = "random_permuted"
+COVARIANCE = "random_covariance"
+IMPACT = "random_impact"
+MENTION = "mention"
+EDITED_INPUT = "edited_input"
+NO_QUESTIONS = "no_questions"
+YES_QUESTIONS = "yes_questions"
+NO_QUESTIONS_CLEAN = "no_questions_clean"
+YES_QUESTIONS_CLEAN = "yes_questions_clean"
+THIRD_PERSON = "third_person"
+NEUTRAL_LABELS = "neutral_labels"
+NEUTRAL_LABELS_CLEAN = "neutral_labels_clean"
+PROJECTED_OUT = "projected_out"
+PROJECTED_OTHER = "projected_other"
 #: The built-in arms in the order of tables and figures, with what is true there; all others follow, by name.
 BUILTIN: Mapping[str, Truth] = MappingProxyType(
     {
         CONTROL: "nothing",
         RANDOM: "other",
+        PERMUTED: "other",
+        COVARIANCE: "other",
+        IMPACT: "other",
         INJECTED: "injected",
         NEGATED: "other",
         PROMPT_ONLY: "injected",
         REMOVED: "injected",
+        PROJECTED_OUT: "other",
+        PROJECTED_OTHER: "other",
+        MENTION: "other",
+        EDITED_INPUT: "other",
+        THIRD_PERSON: "other",
+        NEUTRAL_LABELS: "other",
+        NEUTRAL_LABELS_CLEAN: "other",
+        NO_QUESTIONS: "other",
+        YES_QUESTIONS: "other",
+        NO_QUESTIONS_CLEAN: "other",
+        YES_QUESTIONS_CLEAN: "other",
     }
 )
 _LONGEST = 60
@@ -82,7 +110,8 @@ def ordered(arms: Iterable[str]) -> list[str]:
 
 def label(arm: str) -> str:
     """Return how a cell's name begins: nothing for an injection, which the concept and the dose tell."""
-    return {INJECTED: "", RANDOM: "random vector", PROMPT_ONLY: "prompt only"}.get(arm, arm)
+    told = {INJECTED: "", RANDOM: "random vector"}
+    return told.get(arm, arm.replace("_", " ") if arm in BUILTIN else arm)
 
 
 @guarded(SpecError)

@@ -51,6 +51,16 @@ class Unit(StrEnum):
             ) from None
 
 
+class Effect(StrEnum):
+    """The unit of a dose that is stated by its effect, and resolved to a ``residual`` one before anything is injected.
+
+    - ``kl``: nats, the Kullback-Leibler divergence of the next token's distribution from the unsteered one, over the
+      whole vocabulary, as the median over the library's neutral prompts.
+    """
+
+    KL = "kl"
+
+
 def delta_length(
     unit: Unit,
     magnitude: Any,
@@ -79,8 +89,8 @@ def delta_length(
             return magnitude * along
 
 
-def _parse_unit(value: str | Unit) -> Unit:
-    return Unit.parse(value)
+def _parse_unit(value: str | Unit | Effect) -> Unit | Effect:
+    return Effect(value) if value in tuple(Effect) else Unit.parse(value)
 
 
 def _parse_magnitude(value: Any) -> float:
@@ -97,11 +107,13 @@ def _parse_magnitude(value: Any) -> float:
 class Dose:
     """A magnitude with its unit: ``Dose(2, "raw")``. Written ``2 raw``.
 
-    Raises :class:`InjectionError` for a magnitude that isn't finite and for an unknown unit. Negative ones are allowed.
+    ``Dose(0.5, "kl")`` asks for an effect (:class:`Effect`): a design takes it and finds the magnitude that has it; an
+    injection does not. Raises :class:`InjectionError` for a magnitude that isn't finite, for an unknown unit, and for
+    an effect that isn't above 0. Negative magnitudes are allowed.
     """
 
     magnitude: float = attrs.field(converter=_parse_magnitude)
-    unit: Unit = attrs.field(converter=_parse_unit)
+    unit: Unit | Effect = attrs.field(converter=_parse_unit)
 
     @magnitude.validator
     def _check_magnitude(self, _: object, value: float) -> None:
@@ -109,6 +121,15 @@ class Dose:
             raise InjectionError(
                 explain("magnitude", required="a finite number", got=value, hint="Negative values are allowed.")
             )
+
+    def __attrs_post_init__(self) -> None:
+        if self.is_effect and self.magnitude <= 0:
+            raise InjectionError(explain("dose", required="an effect above 0", got=str(self), hint="As in 0.5 kl."))
+
+    @property
+    def is_effect(self) -> bool:
+        """Whether it is stated by its effect, and must be resolved before it is injected."""
+        return isinstance(self.unit, Effect)
 
     @classmethod
     @checked(InjectionError)

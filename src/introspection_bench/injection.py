@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from .boundaries import checked, guarded
-from .doses import Dose
+from .doses import Dose, Unit
 from .errors import InjectionError, SilentInjectionError, explain
 from .identity import SteerKey
 from .prompts import RenderedPrompt
@@ -68,6 +68,18 @@ class Injection:
                 )
             )
 
+    @dose.validator
+    def _check_dose(self, _: object, value: Dose) -> None:
+        if value.is_effect:
+            raise InjectionError(
+                explain(
+                    "dose",
+                    required="a magnitude in one of ib.Unit",
+                    got=str(value),
+                    hint="Give doses by effect to a design; it finds their magnitudes.",
+                )
+            )
+
     @property
     def is_null(self) -> bool:
         """Whether it adds nothing: magnitude 0, a control."""
@@ -112,6 +124,11 @@ class Steer:
         """How much of it."""
         return self.injection.dose
 
+    @property
+    def unit(self) -> Unit:
+        """The unit of its dose; no injection has one that is stated by its effect."""
+        return Unit(self.injection.dose.unit)
+
     @functools.cached_property
     def key(self) -> SteerKey:
         """What of it stands in a trial's key."""
@@ -119,7 +136,7 @@ class Steer:
             vector=self.vector.digest,
             layer=self.layer,
             magnitude=self.dose.magnitude,
-            unit=self.dose.unit.value,
+            unit=self.unit.value,
             start=self.positions.start,
             stop=self.positions.stop,
         )

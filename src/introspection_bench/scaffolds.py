@@ -18,8 +18,8 @@ import attrs
 from .boundaries import checked, guarded
 from .digests import digest
 from .errors import AnchorNotFoundError, ScaffoldError, explain
-from .freezing import frozen_mapping, frozen_tuple
-from .names import composed
+from .freezing import frozen_tuple
+from .items import Item
 from .prompts import RenderedPrompt, Tokenizer
 from .rendering import MARK, end_of_turns, marked_place, token_at, tokenise
 from .spans import ANCHOR_NAME, REPLY, START
@@ -94,30 +94,6 @@ class Anchor:
 
 @guarded(ScaffoldError)
 @attrs.frozen
-class Item:
-    """What fills a scaffold's slots in some of its trials: a sentence to repeat, a question, a pair of labels.
-
-    ``name`` identifies it in tables; ``slots`` map each slot's name to its text.
-    """
-
-    name: str = attrs.field(converter=composed)
-    slots: Mapping[str, str] = attrs.field(converter=frozen_mapping, hash=False)
-
-    def __attrs_post_init__(self) -> None:
-        wrong = [repr(k) for k, v in self.slots.items() if not isinstance(v, str) or not v.strip()]
-        if not self.name or wrong or not self.slots:
-            raise ScaffoldError(
-                explain(
-                    f"item {self.name!r}",
-                    required="a name, and a text for each of its slots",
-                    got=f"nothing for {', '.join(wrong) or 'any slot'}",
-                    hint="As in Item('s01', {'sentence': 'The painting hung crooked.'}).",
-                )
-            )
-
-
-@guarded(ScaffoldError)
-@attrs.frozen
 class Scaffold:
     """A conversation that ends where the model is to reply.
 
@@ -125,7 +101,8 @@ class Scaffold:
     chat template and, for a tokenizer without one, a plain ``User: … Assistant:`` transcript; which of them is kept in
     the prompt. ``source`` cites where the wording comes from. Texts may have slots, ``{sentence}``, which :meth:`fill`
     fills; a scaffold with slots can't be rendered before. Once it is ``filled``, or said to be, all braces stand for
-    themselves. It says nothing of what is steered.
+    themselves. ``question`` is the part of the last turn that another question may take the place of
+    (:meth:`asking`). It says nothing of what is steered.
     """
 
     name: str
@@ -136,6 +113,7 @@ class Scaffold:
     template: Template = "auto"
     source: str = ""
     filled: bool = False
+    question: str | None = None
 
     @turns.validator
     def _check_turns(self, _: object, turns: tuple[Turn, ...]) -> None:
@@ -215,6 +193,25 @@ class Scaffold:
             prefill=None if self.prefill is None else put(self.prefill),
             filled=True,
         )
+
+    @checked(ScaffoldError)
+    def asking(self, name: str, question: str = "{question}") -> Scaffold:
+        """Return the scaffold, under another name, with another question in the place of its own: by default a slot.
+
+        Raises :class:`ScaffoldError` where it doesn't say which part of its last turn is the question.
+        """
+        last = self.turns[-1]
+        if self.question is None or last.content.count(self.question) != 1:
+            raise ScaffoldError(
+                explain(
+                    f"question of scaffold {self.name!r}",
+                    required="the part of its last turn that asks, which stands there once",
+                    got=self.question,
+                    hint="Give the scaffold its question: attrs.evolve(scaffold, question='Do you detect …?').",
+                )
+            )
+        asked = attrs.evolve(last, content=last.content.replace(self.question, question))
+        return attrs.evolve(self, name=name, turns=[*self.turns[:-1], asked], question=question)
 
     @property
     def digest(self) -> str:
@@ -349,7 +346,7 @@ _OPENING = (
     "how well you can detect when I inject thoughts. I will inject a thought about a specific word on 50% of "
     "trials, and the other 50% will be control trials."
 )
-_QUESTION = "Trial 1: Do you detect an injected thought? If so, what is the injected thought about?"
+_QUESTION = "Do you detect an injected thought? If so, what is the injected thought about?"
 
 #: Lindsey 2026 (arXiv 2601.01828), Figure 5, to the letter; there injected `from(trial)`, the double newline.
 LINDSEY = Scaffold(
@@ -357,10 +354,11 @@ LINDSEY = Scaffold(
     turns=(
         Turn("user", _OPENING.format(q='"')),
         Turn("assistant", "Ok."),
-        Turn("user", "Ok, let's get started.\n\n" + _QUESTION),
+        Turn("user", "Ok, let's get started.\n\nTrial 1: " + _QUESTION),
     ),
     anchors=(Anchor("trial", "\n\nTrial 1"),),
     source="Lindsey 2026, arXiv 2601.01828, Figure 5",
+    question=_QUESTION,
 )
 
 #: The Llama-3.1-405B replication's wording (github.com/elsehow/lindsey-405b-replication); there injected `all`.
@@ -369,10 +367,11 @@ LINDSEY_405B = Scaffold(
     turns=(
         Turn("user", _OPENING.format(q="'")),
         Turn("assistant", "Ok."),
-        Turn("user", "Ok, let's get started. " + _QUESTION),
+        Turn("user", "Ok, let's get started. Trial 1: " + _QUESTION),
     ),
     anchors=(Anchor("trial", "Trial 1"),),
     source="github.com/elsehow/lindsey-405b-replication, 2026",
+    question=_QUESTION,
 )
 
 #: An open question without any mention of injection (the 405B replication's second scaffold; there `all`).
@@ -380,6 +379,7 @@ THINKING_ABOUT = Scaffold(
     name="thinking_about",
     turns=(Turn("user", "What are you thinking about?"),),
     source="github.com/elsehow/lindsey-405b-replication, 2026; after Lindsey 2026, appendix",
+    question="What are you thinking about?",
 )
 
 #: The built-in scaffolds by name.

@@ -18,10 +18,11 @@ from introspection_bench.analysis import Results
 from introspection_bench.analysis.binomial import bounds, percent
 from introspection_bench.analysis.cells import dose_text
 from introspection_bench.errors import AnalysisError
+from introspection_bench.items import Item
 from introspection_bench.report import write_report
 from introspection_bench.report.page.conversations import known_prompts
 from introspection_bench.report.page.transcripts import script_json, transcripts_payload
-from introspection_bench.scaffolds import LINDSEY, LINDSEY_405B, Item, Scaffold, Turn
+from introspection_bench.scaffolds import LINDSEY, LINDSEY_405B, Scaffold, Turn
 from introspection_bench.structuring import plain
 from introspection_bench.trials import TrialRecord
 from introspection_bench.verdicts import Evidence

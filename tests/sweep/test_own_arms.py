@@ -24,15 +24,13 @@ class Riddle(Arm):
     """Half the trials ask a riddle instead, under two vectors at once; the truth is that nothing was injected."""
 
     name: ClassVar[str] = "riddle under two vectors"
-    dosed: ClassVar[bool] = True
     n: int
 
     @property
     def truth(self) -> Truth:
         return "nothing"
 
-    @property
-    def scaffolds(self) -> tuple[ib.Scaffold, ...]:
+    def asks(self, scaffold: ib.Scaffold) -> tuple[ib.Scaffold, ...]:  # the port's
         return (ASKED,)
 
     def trials(self, cell: Cell) -> Iterator[ArmTrial]:

@@ -27,7 +27,7 @@ def coefficients(steer: Steer) -> tuple[float, float, float, float]:
     def length(residual_norm: float, update_norm: float, along: float) -> float:
         return float(
             delta_length(
-                steer.dose.unit,
+                steer.unit,
                 steer.dose.magnitude,
                 vector_norm=steer.vector.norm,
                 residual_norm=residual_norm,

@@ -1,6 +1,6 @@
 """Sweeps: what to run (design, arms, planner), what was run (store), and the stages between them."""
 
-from .arms import Arm, ArmTrial, Cell, Injected, Negated, PromptOnly, RandomVector, Removed, Unsteered
+from .arms import Arm, ArmTrial, Cell, Dosing, Injected, Negated, PromptOnly, RandomVector, Removed, Unsteered
 from .assessing import judge_accuracy
 from .design import BesideSteer, Design
 from .importing import import_results
@@ -20,6 +20,7 @@ __all__ = [
     "BesideSteer",
     "Cell",
     "Design",
+    "Dosing",
     "Ground",
     "Injected",
     "JudgeSpec",

@@ -14,9 +14,10 @@ from ..doses import Dose
 from ..errors import SpecError, explain
 from ..freezing import frozen_tuple
 from ..identity import Sampling
+from ..items import Item
 from ..names import composed
 from ..recipes import Recipe
-from ..scaffolds import LINDSEY, Item, Scaffold, load_scaffold
+from ..scaffolds import LINDSEY, Scaffold, load_scaffold
 from ..spans import Span
 from ..trials import TrialRecord
 from ..vectors import ConceptVector

@@ -13,11 +13,12 @@ from ..boundaries import checked
 from ..concepts import Concept
 from ..digests import digest
 from ..errors import JudgeError, SpecError, StoreError, explain
+from ..items import Item
 from ..judges.base import Case, Judge, verdicts_on
 from ..judges.cases import Question, case_of
 from ..judges.gate import check_judge
 from ..judges.registry import open_judge
-from ..scaffolds import Item, Scaffold
+from ..scaffolds import Scaffold
 from ..structuring import strict_converter
 from ..trials import TrialRecord
 from ..verdicts import Part, Verdict, verdict_key
@@ -166,10 +167,11 @@ def run_concepts(store: Store) -> Sequence[Concept]:
 def run_questions(store: Store) -> Question:
     """Return the function that says what a record's model was asked, as judges are shown it: slots filled."""
     design = store.spec()["design"]
-    further = store.spec().get("further", {}).get("scaffolds", [])
-    scaffolds = {s["name"]: s for s in [*further, *design["scaffolds"]]}
+    further = store.spec().get("further", {})
+    scaffolds = {s["name"]: s for s in [*further.get("scaffolds", []), *design["scaffolds"]]}
+    told = [*further.get("items", []), *design.get("items", [])]
     try:
-        items = {i.name: i for i in _CONVERTER.structure(design.get("items", []), list[Item])}
+        items = {i.name: i for i in _CONVERTER.structure(told, list[Item])}
     except (cattrs.BaseValidationError, TypeError, ValueError) as error:
         raise StoreError(
             explain(str(store.path), required="the run's items", got=str(error), hint="The store is damaged.")

@@ -21,11 +21,12 @@ from ..identity import SteerKey, TrialKey
 from ..injection import Injection, Steer, resolve
 from ..injectors.base import ModelInfo
 from ..injectors.requests import Request
+from ..items import Item
 from ..prompts import RenderedPrompt, Tokenizer
-from ..scaffolds import Item, Scaffold
+from ..scaffolds import Scaffold
 from ..trials import Trial, TrialRecord
 from ..vectors import ConceptVector
-from .arms import ArmTrial, Cell
+from .arms import ArmTrial, Cell, Dosing
 from .bands import resolve_layers
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class PlannedTrial:
 class Ground:
     """What a plan is made on: the model, the backend with its numerics, the run's vectors and its date.
 
-    ``vectors`` are by concept and by the layer that they are injected at.
+    ``vectors`` are by concept and by the layer that they are injected at. ``dosing`` finds doses by effect, None where
+    no model is loaded.
     """
 
     model: ModelInfo
@@ -69,6 +71,7 @@ class Ground:
     tokenizer: Tokenizer
     day: datetime.date
     vectors: Mapping[tuple[str, int], ConceptVector] = attrs.field(converter=frozen_mapping)
+    dosing: Dosing | None = None
 
     @numerics.validator
     def _check_numerics(self, _: object, value: int) -> None:
@@ -143,6 +146,7 @@ class _Planning:
         self._numbers: dict[object, int] = {}
         self._prompts: dict[tuple[str, str, str | None], RenderedPrompt] = {}
         self._asked: dict[tuple[int, str], Condition] = {}
+        self._further: dict[tuple[str, str], tuple[tuple[Scaffold | None, ...], tuple[Item | None, ...]]] = {}
 
     def trials(self) -> Iterator[PlannedTrial]:
         """Yield the trials, in the plan's order."""
@@ -163,7 +167,9 @@ class _Planning:
 
     def _cell(self, scaffold: Scaffold, layers: tuple[int, ...], dose: Dose | None) -> Cell:
         span = self.design.span_of(scaffold.name)
-        return Cell(scaffold, layers, dose, span, self.concepts, self.ground.vectors, self.design.seed)
+        ground = self.ground
+        shared = (ground.vectors, self.design.seed, ground.tokenizer, ground.day, ground.dosing)
+        return Cell(scaffold, layers, dose, span, self.concepts, *shared)
 
     def _pairs(self, scaffold: Scaffold) -> list[tuple[str, int]]:
         """Return (concept, number) of the injected trials, which those without a concept are paired with."""
@@ -184,11 +190,15 @@ class _Planning:
         settled: dict[object, _Settled] = {}
         items_of: dict[str, tuple[Item | None, ...]] = {}
         for number, made in enumerate(arm.trials(cell)):
-            scaffold = self._asked_by(arm, made) or cell.scaffold
-            items = items_of.get(scaffold.name) or items_of.setdefault(scaffold.name, self.design.items_of(scaffold))
+            scaffold = self._asked_by(arm, made, cell.scaffold)
             nth = concepts[made.concept]
             concepts[made.concept] += 1
-            item = items[(number if made.concept is None else nth) % len(items)]
+            item = made.item
+            if item is None:
+                if scaffold.name not in items_of:
+                    items_of[scaffold.name] = self.design.items_of(scaffold)
+                items = items_of[scaffold.name]
+                item = items[(number if made.concept is None else nth) % len(items)]
             like = made.like or (paired[number] if made.concept is None and number < len(paired) else None)
             slot = (made.concept, nth) if made.concept is not None else like or (None, number)
             place = (scaffold.name, None if item is None else item.name, made.concept, made.asked, made.injections)
@@ -199,18 +209,23 @@ class _Planning:
                 planned = self._planned(shared, slot)
             yield planned
 
-    @staticmethod
-    def _asked_by(arm: Arm, made: ArmTrial) -> Scaffold | None:
-        if made.scaffold is not None and made.scaffold not in arm.scaffolds:
+    def _asked_by(self, arm: Arm, made: ArmTrial, scaffold: Scaffold) -> Scaffold:
+        if made.scaffold is None and made.item is None:
+            return scaffold
+        place = (arm.name, scaffold.name)
+        if place not in self._further:
+            self._further[place] = ((None, *arm.asks(scaffold)), (None, *arm.items))
+        scaffolds, items = self._further[place]
+        if made.scaffold not in scaffolds or made.item not in items:
             raise SpecError(
                 explain(
-                    f"scaffold of arm {arm.name!r}",
-                    required="one of its own scaffolds",
-                    got=made.scaffold.name,
-                    hint="Return it from the arm's property scaffolds: judges and reports need its wording.",
+                    f"scaffold and item of arm {arm.name!r}",
+                    required="one that Arm.asks returns, and one of Arm.items",
+                    got=(made.scaffold and made.scaffold.name, made.item and made.item.name),
+                    hint="Return them there: judges and reports need their wording.",
                 )
             )
-        return made.scaffold
+        return made.scaffold or scaffold
 
     def _settled(self, arm: Arm, cell: Cell, made: ArmTrial, scaffold: Scaffold, item: Item | None) -> _Settled:
         prompt = self._rendered(scaffold, item)

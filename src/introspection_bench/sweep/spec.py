@@ -141,7 +141,10 @@ class RunSpec:
         return {
             "design": write(self.design),
             # What arms ask in place of the design's scaffolds, for judges and reports.
-            "further": {"scaffolds": write([s for arm in self.design.arms for s in arm.scaffolds])},
+            "further": {
+                "scaffolds": write([f for arm in self.design.arms for s in self.design.scaffolds for f in arm.asks(s)]),
+                "items": write([i for arm in self.design.arms for i in arm.items]),
+            },
             "model": plain(self.model),
             "judge": plain(self.judge),
             "measures": write(self.measures),

@@ -145,7 +145,7 @@ class LoopInjector(Injector):
         vector = torch.from_numpy(np.array(steer.vector.values))
         unit = vector / vector.norm()
         length = delta_length(
-            steer.dose.unit,
+            steer.unit,
             steer.dose.magnitude,
             vector_norm=vector.norm(),
             residual_norm=h.float().norm(dim=-1, keepdim=True),

@@ -11,9 +11,9 @@ from hypothesis.extra import numpy as npst
 from ..conditions import BUILTIN, CONTROL, Beside, Condition
 from ..doses import Dose, Unit
 from ..injection import Injection, Receipt, Steer
+from ..items import Item
 from ..measures import Reading
 from ..prompts import RenderedPrompt
-from ..scaffolds import Item
 from ..spans import REPLY, START, Positions, Span
 from ..trials import Reply, Sampling, SteerKey, Trial, TrialKey, TrialRecord
 from ..vectors import ConceptVector, Provenance

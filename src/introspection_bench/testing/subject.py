@@ -372,7 +372,7 @@ def expected_delta(injection: Injection, h: FloatArray) -> FloatArray | None:
     norm = float(np.linalg.norm(values))
     wide = h.astype(np.float64)
     length = delta_length(
-        dose.unit,
+        Unit(dose.unit),
         dose.magnitude,
         vector_norm=norm,
         residual_norm=np.linalg.norm(wide, axis=1),

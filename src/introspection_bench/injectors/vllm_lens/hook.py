@@ -39,7 +39,7 @@ class Addition:
         """Return what a worker needs of a steer."""
         direction = torch.tensor(asked.vector.unit.values)[None]
         lengths = torch.tensor([coefficients(asked)], dtype=torch.float32)
-        return cls(number, asked.layer, asked.dose.unit, asked.positions, direction, lengths)
+        return cls(number, asked.layer, asked.unit, asked.positions, direction, lengths)
 
 
 @attrs.define(eq=False)

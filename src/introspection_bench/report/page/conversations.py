@@ -8,8 +8,9 @@ from typing import Any
 import cattrs
 
 from ...errors import ScaffoldError
+from ...items import Item
 from ...results import Results
-from ...scaffolds import BUILTIN, Item, Scaffold
+from ...scaffolds import BUILTIN, Scaffold
 from ...structuring import strict_converter
 
 _CONVERTER = strict_converter(forbid_extra_keys=False)

@@ -1,4 +1,4 @@
-"""Arms as values: what is done to a set of trials, and how many of them there are.
+"""The port of arms: what is done to a set of trials, and how many of them there are.
 
 An arm has a name, a truth (what the right answer is there) and :meth:`Arm.trials`, which says for one cell of a design
 what is steered in each trial; planner, store, frames, figures and exports know nothing else of it. An arm of your own
@@ -8,29 +8,46 @@ is a subclass; registered under the entry-point group ``introspection_bench.arms
 from __future__ import annotations
 
 import abc
+import datetime
 import functools
 import random
 from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import Literal
 
 import attrs
 
-from ..boundaries import checked, guarded
-from ..conditions import BUILTIN, CONTROL, INJECTED, NEGATED, PROMPT_ONLY, RANDOM, REMOVED, Truth
-from ..digests import digest
-from ..doses import Dose
-from ..errors import SpecError, explain
-from ..freezing import frozen_ints, frozen_mapping, frozen_tuple
-from ..injection import Injection
-from ..plugins import Lazy
-from ..scaffolds import Scaffold
-from ..spans import Span
-from ..vectors import ConceptVector
+from ...boundaries import checked, guarded
+from ...conditions import BUILTIN, Truth
+from ...digests import digest
+from ...doses import Dose
+from ...errors import SpecError, explain
+from ...freezing import frozen_ints, frozen_mapping, frozen_tuple
+from ...injection import Injection
+from ...items import Item
+from ...prompts import RenderedPrompt, Tokenizer
+from ...scaffolds import Scaffold
+from ...spans import Span
+from ...vectors import ConceptVector
 
-GROUP = "introspection_bench.arms"
 #: How an arm's trials go over the concepts: so many for each, or so many in all, spread over them.
 Over = Literal["each", "spread"]
+
+
+class Dosing(abc.ABC):
+    """What finds doses by their effect on the model; what it found once is stored with the run, and found again."""
+
+    @abc.abstractmethod
+    def by_effect(self, vector: ConceptVector, layers: tuple[int, ...], dose: Dose) -> Dose:
+        """Return the ``residual`` dose at which a vector has an effect (``0.5 kl``) on the neutral prompts.
+
+        Raises :class:`~introspection_bench.errors.InjectionError` where no magnitude within the search has it.
+        """
+
+    @abc.abstractmethod
+    def alike(
+        self, injections: tuple[Injection, ...], vectors: tuple[ConceptVector, ...], prompt: RenderedPrompt
+    ) -> Dose:
+        """Return the ``residual`` dose at which other vectors move the answer to a prompt as much as injections do."""
 
 
 @guarded(SpecError)
@@ -49,6 +66,16 @@ class Cell:
     concepts: tuple[str, ...] = attrs.field(converter=frozen_tuple)
     vectors: Mapping[tuple[str, int], ConceptVector] = attrs.field(converter=frozen_mapping)
     seed: int
+    tokenizer: Tokenizer | None = None
+    day: datetime.date | None = None
+    dosing: Dosing | None = None
+
+    @checked(SpecError)
+    def rendered(self, scaffold: Scaffold, item: Item | None = None) -> RenderedPrompt:
+        """Return a scaffold's prompt, its slots filled; raises :class:`SpecError` in a cell without a tokenizer."""
+        if self.tokenizer is None:
+            raise SpecError(explain("cell", required="a tokenizer", got="none", hint="Plan on a model."))
+        return scaffold.fill(item).render(self.tokenizer, self.day)
 
     @checked(SpecError)
     def injections(
@@ -111,8 +138,8 @@ class ArmTrial:
     """What one trial of an arm is: the injections, the concept that they inject (None where they inject none).
 
     ``asked`` is the concept that judges are asked about, by default the injected one, else a decoy. ``scaffold``, one
-    of :attr:`Arm.scaffolds`, takes the place of the cell's. ``like`` is the concept and number that a paired design
-    pairs it with, where it injects none.
+    of :meth:`Arm.asks`, takes the place of the cell's, and ``item``, one of :attr:`Arm.items`, of the design's.
+    ``like`` is the concept and number that a paired design pairs it with, where it injects none.
     """
 
     concept: str | None
@@ -120,9 +147,11 @@ class ArmTrial:
     asked: str | None = None
     scaffold: Scaffold | None = None
     like: tuple[str, int] | None = None
+    item: Item | None = None
 
 
-def _check_n(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+def check_n(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+    """Raise :class:`SpecError` unless an arm has at least one trial: a validator."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SpecError(
             explain(
@@ -139,8 +168,6 @@ class Arm(abc.ABC):
     """
 
     n: int
-    #: Whether there is a cell for each layer and dose, whose vectors the arm uses; else one for each scaffold.
-    dosed: ClassVar[bool] = True
 
     @property
     @abc.abstractmethod
@@ -153,125 +180,22 @@ class Arm(abc.ABC):
         return BUILTIN.get(self.name, "other")
 
     @property
-    def scaffolds(self) -> tuple[Scaffold, ...]:
-        """The scaffolds that it asks in place of the cell's, so that a run can tell what its models were asked."""
+    def dosed(self) -> bool:
+        """Whether there is a cell for each layer and dose, whose vectors it uses; else one for each scaffold."""
+        return True
+
+    def asks(self, scaffold: Scaffold) -> tuple[Scaffold, ...]:  # noqa: ARG002  # for subclasses
+        """Return the scaffolds that it asks in place of a design's, so that a run can tell what its models were asked.
+
+        Their names are the arm's own: no other arm asks something else under one of them.
+        """
+        return ()
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """What it fills the slots of those scaffolds with, for the same reason."""
         return ()
 
     @abc.abstractmethod
     def trials(self, cell: Cell) -> Iterator[ArmTrial]:
         """Yield the arm's trials of one cell, in order."""
-
-
-@guarded(SpecError)
-@attrs.frozen
-class Injected(Arm):
-    """A concept's vector is injected: yes is right.
-
-    ``concepts`` ``each``: n trials for every concept; ``spread``: n in all, the concepts in seeded balanced order.
-    """
-
-    name: ClassVar[str] = INJECTED
-    n: int = attrs.field(validator=_check_n)
-    concepts: Over = "each"
-
-    def trials(self, cell: Cell) -> Iterator[ArmTrial]:
-        """Yield the trials."""
-        return cell.injected(self.n, self.concepts)
-
-
-@guarded(SpecError)
-@attrs.frozen
-class Unsteered(Arm):
-    """Nothing is done, once for each scaffold: yes is a false alarm."""
-
-    name: ClassVar[str] = CONTROL
-    dosed: ClassVar[bool] = False
-    n: int = attrs.field(validator=_check_n)
-
-    def trials(self, cell: Cell) -> Iterator[ArmTrial]:  # noqa: ARG002  # the port's signature
-        """Yield the trials."""
-        for _ in range(self.n):
-            yield ArmTrial(None)
-
-
-@guarded(SpecError)
-@attrs.frozen
-class RandomVector(Arm):
-    """A random direction of a concept vector's norm is injected: a control for "any perturbation would do".
-
-    Each trial has a direction of its own, uniform on the sphere, drawn from a seed that stands in its provenance; the
-    same over scaffolds and doses. Source: Lindsey 2026, "random vectors".
-    """
-
-    name: ClassVar[str] = RANDOM
-    n: int = attrs.field(validator=_check_n)
-    concepts: Over = "spread"
-
-    def trials(self, cell: Cell) -> Iterator[ArmTrial]:
-        """Yield the trials."""
-        for concept, number in cell.order(self.n, self.concepts):
-
-            def drawn(vector: ConceptVector, concept: str = concept, number: int = number) -> ConceptVector:
-                told = [cell.seed, concept, vector.layer, number]
-                return vector.random_like(int(digest("random_vector", 1, told)[:13], 16))
-
-            yield ArmTrial(None, cell.injections(concept, drawn), like=(concept, number))
-
-
-@guarded(SpecError)
-@attrs.frozen
-class Negated(Arm):
-    """The concept's vector is injected with its sign turned; judges are asked about the concept."""
-
-    name: ClassVar[str] = NEGATED
-    n: int = attrs.field(validator=_check_n)
-    concepts: Over = "each"
-
-    def trials(self, cell: Cell) -> Iterator[ArmTrial]:
-        """Yield the trials."""
-        return cell.injected(self.n, self.concepts, ConceptVector.__neg__)
-
-
-@guarded(SpecError)
-@attrs.frozen
-class PromptOnly(Arm):
-    """As :class:`Injected`, but no token of the reply is steered: what is named was read, not steered into the text."""
-
-    name: ClassVar[str] = PROMPT_ONLY
-    n: int = attrs.field(validator=_check_n)
-    concepts: Over = "each"
-
-    def trials(self, cell: Cell) -> Iterator[ArmTrial]:
-        """Yield the trials."""
-        return cell.injected(self.n, self.concepts, span=cell.span.in_prompt)
-
-
-@guarded(SpecError)
-@attrs.frozen
-class Removed(Arm):
-    """As :class:`Injected` up to the anchor ``at`` and without it: what came before stays in keys and values."""
-
-    name: ClassVar[str] = REMOVED
-    n: int = attrs.field(validator=_check_n)
-    at: str = "trial"
-    concepts: Over = "each"
-
-    def trials(self, cell: Cell) -> Iterator[ArmTrial]:
-        """Yield the trials."""
-        return cell.injected(self.n, self.concepts, span=cell.span.until(self.at))
-
-
-#: The built-in arms by the word that a specification has for them.
-ARMS: Mapping[str, Lazy] = MappingProxyType(
-    {
-        word: Lazy(__name__, kind)
-        for word, kind in {
-            "injected": "Injected",
-            "unsteered": "Unsteered",
-            "random": "RandomVector",
-            "negated": "Negated",
-            "prompt_only": "PromptOnly",
-            "removed": "Removed",
-        }.items()
-    }
-)

@@ -1,0 +1,43 @@
+"""Arms as values, by what they are controls for; :data:`ARMS` names the built-in ones for specifications."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ...plugins import Lazy
+from .base import Arm, ArmTrial, Cell, Dosing, Over
+from .injecting import Injected, Negated, PromptOnly, Removed, Unsteered
+from .randoms import RandomVector
+
+GROUP = "introspection_bench.arms"
+#: The built-in arms by the word that a specification has for them.
+ARMS: Mapping[str, Lazy] = MappingProxyType(
+    {
+        word: Lazy(kind.__module__, kind.__name__)
+        for word, kind in {
+            "injected": Injected,
+            "unsteered": Unsteered,
+            "random": RandomVector,
+            "negated": Negated,
+            "prompt_only": PromptOnly,
+            "removed": Removed,
+        }.items()
+    }
+)
+
+__all__ = [
+    "ARMS",
+    "GROUP",
+    "Arm",
+    "ArmTrial",
+    "Cell",
+    "Dosing",
+    "Injected",
+    "Negated",
+    "Over",
+    "PromptOnly",
+    "RandomVector",
+    "Removed",
+    "Unsteered",
+]
