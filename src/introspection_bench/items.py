@@ -40,6 +40,32 @@ class Item:
                 )
             )
 
+    @checked(ScaffoldError)
+    def beside(self, other: Item) -> Item:
+        """Return one item that fills the slots of both; raises :class:`ScaffoldError` where they share one."""
+        shared = sorted(set(self.slots) & set(other.slots))
+        if shared:
+            raise ScaffoldError(
+                explain(f"items {self.name!r} and {other.name!r}", required="other slots", got=f"both {shared}", hint="")
+            )
+        return Item(f"{self.name}{_BESIDE}{other.name}", {**self.slots, **other.slots})
+
+
+#: What stands between the names of two items that fill a scaffold together.
+_BESIDE = " + "
+
+
+def named(name: str, items: Mapping[str, Item]) -> Item:
+    """Return the item of that name, or the two together whose names it is made of; raises :class:`KeyError`."""
+    if name in items:
+        return items[name]
+    parts = name.split(_BESIDE)
+    for cut in range(1, len(parts)):
+        first, second = _BESIDE.join(parts[:cut]), _BESIDE.join(parts[cut:])
+        if first in items and second in items:
+            return items[first].beside(items[second])
+    raise KeyError(name)
+
 
 @guarded(ScaffoldError)
 @attrs.frozen

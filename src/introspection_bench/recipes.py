@@ -124,9 +124,12 @@ class Word(Recipe):
             )
         return Contrast((self._prompt(concept.word),), tuple(self._prompt(w) for w in baseline))
 
+    def written_word(self, word: str) -> str:
+        """Return a word as the prompts write it."""
+        return {"lower": word.lower(), "as_is": word, "capitalised": word[:1].upper() + word[1:]}[self.case]
+
     def _prompt(self, word: str) -> str:
-        written = {"lower": word.lower(), "as_is": word, "capitalised": word[:1].upper() + word[1:]}[self.case]
-        return self.template.replace("{word}", written)
+        return self.template.replace("{word}", self.written_word(word))
 
 
 @guarded(SpecError)

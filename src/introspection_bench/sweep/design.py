@@ -14,9 +14,9 @@ from ..doses import Dose
 from ..errors import SpecError, explain
 from ..freezing import frozen_tuple
 from ..identity import Sampling
-from ..items import Item
+from ..items import Battery, Item, load_battery
 from ..names import composed
-from ..recipes import Recipe
+from ..recipes import Recipe, Word
 from ..scaffolds import LINDSEY, Scaffold, load_scaffold
 from ..spans import Span
 from ..trials import TrialRecord
@@ -44,6 +44,11 @@ def _scaffolds(values: Iterable[Any]) -> tuple[Any, ...]:
 
 def _concepts(value: Any) -> Any:
     return load_concepts(value) if isinstance(value, str) else value
+
+
+def _items(values: Any) -> tuple[Any, ...]:
+    battery = load_battery(values) if isinstance(values, str) else values
+    return battery.items if isinstance(battery, Battery) else frozen_tuple(battery)
 
 
 def _span(value: Any) -> Any:
@@ -97,7 +102,8 @@ class Design(Planner):
         span: where; by default from the anchor ``trial`` on, as in Lindsey 2026. One span, or one for each scaffold's
             name.
         arms: what is done and how often (:mod:`introspection_bench.sweep.arms`).
-        items: what fills the slots of scaffolds that have some; trials go through them in turn.
+        items: what fills the slots of scaffolds that have some, or a battery of it, by name or the path of a TOML file;
+            each concept's trials go through them in turn.
         vectors: vectors made beforehand, which are not extracted: a concept's only one is injected at every layer, of
             several the one of that layer.
         beside: further steers of every trial.
@@ -118,7 +124,7 @@ class Design(Planner):
     doses: tuple[Dose, ...] = attrs.field(converter=_doses, default=())
     span: Span | dict[str, Span] = attrs.field(converter=_span, factory=lambda: Span.from_anchor("trial"), hash=False)
     arms: tuple[Arm, ...] = attrs.field(converter=frozen_tuple, default=())
-    items: tuple[Item, ...] = attrs.field(converter=frozen_tuple, default=())
+    items: tuple[Item, ...] = attrs.field(converter=_items, default=())
     vectors: tuple[ConceptVector, ...] = attrs.field(converter=frozen_tuple, default=())
     beside: tuple[BesideSteer, ...] = attrs.field(converter=frozen_tuple, default=())
     sampling: Sampling = attrs.field(factory=Sampling)
@@ -192,6 +198,12 @@ class Design(Planner):
             return self.date
         return datetime.date.fromisoformat(str(*days)) if len(days) == 1 else datetime.date.today()
 
+    @property
+    def words(self) -> dict[str, str]:
+        """How texts write each concept: its word as the recipe writes it, the name of one without a word."""
+        recipe = self.recipe if isinstance(self.recipe, Word) else Word()
+        return {c.name: c.name if c.word is None else recipe.written_word(c.word) for c in self.concepts or ()}
+
     def ask(self, ground: Ground, done: Sequence[TrialRecord]) -> list[PlannedTrial]:
         """Return every trial, once: none where some are done already."""
         return [] if done else plan(self, ground)
@@ -220,6 +232,20 @@ class Design(Planner):
             raise SpecError(explain("design.seed", required="a whole number >= 0", got=self.seed, hint=""))
 
     def _check_items(self) -> None:
+        told: dict[str, object] = {}
+        arms = [(s, arm) for s in self.scaffolds for arm in self.arms]
+        further = [f for scaffold, arm in arms for f in (*arm.asks(scaffold), *arm.items(self.words))]
+        for value in (*self.scaffolds, *self.items, *further):
+            name = f"{type(value).__name__.lower()} {value.name!r}"
+            if told.setdefault(name, value) != value:
+                raise SpecError(
+                    explain(
+                        "design",
+                        required="one wording under each name, those of arms included",
+                        got=f"two under {name}",
+                        hint="Rename the design's own.",
+                    )
+                )
         unfilled = [s.name for s in self.scaffolds if not self.items_of(s)]
         useless = [i.name for i in self.items if not any(set(i.slots) == set(s.slots) for s in self.scaffolds)]
         if unfilled or useless:

@@ -13,7 +13,7 @@ from ..boundaries import checked
 from ..concepts import Concept
 from ..digests import digest
 from ..errors import JudgeError, SpecError, StoreError, explain
-from ..items import Item
+from ..items import Item, named
 from ..judges.base import Case, Judge, verdicts_on
 from ..judges.cases import Question, case_of
 from ..judges.gate import check_judge
@@ -182,7 +182,7 @@ def run_questions(store: Store) -> Question:
         told = scaffolds[scaffold]
         if item is None or "turns" not in told:  # of results read from elsewhere no more is known
             return str(told["transcript"])
-        return _CONVERTER.structure(told, Scaffold).fill(items[item]).transcript
+        return _CONVERTER.structure(told, Scaffold).fill(named(item, items)).transcript
 
     def of(record: TrialRecord) -> str:
         try:

@@ -146,7 +146,8 @@ class _Planning:
         self._numbers: dict[object, int] = {}
         self._prompts: dict[tuple[str, str, str | None], RenderedPrompt] = {}
         self._asked: dict[tuple[int, str], Condition] = {}
-        self._further: dict[tuple[str, str], tuple[tuple[Scaffold | None, ...], tuple[Item | None, ...]]] = {}
+        self._further: dict[tuple[str, str], tuple[tuple[Scaffold | None, ...], frozenset[Item | None]]] = {}
+        self._numbered: Counter[object] = Counter()
 
     def trials(self) -> Iterator[PlannedTrial]:
         """Yield the trials, in the plan's order."""
@@ -169,7 +170,8 @@ class _Planning:
         span = self.design.span_of(scaffold.name)
         ground = self.ground
         shared = (ground.vectors, self.design.seed, ground.tokenizer, ground.day, ground.dosing)
-        return Cell(scaffold, layers, dose, span, self.concepts, *shared)
+        items = self.design.items_of(scaffold)
+        return Cell(scaffold, layers, dose, span, self.concepts, *shared, items, self.design.words)
 
     def _pairs(self, scaffold: Scaffold) -> list[tuple[str, int]]:
         """Return (concept, number) of the injected trials, which those without a concept are paired with."""
@@ -188,19 +190,16 @@ class _Planning:
     def _arm_trials(self, arm: Arm, cell: Cell, paired: Sequence[tuple[str, int]]) -> Iterator[PlannedTrial]:
         concepts: Counter[str | None] = Counter()
         settled: dict[object, _Settled] = {}
-        items_of: dict[str, tuple[Item | None, ...]] = {}
         for number, made in enumerate(arm.trials(cell)):
             scaffold = self._asked_by(arm, made, cell.scaffold)
             nth = concepts[made.concept]
             concepts[made.concept] += 1
-            item = made.item
-            if item is None:
-                if scaffold.name not in items_of:
-                    items_of[scaffold.name] = self.design.items_of(scaffold)
-                items = items_of[scaffold.name]
-                item = items[(number if made.concept is None else nth) % len(items)]
-            like = made.like or (paired[number] if made.concept is None and number < len(paired) else None)
-            slot = (made.concept, nth) if made.concept is not None else like or (None, number)
+            like = made.like or (paired[number] if number < len(paired) else None)
+            if made.concept is not None:
+                like = (made.concept, nth)
+            own = cell.items[number % len(cell.items)] if like is None else cell.item(*like)
+            item = _filling(scaffold, own, made.item)
+            slot = (*(like or (None, number)), None if own is None else own.name)
             place = (scaffold.name, None if item is None else item.name, made.concept, made.asked, made.injections)
             shared = settled.get(place)
             if shared is None:
@@ -214,13 +213,13 @@ class _Planning:
             return scaffold
         place = (arm.name, scaffold.name)
         if place not in self._further:
-            self._further[place] = ((None, *arm.asks(scaffold)), (None, *arm.items))
+            self._further[place] = ((None, *arm.asks(scaffold)), frozenset([None, *arm.items(self.design.words)]))
         scaffolds, items = self._further[place]
         if made.scaffold not in scaffolds or made.item not in items:
             raise SpecError(
                 explain(
                     f"scaffold and item of arm {arm.name!r}",
-                    required="one that Arm.asks returns, and one of Arm.items",
+                    required="one that Arm.asks returns, and one that Arm.items does",
                     got=(made.scaffold and made.scaffold.name, made.item and made.item.name),
                     hint="Return them there: judges and reports need their wording.",
                 )
@@ -260,11 +259,15 @@ class _Planning:
     def _number(self, what: object) -> int:
         return self._numbers.setdefault(what, len(self._numbers))
 
-    def _planned(self, shared: _Settled, slot: tuple[str | None, int]) -> PlannedTrial:
+    def _planned(self, shared: _Settled, slot: tuple[str | None, int, str | None]) -> PlannedTrial:
         design, ground = self.design, self.ground
         seed = None
         if design.paired is not None:
-            told = digest("paired", 1, [design.seed, slot[0], shared.item, slot[1]])
+            concept, number, item = slot
+            # An arm may come to one prompt in two cells: the same numbers again would be the same reply, counted twice.
+            again = self._numbered[shared.cell, shared.alike, slot]
+            self._numbered[shared.cell, shared.alike, slot] += 1
+            told = digest("paired", 1, [design.seed, concept, item, number, *([again] if again else [])])
             seed = int(told[:16], 16) >> 1
         alike = (shared.alike, seed)
         key = TrialKey(
@@ -321,6 +324,16 @@ class _Planning:
                         hint="Leave one out; for more trials of it raise the arms' n.",
                     )
                 )
+
+
+def _filling(scaffold: Scaffold, own: Item | None, further: Item | None) -> Item | None:
+    """Return what fills a scaffold: an arm's item, beside the design's where it has slots of the design's left."""
+    open_slots = set(scaffold.slots)
+    if further is None:
+        return own if open_slots else None
+    if own is None or open_slots == set(further.slots):
+        return further
+    return further.beside(own)
 
 
 def source_layers(design: Design, n_layers: int) -> dict[int, int]:

@@ -143,7 +143,7 @@ class RunSpec:
             # What arms ask in place of the design's scaffolds, for judges and reports.
             "further": {
                 "scaffolds": write([f for arm in self.design.arms for s in self.design.scaffolds for f in arm.asks(s)]),
-                "items": write([i for arm in self.design.arms for i in arm.items]),
+                "items": write([i for arm in self.design.arms for i in arm.items(self.design.words)]),
             },
             "model": plain(self.model),
             "judge": plain(self.judge),

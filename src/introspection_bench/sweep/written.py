@@ -18,6 +18,7 @@ import cattrs
 from ..concepts import ConceptSet, load_concepts
 from ..doses import Depth, Dose
 from ..errors import IntrospectionBenchError, SpecError, VectorError, explain
+from ..items import Item, load_battery
 from ..measures import Continuations, Cosines, Lens, Measure, Residuals, TokenLogprobs
 from ..plugins import Lazy, resolve
 from ..recipes import RECIPES, Recipe
@@ -90,6 +91,9 @@ def reader(beside: Path, vectors: Mapping[str, ConceptVector]) -> cattrs.Convert
     hook(Span, lambda v: Span.parse(_text("a span as 'from(trial)'", v)))
     hook(Depth, _depth)
     hook(Scaffold, lambda v: _scaffold(v, plain_converter))
+    converter.register_structure_hook_func(
+        lambda kind: kind == tuple[Item, ...], lambda v, _: _items(v, beside, plain_converter)
+    )
     hook(ConceptSet, lambda v: _concepts(v, beside, plain_converter))
     hook(ConceptVector, lambda v: _vector(v, beside, vectors))
     hook(Recipe, lambda v: _kind(v, "name", _recipe, converter))
@@ -136,8 +140,24 @@ def _band(value: Any) -> tuple[int | Depth, ...]:
 def _scaffold(value: Any, converter: cattrs.Converter) -> Scaffold:
     if isinstance(value, str):
         return load_scaffold(value)
+    if isinstance(value, Mapping) and "scaffold" in value:
+        asked = converter.structure(value, _ScaffoldAsking)
+        return load_scaffold(asked.scaffold).asking(asked.name or f"{asked.scaffold}_asking", asked.question)
     told = {k: v for k, v in value.items() if k not in _TOLD} if isinstance(value, Mapping) else value
     return converter.structure(told, Scaffold)
+
+
+@attrs.frozen
+class _ScaffoldAsking:
+    scaffold: str
+    question: str
+    name: str | None = None
+
+
+def _items(value: Any, beside: Path, converter: cattrs.Converter) -> tuple[Item, ...]:
+    if isinstance(value, str):  # a battery
+        return load_battery(beside / value if value.endswith(".toml") else value).items
+    return converter.structure(value, tuple[Item, ...])
 
 
 def _concepts(value: Any, beside: Path, converter: cattrs.Converter) -> ConceptSet:

@@ -8,7 +8,7 @@ from typing import Any
 import cattrs
 
 from ...errors import ScaffoldError
-from ...items import Item
+from ...items import Item, named
 from ...results import Results
 from ...scaffolds import BUILTIN, Scaffold
 from ...structuring import strict_converter
@@ -34,8 +34,8 @@ def known_prompts(results: Results) -> dict[tuple[str, str | None], str]:
         if len(wordings[name]) > 1:
             continue
         try:
-            filled = known[wording].fill(None if item is None else items.get(item))
-        except ScaffoldError:  # the items are not stated, or others than those that the scaffold was filled with
+            filled = known[wording].fill(None if item is None else named(item, items))
+        except (ScaffoldError, KeyError):  # the items are not stated, or others than those that the scaffold was filled with
             continue
         found[name, item] = filled.transcript
     return found

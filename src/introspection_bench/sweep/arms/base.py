@@ -49,6 +49,13 @@ class Dosing(abc.ABC):
     ) -> Dose:
         """Return the ``residual`` dose at which other vectors move the answer to a prompt as much as injections do."""
 
+    @abc.abstractmethod
+    def moved(self, prompt: RenderedPrompt, by: tuple[Injection, ...] | RenderedPrompt) -> float:
+        """Return how far injections, or another prompt in its place, move the answer to a prompt.
+
+        It is the KL divergence, in nats, of the first token's distribution from that of the prompt as it is.
+        """
+
 
 @guarded(SpecError)
 @attrs.frozen
@@ -56,7 +63,8 @@ class Cell:
     """What an arm's trials of one cell have in common.
 
     ``layers`` are steered at once; they are empty and ``dose`` None for an arm that has no dose. ``vectors`` are by
-    concept and by the layer that they are injected at. ``seed`` is the design's.
+    concept and by the layer that they are injected at. ``seed`` is the design's. ``items`` are those of the design that
+    fill the scaffold's slots, the one item None where it has none; ``words`` is how texts write each concept.
     """
 
     scaffold: Scaffold
@@ -69,6 +77,27 @@ class Cell:
     tokenizer: Tokenizer | None = None
     day: datetime.date | None = None
     dosing: Dosing | None = None
+    items: tuple[Item | None, ...] = attrs.field(converter=frozen_tuple, default=(None,))
+    words: Mapping[str, str] = attrs.field(converter=frozen_mapping, factory=dict)
+
+    @checked(SpecError)
+    def item(self, concept: str, number: int) -> Item | None:
+        """Return the design's item of a concept's trial, which all trials like it have.
+
+        A concept's trials go through the items in turn, each concept from another one on, so that few trials of many
+        concepts have all items too.
+        """
+        return self.items[(self._known(concept) + number) % len(self.items)]
+
+    @checked(SpecError)
+    def word(self, concept: str) -> str:
+        """Return how texts write a concept: its name where the design says no more."""
+        return self.words.get(concept, concept)
+
+    def _known(self, concept: str) -> int:
+        if concept not in self.concepts:
+            raise SpecError(explain("concept", required=f"one of {list(self.concepts)}", got=concept, hint=""))
+        return self.concepts.index(concept)
 
     @checked(SpecError)
     def rendered(self, scaffold: Scaffold, item: Item | None = None) -> RenderedPrompt:
@@ -93,8 +122,7 @@ class Cell:
             raise SpecError(
                 explain("arm", required="a cell with layers and a dose", got="one without", hint="Set dosed = True.")
             )
-        if concept not in self.concepts:
-            raise SpecError(explain("concept", required=f"one of {list(self.concepts)}", got=concept, hint=""))
+        self._known(concept)
         found = [self.vectors[concept, layer] for layer in self.layers]
         changed = found if change is None else [change(v) for v in found]
         dose, where = self.dose, self.span if span is None else span
@@ -138,8 +166,9 @@ class ArmTrial:
     """What one trial of an arm is: the injections, the concept that they inject (None where they inject none).
 
     ``asked`` is the concept that judges are asked about, by default the injected one, else a decoy. ``scaffold``, one
-    of :meth:`Arm.asks`, takes the place of the cell's, and ``item``, one of :attr:`Arm.items`, of the design's.
-    ``like`` is the concept and number that a paired design pairs it with, where it injects none.
+    of :meth:`Arm.asks`, takes the place of the cell's, and ``item``, one of :meth:`Arm.items`, fills what slots it
+    has of its own; the design's item fills the others. ``like`` is the concept and number of the injected trial that it
+    is paired with, where it injects none.
     """
 
     concept: str | None
@@ -191,9 +220,11 @@ class Arm(abc.ABC):
         """
         return ()
 
-    @property
-    def items(self) -> tuple[Item, ...]:
-        """What it fills the slots of those scaffolds with, for the same reason."""
+    def items(self, words: Mapping[str, str]) -> tuple[Item, ...]:  # noqa: ARG002  # for subclasses
+        """Return what it fills the slots of those scaffolds with, for the same reason.
+
+        ``words`` is how texts write each of a design's concepts. The items' names are the arm's own, too.
+        """
         return ()
 
     @abc.abstractmethod
