@@ -94,6 +94,8 @@ VALUES = [
     ib.Word(), ib.Pairs(), DESIGN, ib.RunSpec(DESIGN, MODEL), MODEL, sweep.JudgeSpec(), CELL,
     ib.Study(DESIGN, ["demo"], "nowhere"), sweep.ArmTrial("love", [INJECTION]), DESIGN.beside[0],
     sweep.Injected(2), sweep.Unsteered(2), sweep.RandomVector(2), sweep.Negated(2), sweep.PromptOnly(2),
+    sweep.Mention(2), sweep.EditedInput(2), sweep.Questions(2), sweep.ThirdPerson(2), sweep.NeutralLabels(2),
+    sweep.Match("love", "p1", 0.5, 0.4),
     sweep.Removed(2, "first"), sweep.Ground(TINY, "torch", 1, FakeTokenizer(), datetime.date(2026, 1, 2), CELL.vectors),
     measures.TokenLogprobs(SETS), measures.Continuations({"a": "Yes, I"}), measures.Cosines([made_vector()]),
     measures.Lens(SETS), measures.Residuals([1]), READ, measures.Pass([1, 2], [READ]),
@@ -162,6 +164,11 @@ METHODS = {
         lambda **odd: first_of(CELL.injected(**odd)),
         {"n": 3, "over": "spread", "span": ib.Span.prompt()},
     ),
+    "Cell.item": (CELL.item, {"concept": "love", "number": 1}),
+    "Cell.word": (CELL.word, {"concept": "love"}),
+    "EditedInput.matches": (sweep.EditedInput(1).matches, {"cell": CELL}),
+    "Item.beside": (ib.Item("a", {"a": "a"}).beside, {"other": ib.Item("b", {"b": "b"})}),
+    "Word.written_word": (ib.Word().written_word, {"word": "Bread"}),
     "Cell.order": (lambda **odd: first_of(CELL.order(**odd)), {"n": 3, "over": "spread"}),
     "Design.span_of": (attrs.evolve(DESIGN, span={"lindsey": "all"}).span_of, {"scaffold": "lindsey"}),
     "Design.items_of": (DESIGN.items_of, {"scaffold": ib.LINDSEY}),
@@ -218,8 +225,8 @@ def test_every_exported_class_has_a_value_here_or_is_none():
 
 #: What planner, stages and backends ask of values, with values of ours, a hundred thousand times.
 ASKED_WITHIN = {
-    "ask", "trials", "contrast", "passes", "reading", "Replayed.blocks", "Read.shape", "Request.processed",
-    "JudgeName.gave",
+    "ask", "asks", "items", "trials", "contrast", "passes", "reading", "Replayed.blocks", "Read.shape",
+    "Request.processed", "JudgeName.gave",
 }  # fmt: skip
 
 

@@ -37,6 +37,7 @@ COVARIANCE = "random_covariance"
 IMPACT = "random_impact"
 MENTION = "mention"
 EDITED_INPUT = "edited_input"
+EDITED_INPUT_CLEAN = "edited_input_clean"
 NO_QUESTIONS = "no_questions"
 YES_QUESTIONS = "yes_questions"
 NO_QUESTIONS_CLEAN = "no_questions_clean"
@@ -62,6 +63,7 @@ BUILTIN: Mapping[str, Truth] = MappingProxyType(
         PROJECTED_OTHER: "other",
         MENTION: "other",
         EDITED_INPUT: "other",
+        EDITED_INPUT_CLEAN: "other",
         THIRD_PERSON: "other",
         NEUTRAL_LABELS: "other",
         NEUTRAL_LABELS_CLEAN: "other",

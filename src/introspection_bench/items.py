@@ -46,7 +46,9 @@ class Item:
         shared = sorted(set(self.slots) & set(other.slots))
         if shared:
             raise ScaffoldError(
-                explain(f"items {self.name!r} and {other.name!r}", required="other slots", got=f"both {shared}", hint="")
+                explain(
+                    f"items {self.name!r} and {other.name!r}", required="other slots", got=f"both {shared}", hint=""
+                )
             )
         return Item(f"{self.name}{_BESIDE}{other.name}", {**self.slots, **other.slots})
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 import attrs
 
-from .boundaries import guarded
+from .boundaries import checked, guarded
 from .concepts import Concept
 from .doses import Depth
 from .errors import ConceptError, SpecError, explain
@@ -124,6 +124,7 @@ class Word(Recipe):
             )
         return Contrast((self._prompt(concept.word),), tuple(self._prompt(w) for w in baseline))
 
+    @checked(SpecError)
     def written_word(self, word: str) -> str:
         """Return a word as the prompts write it."""
         return {"lower": word.lower(), "as_is": word, "capitalised": word[:1].upper() + word[1:]}[self.case]

@@ -382,13 +382,8 @@ THINKING_ABOUT = Scaffold(
     question="What are you thinking about?",
 )
 
-#: Lindsey 2026's conversation with a slot for the question, which the battery ``wordings`` fills with paraphrases.
-LINDSEY_WORDINGS = LINDSEY.asking("lindsey_wordings")
-
 #: The built-in scaffolds by name.
-BUILTIN: Mapping[str, Scaffold] = MappingProxyType(
-    {s.name: s for s in (LINDSEY, LINDSEY_405B, THINKING_ABOUT, LINDSEY_WORDINGS)}
-)
+BUILTIN: Mapping[str, Scaffold] = MappingProxyType({s.name: s for s in (LINDSEY, LINDSEY_405B, THINKING_ABOUT)})
 
 
 @checked(ScaffoldError)

@@ -1,6 +1,23 @@
 """Sweeps: what to run (design, arms, planner), what was run (store), and the stages between them."""
 
-from .arms import Arm, ArmTrial, Cell, Dosing, Injected, Negated, PromptOnly, RandomVector, Removed, Unsteered
+from .arms import (
+    Arm,
+    ArmTrial,
+    Cell,
+    Dosing,
+    EditedInput,
+    Injected,
+    Match,
+    Mention,
+    Negated,
+    NeutralLabels,
+    PromptOnly,
+    Questions,
+    RandomVector,
+    Removed,
+    ThirdPerson,
+    Unsteered,
+)
 from .assessing import judge_accuracy
 from .design import BesideSteer, Design
 from .importing import import_results
@@ -21,20 +38,26 @@ __all__ = [
     "Cell",
     "Design",
     "Dosing",
+    "EditedInput",
     "Ground",
     "Injected",
     "JudgeSpec",
+    "Match",
+    "Mention",
     "ModelSpec",
     "Negated",
+    "NeutralLabels",
     "PlannedTrial",
     "Planner",
     "PromptOnly",
+    "Questions",
     "RandomVector",
     "Removed",
     "RunSpec",
     "Store",
     "Study",
     "Sweep",
+    "ThirdPerson",
     "Unsteered",
     "Watcher",
     "import_results",

@@ -232,10 +232,11 @@ class Design(Planner):
             raise SpecError(explain("design.seed", required="a whole number >= 0", got=self.seed, hint=""))
 
     def _check_items(self) -> None:
-        told: dict[str, object] = {}
-        arms = [(s, arm) for s in self.scaffolds for arm in self.arms]
-        further = [f for scaffold, arm in arms for f in (*arm.asks(scaffold), *arm.items(self.words))]
-        for value in (*self.scaffolds, *self.items, *further):
+        told: dict[str, Scaffold | Item] = {}
+        asked = [f for scaffold in self.scaffolds for arm in self.arms for f in arm.asks(scaffold)]
+        filled = [item for arm in self.arms for item in arm.items(self.words)]
+        values: list[Scaffold | Item] = [*self.scaffolds, *self.items, *asked, *filled]
+        for value in values:
             name = f"{type(value).__name__.lower()} {value.name!r}"
             if told.setdefault(name, value) != value:
                 raise SpecError(

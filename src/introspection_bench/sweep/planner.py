@@ -27,6 +27,7 @@ from ..scaffolds import Scaffold
 from ..trials import Trial, TrialRecord
 from ..vectors import ConceptVector
 from .arms import ArmTrial, Cell, Dosing
+from .arms.base import filling
 from .bands import resolve_layers
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class _Planning:
         self._alike: Counter[tuple[int, int | None]] = Counter()
         self._draws: Counter[int] = Counter()
         self._numbers: dict[object, int] = {}
-        self._prompts: dict[tuple[str, str, str | None], RenderedPrompt] = {}
+        self._prompts: dict[tuple[Scaffold, Item | None], RenderedPrompt] = {}
         self._asked: dict[tuple[int, str], Condition] = {}
         self._further: dict[tuple[str, str], tuple[tuple[Scaffold | None, ...], frozenset[Item | None]]] = {}
         self._numbered: Counter[object] = Counter()
@@ -153,7 +154,7 @@ class _Planning:
         """Yield the trials, in the plan's order."""
         places: dict[object, str] = {}
         for scaffold in self.design.scaffolds:
-            self._check_apart(scaffold, places)
+            self._check_apart(self._cell(scaffold, (), None), places)
             paired = self._pairs(scaffold)
             for arm in self.design.arms:
                 for layers, dose in self._doses(arm):
@@ -171,7 +172,7 @@ class _Planning:
         ground = self.ground
         shared = (ground.vectors, self.design.seed, ground.tokenizer, ground.day, ground.dosing)
         items = self.design.items_of(scaffold)
-        return Cell(scaffold, layers, dose, span, self.concepts, *shared, items, self.design.words)
+        return Cell(scaffold, layers, dose, span, self.concepts, *shared, items, self.design.words, self._prompts)
 
     def _pairs(self, scaffold: Scaffold) -> list[tuple[str, int]]:
         """Return (concept, number) of the injected trials, which those without a concept are paired with."""
@@ -198,7 +199,7 @@ class _Planning:
             if made.concept is not None:
                 like = (made.concept, nth)
             own = cell.items[number % len(cell.items)] if like is None else cell.item(*like)
-            item = _filling(scaffold, own, made.item)
+            item = filling(scaffold, own, made.item)
             slot = (*(like or (None, number)), None if own is None else own.name)
             place = (scaffold.name, None if item is None else item.name, made.concept, made.asked, made.injections)
             shared = settled.get(place)
@@ -227,7 +228,7 @@ class _Planning:
         return made.scaffold or scaffold
 
     def _settled(self, arm: Arm, cell: Cell, made: ArmTrial, scaffold: Scaffold, item: Item | None) -> _Settled:
-        prompt = self._rendered(scaffold, item)
+        prompt = cell.rendered(scaffold, item)
         steers = resolve([*made.injections, *(i for _, injections in self.beside for i in injections)], prompt)
         spans = dict.fromkeys(str(i.span) for i in made.injections)
         condition = Condition(
@@ -296,12 +297,6 @@ class _Planning:
             found = self._asked[shared.cell, concept] = attrs.evolve(shared.condition, asked=concept)
         return found
 
-    def _rendered(self, scaffold: Scaffold, item: Item | None) -> RenderedPrompt:
-        place = (scaffold.name, scaffold.digest, None if item is None else item.name)
-        if place not in self._prompts:
-            self._prompts[place] = scaffold.fill(item).render(self.ground.tokenizer, self.ground.day)
-        return self._prompts[place]
-
     def _beside(self) -> Iterator[tuple[Beside, tuple[Injection, ...]]]:
         for steer in self.design.beside:
             (layers,) = resolve_layers([steer.layers], self.ground.model.n_layers)
@@ -309,11 +304,12 @@ class _Planning:
             injections = [Injection(v, n, steer.dose, steer.span) for v, n in zip(vectors, layers, strict=True)]
             yield Beside(steer.name, layers, steer.dose, str(steer.span)), tuple(injections)
 
-    def _check_apart(self, scaffold: Scaffold, places: dict[object, str]) -> None:
-        """Raise where a scaffold comes to the tokens and the positions of another one."""
-        for item in self.design.items_of(scaffold):
-            prompt = self._rendered(scaffold, item)
-            where = self.design.span_of(scaffold.name).resolve(prompt) if self.design.is_dosed else None
+    def _check_apart(self, cell: Cell, places: dict[object, str]) -> None:
+        """Raise where a cell's scaffold comes to the tokens and the positions of another one."""
+        scaffold = cell.scaffold
+        for item in cell.items:
+            prompt = cell.rendered(scaffold, item)
+            where = cell.span.resolve(prompt) if self.design.is_dosed else None
             first = places.setdefault((prompt.digest, where), scaffold.name)
             if first != scaffold.name:
                 raise SpecError(
@@ -324,16 +320,6 @@ class _Planning:
                         hint="Leave one out; for more trials of it raise the arms' n.",
                     )
                 )
-
-
-def _filling(scaffold: Scaffold, own: Item | None, further: Item | None) -> Item | None:
-    """Return what fills a scaffold: an arm's item, beside the design's where it has slots of the design's left."""
-    open_slots = set(scaffold.slots)
-    if further is None:
-        return own if open_slots else None
-    if own is None or open_slots == set(further.slots):
-        return further
-    return further.beside(own)
 
 
 def source_layers(design: Design, n_layers: int) -> dict[int, int]:

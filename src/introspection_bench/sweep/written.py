@@ -18,7 +18,7 @@ import cattrs
 from ..concepts import ConceptSet, load_concepts
 from ..doses import Depth, Dose
 from ..errors import IntrospectionBenchError, SpecError, VectorError, explain
-from ..items import Item, load_battery
+from ..items import Battery, Item, load_battery
 from ..measures import Continuations, Cosines, Lens, Measure, Residuals, TokenLogprobs
 from ..plugins import Lazy, resolve
 from ..recipes import RECIPES, Recipe
@@ -94,6 +94,7 @@ def reader(beside: Path, vectors: Mapping[str, ConceptVector]) -> cattrs.Convert
     converter.register_structure_hook_func(
         lambda kind: kind == tuple[Item, ...], lambda v, _: _items(v, beside, plain_converter)
     )
+    hook(Battery, lambda v: _battery(v, beside, plain_converter))
     hook(ConceptSet, lambda v: _concepts(v, beside, plain_converter))
     hook(ConceptVector, lambda v: _vector(v, beside, vectors))
     hook(Recipe, lambda v: _kind(v, "name", _recipe, converter))
@@ -155,9 +156,15 @@ class _ScaffoldAsking:
 
 
 def _items(value: Any, beside: Path, converter: cattrs.Converter) -> tuple[Item, ...]:
-    if isinstance(value, str):  # a battery
-        return load_battery(beside / value if value.endswith(".toml") else value).items
+    if isinstance(value, str):
+        return _battery(value, beside, converter).items
     return converter.structure(value, tuple[Item, ...])
+
+
+def _battery(value: Any, beside: Path, converter: cattrs.Converter) -> Battery:
+    if isinstance(value, str):
+        return load_battery(beside / value if value.endswith(".toml") else value)
+    return converter.structure(value, Battery)
 
 
 def _concepts(value: Any, beside: Path, converter: cattrs.Converter) -> ConceptSet:

@@ -35,7 +35,10 @@ def known_prompts(results: Results) -> dict[tuple[str, str | None], str]:
             continue
         try:
             filled = known[wording].fill(None if item is None else named(item, items))
-        except (ScaffoldError, KeyError):  # the items are not stated, or others than those that the scaffold was filled with
+        except (
+            ScaffoldError,
+            KeyError,
+        ):  # other items than those that the scaffold was filled with, or none
             continue
         found[name, item] = filled.transcript
     return found

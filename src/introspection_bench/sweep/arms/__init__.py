@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ...plugins import Lazy
+from .asking import NeutralLabels, Questions
 from .base import Arm, ArmTrial, Cell, Dosing, Over
 from .injecting import Injected, Negated, PromptOnly, Removed, Unsteered
 from .randoms import RandomVector
+from .telling import EditedInput, Match, Mention
+from .third_person import ThirdPerson
 
 GROUP = "introspection_bench.arms"
 #: The built-in arms by the word that a specification has for them.
@@ -22,6 +25,11 @@ ARMS: Mapping[str, Lazy] = MappingProxyType(
             "negated": Negated,
             "prompt_only": PromptOnly,
             "removed": Removed,
+            "mention": Mention,
+            "edited_input": EditedInput,
+            "questions": Questions,
+            "third_person": ThirdPerson,
+            "neutral_labels": NeutralLabels,
         }.items()
     }
 )
@@ -33,11 +41,17 @@ __all__ = [
     "ArmTrial",
     "Cell",
     "Dosing",
+    "EditedInput",
     "Injected",
+    "Match",
+    "Mention",
     "Negated",
+    "NeutralLabels",
     "Over",
     "PromptOnly",
+    "Questions",
     "RandomVector",
     "Removed",
+    "ThirdPerson",
     "Unsteered",
 ]

@@ -79,6 +79,8 @@ class Cell:
     dosing: Dosing | None = None
     items: tuple[Item | None, ...] = attrs.field(converter=frozen_tuple, default=(None,))
     words: Mapping[str, str] = attrs.field(converter=frozen_mapping, factory=dict)
+    #: What was rendered already, which cells of one plan share: an arm that measures prompts renders many.
+    prompts: dict[tuple[Scaffold, Item | None], RenderedPrompt] = attrs.field(factory=dict, eq=False, repr=False)
 
     @checked(SpecError)
     def item(self, concept: str, number: int) -> Item | None:
@@ -104,7 +106,9 @@ class Cell:
         """Return a scaffold's prompt, its slots filled; raises :class:`SpecError` in a cell without a tokenizer."""
         if self.tokenizer is None:
             raise SpecError(explain("cell", required="a tokenizer", got="none", hint="Plan on a model."))
-        return scaffold.fill(item).render(self.tokenizer, self.day)
+        if (scaffold, item) not in self.prompts:
+            self.prompts[scaffold, item] = scaffold.fill(item).render(self.tokenizer, self.day)
+        return self.prompts[scaffold, item]
 
     @checked(SpecError)
     def injections(
@@ -158,6 +162,16 @@ class Cell:
             shuffled = sorted(self.concepts)
             random.Random(digest("spread", 1, [self.seed, number])).shuffle(shuffled)  # noqa: S311  # a design, no secret
             yield from ((concept, number) for concept in shuffled[: n - start])
+
+
+def filling(scaffold: Scaffold, own: Item | None, further: Item | None) -> Item | None:
+    """Return what fills a scaffold: an arm's item, beside the design's own where slots of that are left."""
+    open_slots = set(scaffold.slots)
+    if further is None:
+        return own if open_slots else None
+    if own is None or open_slots == set(further.slots):
+        return further
+    return further.beside(own)
 
 
 @guarded(SpecError)
