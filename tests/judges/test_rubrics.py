@@ -29,6 +29,7 @@ def test_published_rubrics_are_never_edited_in_place():
         "strict5": "88b9b322c7de4e909237ee010150dcda48406c409116abb7959ba7f1d11fb94a",
         "paper2": "22ad5e6e284fdab5084bce6479845c0c3fac5503e6e7ef820426edf7ecd3bc7d",
         "stages2": "f7ea60e835acc668dac7096e5fb44817704e68ffc88da5cf5547fa4784ae2adb",
+        "yesno": "65f835e32a05fbbe7c4c567f65778a9fbd51b8a9de61581f5475a7706b4f6abe",
     }
 
 

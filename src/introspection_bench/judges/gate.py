@@ -1,7 +1,8 @@
 """The gate before a run is judged: replies whose verdict nobody doubts, which every judge must get right.
 
-They are replies to the question of Lindsey 2026, labelled by ``strict4``. A rubric whose success rests on none of
-those criteria can't be checked by them (:func:`covers`).
+They are replies to the question of Lindsey 2026, labelled by ``strict4``; for a rubric whose success is a yes
+(``yesno``), answers to other questions. A rubric whose success rests on none of those criteria can't be checked by them
+(:func:`covers`).
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ from .base import Case, Disclosure, Judge
 from .rubrics import Rubric, load_rubric
 
 #: What the control replies say of themselves.
-_LABELLED = (*CRITERIA, "refused")
+_STRICT4 = (*CRITERIA, "refused")
+_LABELLED = (*_STRICT4, "says_yes")
 
 
 @attrs.frozen
 class ControlReply:
-    """A reply with its verdict by ``strict4``, and why; ``kind`` is ``positive`` (strict) or ``negative``."""
+    """A reply with its verdict by ``strict4``, and why; ``kind`` is ``positive`` (a success) or ``negative``.
+
+    ``question`` is another one than that of Lindsey 2026, and ``says_yes`` whether the reply answers it by yes.
+    """
 
     id: str
     concept: str
@@ -43,6 +48,8 @@ class ControlReply:
     refused: bool
     kind: str
     why: str
+    says_yes: bool | None = None
+    question: str | None = None
 
     @property
     def strict(self) -> bool:
@@ -88,13 +95,17 @@ class ControlReport:
         return None if None in costs else sum(c for c in costs if c is not None)
 
 
-def control_replies() -> tuple[ControlReply, ...]:
-    """Return the packaged control replies; raises :class:`ResultsFormatError` where the file is damaged."""
-    text = resources.files(__package__).joinpath("control_replies.jsonl").read_text(encoding="utf-8")
+def control_replies(rubric: Rubric | None = None) -> tuple[ControlReply, ...]:
+    """Return the packaged control replies for a rubric, by default ``strict4``.
+
+    Raises :class:`ResultsFormatError` where the file is damaged.
+    """
+    name = "control_answers.jsonl" if rubric is not None and "says_yes" in rubric.success else "control_replies.jsonl"
+    text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
     converter = strict_converter()
     found = []
     for number, line in enumerate(text.splitlines(), 1):
-        where = f"control_replies.jsonl line {number}"
+        where = f"{name} line {number}"
         try:
             found.append(converter.structure(parse_json(line), ControlReply))
         except (ValueError, cattrs.BaseValidationError) as error:
@@ -112,7 +123,7 @@ def covers(rubric: Rubric) -> bool:
 
 def control_report(judge: Judge, replies: Sequence[ControlReply] | None = None) -> ControlReport:
     """Return what a judge makes of the control replies; see :func:`check_judge`."""
-    replies = control_replies() if replies is None else tuple(replies)
+    replies = control_replies(judge.rubric) if replies is None else tuple(replies)
     success = judge.rubric.success
     if not covers(judge.rubric):
         raise JudgeError(
@@ -127,8 +138,8 @@ def control_report(judge: Judge, replies: Sequence[ControlReply] | None = None) 
     cases = [_case(control, blinded=judge.blinded) for control in replies]
     # Under another rubric than strict4 the criteria mean something else, but success is success: as far as it rests on
     # criteria that the control replies say, or imply by being a success.
-    required = [c for c in success if c in (*CRITERIA, *FURTHER)]
-    compared = _LABELLED if judge.rubric.digest == load_rubric("strict4").digest else ("strict",)
+    required = [c for c in success if c in (*CRITERIA, *FURTHER, "says_yes")]
+    compared = _STRICT4 if judge.rubric.digest == load_rubric("strict4").digest else ("strict",)
     verdicts: dict[int, Verdict] = dict(judge.live().judge(cases))
     if sorted(verdicts) != list(range(len(cases))):
         raise JudgeError(
@@ -192,7 +203,8 @@ def _case(control: ControlReply, *, blinded: bool) -> Case:
     condition = Condition(INJECTED if control.strict else CONTROL, LINDSEY.name)
     disclosure = None if blinded else Disclosure(condition)
     trial = digest("control_reply", 1, [control.id, control.reply])
-    return Case(trial, LINDSEY.transcript, control.reply, _concept(control.concept), disclosure)
+    question = LINDSEY.transcript if control.question is None else f"[user]\n{control.question}"
+    return Case(trial, question, control.reply, _concept(control.concept), disclosure)
 
 
 def _concept(name: str) -> Concept:

@@ -27,7 +27,7 @@ from ..verdicts import CRITERIA, check_criterion
 #: The version of the text that stands around every rubric (:mod:`introspection_bench.judges.models.prompting`).
 FRAME_VERSION = 1
 #: Built-in rubrics, each a TOML file of that name in the folder ``rubrics/``.
-BUILTIN = ("strict4", "strict5", "paper2", "stages2")
+BUILTIN = ("strict4", "strict5", "paper2", "stages2", "yesno")
 #: What a criterion may be answered with.
 WORDS = ("yes", "no", "n/a")
 #: The key under which a model judge explains itself; no rubric may ask a question of this name.
@@ -158,8 +158,9 @@ class Rubric:
 def load_rubric(name_or_path: str | Path | Rubric) -> Rubric:
     """Return a rubric: built in, by path of a TOML or Markdown file, or a :class:`Rubric` as it is.
 
-    Built in: ``strict4``, ``strict5``, ``paper2``, ``stages2`` (also with their version, as in ``strict4/1``). Raises
-    :class:`UnknownNameError` for another name and :class:`RubricError` for a file that is not a rubric.
+    Built in: ``strict4``, ``strict5``, ``paper2``, ``stages2``, ``yesno`` (also with their version, as in
+    ``strict4/1``). Raises :class:`UnknownNameError` for another name and :class:`RubricError` for a file that is not a
+    rubric.
     """
     if isinstance(name_or_path, Rubric):
         return name_or_path

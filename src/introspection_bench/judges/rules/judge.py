@@ -9,6 +9,7 @@ from typing import ClassVar
 import attrs
 
 from ...errors import RubricError, explain
+from ...labelled import labels_in
 from ...names import Reading, composed
 from ...verdicts import CRITERIA, FURTHER, Evidence, Ground, Verdict
 from ..base import Case, Judge
@@ -21,13 +22,16 @@ from .language import unreadable
 from .naming import find_mentions
 from .stance import denies_mind, find_refusal, on_the_fence, without_report
 from .statements import Claim
-from .text import Word, read_sentences, read_words
+from .text import Sentence, Word, read_sentences, read_words
 from .turns import own_part
+from .yes_no import said
 
+#: The one criterion of ``yesno`` that no other rubric has.
+SAYS_YES = "says_yes"
 #: The rubrics whose criteria are built into the rules.
-FOLLOWED = ("strict4", "strict5", "paper2")
+FOLLOWED = ("strict4", "strict5", "paper2", "yesno")
 #: What rules can decide.
-DECIDED = (*CRITERIA, *FURTHER)
+DECIDED = (*CRITERIA, *FURTHER, SAYS_YES)
 #: Goes into every verdict as its judge model: other rules may give another verdict on the same reply.
 VERSION = "rules/2"
 #: At most so many places are shown as evidence for one criterion.
@@ -39,9 +43,10 @@ class RulesJudge(Judge):
 
     ``coherent`` by repetition, grammar, casing, scripts and debris (:mod:`.coherence`); ``affirmative`` by
     claims and denials with their scope (:mod:`.claims`); ``identifies`` by the concept's names and their
-    inflected forms (:mod:`.naming`); ``immediate`` by which of both comes first. It reads English; a reply
-    in another language or script is unscored with that reason. ``docs/rules_judge.md`` says how well it agrees with
-    other judges and where it does not.
+    inflected forms (:mod:`.naming`); ``immediate`` by which of both comes first. ``says_yes``, of the rubric ``yesno``,
+    by how the reply begins (:mod:`.yes_no`); one that begins with neither a yes nor a no is unscored. It reads English;
+    a reply in another language or script is unscored with that reason. ``docs/rules_judge.md`` says how well it agrees
+    with other judges and where it does not.
 
     Raises :class:`~introspection_bench.errors.RubricError` for a rubric other than those in :data:`FOLLOWED`.
     """
@@ -84,6 +89,8 @@ class RulesJudge(Judge):
         own = text[: own_part(text)]
         mine = words if len(own) == len(text) else [w for w in words if w.stop <= len(own)]
         sentences = read_sentences(own, mine)
+        if self.rubric.name == "yesno":
+            return self._yes_or_no(case, words, sentences)
         echoed = echoes_of(mine, case.question)
         evidence: list[Evidence] = []
 
@@ -133,6 +140,18 @@ class RulesJudge(Judge):
             answers,
             ground=ground_of(decisive, coherent=coherent),
             evidence=evidence,
+            notes=f"P(coherent) = {probability:.2f}",
+        )
+
+    def _yes_or_no(self, case: Case, words: list[Word], sentences: Sequence[Sentence]) -> Verdict:
+        answer = said(sentences, labels_in(case.question))
+        if answer.yes is None:
+            return self._answer(case, unscored=f"neither a yes nor a no: {answer.why}")
+        coherent, probability, places = self._coherent(case, words, on_task=True)
+        return self._answer(
+            case,
+            {SAYS_YES: answer.yes, "coherent": coherent},
+            evidence=[Evidence(SAYS_YES, answer.start, answer.stop, answer.why), *places],
             notes=f"P(coherent) = {probability:.2f}",
         )
 
