@@ -140,8 +140,8 @@ class Condition:
     name). ``scaffold`` is the scaffold's name and ``wording`` its digest. ``concept`` is what was injected, None where
     none was; ``asked`` the concept that judges are asked about: the injected one, on other arms a decoy. ``layers`` are
     the blocks that were steered, several at once in a band; ``dose`` and ``span`` (in its written form) how much and
-    where: empty and None where nothing was steered, or a source does not say. ``beside`` are further steers, ``model``
-    is the model's name.
+    where: empty and None where nothing was steered, or a source does not say. Where ``dose`` was found by its effect,
+    ``effect`` is the one asked for. ``beside`` are further steers, ``model`` is the model's name.
     """
 
     arm: str = attrs.field(validator=lambda _, __, value: check_arm(value))
@@ -154,9 +154,20 @@ class Condition:
     beside: tuple[Beside, ...] = attrs.field(converter=frozen_tuple, default=())
     model: str = ""
     wording: str = ""
+    effect: Dose | None = None
     truth: Truth = attrs.field(default=attrs.Factory(lambda self: BUILTIN.get(self.arm, "other"), takes_self=True))
 
     def __attrs_post_init__(self) -> None:
+        asked = self.effect is not None and (not self.effect.is_effect or self.dose is None)
+        if asked or (self.dose is not None and self.dose.is_effect):
+            raise SpecError(
+                explain(
+                    f"dose and effect of arm {self.arm!r}",
+                    required="the dose that was injected, and beside it the effect that it was found by, if it was",
+                    got=f"dose {self.dose}, effect {self.effect}",
+                    hint="As in dose=Dose(0.21, 'residual'), effect=Dose(0.5, 'kl').",
+                )
+            )
         if BUILTIN.get(self.arm, self.truth) != self.truth:
             raise SpecError(
                 explain(
@@ -179,25 +190,34 @@ class Condition:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """What tables say of it, by column; :data:`CELL_COLUMNS` are those that tell cells apart."""
+        """What tables say of it, by column; :data:`CELL_COLUMNS` are those that tell cells apart.
+
+        ``magnitude`` and ``unit`` are those asked for: of a dose by effect ``0.5`` and ``kl``, so that its trials stand
+        together whatever each concept needs for it. What was injected is then ``resolved``, and ``effect`` is written
+        out.
+        """
+        asked = self.dose if self.effect is None else self.effect
         return {
             "scaffold": self.scaffold,
             "arm": self.arm,
             "concept": self.concept,
             "layers": layers_text(self.layers) or None,
-            "magnitude": 0.0 if self.dose is None else self.dose.magnitude,
-            "unit": None if self.dose is None else self.dose.unit.value,
+            "magnitude": 0.0 if asked is None else asked.magnitude,
+            "unit": None if asked is None else asked.unit.value,
             "span": self.span,
             "beside": "; ".join(map(str, self.beside)) or None,
             "model": self.model,
             "layer": self.layer,
             "truth": self.truth,
+            "effect": None if self.effect is None else str(self.effect),
+            "resolved": None if self.effect is None or self.dose is None else str(self.dose),
         }
 
     def __str__(self) -> str:
         parts = [self.arm if self.concept is None else f"{self.arm} {self.concept!r}"]
         parts += [f"layer {layers_text(self.layers)}"] if self.layers else []
         parts += [str(self.dose)] if self.dose is not None else []
+        parts += [f"for {self.effect}"] if self.effect is not None else []
         parts += [f"beside {b}" for b in self.beside]
         return ", ".join([*parts, self.scaffold])
 

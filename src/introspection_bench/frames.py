@@ -31,6 +31,8 @@ _CONDITION = {
     "model": "string",
     "layer": "Int64",
     "truth": "string",
+    "effect": "string",
+    "resolved": "string",
     "asked": "string",
 }
 _TRIAL = {

@@ -10,6 +10,7 @@ import cattrs
 
 from .boundaries import guarded
 from .digests import canonical_json
+from .effects import Effects, FoundDose
 from .errors import ResultsFormatError, explain
 from .freezing import frozen_mapping, frozen_tuple
 from .results import Results
@@ -39,11 +40,13 @@ class Header:
     trials: int
     spec: Mapping[str, Any] = attrs.field(converter=frozen_mapping, hash=False)
     notes: tuple[str, ...] = attrs.field(converter=frozen_tuple)
+    effects: Effects = attrs.field(factory=Effects)
+    doses: tuple[FoundDose, ...] = attrs.field(converter=frozen_tuple, default=())
 
     @classmethod
     def of(cls, results: Results) -> Header:
         """The header of some results."""
-        return cls(results.name, len(results), results.spec, results.notes)
+        return cls(results.name, len(results), results.spec, results.notes, results.effects, results.doses)
 
 
 def to_json(record: TrialRecord) -> str:

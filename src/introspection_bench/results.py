@@ -10,6 +10,7 @@ import attrs
 
 from .boundaries import checked, guarded
 from .conditions import CELL_COLUMNS, Condition
+from .effects import Effects, FoundDose
 from .errors import AnalysisError
 from .freezing import frozen_mapping, frozen_tuple
 from .identity import Sampling
@@ -58,7 +59,8 @@ class Results:
     ``name`` is a short label for tables and figures; ``records`` the trials, in the order of the source;
     ``spec`` whatever the source says of how they were made, as plain JSON-like values (empty where it says
     nothing beyond the records); ``source`` the path that was read; ``notes`` what a reader of the numbers must
-    know of this source (what was unknown, assumed, or fixed by construction).
+    know of this source (what was unknown, assumed, or fixed by construction). ``effects`` are what its doses do to
+    neutral prompts, where that was measured; ``doses`` those that were found by their effect.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Results:
     spec: Mapping[str, Any] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
     source: str = ""
     notes: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=())
+    effects: Effects = attrs.field(factory=Effects)
+    doses: tuple[FoundDose, ...] = attrs.field(converter=frozen_tuple, default=())
 
     def __len__(self) -> int:
         return len(self.records)

@@ -75,7 +75,7 @@ def gemma():
 
 @pytest.mark.parametrize("injections", [(), (steer(0.6),)], ids=["control", "steered"])
 @pytest.mark.parametrize("where", [EVERYWHERE, LATE], ids=["everywhere", "late"])
-def test_all_five_kinds_are_what_the_models_own_states_and_logits_give_by_hand(injector, llama, injections, where):
+def test_all_six_kinds_are_what_the_models_own_states_and_logits_give_by_hand(injector, llama, injections, where):
     model = llama[0]
     direction = torch.from_numpy(vector(64).unit.values.copy())
     by_hand = (lambda _m, _a, h: h + 0.6 * h.norm(dim=-1, keepdim=True) * direction) if injections else None
@@ -86,11 +86,13 @@ def test_all_five_kinds_are_what_the_models_own_states_and_logits_give_by_hand(i
         Read("residuals", where, (3, 1)),
         Read("cosines", where, (0, 2, 3), vectors=VECTORS),
         Read("lens", where, (1, 3), SETS),
+        Read("distribution", where),
     )
-    logprobs, likelihood, residuals, cosines, lens = read(injector, *wanted, injections=injections)
+    logprobs, likelihood, residuals, cosines, lens, distribution = read(injector, *wanted, injections=injections)
     at = slice(where.start, where.stop)
     close = {"rtol": 1e-3, "atol": 1e-4}
     np.testing.assert_allclose(logprobs, masses(logits, SETS)[at], **close)
+    np.testing.assert_allclose(distribution, logits.double().log_softmax(dim=-1)[at].numpy(), **close)
     following = torch.tensor([*FED[1:], FORCED[-1]])
     own = logits.double().log_softmax(dim=-1).gather(1, following[:, None])[:, 0]
     np.testing.assert_allclose(likelihood, own[at].numpy(), **close)
@@ -101,7 +103,7 @@ def test_all_five_kinds_are_what_the_models_own_states_and_logits_give_by_hand(i
     with torch.inference_mode():
         early = model.lm_head(model.model.norm(streams[[1, 3]]))
     np.testing.assert_allclose(lens, masses(early, SETS)[:, at], **close)
-    for values in (logprobs, likelihood, residuals, cosines, lens):
+    for values in (logprobs, likelihood, residuals, cosines, lens, distribution):
         assert values.dtype == np.float32
 
 

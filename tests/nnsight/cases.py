@@ -58,6 +58,7 @@ def everything(injector, prompt):
         Read("logprobs", Positions(n - 1, n, n), sets=SETS),
         Read("logprobs", onward, sets=SETS),
         Read("likelihood", Positions(n - 1, None, n)),
+        Read("distribution", onward),
         residuals(prompt),
         Read("cosines", onward, (2, 0), vectors=vectors),
         Read("lens", onward, (3, 0), sets=SETS),

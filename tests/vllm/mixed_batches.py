@@ -58,6 +58,7 @@ def replays(injector, asked, completions):
             Read("lens", where, (0, 1, injector.model.n_layers - 1), sets),
             Read("logprobs", where, sets=sets),
             Read("likelihood", where),
+            Read("distribution", where),
         ]
         can = [r for r in reads if r.kind in injector.reads]
         made.append(attrs.evolve(request, forced=completion.reply.token_ids, reads=can))

@@ -126,7 +126,7 @@ def test_readings_that_are_not_all_there_are_an_error(layers, missing):
         residuals(merge_ranks([{0: packed()}], 1), 6, layers)
 
 
-@pytest.mark.parametrize(("kind", "shape"), [("logprobs", (3, 2)), ("likelihood", (3,))])
+@pytest.mark.parametrize(("kind", "shape"), [("logprobs", (3, 2)), ("likelihood", (3,)), ("distribution", (3, 9))])
 def test_what_is_read_behind_the_last_block_stands_in_its_record(kind, shape):
     log = LayerLog()
     log.begin(0, 6)

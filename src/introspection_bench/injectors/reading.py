@@ -29,6 +29,11 @@ def likelihoods(logits: Tensor, following: Tensor) -> Tensor:
     return logits.float().log_softmax(dim=-1).gather(-1, following[:, None])[:, 0]
 
 
+def distribution(logits: Tensor) -> Tensor:
+    """Return the log-probability of every token: (positions, vocabulary) as ``logits``, float32."""
+    return logits.float().log_softmax(dim=-1)
+
+
 def cosines(stream: Tensor, vectors: Tensor) -> Tensor:
     """Return the cosines of residuals (positions, hidden) with vectors (vectors, hidden): (positions, vectors)."""
     normalize = torch.nn.functional.normalize

@@ -18,6 +18,9 @@ from ..measures.base import Read
 from ..prompts import RenderedPrompt
 from ..trials import Reply
 
+#: What the log of a probability is read of.
+_LOGS = ("logprobs", "distribution", "lens")
+
 
 @guarded(SpecError)
 @attrs.frozen
@@ -163,8 +166,12 @@ def check_completion(request: Request, completion: Completion) -> None:
 def _check_readings(request: Request, count: int, readings: Sequence[npt.NDArray[np.float32]]) -> None:
     processed = request.processed(count)
     shapes = [r.shape for r in readings]
-    width = next((s[-1] for r, s in zip(request.reads, shapes, strict=False) if r.kind == "residuals" and s), 0)
-    expected = [r.shape(processed, width) for r in request.reads]
+    # What only the model knows: the width of its stream, and of how many tokens it makes logits.
+    width, vocabulary = (
+        next((s[-1] for r, s in zip(request.reads, shapes, strict=False) if r.kind == kind and s), 0)
+        for kind in ("residuals", "distribution")
+    )
+    expected = [r.shape(processed, width, vocabulary) for r in request.reads]
     if shapes != expected:
         raise SilentInjectionError(
             explain(
@@ -176,7 +183,7 @@ def _check_readings(request: Request, count: int, readings: Sequence[npt.NDArray
         )
     for read, values in zip(request.reads, readings, strict=True):
         # The log of a probability that underflows is -inf, which is a reading; NaN never is.
-        bad = np.argwhere(np.isnan(values) if read.kind in ("logprobs", "lens") else ~np.isfinite(values))
+        bad = np.argwhere(np.isnan(values) if read.kind in _LOGS else ~np.isfinite(values))
         if len(bad):
             layer, place = (read.layers[bad[0][0]], bad[0][1]) if read.layers else (None, bad[0][0])
             what = "residual stream" if read.kind == "residuals" else read.kind

@@ -186,7 +186,7 @@ def _results(header: Header | None, records: list[TrialRecord], path: Path) -> R
         return Results(
             path.stem, records, source=str(path), notes=["The export says nothing of the run's specification."]
         )
-    return Results(header.name, records, header.spec, str(path), header.notes)
+    return Results(header.name, records, header.spec, str(path), header.notes, header.effects, header.doses)
 
 
 def _check_once(records: Iterable[TrialRecord], path: Path) -> None:

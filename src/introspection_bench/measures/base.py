@@ -19,12 +19,13 @@ from ..vectors import ConceptVector
 from .readings import FloatArray
 
 #: What a backend can read inside a pass: see :class:`Read`.
-ReadKind = Literal["logprobs", "likelihood", "residuals", "cosines", "lens"]
+ReadKind = Literal["logprobs", "likelihood", "distribution", "residuals", "cosines", "lens"]
 #: What each of them takes beside positions.
 _NEEDS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "logprobs": frozenset({"sets"}),
         "likelihood": frozenset(),
+        "distribution": frozenset(),
         "residuals": frozenset({"layers"}),
         "cosines": frozenset({"layers", "vectors"}),
         "lens": frozenset({"layers", "sets"}),
@@ -50,6 +51,7 @@ class Read:
     - ``logprobs`` (P, sets + 1): the log of the probability that the next token is one of each of ``sets``; last the
       log of the probability that it is in any of them.
     - ``likelihood`` (P,): the log-probability of the token that does come next.
+    - ``distribution`` (P, vocabulary): the log-probability of every token to come next.
     - ``residuals`` (layers, P, hidden_size): the stream that leaves each block, steers included.
     - ``cosines`` (layers, P, vectors): its cosine with each of ``vectors``.
     - ``lens`` (layers, P, sets + 1): as ``logprobs``, of the final norm and the unembedding applied to it.
@@ -74,8 +76,11 @@ class Read:
                 )
             )
 
-    def shape(self, processed: int, hidden_size: int) -> tuple[int, ...]:
-        """Return the shape of what comes back where so many positions were processed."""
+    def shape(self, processed: int, hidden_size: int, vocabulary: int = 0) -> tuple[int, ...]:
+        """Return the shape of what comes back where so many positions were processed.
+
+        ``vocabulary``, which a ``distribution`` needs, counts the tokens that the model makes logits of.
+        """
         stop = processed if self.positions.stop is None else min(self.positions.stop, processed)
         places = max(stop - self.positions.start, 0)
         match self.kind:
@@ -83,6 +88,8 @@ class Read:
                 return (places, len(self.sets) + 1)
             case "likelihood":
                 return (places,)
+            case "distribution":
+                return (places, vocabulary)
             case "residuals":
                 return (len(self.layers), places, hidden_size)
             case "cosines":

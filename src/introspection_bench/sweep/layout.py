@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from ..conditions import Condition
 from ..databases import Database
 from ..digests import canonical_json
+from ..effects import DoseEffect, Effects, FoundDose
 from ..errors import StoreError, explain
 from ..identity import TrialKey
 from ..injection import Receipt
@@ -23,8 +24,9 @@ from ..vectors import ConceptVector
 from ..verdicts import Verdict
 from .sessions import Process, Session, this_process
 
+_Row = TypeVar("_Row", DoseEffect, FoundDose)
 #: Raised with every change of the layout below.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # A cell's trials share their condition and all of their key but the draw and the seed: those stand once, in "cells".
 _SCHEMA = """
@@ -37,6 +39,10 @@ CREATE TABLE planned (
 CREATE TABLE vectors (
   concept TEXT NOT NULL, layer INTEGER NOT NULL, digest TEXT NOT NULL, file BLOB NOT NULL,
   PRIMARY KEY (concept, layer, digest)
+) STRICT;
+CREATE TABLE doses (key TEXT PRIMARY KEY, dose TEXT NOT NULL) STRICT;
+CREATE TABLE effects (
+  key TEXT PRIMARY KEY, effect TEXT NOT NULL, session INTEGER NOT NULL REFERENCES sessions (id)
 ) STRICT;
 CREATE TABLE sessions (id INTEGER PRIMARY KEY, opened TEXT NOT NULL, process TEXT NOT NULL) STRICT;
 CREATE TABLE trials (
@@ -57,6 +63,8 @@ CREATE INDEX readings_by_trial ON readings (trial);
 #: Tables whose names begin so are the judges' ledger's, which checks them itself.
 _LEDGER = "judge_"
 
+#: The tables whose rows name the session that recorded them.
+WITH_SESSIONS = ("trials", "verdicts", "readings", "effects")
 INSERT_TRIAL = "INSERT INTO trials VALUES (?, ?, ?, ?)"
 INSERT_VERDICT = "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_READING = "INSERT INTO readings VALUES (?, ?, ?, ?, ?, ?)"
@@ -67,14 +75,16 @@ def new_store(
     trials: Sequence[Trial],
     vectors: Iterable[ConceptVector],
     records: Sequence[TrialRecord] = (),
+    doses: Iterable[FoundDose] = (),
 ) -> bytes:
-    """Return the content of a new run's file, with its plan, its vectors, and what is recorded of it already."""
+    """Return the content of a new run's file: its plan, vectors and found doses, and what is recorded of it already."""
     with Database.in_memory() as database:
         database.add_tables(_SCHEMA)
         with database.transaction("the new store") as connection:
             meta = {"schema": str(SCHEMA_VERSION), "spec": canonical_json(spec), "created": now()}
             connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
             add_vectors(connection, vectors)
+            add_doses(connection, doses)
             add_planned(connection, trials)
             if records:
                 session = add_session(connection, this_process("import")).id
@@ -92,6 +102,38 @@ def add_vectors(connection: sqlite3.Connection, vectors: Iterable[ConceptVector]
         "INSERT INTO vectors VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
         [(v.concept, v.layer, v.digest, v.to_bytes()) for v in vectors],
     )
+
+
+def add_doses(connection: sqlite3.Connection, doses: Iterable[FoundDose]) -> None:
+    """Write the rows of doses that were found by their effect; those that are there already stay."""
+    rows = [(dose.key, canonical_json(plain(dose))) for dose in doses]
+    connection.executemany("INSERT INTO doses VALUES (?, ?) ON CONFLICT DO NOTHING", rows)
+
+
+def add_effects(connection: sqlite3.Connection, effects: Iterable[DoseEffect], session: int) -> None:
+    """Write the rows of effects; those that are there already stay."""
+    rows = [(effect.key, canonical_json(plain(effect)), session) for effect in effects]
+    connection.executemany("INSERT INTO effects VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows)
+
+
+def read_doses(database: Database) -> list[FoundDose]:
+    """Return the doses that were found by their effect, in the order in which they were."""
+    return _read_rows(database, "doses", "dose", FoundDose)
+
+
+def read_effects(database: Database) -> Effects:
+    """Return the effects of the run's doses, in the order in which they were measured."""
+    return Effects(_read_rows(database, "effects", "effect", DoseEffect))
+
+
+def _read_rows(database: Database, table: str, column: str, kind: type[_Row]) -> list[_Row]:
+    found = []
+    for key, text in database.rows(f"table {table}", f"SELECT key, {column} FROM {table} ORDER BY rowid"):  # noqa: S608  # literals
+        with database.guard(f"table {table}, row {key[:12]}"):
+            value = _CONVERTER.structure(parse_json(text), kind)
+            check_key(key, value.key)
+            found.append(value)
+    return found
 
 
 def add_planned(connection: sqlite3.Connection, trials: Sequence[Trial]) -> None:
@@ -166,9 +208,27 @@ def add_session(connection: sqlite3.Connection, process: Process) -> Session:
     return Session(int(number or 0), opened, process)
 
 
-def read_process(text: str) -> Process:
-    """Return what a session says of its process; raises what a row's reader raises."""
-    return _CONVERTER.structure(parse_json(text), Process)
+def read_sessions(database: Database, where: str) -> list[Session]:
+    """Return a run's sessions in order, each with how many rows name it."""
+    counts = [
+        dict(database.rows(f"table {table}", f"SELECT session, count(*) FROM {table} GROUP BY session"))  # noqa: S608  # literals
+        for table in WITH_SESSIONS
+    ]
+    found = []
+    for number, opened, text in database.rows("table sessions", "SELECT id, opened, process FROM sessions ORDER BY id"):
+        with database.guard(f"table sessions, row {number}"):
+            process = _CONVERTER.structure(parse_json(text), Process)
+            found.append(Session(number, opened, process, *(c.pop(number, 0) for c in counts)))
+    if any(counts):
+        raise StoreError(
+            explain(
+                where,
+                required="a session for every trial, verdict, reading and effect",
+                got=f"none for the sessions {sorted({n for c in counts for n in c})[:3]}",
+                hint="The file is damaged or was changed by something else: go back to a copy.",
+            )
+        )
+    return found
 
 
 @attrs.frozen

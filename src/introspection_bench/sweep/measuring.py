@@ -19,6 +19,7 @@ from ..injectors.requests import Completion, Request
 from ..measures.base import Axes, Measure, Pass, Replayed
 from ..measures.readings import FloatArray, Reading
 from ..trials import TrialRecord
+from .dosing import FindsDoses
 from .locks import hold
 from .manifest import write_manifest
 from .planner import Ground, PlannedTrial, by_place, plan
@@ -54,7 +55,10 @@ def measure_run(
     if spec.found is None or spec.numerics is None or spec.design.date is None:
         raise SpecError(explain(str(store.path), required="a run of ours", got="an imported one", hint="Run it first."))
     vectors = by_place(spec.design, store.vectors(), spec.found.n_layers)
-    ground = Ground(spec.found, spec.model.backend, spec.numerics, injector.tokenizer, spec.design.date, vectors)
+    dosing = FindsDoses(store.doses())  # the run's own: another model may need others
+    ground = Ground(
+        spec.found, spec.model.backend, spec.numerics, injector.tokenizer, spec.design.date, vectors, dosing
+    )
     return measure_trials(store, measure, injector, plan(spec.design, ground), on_reading=on_reading)
 
 

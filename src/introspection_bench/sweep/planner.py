@@ -231,17 +231,21 @@ class _Planning:
         prompt = cell.rendered(scaffold, item)
         steers = resolve([*made.injections, *(i for _, injections in self.beside for i in injections)], prompt)
         spans = dict.fromkeys(str(i.span) for i in made.injections)
+        dose, effect = (cell.dose, None) if made.injections else (None, None)
+        if dose is not None and dose.is_effect:
+            dose, effect = made.injections[0].dose, dose
         condition = Condition(
             arm=arm.name,
             scaffold=scaffold.name,
             concept=made.concept,
             asked=made.asked or made.concept,
             layers=tuple(dict.fromkeys(i.layer for i in made.injections)),
-            dose=cell.dose if made.injections else None,
+            dose=dose,
             span="; ".join(spans) or None,
             beside=tuple(told for told, _ in self.beside),
             model=self.ground.model.name,
             wording=scaffold.digest,
+            effect=effect,
             truth=arm.truth,
         )
         name = None if item is None else item.name

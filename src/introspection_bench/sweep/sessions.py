@@ -64,11 +64,12 @@ class Session:
     trials: int = 0
     verdicts: int = 0
     readings: int = 0
+    effects: int = 0
 
     @property
     def recorded(self) -> int:
         """How much it recorded in all."""
-        return self.trials + self.verdicts + self.readings
+        return self.trials + self.verdicts + self.readings + self.effects
 
 
 def this_process(stage: Stage, opened: Injector | Judge | None = None) -> Process:

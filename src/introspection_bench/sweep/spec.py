@@ -11,6 +11,7 @@ import cattrs
 
 from ..boundaries import checked, guarded
 from ..demo_model import resolve_name
+from ..dosing import RANDOM_VECTORS
 from ..errors import IntrospectionBenchError, SpecError, explain
 from ..freezing import frozen_mapping, frozen_tuple
 from ..injectors.base import Injector, ModelInfo
@@ -58,19 +59,36 @@ class JudgeSpec:
 
 @guarded(SpecError)
 @attrs.frozen
+class EffectsSpec:
+    """That the effects of the doses are measured; ``n_random`` is how many random vectors a live one must outdo."""
+
+    n_random: int = attrs.field(default=RANDOM_VECTORS)
+
+    @n_random.validator
+    def _check_n_random(self, _: object, value: int) -> None:
+        if isinstance(value, bool) or value < 1:
+            raise SpecError(
+                explain("effects.n_random", required="a whole number >= 1", got=value, hint="Leave effects out.")
+            )
+
+
+@guarded(SpecError)
+@attrs.frozen
 class RunSpec:
     """What a run is.
 
-    ``design`` says what is run, ``model`` on what; ``judge`` and ``measures`` what follows; ``directory`` where. In a
+    ``design`` says what is run, ``model`` on what; ``judge`` and ``measures`` what follows; ``effects`` that
+    those of the doses are measured first; ``directory`` where. In a
     run's store there is also what was found when the model was opened: ``found`` and the ``numerics`` of its backend.
 
-    A run goes on under the same design, model, backend and numerics; judge, measures and directory may change.
+    A run goes on under the same design, model, backend and numerics; judge, measures, effects and directory may change.
     """
 
     design: Design
     model: ModelSpec
     judge: JudgeSpec = attrs.field(factory=JudgeSpec)
     measures: tuple[Measure, ...] = attrs.field(converter=frozen_tuple, default=())
+    effects: EffectsSpec | None = None
     directory: str | None = None
     found: ModelInfo | None = None
     numerics: int | None = None
@@ -148,6 +166,7 @@ class RunSpec:
             "model": plain(self.model),
             "judge": plain(self.judge),
             "measures": write(self.measures),
+            "effects": plain(self.effects),
             "directory": self.directory,
             "found": plain(self.found),
             "numerics": self.numerics,

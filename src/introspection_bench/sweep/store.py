@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from ..boundaries import checked
 from ..databases import Database, remove_leftovers
+from ..effects import DoseEffect, Effects, FoundDose
 from ..errors import StoreError, StoreMismatchError, VersionWarning, explain
 from ..files import write_file
 from ..injection import Receipt
@@ -28,14 +29,19 @@ from .layout import (
     INSERT_READING,
     INSERT_TRIAL,
     INSERT_VERDICT,
+    WITH_SESSIONS,
+    add_doses,
+    add_effects,
     add_planned,
     add_session,
     check_key,
     check_layout,
     new_store,
+    read_doses,
+    read_effects,
     read_planned,
-    read_process,
     read_record,
+    read_sessions,
     read_spec,
     reading_row,
     trial_row,
@@ -67,6 +73,7 @@ class Store:
         spec: RunSpec,
         planned: Sequence[Trial],
         vectors: Iterable[ConceptVector],
+        doses: Iterable[FoundDose] = (),
     ) -> Self:
         """Start a run, or continue the one that is there.
 
@@ -77,7 +84,7 @@ class Store:
         if not cls.is_begun(directory):
             with hold(directory, "create", "makes the run", patience_s=_CREATION_S):
                 if not cls.is_begun(directory):  # another process may have made it meanwhile
-                    _begin(directory, new_store(spec.plain(), planned, vectors))
+                    _begin(directory, new_store(spec.plain(), planned, vectors, doses=doses))
         store = cls.open(directory)
         try:
             store._check_same(spec, planned)
@@ -166,13 +173,32 @@ class Store:
         return read_planned(self._database)
 
     @checked(StoreError)
-    def extend(self, planned: Sequence[Trial]) -> None:
-        """Put further trials behind the plan, in one transaction; those that are in it already stay."""
+    def extend(self, planned: Sequence[Trial], doses: Iterable[FoundDose] = ()) -> None:
+        """Put further trials behind the plan, with the doses that were found for them, in one transaction.
+
+        Those that are there already stay.
+        """
         known = self._planned_keys()
         new = [trial for trial in planned if trial.key.digest not in known]
         if new:
-            with self._database.transaction("table planned") as connection:
+            with self._database.transaction("tables planned and doses") as connection:
+                add_doses(connection, doses)
                 add_planned(connection, new)
+
+    @checked(StoreError)
+    def add_effects(self, effects: Iterable[DoseEffect]) -> None:
+        """Keep effects of doses, in one transaction; those that are there already stay."""
+        session = self._its_session()
+        with self._database.transaction("table effects") as connection:
+            add_effects(connection, effects, session)
+
+    def effects(self) -> Effects:
+        """The effects of the run's doses on neutral prompts, as far as they were measured."""
+        return read_effects(self._database)
+
+    def doses(self) -> list[FoundDose]:
+        """The doses that were found by their effect."""
+        return read_doses(self._database)
 
     def recorded(self) -> set[str]:
         """Keys of the trials that are finished."""
@@ -201,38 +227,27 @@ class Store:
         return session
 
     def sessions(self) -> list[Session]:
-        """The run's sessions in order, each with how many trials, verdicts and readings name it."""
-        counts = [
-            dict(self._database.rows(f"table {table}", f"SELECT session, count(*) FROM {table} GROUP BY session"))  # noqa: S608  # three literals
-            for table in ("trials", "verdicts", "readings")
-        ]
-        found = []
-        for number, opened, text in self._database.rows(
-            "table sessions", "SELECT id, opened, process FROM sessions ORDER BY id"
-        ):
-            with self._database.guard(f"table sessions, row {number}"):
-                found.append(Session(number, opened, read_process(text), *(c.pop(number, 0) for c in counts)))
-        if any(counts):
-            raise StoreError(
-                explain(
-                    str(self.path),
-                    required="a session for every trial, verdict and reading",
-                    got=f"none for the sessions {sorted({n for c in counts for n in c})[:3]}",
-                    hint="The file is damaged or was changed by something else: go back to a copy.",
-                )
-            )
-        return found
+        """The run's sessions in order, each with how many trials, verdicts, readings and effects name it."""
+        return read_sessions(self._database, str(self.path))
 
     def session_of(self) -> dict[str, int]:
-        """The number of the session that recorded a trial, a verdict or a reading, by the row's key."""
-        parts = [f"SELECT key, session FROM {table}" for table in ("trials", "verdicts", "readings")]  # noqa: S608  # literals
+        """The number of the session that recorded a trial, a verdict, a reading or an effect, by the row's key."""
+        parts = [f"SELECT key, session FROM {table}" for table in WITH_SESSIONS]  # noqa: S608  # literals
         return dict(self._database.rows("tables with sessions", " UNION ALL ".join(parts)))
 
     def results(self) -> Results:
         """Every finished trial with its verdicts as one value, with a note where its sessions had other versions."""
         note = sessions_note(self.sessions())
         name = self.directory.resolve().name
-        return Results(name, self.records(), dict(self.spec()), str(self.directory), [note] if note else [])
+        return Results(
+            name,
+            self.records(),
+            dict(self.spec()),
+            str(self.directory),
+            [note] if note else [],
+            self.effects(),
+            self.doses(),
+        )
 
     @checked(StoreError)
     def record(self, trial: Trial, reply: Reply, receipts: Sequence[Receipt]) -> TrialRecord:

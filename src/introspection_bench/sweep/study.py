@@ -102,6 +102,8 @@ class Study:
             spec={**parts[0].spec, "study": [dict(part.spec) for part in parts]},
             source=str(self.directory),
             notes=[f"{part.name}: {note}" for part in parts for note in part.notes],
+            effects=[row for part in parts for row in part.effects],
+            doses=[dose for part in parts for dose in part.doses],
         )
 
     def _stores(self) -> Iterator[Store]:

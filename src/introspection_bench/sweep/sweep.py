@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +13,8 @@ import attrs
 
 from ..boundaries import checked
 from ..credentials import without_credentials
+from ..dosing import Probe, measure_effects
+from ..effects import Effects
 from ..errors import SpecError, StoreError, explain
 from ..extraction import extract
 from ..files import file_stem, make_own_folder
@@ -22,13 +25,14 @@ from ..trials import TrialRecord
 from ..vectors import ConceptVector
 from ..verdicts import Part
 from .design import Design
+from .dosing import FindsDoses, dosed_cases
 from .generating import OnTrial, generate_pending, generating
 from .judging import JudgingSummary, judge_run
 from .manifest import write_manifest
 from .measuring import MeasuringSummary, OnReading, measure_trials
 from .planner import Ground, PlannedTrial, Planner, by_place, source_layers
 from .sessions import this_process
-from .spec import ModelSpec, RunSpec
+from .spec import EffectsSpec, ModelSpec, RunSpec
 from .store import Store
 
 if TYPE_CHECKING:
@@ -58,15 +62,21 @@ class Sweep:
         begun = Store.is_begun(directory)
         with Store.open(directory) if begun else nullcontext() as store:
             known, day = _of_run(store, planner.design)
+            self._probe = functools.cache(lambda: Probe(injector, date=day))
+            self._dosing = FindsDoses([] if store is None else store.doses(), self._probe)
             self.vectors = _vectors(planner.design, injector, known, day)
             self.design: Design = attrs.evolve(planner.design, date=day)
             self.spec = self._spec(spec)
             vectors = by_place(planner.design, self.vectors, injector.model.n_layers)
-            self._ground = Ground(injector.model, injector.name, injector.numerics, injector.tokenizer, day, vectors)
+            self._ground = Ground(
+                injector.model, injector.name, injector.numerics, injector.tokenizer, day, vectors, self._dosing
+            )
             self._ask(store)
 
     def generate(self, on_trial: OnTrial | None = None) -> Results:
         """Run what is not recorded yet, until the planner asks for nothing more, and return the whole run.
+
+        Where the specification asks for the effects of the doses, those are measured first.
 
         Each trial is recorded in a transaction of its own as soon as it is finished, so an interrupted run loses
         only what was under way; run it again to go on. Raises
@@ -77,6 +87,8 @@ class Sweep:
         (:meth:`Store.begin_session`).
         """
         with generating(self.directory) as lock, self.open_store() as store:
+            if self.spec.effects is not None:
+                self._measure_effects(store)
             while True:
                 done = store.recorded()
                 pending = [t for t in self.planned if t.key.digest not in done]
@@ -86,7 +98,7 @@ class Sweep:
                 generate_pending(store, self.injector, lock, pending, on_trial)
                 if self._planner.judge is not None or not self._ask(store):
                     return store.results()
-                store.extend([t.trial for t in self.planned])
+                self._extend(store)
 
     def run(self, judge: str | Judge | None = None, *, on_trial: OnTrial | None = None) -> Results:
         """Generate, and judge by ``judge`` (by default the planner's own), until the planner asks for nothing more."""
@@ -99,7 +111,7 @@ class Sweep:
             with self.open_store() as store:
                 if not self._ask(store):
                     return store.results()
-                store.extend([t.trial for t in self.planned])
+                self._extend(store)
 
     def judge(self, judge: str | Judge, *, retry_unscored: bool = False, part: Part = "answer") -> JudgingSummary:
         """Judge every recorded reply that this judge has not scored; see :func:`judge_run`."""
@@ -125,9 +137,35 @@ class Sweep:
     def open_store(self) -> Store:
         """Create the run's store, or open it if it is this very run's."""
         trials = [t.trial for t in self.planned]
-        store = Store.create(self.directory, self.spec, trials[: self._first_asked], self.vectors)
-        store.extend(trials)
+        first, doses = trials[: self._first_asked], list(self._dosing.found.values())
+        store = Store.create(self.directory, self.spec, first, self.vectors, doses)
+        store.extend(trials, doses)
         return store
+
+    def measure_effects(self, n_random: int | None = None) -> Effects:
+        """Measure what every dose of the design does to neutral prompts, and store it; what is there is kept.
+
+        ``n_random`` is how many random vectors a live concept must outdo, by default what the specification says; see
+        :func:`~introspection_bench.dosing.dose_effects`, whose errors it raises. :meth:`generate` does it first where
+        the specification asks for it.
+        """
+        with self.open_store() as store:
+            return self._measure_effects(store, n_random)
+
+    def _measure_effects(self, store: Store, n_random: int | None = None) -> Effects:
+        count = n_random or (self.spec.effects or EffectsSpec()).n_random
+        names = {c.name: c.names for c in self.design.concepts or ()}
+        known = {row.key: row for row in store.effects()}
+        cases = dosed_cases(self.design, self._ground)
+        found = measure_effects(self._probe(), cases, names, n_random=count, seed=self.design.seed, known=known)
+        new = [row for row in found if row.key not in known]
+        if new:
+            store.begin_session(this_process("measure", self.injector))
+            store.add_effects(new)
+        return found
+
+    def _extend(self, store: Store) -> None:
+        store.extend([t.trial for t in self.planned], self._dosing.found.values())
 
     def _ask(self, store: Store | None) -> bool:
         """Ask the planner on while all that it asked for is done; return whether something is left to run.

@@ -114,8 +114,8 @@ def reads_of_the_stream_are_right(subject: Subject) -> str:
 def reads_of_probabilities_are_right(subject: Subject) -> str:
     """Log-probabilities sum to 1 at most and agree with greedy choice; the last layer's lens is the model's logits."""
     able = subject.injector.reads
-    if not able & {"logprobs", "likelihood", "lens"}:
-        raise CheckSkipped("the backend declares neither logprobs nor likelihood nor lens")
+    if not able & {"logprobs", "likelihood", "distribution", "lens"}:
+        raise CheckSkipped("the backend declares none of logprobs, likelihood, distribution and lens")
     where, last = _predicting(subject), subject.injector.model.n_layers - 1
     reply = _replayed(subject)[0].forced or ()
     candidates = _candidates(subject, reply)
@@ -126,6 +126,7 @@ def reads_of_probabilities_are_right(subject: Subject) -> str:
         "singles": Read("logprobs", where, sets=singles),
         "pairs": Read("logprobs", where, sets=pairs),
         "likelihood": Read("likelihood", where),
+        "distribution": Read("distribution", where),
         "lens": Read("lens", where, layers, singles),
     }
     wanted = {name: read for name, read in wanted.items() if read.kind in able}
@@ -146,6 +147,12 @@ def reads_of_probabilities_are_right(subject: Subject) -> str:
         _agree(found["pairs"][:, 0], np.logaddexp(*found["singles"][:, :2].T), 1e-3, "a set of two against both alone")
     if {"singles", "likelihood"} <= found.keys():
         _agree(found["likelihood"], found["singles"][rows, at], 1e-3, "likelihood against logprobs")
+    if "distribution" in found:
+        _require_distribution(found["distribution"], subject.injector.limits.vocabulary)
+    if {"distribution", "singles"} <= found.keys():
+        _agree(found["distribution"][:, candidates], found["singles"][:, :-1], 1e-3, "distribution against logprobs")
+    if {"distribution", "likelihood"} <= found.keys():
+        _agree(found["distribution"][rows, list(reply)], found["likelihood"], 1e-3, "distribution against likelihood")
     if {"singles", "lens"} <= found.keys():
         _agree(found["lens"][0], found["singles"], slack / 2, "lens at the last layer against logprobs")
     if "lens" in found and layers[0] != layers[1]:
@@ -166,6 +173,15 @@ def _require_masses(values: FloatArray, what: str) -> None:
     _agree(values[:, -1], joint, 1e-3, f"{what}: the joint mass against the sum of all sets")
     most = float(values.max())
     require(most <= 1e-3, f"{what}: probabilities of different tokens sum to {np.exp(most):.4g}")
+
+
+def _require_distribution(values: FloatArray, rows: int | None) -> None:
+    """Require log-probabilities of a whole vocabulary, which sum to 1 at every position."""
+    # An embedding may have more rows than there are logits, never fewer.
+    require(values.shape[1] > 1, f"distribution: of {values.shape[1]} tokens")
+    require(rows is None or values.shape[1] <= rows, f"distribution: of {values.shape[1]} tokens; there are {rows}")
+    mass = np.logaddexp.reduce(values.astype(np.float64), axis=1)
+    _agree(mass, np.zeros_like(mass), 1e-4, "distribution: the sum of all probabilities against 1, in logs")
 
 
 def _agree(told: FloatArray, expected: FloatArray, allowed: float, what: str) -> None:

@@ -231,6 +231,8 @@ class LoopInjector(Injector):
                 ids = (*row.request.prompt.token_ids, *row.sampled)
                 logprobs = torch.log_softmax(torch.cat(row.logits)[start:stop].float(), dim=-1)
                 found = torch.stack([logprobs[at - start, self.following(ids, at)] for at in range(start, stop)])
+            case "distribution":
+                found = torch.log_softmax(torch.cat(row.logits)[start:stop].double(), dim=-1)
             case "residuals":
                 found = torch.stack(streams)
             case "cosines":

@@ -216,8 +216,11 @@ class Subject:
             else:
                 told = completion.reply.token_ids
                 require(told == request.forced, f"a replay of {request.forced} came back as a reply of {told}")
-            shapes = [r.shape(request.processed(sampled), self.injector.model.hidden_size) for r in request.reads]
             got = [values.shape for values in completion.readings]
+            shapes = [
+                r.shape(request.processed(sampled), self.injector.model.hidden_size, found[-1] if found else 0)
+                for r, found in zip(request.reads, got, strict=False)
+            ]
             require(got == shapes, f"what is read must have the shapes {shapes}, got {got}")
         return done
 

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from ...errors import SilentInjectionError, explain
 from ...measures.base import Read, ReadKind
-from ..reading import cosines, likelihoods, log_masses
+from ..reading import cosines, distribution, likelihoods, log_masses
 from ..requests import Request
 from .blocks import copied
 from .hooks import Observer
 from .unembedding import Unembedding
 
 #: What is read of the model's own logits.
-OF_LOGITS = frozenset[ReadKind](("logprobs", "likelihood"))
+OF_LOGITS = frozenset[ReadKind](("logprobs", "likelihood", "distribution"))
 #: Logits are made of so many positions at once that they have about this many numbers.
 _PART = 2**24
 
@@ -87,7 +87,7 @@ class PassReading:
         """Return what each row's reads brought, of the shapes of :meth:`Read.shape`.
 
         ``states`` (rows, positions, width) are what the base model makes of the last block's stream; of them
-        ``unembedding()`` makes its logits, called for ``logprobs`` and ``likelihood`` alone. Raises
+        ``unembedding()`` makes its logits, called for reads of logits alone. Raises
         :class:`SilentInjectionError` where a block did not run.
         """
         results: list[list[Any]] = [[None] * len(request.reads) for request in self._batch]
@@ -115,6 +115,8 @@ class PassReading:
 def _reduction(job: _Job) -> Callable[[Tensor, slice], Tensor]:
     if job.read.kind == "likelihood":
         return lambda logits, part: likelihoods(logits, job.following[part].to(logits.device))
+    if job.read.kind == "distribution":
+        return lambda logits, _: distribution(logits)
     return lambda logits, _: log_masses(logits, job.read.sets)
 
 

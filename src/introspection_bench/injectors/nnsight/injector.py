@@ -59,7 +59,9 @@ class NnsightInjector(OpenedInjector):
 
     name: ClassVar[str] = "nnsight"
     numerics: ClassVar[int] = 1
-    reads: ClassVar[frozenset[ReadKind]] = frozenset(("logprobs", "likelihood", "residuals", "cosines", "lens"))
+    reads: ClassVar[frozenset[ReadKind]] = frozenset(
+        ("logprobs", "likelihood", "distribution", "residuals", "cosines", "lens")
+    )
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ import nnsight
 import torch
 
 from ..hf.blocks import hidden_of, with_hidden
-from ..reading import cosines, likelihoods, log_masses
+from ..reading import cosines, distribution, likelihoods, log_masses
 from ..steering import steer
 from .lens import finished
 
@@ -101,6 +101,8 @@ def read_logits(logits: torch.Tensor, length: int, groups: Sequence[Any]) -> lis
         part = logits[members, start - skipped : max(stop - skipped, 0)].detach()
         if kind == "likelihood":
             rows = [likelihoods(row, ids.to(row.device)) for row, ids in zip(part, told, strict=True)]
+        elif kind == "distribution":
+            rows = [distribution(row) for row in part]
         else:
             rows = [log_masses(row, told) for row in part]
         found.append(torch.stack(rows).cpu())

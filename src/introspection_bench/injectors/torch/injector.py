@@ -64,7 +64,9 @@ class TorchInjector(OpenedInjector):
 
     name: ClassVar[str] = "torch"
     numerics: ClassVar[int] = 1
-    reads: ClassVar[frozenset[ReadKind]] = frozenset(("logprobs", "likelihood", "residuals", "cosines", "lens"))
+    reads: ClassVar[frozenset[ReadKind]] = frozenset(
+        ("logprobs", "likelihood", "distribution", "residuals", "cosines", "lens")
+    )
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from ...errors import SilentInjectionError, explain
 from ...injection import Steer
 from ...measures.base import Read, ReadKind
 from ...spans import Positions
-from ..reading import cosines, likelihoods, log_masses
+from ..reading import cosines, distribution, likelihoods, log_masses
 from ..requests import Request
 from ..steering import coefficients, steer
 from .records import OF_LAYERS, LayerLog
@@ -70,7 +70,7 @@ class Reading:
 
     def at_end(self, layer: int, last: int) -> bool:
         """Whether it is read behind the last block: there the lens is the model's own prediction."""
-        return layer == last and self.kind in ("logprobs", "likelihood", "lens")
+        return layer == last and self.kind in ("logprobs", "likelihood", "distribution", "lens")
 
 
 @attrs.frozen(eq=False)
@@ -202,6 +202,8 @@ class Steering:
             following = reading.operand[position : position + len(final)].to(final.device)
             # An engine that schedules ahead may run one position more than the sequence has.
             found = head.reduced(final[: len(following)], lambda logits, rows: likelihoods(logits, following[rows]))
+        elif reading.kind == "distribution":
+            found = head.reduced(final, lambda logits, _: distribution(logits))
         else:
             found = head.reduced(final, lambda logits, _: log_masses(logits, reading.sets))
         if found is not None:

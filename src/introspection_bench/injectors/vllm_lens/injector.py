@@ -59,7 +59,9 @@ class VllmLensInjector(OpenedInjector):
 
     name: ClassVar[str] = "vllm-lens"
     numerics: ClassVar[int] = 1
-    reads: ClassVar[frozenset[ReadKind]] = frozenset(("logprobs", "likelihood", "residuals", "cosines", "lens"))
+    reads: ClassVar[frozenset[ReadKind]] = frozenset(
+        ("logprobs", "likelihood", "distribution", "residuals", "cosines", "lens")
+    )
 
     def __init__(self, engine: Any, info: ModelInfo, reader: ReplyReader, copies: int) -> None:
         self._engine = engine
@@ -197,7 +199,9 @@ class VllmLensInjector(OpenedInjector):
                     hint="vllm-lens can't hook this architecture; use the torch backend.",
                 )
             )
-        lacking: set[ReadKind] = set() if any(a["ends"] for a in answers) else {"logprobs", "likelihood", "lens"}
+        lacking: set[ReadKind] = (
+            set() if any(a["ends"] for a in answers) else {"logprobs", "likelihood", "distribution", "lens"}
+        )
         if not all(a["lens"] for a in answers):
             lacking.add("lens")
         self.reads = type(self).reads - lacking  # type: ignore[misc]  # the class says what any model can

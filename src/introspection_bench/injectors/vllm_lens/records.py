@@ -141,12 +141,15 @@ def gather(
         SilentInjectionError: some of it is missing.
         ValueError: it is of another shape, as where a block's output is not the stream.
     """
-    found = np.full(read.shape(processed, width), np.nan, dtype=np.float32)
+    ending = records.get(last, LayerRecord())
+    # Only the model knows of how many tokens it makes logits; where nothing came, that is what is wrong.
+    vocabulary = next((rows.shape[-1] for _, rows in ending.readings.get(number, ())), 0)
+    found = np.full(read.shape(processed, width, vocabulary), np.nan, dtype=np.float32)
     if read.kind in OF_LAYERS:
         for layer, rows in zip(read.layers, found, strict=True):
             records.get(layer, LayerRecord()).rows(number, read.positions.start, rows)
     else:
-        records.get(last, LayerRecord()).rows(number, read.positions.start, found)
+        ending.rows(number, read.positions.start, found)
     return found
 
 

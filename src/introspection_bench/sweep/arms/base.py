@@ -19,7 +19,7 @@ import attrs
 from ...boundaries import checked, guarded
 from ...conditions import BUILTIN, Truth
 from ...digests import digest
-from ...doses import Dose
+from ...doses import Dose, Unit
 from ...errors import SpecError, explain
 from ...freezing import frozen_ints, frozen_mapping, frozen_tuple
 from ...injection import Injection
@@ -37,8 +37,10 @@ class Dosing(abc.ABC):
     """What finds doses by their effect on the model; what it found once is stored with the run, and found again."""
 
     @abc.abstractmethod
-    def by_effect(self, vector: ConceptVector, layers: tuple[int, ...], dose: Dose) -> Dose:
-        """Return the ``residual`` dose at which a vector has an effect (``0.5 kl``) on the neutral prompts.
+    def by_effect(self, vectors: tuple[ConceptVector, ...], layers: tuple[int, ...], dose: Dose) -> Dose:
+        """Return the ``residual`` dose at which vectors have an effect (``0.5 kl``) on the neutral prompts.
+
+        There is one vector for each of ``layers``, which are steered at once.
 
         Raises :class:`~introspection_bench.errors.InjectionError` where no magnitude within the search has it.
         """
@@ -63,8 +65,9 @@ class Cell:
     """What an arm's trials of one cell have in common.
 
     ``layers`` are steered at once; they are empty and ``dose`` None for an arm that has no dose. ``vectors`` are by
-    concept and by the layer that they are injected at. ``seed`` is the design's. ``items`` are those of the design that
-    fill the scaffold's slots, the one item None where it has none; ``words`` is how texts write each concept.
+    concept and by the layer that they are injected at. ``seed`` is the design's. A ``dose`` by effect is another one
+    for each concept: see :meth:`dose_of`. ``items`` are those of the design that fill the scaffold's slots, the one
+    item None where it has none; ``words`` is how texts write each concept.
     """
 
     scaffold: Scaffold
@@ -111,6 +114,25 @@ class Cell:
         return self.prompts[scaffold, item]
 
     @checked(SpecError)
+    def dose_of(self, concept: str) -> Dose:
+        """Return the dose at which a concept is injected: one by effect is resolved for its own vectors.
+
+        Without :attr:`dosing` (a plan that no model was loaded for) a ``residual`` dose stands in for it. Raises as
+        :meth:`injections`, and what :meth:`Dosing.by_effect` raises.
+        """
+        if self.dose is None or not self.layers:
+            raise SpecError(
+                explain("arm", required="a cell with layers and a dose", got="one without", hint="Set dosed = True.")
+            )
+        self._known(concept)
+        if not self.dose.is_effect:
+            return self.dose
+        if self.dosing is None:
+            return Dose(self.dose.magnitude, Unit.RESIDUAL)
+        vectors = tuple(self.vectors[concept, layer] for layer in self.layers)
+        return self.dosing.by_effect(vectors, self.layers, self.dose)
+
+    @checked(SpecError)
     def injections(
         self,
         concept: str,
@@ -120,16 +142,12 @@ class Cell:
     ) -> tuple[Injection, ...]:
         """Return the injections of a concept, one for each layer: its vectors changed, over another span if given.
 
-        Raises :class:`SpecError` in a cell without layers or dose, and for a concept that it has no vectors of.
+        The dose is that of the vectors as they are, :meth:`dose_of`. Raises :class:`SpecError` in a cell without
+        layers or dose, and for a concept that it has no vectors of.
         """
-        if self.dose is None or not self.layers:
-            raise SpecError(
-                explain("arm", required="a cell with layers and a dose", got="one without", hint="Set dosed = True.")
-            )
-        self._known(concept)
         found = [self.vectors[concept, layer] for layer in self.layers]
         changed = found if change is None else [change(v) for v in found]
-        dose, where = self.dose, self.span if span is None else span
+        dose, where = self.dose_of(concept), self.span if span is None else span
         return tuple(Injection(v, layer, dose, where) for v, layer in zip(changed, self.layers, strict=True))
 
     @checked(SpecError)

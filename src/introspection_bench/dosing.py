@@ -1,0 +1,368 @@
+"""What a dose does to the next token, and which dose does as much: passes over the library's neutral prompts.
+
+A prompt is one user turn, steered from the first token of its text to its end, the chat template's opening of the reply
+included; what is read is the distribution of the reply's first token, over the whole vocabulary.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from .boundaries import checked, guarded
+from .concepts import ConceptSet
+from .digests import digest
+from .doses import Dose, Effect, Unit
+from .effects import DoseEffect, Effects, effect_key
+from .errors import InjectionError, SpecError, explain
+from .freezing import frozen_tuple
+from .identity import Sampling
+from .injection import Injection
+from .injectors.base import Injector
+from .injectors.requests import Request
+from .items import Battery, load_battery
+from .measures.base import Read
+from .prompts import RenderedPrompt, Tokenizer
+from .scaffolds import Anchor, Scaffold, Turn
+from .spans import Positions, Span
+from .vectors import ConceptVector
+
+#: Of so many random vectors none may gain as much as a concept that counts as live: chance is 1 in 20.
+RANDOM_VECTORS = 19
+#: One user turn, and where it is steered: from the first token of its text on.
+NEUTRAL = Scaffold("neutral", turns=[Turn("user", "{prompt}")], anchors=[Anchor("text", turn=0)])
+FROM_TEXT = Span.from_anchor("text")
+#: The magnitudes that a search tries first, upwards; each is the square root of 2 times the one before.
+GRID = tuple(2 ** (n / 2 - 10) for n in range(29))
+#: A search ends where the effect lies so near to what was asked for (relative), or the magnitudes so near together.
+TOLERANCE = 0.01
+_NEAREST = 1e-4
+#: Below this a divergence is the noise of float32.
+LEAST_KL = 1e-4
+#: So many magnitudes of the grid are run at once.
+_AT_ONCE = 4
+_GREEDY = Sampling(0.0, max_new_tokens=1)
+_T = TypeVar("_T")
+Logprobs = npt.NDArray[np.float64]
+
+
+@guarded(SpecError)
+@attrs.frozen
+class Dosed:
+    """One dose of one concept, as its injections over neutral prompts; ``effect`` is what was asked for, if it was."""
+
+    concept: str
+    injections: tuple[Injection, ...] = attrs.field(converter=frozen_tuple)
+    effect: Dose | None = None
+
+    @property
+    def dose(self) -> Dose:
+        """The dose."""
+        return self.injections[0].dose
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The steered blocks."""
+        return tuple(i.layer for i in self.injections)
+
+    def key(self, prompts: str, seed: int, n_random: int) -> str:
+        """Return that of its :class:`DoseEffect`."""
+        vectors = [i.vector.digest for i in self.injections]
+        return effect_key(self.concept, self.layers, self.dose, vectors, prompts=prompts, seed=seed, n_random=n_random)
+
+
+def prompts_digest(battery: Battery) -> str:
+    """Return what identifies the prompts of a battery and where they are steered, whatever model reads them."""
+    return digest("neutral_prompts", 1, [battery.digest, NEUTRAL.digest, str(FROM_TEXT)])
+
+
+#: That of the library's own.
+PROMPTS = prompts_digest(load_battery("neutral"))
+
+
+class Probe:
+    """A model with the neutral prompts: what it says to them unsteered is run once."""
+
+    def __init__(self, injector: Injector, prompts: Battery | None = None, date: datetime.date | None = None) -> None:
+        self.injector = injector
+        self.battery = load_battery("neutral") if prompts is None else prompts
+        day = date or datetime.date.today()
+        self.prompts = [NEUTRAL.fill(item).render(injector.tokenizer, day) for item in self.battery.items]
+        self.digest = prompts_digest(self.battery)
+        self._clean: dict[str, Logprobs] = {}
+
+    def read(
+        self, asked: Sequence[tuple[RenderedPrompt, Sequence[Injection]]], reduce: Callable[[int, Logprobs], _T]
+    ) -> list[_T]:
+        """Return what ``reduce`` makes of the log-probabilities of the first token of each reply, by number."""
+        requests = []
+        for prompt, injections in asked:
+            n = len(prompt.token_ids)
+            read = Read("distribution", Positions(n - 1, n, n))
+            requests.append(Request.of(prompt, injections, _GREEDY, forced=(), reads=(read,)))
+        found: dict[int, _T] = {}
+        for completion in self.injector.generate(requests):
+            values = completion.readings[0][0].astype(np.float64)
+            # float32 sums to 1 but for 1e-6; a small divergence is not to be that.
+            found[completion.index] = reduce(completion.index, values - np.logaddexp.reduce(values))
+        return [found[n] for n in range(len(requests))]
+
+    def clean(self, prompts: Sequence[RenderedPrompt]) -> list[Logprobs]:
+        """Return the unsteered log-probabilities after each prompt."""
+        missing = [p for p in prompts if p.digest not in self._clean]
+        self._clean |= zip(
+            [p.digest for p in missing], self.read([(p, ()) for p in missing], lambda _, v: v), strict=True
+        )
+        return [self._clean[p.digest] for p in prompts]
+
+    def divergences(
+        self, prompts: Sequence[RenderedPrompt], injections: Sequence[Sequence[Injection]]
+    ) -> list[list[float]]:
+        """Return the divergence after each prompt under each of several sets of injections: (sets, prompts)."""
+        clean = self.clean(prompts)
+        asked = [(p, some) for some in injections for p in prompts]
+        flat = self.read(asked, lambda n, values: divergence(values, clean[n % len(prompts)]))
+        return [flat[start : start + len(prompts)] for start in range(0, len(flat), len(prompts))]
+
+    def neutral_kl(self, injections: Sequence[Sequence[Injection]]) -> list[float]:
+        """Return the median divergence over the neutral prompts under each of several sets of injections."""
+        return [statistics.median(some) for some in self.divergences(self.prompts, injections)]
+
+
+def divergence(steered: Logprobs, clean: Logprobs) -> float:
+    """Return the Kullback-Leibler divergence of one distribution from another, in nats, of their log-probabilities."""
+    there = steered > -math.inf
+    return max(float(np.sum(np.exp(steered[there]) * (steered[there] - clean[there]))), 0.0)
+
+
+def entropy(logprobs: Logprobs) -> float:
+    """Return the entropy of a distribution in nats, of its log-probabilities."""
+    there = logprobs > -math.inf
+    return -float(np.sum(np.exp(logprobs[there]) * logprobs[there]))
+
+
+def first_tokens(names: Iterable[str], tokenizer: Tokenizer) -> list[int]:
+    """Return the ids with which a text may begin that says one of these names, in either case, after a space or not.
+
+    A token that is a space alone is passed over.
+    """
+    blank = set(tokenizer(" ", add_special_tokens=False)["input_ids"])
+    found = set()
+    for name in names:
+        for word in {name, name.lower(), name[:1].upper() + name[1:]}:
+            for text in (word, f" {word}"):
+                ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+                found.update([i for i in ids if i not in blank][:1])
+    return sorted(found)
+
+
+@checked(InjectionError)
+def dose_effects(
+    injector: Injector,
+    vectors: Iterable[ConceptVector],
+    layers: Sequence[int | Sequence[int]],
+    doses: Sequence[Dose],
+    *,
+    concepts: ConceptSet | None = None,
+    n_random: int = RANDOM_VECTORS,
+    seed: int = 0,
+    prompts: Battery | None = None,
+    date: datetime.date | None = None,
+) -> Effects:
+    """Return what each dose of each vector does to the next token of the library's neutral prompts.
+
+    Args:
+        injector: the model; it must be able to read a ``distribution``.
+        vectors: a concept's only one is injected at every layer, of several the one of that layer.
+        layers: blocks, or several to be steered at once.
+        doses: in any unit but an effect; none of magnitude 0.
+        concepts: whose names and aliases are looked for; by default each concept's own name.
+        n_random: how many random vectors a live concept must outdo: see :attr:`DoseEffect.live`.
+        seed: of the random vectors. They are the same for all concepts.
+        prompts: of a slot ``prompt`` each; by default the battery ``neutral``.
+        date: what a chat template that prints the date is told; by default today.
+
+    Raises:
+        InjectionError: a dose that can't be injected, a concept without a vector of some layer, ``n_random`` below 1.
+        SpecError: the backend can't read a ``distribution``.
+    """
+    by_concept: dict[str, dict[int, ConceptVector]] = {}
+    for vector in vectors:
+        by_concept.setdefault(vector.concept, {})[vector.layer] = vector
+    cases = []
+    for band in layers:
+        blocks = (band,) if isinstance(band, int) else tuple(band)
+        for concept, own in by_concept.items():
+            single = next(iter(own.values())) if len(own) == 1 else None
+            chosen = [v for layer in blocks if (v := single or own.get(layer)) is not None]
+            if len(chosen) < len(blocks) or not blocks:
+                raise InjectionError(
+                    explain("vectors", required=f"one of {concept!r} for each of {blocks}", got=sorted(own), hint="")
+                )
+            cases += [
+                Dosed(concept, [Injection(v, n, dose, FROM_TEXT) for v, n in zip(chosen, blocks, strict=True)])
+                for dose in doses
+            ]
+    names = {c.name: c.names for c in concepts or ()}
+    return measure_effects(Probe(injector, prompts, date), cases, names, n_random=n_random, seed=seed)
+
+
+@checked(InjectionError)
+def measure_effects(
+    probe: Probe,
+    cases: Sequence[Dosed],
+    names: Mapping[str, Sequence[str]],
+    *,
+    n_random: int = RANDOM_VECTORS,
+    seed: int = 0,
+    known: Mapping[str, DoseEffect] | None = None,
+) -> Effects:
+    """Return the effects of some doses, in order; ``known`` ones, by key, are not measured again.
+
+    ``names`` are those that concepts go by, by default their own. Otherwise as :func:`dose_effects`.
+    """
+    null = [case.concept for case in cases if case.dose.is_null]
+    if null or n_random < 1 or seed < 0:
+        raise InjectionError(
+            explain(
+                "doses, n_random and seed",
+                required="doses other than 0, at least one random vector, a seed >= 0",
+                got=f"dose 0 of {null[:3]}" if null else (n_random, seed),
+                hint="A dose of 0 has no effect.",
+            )
+        )
+    found = dict(known or {})
+    keys = [case.key(probe.digest, seed, n_random) for case in cases]
+    missing = {key: case for key, case in zip(keys, cases, strict=True) if key not in found}
+    if missing:
+        measured = _measured(probe, list(missing.values()), names, n_random, seed)
+        found |= zip(missing, measured, strict=True)
+    return Effects([found[key] for key in keys])
+
+
+def _measured(
+    probe: Probe, cases: Sequence[Dosed], names: Mapping[str, Sequence[str]], n_random: int, seed: int
+) -> Iterator[DoseEffect]:
+    clean, count = probe.clean(probe.prompts), len(probe.prompts)
+    tokens = {
+        c: first_tokens(names.get(c, (c.replace("_", " "),)), probe.injector.tokenizer)
+        for c in {case.concept for case in cases}
+    }
+    before = [{c: _mass(values, ids) for c, ids in tokens.items()} for values in clean]
+
+    def own(number: int, values: Logprobs) -> tuple[float, float, float]:
+        concept, at = cases[number // count].concept, number % count
+        gain = _mass(values, tokens[concept]) - before[at][concept]
+        return divergence(values, clean[at]), entropy(values), gain
+
+    def others(number: int, values: Logprobs) -> tuple[float, dict[str, float]]:
+        at = number % count
+        return divergence(values, clean[at]), {c: _mass(values, ids) - before[at][c] for c, ids in tokens.items()}
+
+    told = probe.read([(p, case.injections) for case in cases for p in probe.prompts], own)
+    randoms: dict[object, Sequence[Injection]] = {}
+    compared = [_compared(case, cases[0], n_random, seed, randoms) for case in cases]
+    flat = probe.read([(p, some) for some in randoms.values() for p in probe.prompts], others)
+    by_key = {key: flat[n * count : (n + 1) * count] for n, key in enumerate(randoms)}
+    entropies = [entropy(values) for values in clean]
+    for number, case in enumerate(cases):
+        kl, after, gain = zip(*told[number * count : (number + 1) * count], strict=True)
+        beside = [by_key[key] for key in compared[number]]
+        yield DoseEffect(
+            case.concept,
+            case.layers,
+            case.dose,
+            [i.vector.digest for i in case.injections],
+            probe.digest,
+            seed,
+            kl,
+            entropies,
+            after,
+            gain,
+            [statistics.median(d for d, _ in some) for some in beside],
+            [statistics.median(gains[case.concept] for _, gains in some) for some in beside],
+            case.effect,
+        )
+
+
+def _compared(
+    case: Dosed, like: Dosed, n_random: int, seed: int, made: dict[object, Sequence[Injection]]
+) -> list[object]:
+    """Return the keys of the random injections that a dose is compared with, which are added to ``made``.
+
+    Their directions depend on seed, number and layer alone, so that concepts of one dose share the passes.
+    """
+    keys: list[object] = []
+    for number in range(n_random):
+        norms = [i.vector.norm if i.dose.unit is Unit.RAW else 1.0 for i in case.injections]
+        key = (number, case.layers, case.dose, tuple(norms))
+        keys.append(key)
+        if key not in made:
+            unit = like.injections[0].vector.unit
+            made[key] = [
+                attrs.evolve(i, vector=unit.random_like(_seed(seed, number, i.layer)) * norm)
+                for i, norm in zip(case.injections, norms, strict=True)
+            ]
+    return keys
+
+
+def _seed(seed: int, number: int, layer: int) -> int:
+    return int(digest("effect_random", 1, [seed, number, layer])[:13], 16)
+
+
+def _mass(logprobs: Logprobs, ids: Sequence[int]) -> float:
+    return float(np.logaddexp.reduce(logprobs[list(ids)]))
+
+
+@checked(InjectionError)
+def find_dose(effect_at: Callable[[Sequence[float]], Sequence[float]], target: float, what: str) -> tuple[Dose, float]:
+    """Return the smallest dose (``residual``) that has an effect, and the effect that it has.
+
+    ``effect_at`` returns the effects of several magnitudes; they need not rise. The magnitudes of :data:`GRID` are run
+    upwards until one has the effect, and then the interval below it is halved, in log magnitude, until the effect is
+    met to 1 % or the interval is as narrow as 1 in 10,000. A crossing between two magnitudes of the grid that are both
+    below the effect is not seen. Raises :class:`InjectionError` where none of the grid has the effect, and where the
+    smallest has more already.
+    """
+    low, high, reached = 0.0, 0.0, -math.inf
+    largest = 0.0
+    for start in range(0, len(GRID), _AT_ONCE):
+        block = GRID[start : start + _AT_ONCE]
+        for magnitude, effect in zip(block, effect_at(block), strict=True):
+            largest = max(largest, effect)
+            if effect >= target:
+                high, reached = magnitude, effect
+                break
+            low = magnitude
+        if high:
+            break
+    if not high or (not low and not _near(reached, target)):
+        got = f"at most {largest:.3g}" if not high else f"{reached:.3g} at the smallest of them"
+        raise InjectionError(
+            explain(
+                what,
+                required=f"an effect that some magnitude from {GRID[0]:.3g} to {GRID[-1]:.3g} residual has",
+                got=f"{target:.3g} {Effect.KL.value} asked for; it reaches {got}",
+                hint="Ask for another effect, or leave this concept or layer out.",
+            )
+        )
+    while not _near(reached, target) and high / low > 1 + _NEAREST:
+        # Rounded before it is run, so that what is stored and shown is what was measured.
+        middle = float(f"{math.sqrt(low * high):.6g}")
+        (effect,) = effect_at([middle])
+        if effect >= target:
+            high, reached = middle, effect
+        else:
+            low = middle
+    return Dose(high, Unit.RESIDUAL), reached
+
+
+def _near(reached: float, target: float) -> bool:
+    return abs(reached - target) <= TOLERANCE * target

@@ -1,0 +1,151 @@
+"""What doses do, as values: the effect of each on neutral prompts, and doses that were found by their effect."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import attrs
+
+from .boundaries import checked, guarded
+from .digests import digest
+from .doses import Dose
+from .errors import InjectionError, explain
+from .freezing import frozen_ints, frozen_tuple
+from .names import composed
+
+
+def _floats(values: Iterable[Any]) -> tuple[float, ...]:
+    return tuple(map(float, frozen_tuple(values)))
+
+
+@guarded(InjectionError)
+@attrs.frozen
+class DoseEffect:
+    """What one dose of one concept's vectors does to the next token on the neutral prompts.
+
+    ``vectors`` are digests, one for each of ``layers``, which are steered at once; ``effect`` is what was asked for
+    where ``dose`` was found by it. ``kl`` (nats, divergence of the steered distribution from the unsteered one),
+    ``entropy_before`` and ``entropy_after`` (nats) and ``gain`` (nats, how much the log-probability of the concept's
+    own first tokens rises) have one number for each prompt. ``random_kl`` and ``random_gain`` have one for each random
+    vector of the same norm: the median over the prompts, of the same concept's tokens. ``prompts`` is the battery's
+    digest, ``seed`` that of the random vectors.
+    """
+
+    concept: str = attrs.field(converter=composed)
+    layers: tuple[int, ...] = attrs.field(converter=frozen_ints)
+    dose: Dose
+    vectors: tuple[str, ...] = attrs.field(converter=frozen_tuple)
+    prompts: str
+    seed: int
+    kl: tuple[float, ...] = attrs.field(converter=_floats)
+    entropy_before: tuple[float, ...] = attrs.field(converter=_floats)
+    entropy_after: tuple[float, ...] = attrs.field(converter=_floats)
+    gain: tuple[float, ...] = attrs.field(converter=_floats)
+    random_kl: tuple[float, ...] = attrs.field(converter=_floats)
+    random_gain: tuple[float, ...] = attrs.field(converter=_floats)
+    effect: Dose | None = None
+
+    def __attrs_post_init__(self) -> None:
+        lengths = {len(self.kl), len(self.entropy_before), len(self.entropy_after), len(self.gain)}
+        numbers = (*self.kl, *self.entropy_after, *self.gain, *self.random_kl, *self.random_gain)
+        if (
+            len(lengths) != 1
+            or not self.kl
+            or not self.random_gain
+            or len(self.random_gain) != len(self.random_kl)
+            or not all(map(math.isfinite, numbers))
+        ):
+            raise InjectionError(
+                explain(
+                    f"effect of {self.dose} of {self.concept!r}",
+                    required="as many finite numbers of each kind as prompts, and random vectors to compare with",
+                    got=f"{numbers[:8]} …, {len(self.random_gain)} random vectors",
+                    hint="",
+                )
+            )
+
+    @property
+    def median_kl(self) -> float:
+        """The median divergence over the prompts, in nats."""
+        return statistics.median(self.kl)
+
+    @property
+    def median_gain(self) -> float:
+        """The median gain in log-probability over the prompts, in nats."""
+        return statistics.median(self.gain)
+
+    @property
+    def live(self) -> bool:
+        """Whether the dose says its concept: its gain exceeds that of every random vector of the same norm."""
+        return self.median_gain > max(self.random_gain)
+
+    @property
+    def chance(self) -> float:
+        """How often a vector that is itself a random direction would be called live: 1 / (random vectors + 1)."""
+        return 1 / (len(self.random_gain) + 1)
+
+    @property
+    def key(self) -> str:
+        """What was measured: SHA-256 of all that decides the numbers, the model apart."""
+        count, shared = len(self.random_gain), (self.concept, self.layers, self.dose, self.vectors)
+        return effect_key(*shared, prompts=self.prompts, seed=self.seed, n_random=count)
+
+
+@checked(InjectionError)
+def effect_key(
+    concept: str,
+    layers: Iterable[int],
+    dose: Dose,
+    vectors: Iterable[str],
+    *,
+    prompts: str,
+    seed: int,
+    n_random: int,
+) -> str:
+    """Return the key under which the effect of a dose is kept; see :class:`DoseEffect`."""
+    told = [concept, list(layers), str(dose), list(vectors), prompts, seed, n_random]
+    return digest("dose_effect", 1, told)
+
+
+@guarded(InjectionError)
+@attrs.frozen
+class Effects:
+    """The effects of a run's doses, one row for each concept, layers and dose."""
+
+    rows: tuple[DoseEffect, ...] = attrs.field(converter=frozen_tuple, default=())
+
+    def __iter__(self) -> Iterator[DoseEffect]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def live(self) -> tuple[DoseEffect, ...]:
+        """The rows that are live."""
+        return tuple(row for row in self.rows if row.live)
+
+
+@guarded(InjectionError)
+@attrs.frozen
+class FoundDose:
+    """A ``residual`` dose that was found by its effect: by ``key``, which says of what, it is found again.
+
+    ``asked`` is the effect asked for: ``0.5 kl``, or what another injection did to the same answer. ``reached`` is the
+    divergence in nats where it was asked for, ``neutral`` the median over the neutral prompts. ``vectors`` are digests,
+    one for each of ``layers``. ``prompt`` is the digest of the prompt at whose answer it was matched, None where it
+    was asked for on the neutral prompts.
+    """
+
+    key: str
+    asked: Dose
+    dose: Dose
+    reached: float = attrs.field(converter=float)
+    neutral: float = attrs.field(converter=float)
+    concept: str = attrs.field(converter=composed)
+    layers: tuple[int, ...] = attrs.field(converter=frozen_ints)
+    vectors: tuple[str, ...] = attrs.field(converter=frozen_tuple)
+    prompt: str | None = None

@@ -1,0 +1,144 @@
+"""Doses by effect in a sweep: found once, stored with the run, and found again on resume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import attrs
+
+from ..digests import digest
+from ..doses import Dose, Effect, Unit
+from ..dosing import FROM_TEXT, LEAST_KL, PROMPTS, Dosed, Probe, find_dose
+from ..effects import FoundDose
+from ..errors import InjectionError, SpecError, explain
+from ..injection import Injection, resolve
+from ..prompts import RenderedPrompt
+from ..vectors import ConceptVector
+from .arms import Cell, Dosing
+from .bands import resolve_layers
+from .design import Design
+from .planner import Ground
+
+#: Raised where the search changes so that it would find another dose.
+_SEARCH = 1
+
+
+class FindsDoses(Dosing):
+    """Finds doses on a model, or among those that a run found before.
+
+    Args:
+        known: what the run's store holds.
+        probe: makes the model's; called where a dose is not known. None where no model may be asked: another one's
+            tokenizer is there, say.
+    """
+
+    def __init__(self, known: Iterable[FoundDose] = (), probe: Callable[[], Probe] | None = None) -> None:
+        #: All that was found or asked for again, by key.
+        self.found = {one.key: one for one in known}
+        self._probe = probe
+
+    def by_effect(self, vectors: tuple[ConceptVector, ...], layers: tuple[int, ...], dose: Dose) -> Dose:
+        """Return the smallest ``residual`` dose that has the effect; see :func:`~introspection_bench.dosing.find_dose`.
+
+        Raises :class:`InjectionError` where no magnitude of the search has it, :class:`SpecError` without a model.
+        """
+        key = digest("dose_by_effect", _SEARCH, [str(dose), list(layers), [v.digest for v in vectors], PROMPTS])
+        if key not in self.found:
+            probe = self._asked(f"dose {dose}")
+
+            def effect_at(magnitudes: Sequence[float]) -> list[float]:
+                return probe.neutral_kl([_injections(vectors, layers, m) for m in magnitudes])
+
+            concept = vectors[0].concept
+            found, reached = find_dose(effect_at, dose.magnitude, f"dose {dose} of {concept!r} at {_blocks(layers)}")
+            self._keep(key, dose, found, reached, reached, vectors, layers, None)
+        return self.found[key].dose
+
+    def alike(
+        self, injections: tuple[Injection, ...], vectors: tuple[ConceptVector, ...], prompt: RenderedPrompt
+    ) -> Dose:
+        """Return the smallest ``residual`` dose at which vectors move a prompt's answer as much as injections do.
+
+        ``vectors`` stand in the place of those of ``injections``, at the same layers and spans. Raises as
+        :meth:`by_effect`, and :class:`InjectionError` for injections that don't move the answer.
+        """
+        keys = [attrs.astuple(s.key) for s in resolve(injections, prompt)]
+        steered = [[i.layer, str(i.span), v.digest] for i, v in zip(injections, vectors, strict=True)]
+        key = digest("dose_alike", _SEARCH, [keys, steered, prompt.digest])
+        if key not in self.found:
+            probe = self._asked(f"a dose with the effect of {injections[0].dose}")
+            layers = tuple(i.layer for i in injections)
+            ((target,),) = probe.divergences([prompt], [injections])
+            what = f"dose of {vectors[0].concept!r} at {_blocks(layers)} with the effect of {injections[0].dose}"
+            if target < LEAST_KL:
+                raise InjectionError(
+                    explain(
+                        what,
+                        required=f"injections that move the answer by {LEAST_KL:g} nats or more",
+                        got=f"{target:.2g} nats",
+                        hint="Steer positions before the answer, at a larger dose, or leave the arm out.",
+                    )
+                )
+
+            def effect_at(magnitudes: Sequence[float]) -> list[float]:
+                tried = [
+                    [
+                        Injection(v, i.layer, Dose(m, Unit.RESIDUAL), i.span)
+                        for v, i in zip(vectors, injections, strict=True)
+                    ]
+                    for m in magnitudes
+                ]
+                return [one for (one,) in probe.divergences([prompt], tried)]
+
+            found, reached = find_dose(effect_at, target, what)
+            (neutral,) = probe.neutral_kl([_injections(vectors, layers, found.magnitude)])
+            self._keep(key, Dose(target, Effect.KL), found, reached, neutral, vectors, layers, prompt.digest)
+        return self.found[key].dose
+
+    def _asked(self, what: str) -> Probe:
+        if self._probe is None:
+            raise SpecError(
+                explain(
+                    what, required="a dose that the run found when it was planned", got="none in its store", hint=""
+                )
+            )
+        return self._probe()
+
+    def _keep(
+        self,
+        key: str,
+        asked: Dose,
+        found: Dose,
+        reached: float,
+        neutral: float,
+        vectors: Sequence[ConceptVector],
+        layers: Sequence[int],
+        prompt: str | None,
+    ) -> None:
+        digests = [v.digest for v in vectors]
+        self.found[key] = FoundDose(key, asked, found, reached, neutral, vectors[0].concept, layers, digests, prompt)
+
+
+def dosed_cases(design: Design, ground: Ground) -> list[Dosed]:
+    """Return every dose of every concept in a design, resolved, as injections over neutral prompts; none of 0."""
+    if not design.is_dosed:
+        return []
+    concepts = tuple(c.name for c in design.concepts or ())
+    found = []
+    for band in resolve_layers(design.layers, ground.model.n_layers):
+        for dose in (d for d in design.doses if not d.is_null):
+            cell = Cell(
+                design.scaffolds[0], band, dose, FROM_TEXT, concepts, ground.vectors, design.seed, dosing=ground.dosing
+            )
+            asked = dose if dose.is_effect else None
+            found += [Dosed(concept, cell.injections(concept), asked) for concept in concepts]
+    return found
+
+
+def _injections(vectors: Sequence[ConceptVector], layers: Sequence[int], magnitude: float) -> list[Injection]:
+    dose = Dose(magnitude, Unit.RESIDUAL)
+    return [Injection(v, layer, dose, FROM_TEXT) for v, layer in zip(vectors, layers, strict=True)]
+
+
+def _blocks(layers: Sequence[int]) -> str:
+    return f"layers {list(layers)}" if len(layers) > 1 else f"layer {layers[0]}"
