@@ -51,13 +51,9 @@ class DoseEffect:
     def __attrs_post_init__(self) -> None:
         lengths = {len(self.kl), len(self.entropy_before), len(self.entropy_after), len(self.gain)}
         numbers = (*self.kl, *self.entropy_after, *self.gain, *self.random_kl, *self.random_gain)
-        if (
-            len(lengths) != 1
-            or not self.kl
-            or not self.random_gain
-            or len(self.random_gain) != len(self.random_kl)
-            or not all(map(math.isfinite, numbers))
-        ):
+        counts = {len(self.random_gain), len(self.random_kl)}
+        uneven = len(lengths) != 1 or len(counts) != 1 or 0 in lengths | counts
+        if uneven or not all(map(math.isfinite, numbers)):
             raise InjectionError(
                 explain(
                     f"effect of {self.dose} of {self.concept!r}",

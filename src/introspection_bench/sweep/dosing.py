@@ -51,7 +51,8 @@ class FindsDoses(Dosing):
 
             concept = vectors[0].concept
             found, reached = find_dose(effect_at, dose.magnitude, f"dose {dose} of {concept!r} at {_blocks(layers)}")
-            self._keep(key, dose, found, reached, reached, vectors, layers, None)
+            told = (vectors[0].concept, layers, [v.digest for v in vectors])
+            self.found[key] = FoundDose(key, dose, found, reached, reached, *told)
         return self.found[key].dose
 
     def alike(
@@ -81,18 +82,13 @@ class FindsDoses(Dosing):
                 )
 
             def effect_at(magnitudes: Sequence[float]) -> list[float]:
-                tried = [
-                    [
-                        Injection(v, i.layer, Dose(m, Unit.RESIDUAL), i.span)
-                        for v, i in zip(vectors, injections, strict=True)
-                    ]
-                    for m in magnitudes
-                ]
+                tried = [_in_place(injections, vectors, m) for m in magnitudes]
                 return [one for (one,) in probe.divergences([prompt], tried)]
 
             found, reached = find_dose(effect_at, target, what)
             (neutral,) = probe.neutral_kl([_injections(vectors, layers, found.magnitude)])
-            self._keep(key, Dose(target, Effect.KL), found, reached, neutral, vectors, layers, prompt.digest)
+            told = (vectors[0].concept, layers, [v.digest for v in vectors], prompt.digest)
+            self.found[key] = FoundDose(key, Dose(target, Effect.KL), found, reached, neutral, *told)
         return self.found[key].dose
 
     def _asked(self, what: str) -> Probe:
@@ -103,20 +99,6 @@ class FindsDoses(Dosing):
                 )
             )
         return self._probe()
-
-    def _keep(
-        self,
-        key: str,
-        asked: Dose,
-        found: Dose,
-        reached: float,
-        neutral: float,
-        vectors: Sequence[ConceptVector],
-        layers: Sequence[int],
-        prompt: str | None,
-    ) -> None:
-        digests = [v.digest for v in vectors]
-        self.found[key] = FoundDose(key, asked, found, reached, neutral, vectors[0].concept, layers, digests, prompt)
 
 
 def dosed_cases(design: Design, ground: Ground) -> list[Dosed]:
@@ -138,6 +120,11 @@ def dosed_cases(design: Design, ground: Ground) -> list[Dosed]:
 def _injections(vectors: Sequence[ConceptVector], layers: Sequence[int], magnitude: float) -> list[Injection]:
     dose = Dose(magnitude, Unit.RESIDUAL)
     return [Injection(v, layer, dose, FROM_TEXT) for v, layer in zip(vectors, layers, strict=True)]
+
+
+def _in_place(injections: Sequence[Injection], vectors: Sequence[ConceptVector], magnitude: float) -> list[Injection]:
+    dose = Dose(magnitude, Unit.RESIDUAL)
+    return [attrs.evolve(i, vector=v, dose=dose) for i, v in zip(injections, vectors, strict=True)]
 
 
 def _blocks(layers: Sequence[int]) -> str:

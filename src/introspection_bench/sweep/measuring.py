@@ -56,9 +56,8 @@ def measure_run(
         raise SpecError(explain(str(store.path), required="a run of ours", got="an imported one", hint="Run it first."))
     vectors = by_place(spec.design, store.vectors(), spec.found.n_layers)
     dosing = FindsDoses(store.doses())  # the run's own: another model may need others
-    ground = Ground(
-        spec.found, spec.model.backend, spec.numerics, injector.tokenizer, spec.design.date, vectors, dosing
-    )
+    told = (spec.found, spec.model.backend, spec.numerics, injector.tokenizer, spec.design.date)
+    ground = Ground(*told, vectors, dosing)
     return measure_trials(store, measure, injector, plan(spec.design, ground), on_reading=on_reading)
 
 

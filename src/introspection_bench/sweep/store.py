@@ -238,16 +238,8 @@ class Store:
     def results(self) -> Results:
         """Every finished trial with its verdicts as one value, with a note where its sessions had other versions."""
         note = sessions_note(self.sessions())
-        name = self.directory.resolve().name
-        return Results(
-            name,
-            self.records(),
-            dict(self.spec()),
-            str(self.directory),
-            [note] if note else [],
-            self.effects(),
-            self.doses(),
-        )
+        told = (dict(self.spec()), str(self.directory), [note] if note else [], self.effects(), self.doses())
+        return Results(self.directory.resolve().name, self.records(), *told)
 
     @checked(StoreError)
     def record(self, trial: Trial, reply: Reply, receipts: Sequence[Receipt]) -> TrialRecord:

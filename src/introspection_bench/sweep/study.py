@@ -10,6 +10,7 @@ import attrs
 
 from ..boundaries import checked, guarded
 from ..digests import digest
+from ..effects import Effects
 from ..errors import SpecError, explain
 from ..files import file_stem
 from ..freezing import frozen_tuple
@@ -102,7 +103,7 @@ class Study:
             spec={**parts[0].spec, "study": [dict(part.spec) for part in parts]},
             source=str(self.directory),
             notes=[f"{part.name}: {note}" for part in parts for note in part.notes],
-            effects=[row for part in parts for row in part.effects],
+            effects=Effects([row for part in parts for row in part.effects]),
             doses=[dose for part in parts for dose in part.doses],
         )
 

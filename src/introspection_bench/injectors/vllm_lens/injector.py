@@ -199,9 +199,9 @@ class VllmLensInjector(OpenedInjector):
                     hint="vllm-lens can't hook this architecture; use the torch backend.",
                 )
             )
-        lacking: set[ReadKind] = (
-            set() if any(a["ends"] for a in answers) else {"logprobs", "likelihood", "distribution", "lens"}
-        )
+        lacking: set[ReadKind] = set()
+        if not any(a["ends"] for a in answers):
+            lacking |= {"logprobs", "likelihood", "distribution", "lens"}
         if not all(a["lens"] for a in answers):
             lacking.add("lens")
         self.reads = type(self).reads - lacking  # type: ignore[misc]  # the class says what any model can
