@@ -39,15 +39,15 @@ RANDOM_VECTORS = 19
 #: One user turn, and where it is steered: from the first token of its text on.
 NEUTRAL = Scaffold("neutral", turns=[Turn("user", "{prompt}")], anchors=[Anchor("text", turn=0)])
 FROM_TEXT = Span.from_anchor("text")
-#: The magnitudes that a search tries first, upwards; each is the square root of 2 times the one before.
+#: The magnitudes that a search tries first, upwards; each is the square root of 2 times the one before. Half precision
+#: would round the smallest away.
 GRID = tuple(2 ** (n / 2 - 10) for n in range(29))
+_LEAST = {"float16": 2**-8, "bfloat16": 2**-6}
 #: A search ends where the effect lies so near to what was asked for (relative), or the magnitudes so near together.
 TOLERANCE = 0.01
 _NEAREST = 1e-4
 #: Below this a divergence is the noise of float32.
 LEAST_KL = 1e-4
-#: So many magnitudes of the grid are run at once.
-_AT_ONCE = 4
 _GREEDY = Sampling(0.0, max_new_tokens=1)
 _T = TypeVar("_T")
 Logprobs = npt.NDArray[np.float64]
@@ -122,18 +122,19 @@ class Probe:
         )
         return [self._clean[p.digest] for p in prompts]
 
-    def divergences(
-        self, prompts: Sequence[RenderedPrompt], injections: Sequence[Sequence[Injection]]
-    ) -> list[list[float]]:
-        """Return the divergence after each prompt under each of several sets of injections: (sets, prompts)."""
+    def divergences(self, prompts: Sequence[RenderedPrompt], injections: Sequence[Injection]) -> list[float]:
+        """Return the divergence after each prompt under some injections."""
         clean = self.clean(prompts)
-        asked = [(p, some) for some in injections for p in prompts]
-        flat = self.read(asked, lambda n, values: divergence(values, clean[n % len(prompts)]))
-        return [flat[start : start + len(prompts)] for start in range(0, len(flat), len(prompts))]
+        return self.read([(p, injections) for p in prompts], lambda n, values: divergence(values, clean[n]))
 
-    def neutral_kl(self, injections: Sequence[Sequence[Injection]]) -> list[float]:
-        """Return the median divergence over the neutral prompts under each of several sets of injections."""
-        return [statistics.median(some) for some in self.divergences(self.prompts, injections)]
+    def neutral_kl(self, injections: Sequence[Injection]) -> float:
+        """Return the median divergence over the neutral prompts under some injections."""
+        return statistics.median(self.divergences(self.prompts, injections))
+
+    @property
+    def grid(self) -> tuple[float, ...]:
+        """The magnitudes that a search on this model tries first."""
+        return grid_of(self.injector.model.dtype)
 
 
 def divergence(steered: Logprobs, clean: Logprobs) -> float:
@@ -321,42 +322,44 @@ def _mass(logprobs: Logprobs, ids: Sequence[int]) -> float:
     return float(np.logaddexp.reduce(logprobs[list(ids)]))
 
 
+def grid_of(dtype: str) -> tuple[float, ...]:
+    """Return the magnitudes that a stream of this dtype can be steered by, of :data:`GRID`."""
+    return tuple(m for m in GRID if m >= _LEAST.get(dtype, 0))
+
+
 @checked(InjectionError)
-def find_dose(effect_at: Callable[[Sequence[float]], Sequence[float]], target: float, what: str) -> tuple[Dose, float]:
+def find_dose(
+    effect_at: Callable[[float], float], target: float, what: str, grid: Sequence[float] = GRID
+) -> tuple[Dose, float]:
     """Return the smallest dose (``residual``) that has an effect, and the effect that it has.
 
-    ``effect_at`` returns the effects of several magnitudes; they need not rise. The magnitudes of :data:`GRID` are run
+    ``effect_at`` returns the effect of a magnitude; it need not rise with it. The magnitudes of ``grid`` are run
     upwards until one has the effect, and then the interval below it is halved, in log magnitude, until the effect is
     met to 1 % or the interval is as narrow as 1 in 10,000. A crossing between two magnitudes of the grid that are both
     below the effect is not seen. Raises :class:`InjectionError` where none of the grid has the effect, and where the
-    smallest has more already.
+    smallest has more already; ``what`` is asked for.
     """
-    low, high, reached = 0.0, 0.0, -math.inf
-    largest = 0.0
-    for start in range(0, len(GRID), _AT_ONCE):
-        block = GRID[start : start + _AT_ONCE]
-        for magnitude, effect in zip(block, effect_at(block), strict=True):
-            largest = max(largest, effect)
-            if effect >= target:
-                high, reached = magnitude, effect
-                break
-            low = magnitude
-        if high:
+    low, largest = 0.0, 0.0
+    for high in grid:
+        reached = effect_at(high)
+        largest = max(largest, reached)
+        if reached >= target:
             break
-    if not high or (not low and not _near(reached, target)):
-        got = f"at most {largest:.3g}" if not high else f"{reached:.3g} at the smallest of them"
+        low = high
+    if largest < target or (not low and not _near(reached, target)):
         raise InjectionError(
             explain(
                 what,
-                required=f"an effect that some magnitude from {GRID[0]:.3g} to {GRID[-1]:.3g} residual has",
-                got=f"{target:.3g} {Effect.KL.value} asked for; it reaches {got}",
+                required=f"an effect that some magnitude from {grid[0]:.3g} to {grid[-1]:.3g} residual has",
+                got=f"{target:.3g} {Effect.KL.value} asked for, "
+                + (f"at most {largest:.3g} found" if low else f"{largest:.3g} at the smallest of them already"),
                 hint="Ask for another effect, or leave this concept or layer out.",
             )
         )
     while not _near(reached, target) and high / low > 1 + _NEAREST:
         # Rounded before it is run, so that what is stored and shown is what was measured.
         middle = float(f"{math.sqrt(low * high):.6g}")
-        (effect,) = effect_at([middle])
+        effect = effect_at(middle)
         if effect >= target:
             high, reached = middle, effect
         else:

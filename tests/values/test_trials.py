@@ -98,7 +98,16 @@ def test_a_condition_tells_its_cell_its_columns_and_itself_in_words() -> None:
         "model": "tiny",
         "layer": None,
         "truth": "injected",
+        "effect": None,
+        "resolved": None,
     }
+    found = attrs.evolve(BAND, dose=ib.Dose(0.21, "residual"), effect=ib.Dose(0.5, "kl"))
+    told = ("magnitude", "unit", "effect", "resolved")
+    assert [found.columns[c] for c in told] == [0.5, "kl", "0.5 kl", "0.21 residual"]
+    assert "0.21 residual, for 0.5 kl" in str(found)
+    for wrong in ({"dose": ib.Dose(0.5, "kl")}, {"effect": ib.Dose(1, "raw")}, {"dose": None, "effect": found.effect}):
+        with pytest.raises(SpecError, match="dose and effect of arm"):
+            attrs.evolve(BAND, **wrong)
     assert attrs.evolve(BAND, layers=[4]).columns["layer"] == 4
     control = ib.Condition("control", "lindsey")
     assert (str(control), control.truth) == ("control, lindsey", "nothing")

@@ -46,11 +46,10 @@ class FindsDoses(Dosing):
         if key not in self.found:
             probe = self._asked(f"dose {dose}")
 
-            def effect_at(magnitudes: Sequence[float]) -> list[float]:
-                return probe.neutral_kl([_injections(vectors, layers, m) for m in magnitudes])
-
-            concept = vectors[0].concept
-            found, reached = find_dose(effect_at, dose.magnitude, f"dose {dose} of {concept!r} at {_blocks(layers)}")
+            what = f"dose {dose} of {vectors[0].concept!r} at {_blocks(layers)}"
+            found, reached = find_dose(
+                lambda m: probe.neutral_kl(_injections(vectors, layers, m)), dose.magnitude, what, probe.grid
+            )
             told = (vectors[0].concept, layers, [v.digest for v in vectors])
             self.found[key] = FoundDose(key, dose, found, reached, reached, *told)
         return self.found[key].dose
@@ -69,7 +68,7 @@ class FindsDoses(Dosing):
         if key not in self.found:
             probe = self._asked(f"a dose with the effect of {injections[0].dose}")
             layers = tuple(i.layer for i in injections)
-            ((target,),) = probe.divergences([prompt], [injections])
+            (target,) = probe.divergences([prompt], injections)
             what = f"dose of {vectors[0].concept!r} at {_blocks(layers)} with the effect of {injections[0].dose}"
             if target < LEAST_KL:
                 raise InjectionError(
@@ -80,13 +79,10 @@ class FindsDoses(Dosing):
                         hint="Steer positions before the answer, at a larger dose, or leave the arm out.",
                     )
                 )
-
-            def effect_at(magnitudes: Sequence[float]) -> list[float]:
-                tried = [_in_place(injections, vectors, m) for m in magnitudes]
-                return [one for (one,) in probe.divergences([prompt], tried)]
-
-            found, reached = find_dose(effect_at, target, what)
-            (neutral,) = probe.neutral_kl([_injections(vectors, layers, found.magnitude)])
+            found, reached = find_dose(
+                lambda m: probe.divergences([prompt], _in_place(injections, vectors, m))[0], target, what, probe.grid
+            )
+            neutral = probe.neutral_kl(_injections(vectors, layers, found.magnitude))
             told = (vectors[0].concept, layers, [v.digest for v in vectors], prompt.digest)
             self.found[key] = FoundDose(key, Dose(target, Effect.KL), found, reached, neutral, *told)
         return self.found[key].dose
