@@ -18,16 +18,16 @@ PAGES = {
         "What travels through the package: frozen objects without behaviour of their own beyond algebra, parsing and\n"
         "identity. The common names are also names of the package itself: `introspection_bench.Span` is\n"
         "`introspection_bench.spans.Span`.",
-        "doses vectors names concepts items labelled recipes prompts spans injection templates rendering scaffolds conditions "
-        "identity measures reasoning verdicts blinding trials records results frames "
+        "doses effects vectors names concepts items labelled recipes prompts spans injection templates rendering "
+        "scaffolds conditions identity measures reasoning verdicts blinding trials records results frames "
         "digests files databases credentials untrusted boundaries freezing structuring options plugins errors",
     ),
     "injectors": ("Injectors", "The port, the registry, the backends, and the demo's model.", "injectors demo_model"),
     "judges": ("Judges", "The port, the registry, rubrics, blinding, and the judges.", "judges"),
     "services": (
-        "Extraction and sweeps",
+        "Extraction, dosing and sweeps",
         "From concepts to vectors, and from a design to a run directory.",
-        "extraction sweep",
+        "extraction dosing sweep",
     ),
     "analysis": ("Analysis", "Pure functions over trial records.", "analysis"),
     "report": ("Figures and report", "From records to figures and to one HTML file.", "report"),

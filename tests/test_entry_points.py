@@ -7,6 +7,7 @@ import itertools
 import warnings
 from types import SimpleNamespace
 
+import attrs
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -73,6 +74,16 @@ CALLS = {
     "crossovers": lambda s: {"frame": s.frame},
     "default_guesses": lambda s: {"frame": s.frame},
     "detection": lambda s: {"frame": s.frame},
+    "dose_effects": lambda s: {
+        "injector": s.injector,
+        "vectors": [attrs.evolve(made_vector(), values=[1.0] * 64)],
+        "layers": [1],
+        "doses": [ib.Dose(0.5, "residual")],
+        "concepts": s.concepts,
+        "n_random": 1,
+    },
+    "effects_frame": lambda _: {"effects": ib.Effects()},
+    "live_cells": lambda s: {"frame": s.frame, "effects": ib.Effects()},
     "dosed": lambda s: {"frame": s.frame},
     "dose_response": lambda s: {"frame": s.frame, "outcomes": ["coherent"]},
     "excludes": lambda s: {"frame": s.frame},

@@ -79,19 +79,23 @@ DESIGN = ib.Design(
     beside=[sweep.BesideSteer("ablated", [made_vector()], [0], "-1 projection")],
 )
 CELL = sweep.Cell(ib.LINDSEY, [1], ib.Dose(1, "raw"), ib.Span.all(), ["love"], {("love", 1): made_vector()}, 0)
+EFFECT = ib.DoseEffect(
+    "love", [1], ib.Dose(0.2, "residual"), ["v"], "p", 0, [0.5], [2.0], [1.5], [0.3], [0.4], [0.2], ib.Dose(0.5, "kl")
+)
+FOUND = ib.FoundDose("k", ib.Dose(0.5, "kl"), ib.Dose(0.2, "residual"), 0.5, 0.5, "love", [1], ["v"])
 TINY = ib.ModelInfo("m", "f", 4, 64, "float32")
 MODEL = sweep.ModelSpec("demo")
 SETS = {"yes": ("Yes",), "no": ("No", " No")}
 READ = measures.Read("residuals", STEERS[0].positions, [1])
 #: Of each class a value, which the odd ones differ from in one argument.
 VALUES = [
-    ib.load_battery("wordings"),
+    ib.load_battery("wordings"), EFFECT, FOUND, ib.Effects([EFFECT]),
     ib.Concept("Bread", ["loaf"], "Bread"), ib.load_concepts("pairs"), ib.Pair("a", "b"), ib.LINDSEY,
     ib.Turn("user", "a"), ib.Anchor("trial", "a"), ib.Item("s01", {"sentence": "a"}), PROMPT, ib.Sampling(),
     ib.Dose(2, "raw"), ib.Depth(0.5), ib.Span.from_anchor("first"), INJECTION, *STEERS,
     ib.Receipt(1, 1, 0.1, 0.2), made_vector(), made_vector().provenance, RECORD, RECORD.trial, RECORD.condition,
     RECORD.key, RECORD.key.steers[0], RECORD.reply, RECORD.verdicts[0], RECORD.readings[0], STRICT4,
-    ib.Word(), ib.Pairs(), DESIGN, ib.RunSpec(DESIGN, MODEL), MODEL, sweep.JudgeSpec(), CELL,
+    ib.Word(), ib.Pairs(), DESIGN, ib.RunSpec(DESIGN, MODEL), MODEL, sweep.JudgeSpec(), sweep.EffectsSpec(), CELL,
     ib.Study(DESIGN, ["demo"], "nowhere"), sweep.ArmTrial("love", [INJECTION]), DESIGN.beside[0],
     sweep.Injected(2), sweep.Unsteered(2), sweep.RandomVector(2), sweep.Negated(2), sweep.PromptOnly(2),
     sweep.Mention(2), sweep.EditedInput(2), sweep.Questions(2), sweep.ThirdPerson(2), sweep.NeutralLabels(2),
@@ -99,7 +103,8 @@ VALUES = [
     sweep.Removed(2, "first"), sweep.Ground(TINY, "torch", 1, FakeTokenizer(), datetime.date(2026, 1, 2), CELL.vectors),
     measures.TokenLogprobs(SETS), measures.Continuations({"a": "Yes, I"}), measures.Cosines([made_vector()]),
     measures.Lens(SETS), measures.Residuals([1]), READ, measures.Pass([1, 2], [READ]),
-    measures.Replayed(PROMPT, [1, 2], FakeTokenizer(), 4), ib.Results("r", make_records(), {"a": 1}),
+    measures.Replayed(PROMPT, [1, 2], FakeTokenizer(), 4),
+    ib.Results("r", make_records(), {"a": 1}, effects=ib.Effects([EFFECT]), doses=[FOUND]),
     ib.TableLayout({"reply": "r", "arm": "a"}, {"c": "control"}), TINY, REQUEST,
     ib.Completion(0, RECORD.reply, [ib.Receipt.nothing()]), judges.Case("t", "q", "r", LOVE),
     judges.Disclosure(RECORD.condition), sweep.PlannedTrial(RECORD.trial, REQUEST),
@@ -159,6 +164,8 @@ METHODS = {
     "Reading.at": (RECORD.readings[0].at, {"layer": 1, "set": "yes"}),
     "Cell.rendered": (CELL.rendered, {"scaffold": ib.LINDSEY, "item": None}),
     "Scaffold.asking": (ib.LINDSEY.asking, {"name": "mine", "question": "Well?"}),
+    "Cell.dose_of": (CELL.dose_of, {"concept": "love"}),
+    "Store.add_effects": (lambda **odd: in_a_store("add_effects", odd), {"effects": [EFFECT]}),
     "Cell.injections": (CELL.injections, {"concept": "love", "span": ib.Span.prompt()}),
     "Cell.injected": (
         lambda **odd: first_of(CELL.injected(**odd)),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .concepts import Concept, ConceptSet, Pair, load_concepts
     from .conditions import Condition
     from .doses import Depth, Dose, Unit
+    from .dosing import dose_effects
+    from .effects import DoseEffect, Effects, FoundDose
     from .errors import IntrospectionBenchError
     from .extraction import extract, random_controls
     from .injection import Injection, Receipt, Steer, resolve
@@ -45,6 +47,8 @@ _HOMES = {
     "concepts": ("Concept", "ConceptSet", "Pair", "load_concepts"),
     "conditions": ("Condition",),
     "doses": ("Depth", "Dose", "Unit"),
+    "dosing": ("dose_effects",),
+    "effects": ("DoseEffect", "Effects", "FoundDose"),
     "errors": ("IntrospectionBenchError",),
     "extraction": ("extract", "random_controls"),
     "injection": ("Injection", "Receipt", "Steer", "resolve"),

@@ -22,7 +22,7 @@ from .digests import digest
 from .doses import Dose, Effect, Unit
 from .effects import DoseEffect, Effects, effect_key
 from .errors import InjectionError, SpecError, explain
-from .freezing import frozen_tuple
+from .freezing import frozen_tuple, plain_int
 from .identity import Sampling
 from .injection import Injection
 from .injectors.base import Injector
@@ -229,6 +229,7 @@ def measure_effects(
 
     ``names`` are those that concepts go by, by default their own. Otherwise as :func:`dose_effects`.
     """
+    n_random, seed = plain_int(n_random), plain_int(seed)
     null = [case.concept for case in cases if case.dose.is_null]
     if null or n_random < 1 or seed < 0:
         raise InjectionError(
@@ -290,6 +291,7 @@ def _measured(
             [statistics.median(d for d, _ in some) for some in beside],
             [statistics.median(gains[case.concept] for _, gains in some) for some in beside],
             case.effect,
+            probe.injector.model.name,
         )
 
 

@@ -13,7 +13,7 @@ from .boundaries import checked, guarded
 from .digests import digest
 from .doses import Dose
 from .errors import InjectionError, explain
-from .freezing import frozen_ints, frozen_tuple
+from .freezing import frozen_ints, frozen_tuple, plain_int
 from .names import composed
 
 
@@ -31,7 +31,7 @@ class DoseEffect:
     ``entropy_before`` and ``entropy_after`` (nats) and ``gain`` (nats, how much the log-probability of the concept's
     own first tokens rises) have one number for each prompt. ``random_kl`` and ``random_gain`` have one for each random
     vector of the same norm: the median over the prompts, of the same concept's tokens. ``prompts`` is the battery's
-    digest, ``seed`` that of the random vectors.
+    digest, ``seed`` that of the random vectors, ``model`` the model's name.
     """
 
     concept: str = attrs.field(converter=composed)
@@ -39,7 +39,7 @@ class DoseEffect:
     dose: Dose
     vectors: tuple[str, ...] = attrs.field(converter=frozen_tuple)
     prompts: str
-    seed: int
+    seed: int = attrs.field(converter=plain_int)
     kl: tuple[float, ...] = attrs.field(converter=_floats)
     entropy_before: tuple[float, ...] = attrs.field(converter=_floats)
     entropy_after: tuple[float, ...] = attrs.field(converter=_floats)
@@ -47,6 +47,7 @@ class DoseEffect:
     random_kl: tuple[float, ...] = attrs.field(converter=_floats)
     random_gain: tuple[float, ...] = attrs.field(converter=_floats)
     effect: Dose | None = None
+    model: str = ""
 
     def __attrs_post_init__(self) -> None:
         lengths = {len(self.kl), len(self.entropy_before), len(self.entropy_after), len(self.gain)}
@@ -133,7 +134,7 @@ class FoundDose:
     ``asked`` is the effect asked for: ``0.5 kl``, or what another injection did to the same answer. ``reached`` is the
     divergence in nats where it was asked for, ``neutral`` the median over the neutral prompts. ``vectors`` are digests,
     one for each of ``layers``. ``prompt`` is the digest of the prompt at whose answer it was matched, None where it
-    was asked for on the neutral prompts.
+    was asked for on the neutral prompts. ``model`` is the model's name.
     """
 
     key: str
@@ -145,3 +146,4 @@ class FoundDose:
     layers: tuple[int, ...] = attrs.field(converter=frozen_ints)
     vectors: tuple[str, ...] = attrs.field(converter=frozen_tuple)
     prompt: str | None = None
+    model: str = ""

@@ -49,6 +49,7 @@ from .intervals import (
     trials_to_stop,
     worst_case,
 )
+from .live import effects_frame, live_cells
 from .logistic import LogisticFit, fit_logistic
 from .nulls import (
     Alternative,
@@ -117,6 +118,7 @@ __all__ = [
     "dose_response",
     "dosed",
     "each_of_many",
+    "effects_frame",
     "equivalence",
     "excludes",
     "fit_logistic",
@@ -128,6 +130,7 @@ __all__ = [
     "judged_difference",
     "judged_rate",
     "like_these",
+    "live_cells",
     "matched",
     "migration",
     "narrow_table",

@@ -26,7 +26,7 @@ from .manifest import write_manifest
 from .measuring import measure_run
 from .planner import Ground, PlannedTrial, Planner
 from .running import Watcher, run_spec
-from .spec import JudgeSpec, ModelSpec, RunSpec
+from .spec import EffectsSpec, JudgeSpec, ModelSpec, RunSpec
 from .store import Store
 from .study import Study
 from .sweep import Sweep
@@ -39,6 +39,7 @@ __all__ = [
     "Design",
     "Dosing",
     "EditedInput",
+    "EffectsSpec",
     "Ground",
     "Injected",
     "JudgeSpec",

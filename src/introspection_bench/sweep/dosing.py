@@ -50,7 +50,7 @@ class FindsDoses(Dosing):
             found, reached = find_dose(
                 lambda m: probe.neutral_kl(_injections(vectors, layers, m)), dose.magnitude, what, probe.grid
             )
-            told = (vectors[0].concept, layers, [v.digest for v in vectors])
+            told = (vectors[0].concept, layers, [v.digest for v in vectors], None, probe.injector.model.name)
             self.found[key] = FoundDose(key, dose, found, reached, reached, *told)
         return self.found[key].dose
 
@@ -83,7 +83,7 @@ class FindsDoses(Dosing):
                 lambda m: probe.divergences([prompt], _in_place(injections, vectors, m))[0], target, what, probe.grid
             )
             neutral = probe.neutral_kl(_injections(vectors, layers, found.magnitude))
-            told = (vectors[0].concept, layers, [v.digest for v in vectors], prompt.digest)
+            told = (vectors[0].concept, layers, [v.digest for v in vectors], prompt.digest, probe.injector.model.name)
             self.found[key] = FoundDose(key, Dose(target, Effect.KL), found, reached, neutral, *told)
         return self.found[key].dose
 
