@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -147,3 +147,16 @@ class FoundDose:
     vectors: tuple[str, ...] = attrs.field(converter=frozen_tuple)
     prompt: str | None = None
     model: str = ""
+
+
+@guarded(InjectionError)
+@attrs.frozen
+class Moved:
+    """How far injections, or another prompt, move the answer to a prompt: ``kl`` nats, found again by ``key``."""
+
+    key: str
+    kl: float = attrs.field(converter=float)
+
+
+#: What is found on a model when a run is planned, and kept with it.
+Found: TypeAlias = FoundDose | Moved

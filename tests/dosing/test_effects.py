@@ -171,7 +171,7 @@ def test_another_vector_is_matched_to_what_an_injection_does_to_the_answer_of_it
     (reached,) = probe.divergences([prompt], [Injection(other, 0, dose, FROM_TEXT)])
     assert reached == pytest.approx(kl_of(2.0), rel=0.011)
     assert dose.magnitude * norm > 2  # less of it says "Bread"
-    (found,) = dosing.found.values()
+    _, found = dosing.found.values()
     assert (found.prompt, found.asked.unit) == (prompt.digest, "kl")
     assert found.asked.magnitude == pytest.approx(kl_of(2.0), rel=1e-4)
     assert found.neutral == pytest.approx(probe.neutral_kl([Injection(other, 0, dose, FROM_TEXT)]))
@@ -183,3 +183,16 @@ def test_an_injection_that_does_not_reach_the_answer_can_not_be_matched(model):
     span = Span.generation()
     with pytest.raises(InjectionError, match="move the answer"):
         FindsDoses(probe=lambda: probe).alike((Injection(along(0), 0, "2 raw", span),), (along(1),), probe.prompts[0])
+
+
+def test_how_far_an_answer_is_moved_is_found_again_without_a_pass(model):
+    probe = Probe(model)
+    dosing = FindsDoses(probe=lambda: probe)
+    prompt, other = probe.prompts[:2]
+    told = (prompt, (Injection(along(0), 0, "2 raw", FROM_TEXT),))
+    assert dosing.moved(*told) == pytest.approx(kl_of(2.0), abs=1e-4)
+    assert dosing.moved(prompt, other) == pytest.approx(0, abs=1e-6)  # unsteered it says the same to all
+    again = FindsDoses(dosing.found.values())
+    assert again.moved(*told) == dosing.moved(*told)
+    with pytest.raises(ValueError, match="when it was planned"):
+        again.moved(other, prompt)

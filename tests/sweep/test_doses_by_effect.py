@@ -103,7 +103,7 @@ def test_doses_and_effects_are_stored_and_found_again_without_a_search(swept, in
     assert again.generate() == results
     with Store.open(sweep.directory) as store:
         assert [s.effects for s in store.sessions() if s.effects] == [8]
-        assert len(store.doses()) == len(results.doses) == 4
+        assert len(store.found()) == len(results.doses) == 4
 
 
 def test_a_store_is_measured_by_the_doses_that_it_holds(swept, injector, monkeypatch):

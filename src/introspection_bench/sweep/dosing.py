@@ -8,8 +8,8 @@ import attrs
 
 from ..digests import digest
 from ..doses import Dose, Effect, Unit
-from ..dosing import FROM_TEXT, LEAST_KL, PROMPTS, Dosed, Probe, find_dose
-from ..effects import FoundDose
+from ..dosing import FROM_TEXT, LEAST_KL, PROMPTS, Dosed, Probe, divergence, find_dose
+from ..effects import Found, FoundDose, Moved
 from ..errors import InjectionError, SpecError, explain
 from ..injection import Injection, resolve
 from ..prompts import RenderedPrompt
@@ -32,9 +32,9 @@ class FindsDoses(Dosing):
             tokenizer is there, say.
     """
 
-    def __init__(self, known: Iterable[FoundDose] = (), probe: Callable[[], Probe] | None = None) -> None:
+    def __init__(self, known: Iterable[Found] = (), probe: Callable[[], Probe] | None = None) -> None:
         #: All that was found or asked for again, by key.
-        self.found = {one.key: one for one in known}
+        self.found: dict[str, Found] = {one.key: one for one in known}
         self._probe = probe
 
     def by_effect(self, vectors: tuple[ConceptVector, ...], layers: tuple[int, ...], dose: Dose) -> Dose:
@@ -52,7 +52,7 @@ class FindsDoses(Dosing):
             )
             told = (vectors[0].concept, layers, [v.digest for v in vectors], None, probe.injector.model.name)
             self.found[key] = FoundDose(key, dose, found, reached, reached, *told)
-        return self.found[key].dose
+        return self._dose(key)
 
     def alike(
         self, injections: tuple[Injection, ...], vectors: tuple[ConceptVector, ...], prompt: RenderedPrompt
@@ -68,7 +68,7 @@ class FindsDoses(Dosing):
         if key not in self.found:
             probe = self._asked(f"a dose with the effect of {injections[0].dose}")
             layers = tuple(i.layer for i in injections)
-            (target,) = probe.divergences([prompt], injections)
+            target = self.moved(prompt, injections)
             what = f"dose of {vectors[0].concept!r} at {_blocks(layers)} with the effect of {injections[0].dose}"
             if target < LEAST_KL:
                 raise InjectionError(
@@ -85,14 +85,37 @@ class FindsDoses(Dosing):
             neutral = probe.neutral_kl(_injections(vectors, layers, found.magnitude))
             told = (vectors[0].concept, layers, [v.digest for v in vectors], prompt.digest, probe.injector.model.name)
             self.found[key] = FoundDose(key, Dose(target, Effect.KL), found, reached, neutral, *told)
-        return self.found[key].dose
+        return self._dose(key)
+
+    def moved(self, prompt: RenderedPrompt, by: tuple[Injection, ...] | RenderedPrompt) -> float:
+        """Return how far injections, or another prompt in its place, move the answer to a prompt, in nats.
+
+        It is the KL divergence of the first token's distribution from that of the prompt as it is. Raises
+        :class:`SpecError` without a model.
+        """
+        told = by.digest if isinstance(by, RenderedPrompt) else [attrs.astuple(s.key) for s in resolve(by, prompt)]
+        key = digest("moved", 1, [prompt.digest, told])
+        if key not in self.found:
+            probe = self._asked("how far an answer is moved")
+            if isinstance(by, RenderedPrompt):
+                clean, other = probe.clean([prompt, by])
+                kl = divergence(other, clean)
+            else:
+                (kl,) = probe.divergences([prompt], by)
+            self.found[key] = Moved(key, kl)
+        found = self.found[key]
+        assert isinstance(found, Moved)  # noqa: S101  # its key says so
+        return found.kl
+
+    def _dose(self, key: str) -> Dose:
+        found = self.found[key]
+        assert isinstance(found, FoundDose)  # noqa: S101  # its key says so
+        return found.dose
 
     def _asked(self, what: str) -> Probe:
         if self._probe is None:
             raise SpecError(
-                explain(
-                    what, required="a dose that the run found when it was planned", got="none in its store", hint=""
-                )
+                explain(what, required="what the run found when it was planned", got="none in its store", hint="")
             )
         return self._probe()
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any
 
 import attrs
 
 from ..conditions import Condition
 from ..databases import Database
 from ..digests import canonical_json
-from ..effects import DoseEffect, Effects, FoundDose
+from ..effects import DoseEffect, Effects, Found, FoundDose, Moved
 from ..errors import StoreError, explain
 from ..identity import TrialKey
 from ..injection import Receipt
@@ -24,7 +25,8 @@ from ..vectors import ConceptVector
 from ..verdicts import Verdict
 from .sessions import Process, Session, this_process
 
-_Row = TypeVar("_Row", DoseEffect, FoundDose)
+#: What planning finds on the model, by the word for its kind.
+_FOUND: Mapping[str, type[Found]] = MappingProxyType({"dose": FoundDose, "moved": Moved})
 #: Raised with every change of the layout below.
 SCHEMA_VERSION = 4
 
@@ -40,7 +42,7 @@ CREATE TABLE vectors (
   concept TEXT NOT NULL, layer INTEGER NOT NULL, digest TEXT NOT NULL, file BLOB NOT NULL,
   PRIMARY KEY (concept, layer, digest)
 ) STRICT;
-CREATE TABLE doses (key TEXT PRIMARY KEY, dose TEXT NOT NULL) STRICT;
+CREATE TABLE found (key TEXT PRIMARY KEY, kind TEXT NOT NULL, value TEXT NOT NULL) STRICT;
 CREATE TABLE effects (
   key TEXT PRIMARY KEY, effect TEXT NOT NULL, session INTEGER NOT NULL REFERENCES sessions (id)
 ) STRICT;
@@ -75,16 +77,16 @@ def new_store(
     trials: Sequence[Trial],
     vectors: Iterable[ConceptVector],
     records: Sequence[TrialRecord] = (),
-    doses: Iterable[FoundDose] = (),
+    found: Iterable[Found] = (),
 ) -> bytes:
-    """Return the content of a new run's file: its plan, vectors and found doses, and what is recorded of it already."""
+    """Return the content of a new run's file: plan, vectors, what planning found, and what is recorded already."""
     with Database.in_memory() as database:
         database.add_tables(_SCHEMA)
         with database.transaction("the new store") as connection:
             meta = {"schema": str(SCHEMA_VERSION), "spec": canonical_json(spec), "created": now()}
             connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
             add_vectors(connection, vectors)
-            add_doses(connection, doses)
+            add_found(connection, found)
             add_planned(connection, trials)
             if records:
                 session = add_session(connection, this_process("import")).id
@@ -104,10 +106,11 @@ def add_vectors(connection: sqlite3.Connection, vectors: Iterable[ConceptVector]
     )
 
 
-def add_doses(connection: sqlite3.Connection, doses: Iterable[FoundDose]) -> None:
-    """Write the rows of doses that were found by their effect; those that are there already stay."""
-    rows = [(dose.key, canonical_json(plain(dose))) for dose in doses]
-    connection.executemany("INSERT INTO doses VALUES (?, ?) ON CONFLICT DO NOTHING", rows)
+def add_found(connection: sqlite3.Connection, found: Iterable[Found]) -> None:
+    """Write the rows of what planning found on the model; those that are there already stay."""
+    kinds = {kind: name for name, kind in _FOUND.items()}
+    rows = [(one.key, kinds[type(one)], canonical_json(plain(one))) for one in found]
+    connection.executemany("INSERT INTO found VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows)
 
 
 def add_effects(connection: sqlite3.Connection, effects: Iterable[DoseEffect], session: int) -> None:
@@ -116,24 +119,26 @@ def add_effects(connection: sqlite3.Connection, effects: Iterable[DoseEffect], s
     connection.executemany("INSERT INTO effects VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows)
 
 
-def read_doses(database: Database) -> list[FoundDose]:
-    """Return the doses that were found by their effect, in the order in which they were."""
-    return _read_rows(database, "doses", "dose", FoundDose)
+def read_found(database: Database) -> list[Found]:
+    """Return what planning found on the model, in order."""
+    found: list[Found] = []
+    for key, kind, text in database.rows("table found", "SELECT key, kind, value FROM found ORDER BY rowid"):
+        with database.guard(f"table found, row {key[:12]}"):
+            value: Found = _CONVERTER.structure(parse_json(text), _FOUND[kind])
+            check_key(key, value.key)
+            found.append(value)
+    return found
 
 
 def read_effects(database: Database) -> Effects:
     """Return the effects of the run's doses, in the order in which they were measured."""
-    return Effects(_read_rows(database, "effects", "effect", DoseEffect))
-
-
-def _read_rows(database: Database, table: str, column: str, kind: type[_Row]) -> list[_Row]:
     found = []
-    for key, text in database.rows(f"table {table}", f"SELECT key, {column} FROM {table} ORDER BY rowid"):  # noqa: S608  # literals
-        with database.guard(f"table {table}, row {key[:12]}"):
-            value = _CONVERTER.structure(parse_json(text), kind)
+    for key, text in database.rows("table effects", "SELECT key, effect FROM effects ORDER BY rowid"):
+        with database.guard(f"table effects, row {key[:12]}"):
+            value = _CONVERTER.structure(parse_json(text), DoseEffect)
             check_key(key, value.key)
             found.append(value)
-    return found
+    return Effects(found)
 
 
 def add_planned(connection: sqlite3.Connection, trials: Sequence[Trial]) -> None:

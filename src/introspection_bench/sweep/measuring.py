@@ -55,7 +55,7 @@ def measure_run(
     if spec.found is None or spec.numerics is None or spec.design.date is None:
         raise SpecError(explain(str(store.path), required="a run of ours", got="an imported one", hint="Run it first."))
     vectors = by_place(spec.design, store.vectors(), spec.found.n_layers)
-    dosing = FindsDoses(store.doses())  # the run's own: another model may need others
+    dosing = FindsDoses(store.found())  # the run's own: another model may need others
     told = (spec.found, spec.model.backend, spec.numerics, injector.tokenizer, spec.design.date)
     ground = Ground(*told, vectors, dosing)
     return measure_trials(store, measure, injector, plan(spec.design, ground), on_reading=on_reading)

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from ..boundaries import checked
 from ..databases import Database, remove_leftovers
-from ..effects import DoseEffect, Effects, FoundDose
+from ..effects import DoseEffect, Effects, Found, FoundDose
 from ..errors import StoreError, StoreMismatchError, VersionWarning, explain
 from ..files import write_file
 from ..injection import Receipt
@@ -30,15 +30,15 @@ from .layout import (
     INSERT_TRIAL,
     INSERT_VERDICT,
     WITH_SESSIONS,
-    add_doses,
     add_effects,
+    add_found,
     add_planned,
     add_session,
     check_key,
     check_layout,
     new_store,
-    read_doses,
     read_effects,
+    read_found,
     read_planned,
     read_record,
     read_sessions,
@@ -73,7 +73,7 @@ class Store:
         spec: RunSpec,
         planned: Sequence[Trial],
         vectors: Iterable[ConceptVector],
-        doses: Iterable[FoundDose] = (),
+        found: Iterable[Found] = (),
     ) -> Self:
         """Start a run, or continue the one that is there.
 
@@ -84,7 +84,7 @@ class Store:
         if not cls.is_begun(directory):
             with hold(directory, "create", "makes the run", patience_s=_CREATION_S):
                 if not cls.is_begun(directory):  # another process may have made it meanwhile
-                    _begin(directory, new_store(spec.plain(), planned, vectors, doses=doses))
+                    _begin(directory, new_store(spec.plain(), planned, vectors, found=found))
         store = cls.open(directory)
         try:
             store._check_same(spec, planned)
@@ -173,16 +173,16 @@ class Store:
         return read_planned(self._database)
 
     @checked(StoreError)
-    def extend(self, planned: Sequence[Trial], doses: Iterable[FoundDose] = ()) -> None:
-        """Put further trials behind the plan, with the doses that were found for them, in one transaction.
+    def extend(self, planned: Sequence[Trial], found: Iterable[Found] = ()) -> None:
+        """Put further trials behind the plan, with what was found on the model for them, in one transaction.
 
         Those that are there already stay.
         """
         known = self._planned_keys()
         new = [trial for trial in planned if trial.key.digest not in known]
         if new:
-            with self._database.transaction("tables planned and doses") as connection:
-                add_doses(connection, doses)
+            with self._database.transaction("tables planned and found") as connection:
+                add_found(connection, found)
                 add_planned(connection, new)
 
     @checked(StoreError)
@@ -196,9 +196,9 @@ class Store:
         """The effects of the run's doses on neutral prompts, as far as they were measured."""
         return read_effects(self._database)
 
-    def doses(self) -> list[FoundDose]:
-        """The doses that were found by their effect."""
-        return read_doses(self._database)
+    def found(self) -> list[Found]:
+        """What was found on the model when the run was planned: doses by their effect, and how far answers move."""
+        return read_found(self._database)
 
     def recorded(self) -> set[str]:
         """Keys of the trials that are finished."""
@@ -238,7 +238,8 @@ class Store:
     def results(self) -> Results:
         """Every finished trial with its verdicts as one value, with a note where its sessions had other versions."""
         note = sessions_note(self.sessions())
-        told = (dict(self.spec()), str(self.directory), [note] if note else [], self.effects(), self.doses())
+        doses = [one for one in self.found() if isinstance(one, FoundDose)]
+        told = (dict(self.spec()), str(self.directory), [note] if note else [], self.effects(), doses)
         return Results(self.directory.resolve().name, self.records(), *told)
 
     @checked(StoreError)

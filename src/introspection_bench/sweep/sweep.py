@@ -63,7 +63,7 @@ class Sweep:
         with Store.open(directory) if begun else nullcontext() as store:
             known, day = _of_run(store, planner.design)
             self._probe = functools.cache(lambda: Probe(injector, date=day))
-            self._dosing = FindsDoses([] if store is None else store.doses(), self._probe)
+            self._dosing = FindsDoses([] if store is None else store.found(), self._probe)
             self.vectors = _vectors(planner.design, injector, known, day)
             self.design: Design = attrs.evolve(planner.design, date=day)
             self.spec = self._spec(spec)
@@ -137,9 +137,9 @@ class Sweep:
     def open_store(self) -> Store:
         """Create the run's store, or open it if it is this very run's."""
         trials = [t.trial for t in self.planned]
-        first, doses = trials[: self._first_asked], list(self._dosing.found.values())
-        store = Store.create(self.directory, self.spec, first, self.vectors, doses)
-        store.extend(trials, doses)
+        first, found = trials[: self._first_asked], list(self._dosing.found.values())
+        store = Store.create(self.directory, self.spec, first, self.vectors, found)
+        store.extend(trials, found)
         return store
 
     def measure_effects(self, n_random: int | None = None) -> Effects:

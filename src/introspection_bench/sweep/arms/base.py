@@ -51,12 +51,12 @@ class Dosing(abc.ABC):
     ) -> Dose:
         """Return the ``residual`` dose at which other vectors move the answer to a prompt as much as injections do."""
 
+    @abc.abstractmethod
     def moved(self, prompt: RenderedPrompt, by: tuple[Injection, ...] | RenderedPrompt) -> float:
         """Return how far injections, or another prompt in its place, move the answer to a prompt.
 
         It is the KL divergence, in nats, of the first token's distribution from that of the prompt as it is.
         """
-        raise NotImplementedError
 
 
 @guarded(SpecError)
