@@ -17,6 +17,7 @@ from introspection_bench.concepts import Concept, ConceptSet
 from introspection_bench.errors import ScaffoldError, SpecError
 from introspection_bench.items import Battery, Item, load_battery
 from introspection_bench.labelled import labels_in
+from introspection_bench.report.page.conversations import known_prompts
 from introspection_bench.sweep import (
     Cell,
     Design,
@@ -278,6 +279,8 @@ def test_judges_are_shown_what_was_asked_in_each_trial(injector, tmp_path):
         for record in store.records():
             last = question(record).split("[user]\n")[-1]
             assert last in prompts[record.key.digest], record.trial
+        shown = known_prompts(store.results())
+        assert set(shown) == {(r.scaffold, r.trial.item) for r in store.records()}
         told, spec = json.loads(json.dumps(dict(store.spec()))), store.run_spec()
     assert spec == sweep.spec
     assert RunSpec.from_plain(told, "here", vectors={v.digest: v for v in sweep.vectors}) == sweep.spec

@@ -23,7 +23,9 @@ _TRANSCRIPT = (
     "Here is a passage from the transcript of another model's session.\n\nResearcher: {question}\n\n"
     "Other model: No, I do not notice anything that was put into my mind this time."
 )
-_ASKED = " {filler} Did that model detect an injected thought? If so, about what?"
+_ASKED = "Did that model detect an injected thought? If so, about what?"
+#: Where the injection is so near to the answer that no more has room.
+_BRIEFLY = "Did it detect an injected thought?"
 #: Sentences before the question, so many as the distance needs, and a last one that is longer or shorter.
 _SENTENCES = (
     "The passage stands above as it was written down on that day.",
@@ -35,21 +37,42 @@ _SENTENCES = (
     "It can be answered from what you have just read.",
     "The wording of the reply is left to you.",
 )
-_SHORT = ("So:", "Now:", "Then:", "Next:", "Please say:", "Now tell me:", "Now please say:", "Now please tell me:")
-_OPENINGS = ("Read it", "Now read it", "Please read it", "Now please read it")
-_MANNERS = ("calmly", "slowly", "closely", "patiently", "thoroughly", "carefully", "quietly")
-_ENDINGS = ("now", "once", "again", "please", "in full", "as it is", "word by word", "line by line")
+_SHORT = (
+    "So:",
+    "Now:",
+    "Then:",
+    "Next:",
+    "Tell me:",
+    "Now tell:",
+    "Then tell:",
+    "Please say:",
+    "Now tell me:",
+    "Then tell me:",
+    "Now please say:",
+    "Please tell me:",
+)
+_OPENINGS = ("Read it", "Please read it")
+_MANNERS = ("calmly", "slowly", "closely", "patiently", "thoroughly", "carefully")
+_ENDINGS = ("now", "once", "again", "in full", "as it is")
 
 
 @cache
-def _fillers() -> tuple[Item, ...]:
-    """Return texts of many lengths, short ones first, that say nothing of thoughts or concepts."""
+def _fillings() -> tuple[tuple[Item, ...], ...]:
+    """Return the question behind texts that say nothing of thoughts: in groups, each item longer or shorter by a bit.
+
+    The first of a group is the shortest, and the groups are ever longer; the last ones ask more briefly.
+    """
     lasts = list(_SHORT)
-    for number in range(len(_MANNERS)):
+    for number in range(len(_MANNERS) + 1):
         for opening, ending in itertools.product(_OPENINGS, _ENDINGS):
-            lasts.append(f"{' '.join([opening, ', '.join([*_MANNERS[:number], ending])])}.")
-    texts = [" ".join([*_SENTENCES[:count], last]) for count in range(len(_SENTENCES) + 1) for last in lasts]
-    return tuple(Item(f"filler {number}", {"filler": text}) for number, text in enumerate(texts))
+            lasts.append(f"{opening} {', '.join([*_MANNERS[:number], ending])}.")
+    counts = range(len(_SENTENCES) + 1)
+    full = [[" ".join([*_SENTENCES[:count], last, _ASKED]) for last in lasts] for count in counts]
+    groups = [*full, [f"{last} {_BRIEFLY}" for last in lasts]]
+    return tuple(
+        tuple(Item(f"third person {g}-{number}", {"asked": text}) for number, text in enumerate(group))
+        for g, group in enumerate(groups)
+    )
 
 
 @guarded(SpecError)
@@ -70,17 +93,17 @@ class ThirdPerson(Arm):
     def asks(self, scaffold: Scaffold) -> tuple[Scaffold, ...]:
         """Return the question about a transcript, whose anchors stand where that question begins."""
         scaffold.asking("other")  # raises where it doesn't say what its question is
-        content = _TRANSCRIPT.replace("{question}", scaffold.question or "") + _MARK + _ASKED
+        content = _TRANSCRIPT.replace("{question}", scaffold.question or "") + f"{_MARK} {{asked}}"
         anchors = [a if a.turn == "reply" else Anchor(a.name, _MARK) for a in scaffold.anchors]
         name = f"{scaffold.name}:third_person"
         asked = attrs.evolve(
-            scaffold, name=name, turns=[Turn("user", content)], anchors=anchors, question=_ASKED, source=""
+            scaffold, name=name, turns=[Turn("user", content)], anchors=anchors, question="{asked}", source=""
         )
         return (asked,)
 
     def items(self, words: Mapping[str, str]) -> tuple[Item, ...]:  # noqa: ARG002  # the port's signature
-        """Return the fillers."""
-        return _fillers()
+        """Return the question behind each filler."""
+        return tuple(item for group in _fillings() for item in group)
 
     def trials(self, cell: Cell) -> Iterator[ArmTrial]:
         """Yield the trials."""
@@ -89,40 +112,30 @@ class ThirdPerson(Arm):
         for concept, number in cell.order(self.n, self.concepts):
             own = cell.item(concept, number)
             if own not in chosen:
-                chosen[own] = _filler(cell, scaffold, own)
+                chosen[own] = _filling(cell, scaffold, own)
             yield ArmTrial(concept, cell.injections(concept), asked=concept, scaffold=scaffold, item=chosen[own])
 
 
-def _filler(cell: Cell, scaffold: Scaffold, own: Item | None) -> Item:
-    """Return the filler with which the steered positions are as far from the answer as in the cell's own prompt."""
+def _filling(cell: Cell, scaffold: Scaffold, own: Item | None) -> Item:
+    """Return the filling with which the steered positions are as far from the answer as in the cell's own prompt."""
     wanted = _distance(cell.span, cell.rendered(cell.scaffold, own))
-    tried: dict[int, tuple[int, int | None] | None] = {}
-    fillers = _fillers()
-
-    def tells(number: int) -> tuple[int, int | None] | None:
-        if number not in tried:
+    tried = []
+    for group in _fillings():
+        for number, item in enumerate(group):
             try:
-                prompt = cell.rendered(scaffold, filling(scaffold, own, fillers[number]))
-                tried[number] = _distance(cell.span, prompt)
+                found = _distance(cell.span, cell.rendered(scaffold, filling(scaffold, own, item)))
             except EmptySpanError:  # two anchors that are one place here
-                tried[number] = None
-        return tried[number]
-
-    # Fillers of one number of sentences are alike in length: the first of each says which are worth a look.
-    lasts = len(fillers) // (len(_SENTENCES) + 1)
-    for start in range(0, len(fillers), lasts):
-        first = tells(start)
-        if first is None or first[0] > wanted[0]:
-            break
-        found = next((n for n in range(start, start + lasts) if tells(n) == wanted), None)
-        if found is not None:
-            return fillers[found]
-    reached = sorted({got[0] for got in tried.values() if got is not None})
+                break
+            tried.append(found[0])
+            if found == wanted:
+                return item
+            if not number and found[0] > wanted[0]:
+                break
     raise SpecError(
         explain(
             f"arm {THIRD_PERSON!r} under scaffold {cell.scaffold.name!r}",
             required=f"positions of {cell.span} that begin {wanted[0]} tokens before the answer, as in its own prompt",
-            got=f"{reached[0]} to {reached[-1]} tokens" if reached else "none: its anchors are one place here",
+            got=f"{min(tried)} to {max(tried)} tokens" if tried else "none: its anchors are one place here",
             hint="Choose a span that begins at one anchor of the last turn, as from(trial).",
         )
     )
