@@ -17,6 +17,7 @@ from introspection_bench.concepts import Concept, ConceptSet
 from introspection_bench.errors import ScaffoldError, SpecError
 from introspection_bench.items import Battery, Item, load_battery
 from introspection_bench.labelled import labels_in
+from introspection_bench.measures import TokenLogprobs
 from introspection_bench.report.page.conversations import known_prompts
 from introspection_bench.sweep import (
     Cell,
@@ -33,6 +34,7 @@ from introspection_bench.sweep import (
     ThirdPerson,
     Unsteered,
 )
+from introspection_bench.sweep.dosing import FindsDoses
 from introspection_bench.sweep.judging import run_questions
 from introspection_bench.sweep.planner import PlannedTrial, plan
 from introspection_bench.vectors import ConceptVector, Provenance
@@ -284,6 +286,25 @@ def test_judges_are_shown_what_was_asked_in_each_trial(injector, tmp_path):
         told, spec = json.loads(json.dumps(dict(store.spec()))), store.run_spec()
     assert spec == sweep.spec
     assert RunSpec.from_plain(told, "here", vectors={v.digest: v for v in sweep.vectors}) == sweep.spec
+
+
+def test_what_an_edited_input_was_matched_by_is_kept_with_the_run_and_decides_again_on_resume(injector, tmp_path):
+    arms = [Injected(1), EditedInput(1), EditedInput(1, neutral=True)]
+    design = attrs.evolve(DESIGN, arms=arms, sampling=ib.Sampling(max_new_tokens=2))
+    sweep = Sweep(design, injector, tmp_path / "run")
+    sweep.generate()
+    with sweep.open_store() as store:
+        kept = FindsDoses(store.found())  # without a model, so that it knows what was kept and nothing else
+    vectors = {(v.concept, v.layer): v for v in sweep.vectors}
+    told = (WORDS, vectors, 0, injector.tokenizer, sweep.design.day, kept)
+    cell = Cell(ib.LINDSEY, [1], design.doses[0], ib.Span.from_anchor("trial"), *told, words=design.words)
+    matches = EditedInput(1).matches(cell)
+    planned = of(sweep.planned, "edited_input")
+    assert [m.item for m in matches] == [t.trial.item for t in planned]
+    assert all(m.wanted > 0 and m.reached > 0 for m in matches)
+    again = Sweep(design, injector, tmp_path / "run")
+    assert [t.key for t in again.planned] == [t.key for t in sweep.planned]
+    assert sweep.measure(TokenLogprobs({"yes": ("Y",)})).measured == 9
 
 
 FILE = """
