@@ -145,9 +145,9 @@ class Cell:
         The dose is that of the vectors as they are, :meth:`dose_of`. Raises :class:`SpecError` in a cell without
         layers or dose, and for a concept that it has no vectors of.
         """
+        dose, where = self.dose_of(concept), self.span if span is None else span
         found = [self.vectors[concept, layer] for layer in self.layers]
         changed = found if change is None else [change(v) for v in found]
-        dose, where = self.dose_of(concept), self.span if span is None else span
         return tuple(Injection(v, layer, dose, where) for v, layer in zip(changed, self.layers, strict=True))
 
     @checked(SpecError)
