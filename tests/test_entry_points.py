@@ -22,6 +22,8 @@ from introspection_bench.judges.registry import judge_class
 from introspection_bench.testing import save_tiny_model
 from tests.odd_values import FEW, ODD, a_few, exported, fault, made_vector, make_records, near
 
+EFFECT = ib.DoseEffect("love", [1], ib.Dose(0.2, "residual"), ["v"], "p", 0, [0.5], [2.0], [1.5], [0.3], [0.4], [0.2])
+
 
 def functions() -> dict[str, object]:
     return {name: value for name, value in exported().items() if inspect.isfunction(inspect.unwrap(value))}
@@ -82,6 +84,7 @@ CALLS = {
         "concepts": s.concepts,
         "n_random": 1,
     },
+    "effect_curves": lambda _: {"effects": ib.Effects([EFFECT]), "title": "layer 1"},
     "effects_frame": lambda _: {"effects": ib.Effects()},
     "live_cells": lambda s: {"frame": s.frame, "effects": ib.Effects()},
     "dosed": lambda s: {"frame": s.frame},

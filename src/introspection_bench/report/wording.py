@@ -15,6 +15,7 @@ UNIT_MEANING = {
     "residual": "residual: fraction of ‖h‖",
     "update": "update: multiples of the MLP update ‖u‖",
     "projection": "projection: multiples of the part h · û along v",
+    "kl": "kl: nats asked for on neutral prompts",
 }
 
 

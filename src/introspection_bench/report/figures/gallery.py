@@ -16,11 +16,13 @@ from ...analysis.cells import cell_name, groups, is_missing, layers_label, telli
 from ...analysis.dose import DOSE_COLUMNS
 from ...analysis.rates import rates
 from ...analysis.selection import controls, dosed, scored, shown_of
-from ...conditions import CELL_COLUMNS, INJECTED
+from ...conditions import CELL_COLUMNS, INJECTED, layers_text
+from ...effects import DoseEffect, Effects
 from ...results import JudgeName
 from ..doses import Doses
 from ..wording import listing, magnitude_axis, plural, unit_name
 from .drawings import against_controls, agreement_matrix, crossover, layer_panels, rate_map
+from .effects import effect_curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,16 +48,18 @@ def gallery(
     frame: pd.DataFrame,
     doses: Doses | None = None,
     comparisons: Sequence[tuple[JudgeName, JudgeName, Agreement]] = (),
+    effects: Effects | None = None,
 ) -> list[Plate]:
-    """Return the figures of a run, in reading order; none where nothing is scored.
+    """Return the figures of a run, in reading order; where nothing is scored, those of ``effects`` alone.
 
     First, per scaffold, rates against controls; then, per arm and concept, identifies and coherent against
-    magnitude (stacked by layer where there are several); then how judges agree (``comparisons``); then, where both
-    vary, maps of layer by magnitude.
+    magnitude (stacked by layer where there are several); what the doses do to neutral prompts (``effects``); then how
+    judges agree (``comparisons``); then, where both vary, maps of layer by magnitude.
     """
-    if frame.empty or not frame["unscored"].isna().any():
-        return []
-    plates = [*_forests(frame), *_crossovers(frame, doses), *_agreements(comparisons), *_maps(frame)]
+    scored_any = not frame.empty and frame["unscored"].isna().any()
+    plates = [*_forests(frame), *_crossovers(frame, doses)] if scored_any else []
+    plates += _effects(effects or Effects())
+    plates += [*_agreements(comparisons), *_maps(frame)] if scored_any else []
     stems: Counter[str] = Counter()
     named = []
     for plate in plates:
@@ -170,6 +174,24 @@ def _panels(table: pd.DataFrame, doses: Doses | None, title: str) -> Callable[..
     if doses is None:
         return partial(layer_panels, table, title=title)
     return partial(layer_panels, table, curves=doses.curves(), crossings=doses.marks(), title=title)
+
+
+def _effects(effects: Effects) -> Iterator[Plate]:
+    found: dict[tuple[str, tuple[int, ...], str], list[DoseEffect]] = {}
+    for row in effects:
+        found.setdefault((row.model, row.layers, row.dose.unit.value), []).append(row)
+    several = len({model for model, _, _ in found}) > 1
+    for (model, layers, unit), rows in found.items():
+        where = layers_label(layers_text(layers)) + (f" of {model}" if several else "")
+        yield Plate(
+            f"effects-{_slug(where)}-{unit}",
+            f"What doses at {where} do to the next token of neutral prompts, against {magnitude_axis(unit)}; medians "
+            "over the prompts, one line for each concept. A filled marker is a live dose: its gain exceeds that of "
+            "every random vector of the same norm (grey dashes, below). Above, the divergence from the unsteered "
+            "distribution, and its median over the random vectors.",
+            f"Chart of divergence and gain against magnitude at {where}; the table of effects has the numbers.",
+            partial(effect_curves, Effects(rows), title=where),
+        )
 
 
 def _agreements(comparisons: Sequence[tuple[JudgeName, JudgeName, Agreement]]) -> Iterator[Plate]:

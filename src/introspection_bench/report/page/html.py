@@ -24,6 +24,7 @@ from ...results import JudgeName, Results
 from ...trials import TrialRecord
 from ...verdicts import CRITERIA, Verdict
 from ..doses import dose_section, find_doses
+from ..effects import effects_section
 from ..figures.gallery import Plate, gallery
 from ..figures.style import DARK, FORMATS, LIGHT, save_figure, svg_bytes
 from ..wording import plural
@@ -98,7 +99,7 @@ def write_figures(
     frame = verdict_frame(results.records, chosen)
     return [
         path
-        for plate in gallery(frame, find_doses(frame), judge_comparisons(results, chosen))
+        for plate in gallery(frame, find_doses(frame), judge_comparisons(results, chosen), results.effects)
         for path in save_figure(plate.draw(theme=LIGHT), Path(folder) / plate.stem, formats=formats)
     ]
 
@@ -170,7 +171,8 @@ def _page(
     comparisons = judge_comparisons(results, chosen)
     doses = find_doses(frame)
     success = success_of(results, chosen)
-    plates = gallery(frame, doses, comparisons)
+    alive = effects_section(results)
+    plates = gallery(frame, doses, comparisons, results.effects)
     shown = [_inline(plate) for plate in plates[:MOST_FIGURES]]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("introspection_bench.report"),
@@ -186,6 +188,7 @@ def _page(
         "cells": "Cells",
         "detection": "Controls and detection",
         "dose": "Dose and response" if doses else "",
+        "alive": alive.title if alive else "",
         "figures": "Figures" if shown else "",
         "judges": "Judges" if len(results.judges) else "",
         "transcripts": "Transcripts",
@@ -203,6 +206,7 @@ def _page(
         outcomes=shown_of(frame),
         controls=control_section(frame),
         dose=dose_section(frame, doses),
+        alive=alive,
         figures=shown,
         figures_left_out=_left_out(len(plates)),
         judges=judge_section(results, comparisons),
