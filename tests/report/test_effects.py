@@ -100,9 +100,8 @@ def test_the_figure_fills_the_markers_of_live_doses_alone():
     figure = effect_curves(ROWS, title="layer 19")
     above, below = figure.axes
     assert above.get_yscale() == "log"
-    filled = [
-        line.get_xdata().tolist() for line in below.lines if line.get_linestyle() == "None" and line.get_marker() != "_"
-    ]
+    unjoined = [line for line in below.lines if line.get_linestyle() == "None" and line.get_marker() != "_"]
+    filled = [line.get_xdata().tolist() for line in unjoined]
     assert filled == [[5.0], []]
     assert "1 of 3 live" in above.get_title(loc="left")
     with pytest.raises(AnalysisError, match="one unit"):

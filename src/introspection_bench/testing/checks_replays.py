@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import get_args
 
 import attrs
@@ -148,7 +149,7 @@ def reads_of_probabilities_are_right(subject: Subject) -> str:
     if {"singles", "likelihood"} <= found.keys():
         _agree(found["likelihood"], found["singles"][rows, at], 1e-3, "likelihood against logprobs")
     if "distribution" in found:
-        _require_distribution(found["distribution"], subject.injector.limits.vocabulary)
+        _require_distribution(found["distribution"], candidates, subject.injector.limits.vocabulary)
     if {"distribution", "singles"} <= found.keys():
         _agree(found["distribution"][:, candidates], found["singles"][:, :-1], 1e-3, "distribution against logprobs")
     if {"distribution", "likelihood"} <= found.keys():
@@ -175,11 +176,11 @@ def _require_masses(values: FloatArray, what: str) -> None:
     require(most <= 1e-3, f"{what}: probabilities of different tokens sum to {np.exp(most):.4g}")
 
 
-def _require_distribution(values: FloatArray, rows: int | None) -> None:
-    """Require log-probabilities of a whole vocabulary, which sum to 1 at every position."""
+def _require_distribution(values: FloatArray, known: Sequence[int], rows: int | None) -> None:
+    """Require log-probabilities of a whole vocabulary, ``known`` ids among them, which sum to 1 at every position."""
     # An embedding may have more rows than there are logits, never fewer.
-    require(values.shape[1] > 1, f"distribution: of {values.shape[1]} tokens")
-    require(rows is None or values.shape[1] <= rows, f"distribution: of {values.shape[1]} tokens; there are {rows}")
+    fewest, most = max(known) + 1, values.shape[1] if rows is None else rows
+    require(fewest <= values.shape[1] <= most, f"distribution: of {values.shape[1]} tokens, not of {fewest} to {most}")
     mass = np.logaddexp.reduce(values.astype(np.float64), axis=1)
     _agree(mass, np.zeros_like(mass), 1e-4, "distribution: the sum of all probabilities against 1, in logs")
 

@@ -135,6 +135,39 @@ class FakeLogprobsOfTheTokenItself(FakeBroken):
         return np.roll(found, -1, axis=0) if read.kind == "logprobs" else found
 
 
+class FakeDistributionOfTheTokenItself(FakeBroken):
+    """Takes the whole distribution one position later, which sums to 1 as well."""
+
+    caught_by = "reads_of_probabilities_are_right"
+
+    def read(self, row: LoopRow, read: Read) -> Any:
+        found = super().read(row, read)
+        return np.roll(found, -1, axis=0) if read.kind == "distribution" else found
+
+
+class FakeLogitsForLogprobs(FakeBroken):
+    """Hands out a distribution that was never normalised."""
+
+    caught_by = "reads_of_probabilities_are_right"
+
+    def read(self, row: LoopRow, read: Read) -> Any:
+        found = super().read(row, read)
+        return found + np.float32(0.5) if read.kind == "distribution" else found
+
+
+class FakeDistributionOfHalfTheVocabulary(FakeBroken):
+    """Leaves out the second half of the vocabulary, and makes the rest sum to 1."""
+
+    caught_by = "reads_of_probabilities_are_right"
+
+    def read(self, row: LoopRow, read: Read) -> Any:
+        found = super().read(row, read)
+        if read.kind != "distribution":
+            return found
+        rest = found[:, : found.shape[1] // 2]
+        return rest - np.logaddexp.reduce(rest, axis=1, keepdims=True)
+
+
 class FakeLikelihoodOfTheTokenItself(FakeBroken):
     """Scores each token by the logits that it brings about."""
 

@@ -29,8 +29,9 @@ def effect_curves(effects: Effects, *, title: str = "", theme: Theme = LIGHT) ->
     """Return what doses of one unit at the same layers do, against magnitude: one line for each concept.
 
     Above, the median divergence from the unsteered distribution (nats, logarithmic), with that of the random vectors as
-    grey dashes; below, the median gain in log-probability of the concept's own tokens, and the largest of the random vectors
-    as grey dashes. A filled marker is a dose that is live. Of doses found by their effect, the magnitude is the one found.
+    grey dashes; below, the median gain in log-probability of the concept's own tokens, and the largest of the random
+    vectors as grey dashes. A filled marker is a live dose. Of doses found by their effect, the magnitude is the one
+    found.
 
     Raises:
         AnalysisError: there is no row, or rows of several units, layers or models.
