@@ -39,9 +39,9 @@ RANDOM_VECTORS = 19
 #: One user turn, and where it is steered: from the first token of its text on.
 NEUTRAL = Scaffold("neutral", turns=[Turn("user", "{prompt}")], anchors=[Anchor("text", turn=0)])
 FROM_TEXT = Span.from_anchor("text")
-#: The magnitudes that a search tries first, upwards; each is the square root of 2 times the one before. Half precision
-#: would round the smallest away.
-GRID = tuple(2 ** (n / 2 - 10) for n in range(29))
+#: The magnitudes that a search tries first, upwards; each is twice the one before. Half precision would round the
+#: smallest away.
+GRID = tuple(2.0**n for n in range(-10, 5))
 _LEAST = {"float16": 2**-8, "bfloat16": 2**-6}
 #: A search ends where the effect lies so near to what was asked for (relative), or the magnitudes so near together.
 TOLERANCE = 0.01
@@ -336,18 +336,19 @@ def find_dose(
     """Return the smallest dose (``residual``) that has an effect, and the effect that it has.
 
     ``effect_at`` returns the effect of a magnitude; it need not rise with it. The magnitudes of ``grid`` are run
-    upwards until one has the effect, and then the interval below it is halved, in log magnitude, until the effect is
-    met to 1 % or the interval is as narrow as 1 in 10,000. A crossing between two magnitudes of the grid that are both
-    below the effect is not seen. Raises :class:`InjectionError` where none of the grid has the effect, and where the
-    smallest has more already; ``what`` is asked for.
+    upwards until one has the effect. The interval below it is then narrowed, by turns where a straight line between its
+    ends meets the effect and in its middle (both in logarithms), until the effect is met to 1 % or the interval is as
+    narrow as 1 in 10,000. A crossing between two magnitudes of the grid that are both below the effect is not seen.
+    Raises :class:`InjectionError` where none of the grid has the effect, and where the smallest has more already;
+    ``what`` is asked for.
     """
-    low, largest = 0.0, 0.0
+    low, below, largest = 0.0, 0.0, 0.0
     for high in grid:
         reached = effect_at(high)
         largest = max(largest, reached)
         if reached >= target:
             break
-        low = high
+        low, below = high, reached
     if largest < target or (not low and not _near(reached, target)):
         raise InjectionError(
             explain(
@@ -358,14 +359,17 @@ def find_dose(
                 hint="Ask for another effect, or leave this concept or layer out.",
             )
         )
+    on_line = True
     while not _near(reached, target) and high / low > 1 + _NEAREST:
+        share = math.log(target / below) / math.log(reached / below) if on_line and below > 0 else 0.5
         # Rounded before it is run, so that what is stored and shown is what was measured.
-        middle = float(f"{math.sqrt(low * high):.6g}")
+        middle = float(f"{low * (high / low) ** share:.6g}")
         effect = effect_at(middle)
-        if effect >= target:
+        if effect >= target or _near(effect, target):
             high, reached = middle, effect
         else:
-            low = middle
+            low, below = middle, effect
+        on_line = not on_line
     return Dose(high, Unit.RESIDUAL), reached
 
 

@@ -148,6 +148,18 @@ def test_of_several_magnitudes_with_the_effect_the_smallest_is_found():
     assert dose.magnitude == pytest.approx(0.1 * math.exp(-0.6 * math.sqrt(math.log(2))), rel=0.02)
 
 
+def test_a_smooth_effect_is_met_within_a_dozen_runs_and_doses_of_one_vector_share_them(model):
+    asked = []
+    find_dose(lambda m: (asked.append(m), 3 * m**2)[1], 0.1, "dose")
+    assert len(asked) <= 12
+    probe = Probe(model)
+    dosing = FindsDoses(probe=lambda: probe)
+    dosing.by_effect((along(0),), (0,), Dose(0.5, "kl"))
+    first = model.requests
+    dosing.by_effect((along(0),), (0,), Dose(0.4, "kl"))
+    assert model.requests - first < first / 2
+
+
 def test_a_jump_is_bracketed_from_above():
     dose, reached = find_dose(lambda m: float(m >= 0.3), 0.5, "dose")
     assert reached == 1

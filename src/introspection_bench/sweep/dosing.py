@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 
 import attrs
@@ -36,6 +37,7 @@ class FindsDoses(Dosing):
         #: All that was found or asked for again, by key.
         self.found: dict[str, Found] = {one.key: one for one in known}
         self._probe = probe
+        self._tried: dict[object, float] = {}
 
     def by_effect(self, vectors: tuple[ConceptVector, ...], layers: tuple[int, ...], dose: Dose) -> Dose:
         """Return the smallest ``residual`` dose that has the effect; see :func:`~introspection_bench.dosing.find_dose`.
@@ -48,7 +50,7 @@ class FindsDoses(Dosing):
 
             what = f"dose {dose} of {vectors[0].concept!r} at {_blocks(layers)}"
             found, reached = find_dose(
-                lambda m: probe.neutral_kl(_injections(vectors, layers, m)), dose.magnitude, what, probe.grid
+                functools.partial(self._neutral_kl, vectors, layers), dose.magnitude, what, probe.grid
             )
             told = (vectors[0].concept, layers, [v.digest for v in vectors], None, probe.injector.model.name)
             self.found[key] = FoundDose(key, dose, found, reached, reached, *told)
@@ -111,6 +113,13 @@ class FindsDoses(Dosing):
         found = self.found[key]
         assert isinstance(found, FoundDose)  # noqa: S101  # its key says so
         return found.dose
+
+    def _neutral_kl(self, vectors: tuple[ConceptVector, ...], layers: tuple[int, ...], magnitude: float) -> float:
+        """Return the median divergence on the neutral prompts; each is run once, whatever is looked for."""
+        place = (tuple(v.digest for v in vectors), layers, magnitude)
+        if place not in self._tried:
+            self._tried[place] = self._asked("a dose").neutral_kl(_injections(vectors, layers, magnitude))
+        return self._tried[place]
 
     def _asked(self, what: str) -> Probe:
         if self._probe is None:
