@@ -41,6 +41,9 @@ LOVE = ib.load_concepts("pairs")["love"]
 STRICT4 = judges.load_rubric("strict4")
 FRAME = pd.DataFrame({"a": [1]})
 SPOTS = pd.DataFrame({"passes": [True], "established": [True], "ruled_out": [False]})
+COUNTS = analysis.ConceptCounts([1, 0, 2], [10, 10, 12])
+THESE = analysis.these_concepts(COUNTS)
+AGREED = analysis.pair_agreement(analysis.PairTable(3, 1, 0, 16))
 CELLS = pd.DataFrame({"outcome": ["coherent"], "p_holm": [0.5]})
 
 
@@ -107,6 +110,11 @@ VALUES = [
     analysis.SweetSpotRule(), analysis.SweetSpots(analysis.SweetSpotRule(), SPOTS, 0.95),
     analysis.Sensitivity(INTERVAL, INTERVAL, 1.0, 0.0, 0.5, 1.5), confusion(), confusion().criteria[0],
     analysis.Comparison("a", "b", FRAME, CELLS, FRAME, FRAME, 0.95),
+    COUNTS, THESE, AGREED, AGREED.table, analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0),
+    analysis.best_of_many([1, 3], [10, 10]), analysis.AtSensitivity(0.5, 0.1, 0.0, 0.2),
+    analysis.equivalence(COUNTS, COUNTS, 0.2, estimand="these concepts"),
+    analysis.EquivalencePlan(0.1, 0.2, 0.8, 0.95, 50, 20, 10, 0.1), analysis.null_bound(COUNTS),
+    analysis.tolerance_bound(COUNTS), analysis.VariationBound(0.1, 0.2),
     analysis.ClusterEstimate("gee", "coherent", 0.1, 0.0, 0.2, 0.95, 10, 3, "estimated", INTERVAL),
 ]  # fmt: skip
 #: Classes that are no values.
@@ -140,6 +148,10 @@ METHODS = {
     "ConceptSet.__getitem__": (ib.load_concepts("pairs").__getitem__, {"name": "love"}),
     "Results.frame": (ib.Results("r", make_records()).frame, {"judge": "rules", "rubric": "strict4"}),
     "TrialRecord.verdict": (RECORD.verdict, {"judge": "rules", "rubric": "strict4"}),
+    "ByConcept.whatever": (
+        analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0).whatever,
+        {"estimand": "these concepts", "confidence": 0.9},
+    ),
     "Reply.to_judge": (RECORD.reply.to_judge, {"part": "answer"}),
     "Verdict.key": (RECORD.verdicts[0].key, {"trial": "t"}),
     "JudgeName.of": (analysis.JudgeName.of, {"verdict": RECORD.verdicts[0]}),

@@ -314,3 +314,20 @@ def test_binomial_references_of_the_bounds() -> None:
     assert iv.anytime(0, 0).high == 1
     assert binom.cdf(0, 59, 0.05) < 0.05  # the fixed sample that a sequential run pays for with 116
     assert iv.trials_to_stop(0.05) == 116
+
+
+def test_a_tolerance_bound_at_a_confidence_of_almost_none_ends_and_keeps_a_count() -> None:
+    counts = iv.ConceptCounts([0, 3, 1], [10] * 3)
+    assert 0 < iv.tolerance_bound(counts, confidence=1e-300).rate <= 1
+    assert 0 < iv.tolerance_bound(counts, share=1e-300).rate <= 1
+
+
+@pytest.mark.parametrize("margin", [1e-320, 1e-9, 1e-4])
+def test_a_margin_that_no_number_of_trials_settles_is_refused_at_once(margin) -> None:
+    with pytest.raises(AnalysisError, match="larger margin"):
+        iv.plan_equivalence(0.3, margin)
+
+
+def test_the_correction_of_a_best_cell_refuses_more_trials_than_it_can_sum() -> None:
+    with pytest.raises(AnalysisError, match="each_of_many"):
+        iv.best_of_many([1, 2], [10**9, 10**9])

@@ -11,9 +11,12 @@ from scipy.optimize import brentq
 from scipy.special import gammaln, logsumexp
 
 from ...boundaries import checked, guarded
-from ...errors import AnalysisError
+from ...errors import AnalysisError, explain
 from ..binomial import Interval, Sided, check_probability, interval, percent
 from .values import ConceptCounts, Floats, error_aside
+
+#: The most trials of a cell that is corrected for being the best: its whole distribution is summed.
+MOST_TRIALS = 100_000
 
 
 @guarded(AnalysisError)
@@ -90,13 +93,23 @@ def best_of_many(
     the median-unbiased ``corrected`` rate is pulled down the more, the closer the runner-up. It is 0 where chance alone
     explains the win.
 
-    Args and errors as :func:`each_of_many`; ``sided`` applies to the conditional interval.
+    Args and errors as :func:`each_of_many`; ``sided`` applies to the conditional interval. More than
+    :data:`MOST_TRIALS` in the best cell are an error, too.
     """
     check_probability("confidence", confidence)
     cells = ConceptCounts(successes, trials)
     rates = cells.rates
     index = int(rates.argmax())
     k, n = cells.successes[index], cells.trials[index]
+    if n > MOST_TRIALS:
+        raise AnalysisError(
+            explain(
+                "trials",
+                required=f"at most {MOST_TRIALS:,} in the best cell",
+                got=n,
+                hint="Use each_of_many, whose intervals hold for the best cell, too.",
+            )
+        )
     others = np.delete(rates, index)
     tied = int((others == rates[index]).sum())
     weights = _win_weights(n, others) if len(others) else np.ones(n + 1)
