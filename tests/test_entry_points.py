@@ -126,6 +126,7 @@ SLOW = {
     "against_controls": lambda s: {"table": analysis.rates(s.frame, ["arm"])},
     "agreement_matrix": lambda s: {"tables": {"coherent": s.agreement.criteria[3].frame()}},
     "crossover": lambda s: {"table": s.doses},
+    "judge_rates": lambda s: {"table": analysis.rates(s.frame, ["arm"]).assign(judgement="rules")},
     "layer_panels": lambda s: {"table": s.doses},
     "rate_map": lambda s: {"table": s.doses},
     "import_results": lambda s: {

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_samples import make_record, make_run, second_opinion
 
-from introspection_bench.analysis import Results
+from introspection_bench.analysis import ConceptCounts, Results, difference
 from introspection_bench.analysis.binomial import bounds, percent
 from introspection_bench.analysis.cells import dose_text
 from introspection_bench.errors import AnalysisError
@@ -45,9 +45,14 @@ def test_headline_numbers_come_with_count_interval_and_denominator(tmp_path: Pat
     records = [*counted(5, 20, identifies=True), *(make_record(i, arm="control") for i in range(40))]
     text = report_text(records, tmp_path)
     assert (
-        "The injected concept was named in 5 of 20 scored injected trials (25 %; 95 % interval 8.66 to 49.1 %)" in text
+        "The injected concept was named in 5 of 20 scored injected trials: 25 %, 95 % interval 8.66 to 49.1 % (these"
+        in text
     )
-    assert "on controls, where there was none, in 0 of 40 scored trials (0 %; 95 % interval 0 to 8.81 %)" in text
+    most = difference(ConceptCounts([0], [20]), ConceptCounts([0], [40]), estimand="these concepts").high
+    assert (
+        "in 0 of 40 scored controls and 0 of 20 scored injected trials: no difference shown, up to "
+        f"{100 * most:.3g} points more not excluded" in text
+    )
 
 
 def test_a_null_comes_with_the_rates_that_it_excludes(tmp_path: Path) -> None:
@@ -113,7 +118,7 @@ def test_with_two_judges_the_page_says_whose_verdicts_count_and_how_far_they_agr
     text = report_text(records, tmp_path, judge="claude")
     assert "tables and figures use claude/strict4 (claude-sonnet-4-6), blinded" in text
     assert "coherent was" not in text
-    assert re.search(r"the reply was coherent in 15 of 20", text)
+    assert re.search(r"The reply was coherent in 15 of 20", text)
     assert re.search(r"coherent 20 75 % \(50\.9 to 91\.3 %\)", text)
 
 

@@ -1,6 +1,7 @@
 """Figures and the HTML report: pure functions from tables to figures, and one self-contained file per run."""
 
 from .figures.drawings import against_controls, agreement_matrix, crossover, layer_panels, rate_map
+from .figures.judged import judge_rates
 from .figures.style import DARK, LIGHT, Theme, save_figure
 from .page.html import write_figures, write_report
 
@@ -11,6 +12,7 @@ __all__ = [
     "against_controls",
     "agreement_matrix",
     "crossover",
+    "judge_rates",
     "layer_panels",
     "rate_map",
     "save_figure",

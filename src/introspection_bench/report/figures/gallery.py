@@ -19,8 +19,10 @@ from ...analysis.selection import controls, dosed, scored, shown_of
 from ...conditions import CELL_COLUMNS, INJECTED
 from ...results import JudgeName
 from ..doses import Doses
+from ..multiverse import OUTCOMES, Multiverse
 from ..wording import listing, magnitude_axis, plural, unit_name
 from .drawings import against_controls, agreement_matrix, crossover, layer_panels, rate_map
+from .judged import judge_rates
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,16 +48,23 @@ def gallery(
     frame: pd.DataFrame,
     doses: Doses | None = None,
     comparisons: Sequence[tuple[JudgeName, JudgeName, Agreement]] = (),
+    judged: Multiverse | None = None,
 ) -> list[Plate]:
     """Return the figures of a run, in reading order; none where nothing is scored.
 
-    First, per scaffold, rates against controls; then, per arm and concept, identifies and coherent against
-    magnitude (stacked by layer where there are several); then how judges agree (``comparisons``); then, where both
-    vary, maps of layer by magnitude.
+    First, where there are several judgements, the rates under each (``judged``); then, per scaffold, rates against
+    controls; then, per arm and concept, identifies and coherent against magnitude (stacked by layer where there are
+    several); then how judges agree (``comparisons``); then, where both vary, maps of layer by magnitude.
     """
     if frame.empty or not frame["unscored"].isna().any():
         return []
-    plates = [*_forests(frame), *_crossovers(frame, doses), *_agreements(comparisons), *_maps(frame)]
+    plates = [
+        *_judged(judged),
+        *_forests(frame),
+        *_crossovers(frame, doses),
+        *_agreements(comparisons),
+        *_maps(frame),
+    ]
     stems: Counter[str] = Counter()
     named = []
     for plate in plates:
@@ -64,6 +73,21 @@ def gallery(
         count = stems[plate.stem]
         named.append(plate if count == 1 else attrs.evolve(plate, stem=f"{plate.stem}--{count}"))
     return named
+
+
+def _judged(found: Multiverse | None) -> Iterator[Plate]:
+    if found is None:
+        return
+    names = list(dict.fromkeys(found.table["judgement"]))
+    shown = [o for o in OUTCOMES if o in set(found.table["outcome"])]
+    yield Plate(
+        "judges",
+        f"{found.title}. Rates under {plural(len(names), 'judgement')}, with 95 % intervals about these concepts; "
+        "hollow marks are controls.",
+        f"Dots with intervals: {listing(shown)} under {listing(names)}; the table under Judges has the numbers.",
+        partial(judge_rates, found.table, outcomes=shown, title=found.title),
+        wide=True,
+    )
 
 
 def _forests(frame: pd.DataFrame) -> Iterator[Plate]:

@@ -26,10 +26,12 @@ from ...verdicts import CRITERIA, Verdict
 from ..doses import dose_section, find_doses
 from ..figures.gallery import Plate, gallery
 from ..figures.style import DARK, FORMATS, LIGHT, save_figure, svg_bytes
+from ..multiverse import multiverse
 from ..wording import plural
 from .conversations import known_prompts
+from .headlines import headlines
 from .sections import clustered, control_section, judge_comparisons, judge_section, null_section
-from .summary import cell_tables, facts, flatten, headlines, place
+from .summary import cell_tables, facts, flatten, place
 from .transcripts import script_json, transcripts_payload
 
 #: A page with more figures than this would take long to make and to read.
@@ -98,7 +100,7 @@ def write_figures(
     frame = verdict_frame(results.records, chosen)
     return [
         path
-        for plate in gallery(frame, find_doses(frame), judge_comparisons(results, chosen))
+        for plate in gallery(frame, find_doses(frame), judge_comparisons(results, chosen), multiverse(results))
         for path in save_figure(plate.draw(theme=LIGHT), Path(folder) / plate.stem, formats=formats)
     ]
 
@@ -170,7 +172,8 @@ def _page(
     comparisons = judge_comparisons(results, chosen)
     doses = find_doses(frame)
     success = success_of(results, chosen)
-    plates = gallery(frame, doses, comparisons)
+    judged = multiverse(results)
+    plates = gallery(frame, doses, comparisons, judged)
     shown = [_inline(plate) for plate in plates[:MOST_FIGURES]]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("introspection_bench.report"),
@@ -196,7 +199,10 @@ def _page(
         facts=facts(frame, results.spec, None if chosen is None else str(chosen)),
         sections=[(id_, name) for id_, name in sections.items() if name],
         warnings=_warnings(results, frame, chosen),
-        headlines=headlines(frame, success),
+        headlines=[
+            *headlines(frame, success, blinded=chosen is None or chosen.blinded),
+            *([] if judged is None else [judged.headline]),
+        ],
         nulls=null_section(frame, success),
         cells=cell_tables(frame),
         clustered=clustered(frame),
@@ -206,6 +212,7 @@ def _page(
         figures=shown,
         figures_left_out=_left_out(len(plates)),
         judges=judge_section(results, comparisons),
+        judged=None if judged is None else judged.section,
         notes=results.notes,
         spec=flatten(results.spec),
         version=metadata.version("introspection-bench"),
