@@ -11,8 +11,7 @@ from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
 from ..freezing import frozen_ints, frozen_tuple
 from .intervals import ConceptCounts, Estimand, Estimate, worst_case
-from .rates import check_outcomes
-from .selection import require_columns
+from .selection import check_outcomes, require_columns
 
 
 @guarded(AnalysisError)

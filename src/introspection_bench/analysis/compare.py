@@ -16,8 +16,8 @@ from ..errors import AnalysisError
 from ..results import Results
 from .binomial import check_probability, percent
 from .cells import groups
-from .rates import check_outcomes, outcome_interval
-from .selection import check_grouping, require_columns, shown_of
+from .rates import outcome_interval
+from .selection import check_grouping, check_outcomes, require_columns, shown_of
 
 #: By which cells are matched unless told otherwise: two runs are often of two models.
 MATCHED = tuple(c for c in CELL_COLUMNS if c != "model")

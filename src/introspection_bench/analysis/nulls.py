@@ -15,8 +15,8 @@ from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
 from .binomial import Interval, Method, Sided, percent
 from .cells import NAMED, cell_name, groups, telling
-from .rates import check_outcomes, outcome_interval
-from .selection import check_grouping, coherent, injected, scored
+from .rates import outcome_interval
+from .selection import check_grouping, check_outcomes, coherent, injected, scored
 
 
 @guarded(AnalysisError)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -65,6 +65,15 @@ def coherent(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the trials that a judge found coherent."""
     require_columns(frame, ["coherent"])
     return frame[frame["coherent"].fillna(value=False)]
+
+
+def check_outcomes(frame: pd.DataFrame, outcomes: Iterable[str]) -> None:
+    """Raise :class:`AnalysisError` for no outcome, or one that the frame lacks."""
+    require_columns(frame, ["unscored", "coherent"])
+    there = outcomes_of(frame)
+    unknown = [o for o in outcomes if o not in there]
+    if unknown or not list(outcomes):
+        raise AnalysisError(explain("outcomes", required=f"some of {list(there)}", got=unknown or "none", hint=""))
 
 
 def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:

@@ -29,11 +29,16 @@ def table(
     format: Annotated[str, typer.Option(help=", ".join(FORMATS))] = "text",  # noqa: A002  # the word users type
     judge: Annotated[str | None, typer.Option(help="Whose verdicts.")] = None,
     rubric: Annotated[str | None, typer.Option(help="Of which rubric.")] = None,
-    method: Annotated[str, typer.Option(help="clopper-pearson or wilson.")] = "clopper-pearson",
+    method: Annotated[str, typer.Option(help="clopper-pearson, or wilson (79 % at worst).")] = "clopper-pearson",
     confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
 ) -> None:
-    """Print counts and rates with exact intervals, and every denominator."""
+    """Print counts and rates with exact intervals, and every denominator.
+
+    Intervals are for these concepts, and where a row is of five or more, for concepts like these as well. What they
+    are about stands on the error output, so that the table can be redirected.
+    """
     from ..analysis import CELL_COLUMNS, rates, rates_table, render
+    from ..analysis.tables import table_heading
     from ..interop import read_results
 
     found = read_results(run)
@@ -42,6 +47,7 @@ def table(
         shown = rates(trials, columns, interval=method, confidence=confidence)  # type: ignore[arg-type]  # rates checks it
     else:
         shown = rates_table(trials, columns, method=method, confidence=confidence)  # type: ignore[arg-type]  # as above
+        console.say(table_heading(shown, method=method, confidence=confidence))  # type: ignore[arg-type]  # as above
     typer.echo(render(shown, format), nl=False)  # type: ignore[arg-type]  # render checks it
     for note in found.notes:
         console.say(f"note: {note}")
