@@ -55,6 +55,12 @@ def test_headline_numbers_come_with_count_interval_and_denominator(tmp_path: Pat
     )
 
 
+def test_tables_of_cells_say_that_their_intervals_are_not_adjusted_for_looking_at_many(tmp_path: Path) -> None:
+    text = report_text(make_run(2, layers=(14,), controls=4), tmp_path)
+    assert "is not adjusted for looking at many: there are 9 on this page." in text
+    assert "looking at many" not in report_text([make_record(i) for i in range(3)], tmp_path)
+
+
 def test_a_null_comes_with_the_rates_that_it_excludes(tmp_path: Path) -> None:
     text = report_text([make_record(i) for i in range(20)], tmp_path)
     assert "What this null excludes" in text

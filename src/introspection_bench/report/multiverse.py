@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import attrs
 import pandas as pd
@@ -22,6 +23,7 @@ from .wording import listing
 
 #: The outcomes that are compared, in their order.
 OUTCOMES = ("strict", "affirmative", "identifies")
+_WORDING = "rubric's wording"
 _COLUMNS = ("judgement", "arm", "outcome", "k", "n", "unscored", "concepts", "rate", "low", "high")
 
 
@@ -45,7 +47,7 @@ class Judgement:
             "judge model": self.name.model or "no model",
             "blinding": "blinded" if self.name.blinded else "not blinded",
             "part read": "answer" if self.name.judged == "answer" else "reasoning and answer",
-            "rubric's wording": self.version[:8],
+            _WORDING: self.version[:8],
         }
 
 
@@ -83,21 +85,16 @@ class Multiverse:
     @property
     def section(self) -> Section:
         """The sentences, and the rates as a table."""
-        rows = [
-            (
-                row["judgement"],
-                row["arm"],
-                row["outcome"],
-                f"{row['k']:,}/{row['n']:,}",
-                f"{row['unscored']:,}",
-                percent(row["rate"]),
-                bounds(row["low"], row["high"]),
-            )
-            for row in self.table.to_dict("records")
-        ]
+        shown = [o for o in OUTCOMES if o in set(self.table["outcome"])]
+        rows = []
+        for (name, arm), part in self.table.groupby(["judgement", "arm"], sort=False):
+            cells = {row["outcome"]: _cell(row) for row in part.to_dict("records")}
+            unscored = f"{part['unscored'].iloc[0]:,}"
+            rows.append((str(name), str(arm), unscored, *(cells.get(o, "–") for o in shown)))
         caption = f"Rates under each judgement. {self.title}. 95 % intervals are about these concepts."
-        columns = ("Judgement", "arm", "outcome", "k/n", "unscored", "rate", "95 % interval")
-        return Section("Under every judge", self.sentences, [TextTable(caption, columns, rows)])
+        return Section(
+            "Under every judge", self.sentences, [TextTable(caption, ("Judgement", "arm", "unscored", *shown), rows)]
+        )
 
 
 def find_judgements(results: Results) -> list[Judgement]:
@@ -115,7 +112,7 @@ def multiverse(results: Results) -> Multiverse | None:
     found = find_judgements(results)
     if len(found) < 2:
         return None
-    varies = [part for part in found[0].parts if len({j.parts[part] for j in found}) > 1]
+    varies = _varying(found)
     rows, scored_by = [], set()
     judged = 0
     for judgement in found:
@@ -127,6 +124,13 @@ def multiverse(results: Results) -> Multiverse | None:
     if judged < 2:
         return None
     return Multiverse(pd.DataFrame(rows, columns=_COLUMNS), tuple(varies), len(scored_by) == 1)
+
+
+def _varying(found: Sequence[Judgement]) -> list[str]:
+    """Return what tells judgements apart; the wording where nothing else does, since rubrics of two names differ."""
+    varies = [part for part in found[0].parts if len({j.parts[part] for j in found}) > 1]
+    rest = [part for part in varies if part != _WORDING]
+    return rest if len({tuple(j.parts[part] for part in rest) for j in found}) == len(found) else varies
 
 
 def _named(judgement: Judgement, varies: Sequence[str]) -> str:
@@ -164,6 +168,10 @@ def _rows(frame: pd.DataFrame, name: str) -> Iterator[tuple[object, ...]]:
                 told.low,
                 told.high,
             )
+
+
+def _cell(row: Mapping[Any, Any]) -> str:
+    return f"{row['k']:,}/{row['n']:,} · {percent(row['rate'])} ({bounds(row['low'], row['high'])})"
 
 
 def _range(part: pd.DataFrame) -> str:
