@@ -165,6 +165,7 @@ INTERVALS = {
     "matched": lambda s: {"first": of_concepts("a", "b"), "second": of_concepts("b", "c"), "within": ["b"]},
     "null_bound": lambda s: {"counts": COUNTS, "correlations": [0.0, 0.3]},
     "pair_agreement": lambda s: {"table": analysis.PairTable(3, 1, 0, 16)},
+    "plan_concepts": lambda s: {"rate": 0.2, "concepts": 6},
     "plan_equivalence": lambda s: {"rate": 0.0, "margin": 0.3, "trials_per_concept": 5},
     "prediction_powered": lambda s: {"k": 3, "n": 40, "labelled": analysis.PairTable(3, 1, 0, 16)},
     "same_as_zero": lambda s: {"counts": COUNTS, "margin": 0.2, "estimand": "these concepts"},

@@ -114,6 +114,7 @@ VALUES = [
     analysis.best_of_many([1, 3], [10, 10]), analysis.AtSensitivity(0.5, 0.1, 0.0, 0.2),
     analysis.equivalence(COUNTS, COUNTS, 0.2, estimand="these concepts"),
     analysis.EquivalencePlan(0.1, 0.2, 0.8, 0.95, 50, 20, 10, 0.1), analysis.null_bound(COUNTS),
+    analysis.plan_concepts(0.2, 6),
     analysis.tolerance_bound(COUNTS), analysis.VariationBound(0.1, 0.2),
     analysis.ClusterEstimate("gee", "coherent", 0.1, 0.0, 0.2, 0.95, 10, 3, "estimated", INTERVAL),
 ]  # fmt: skip

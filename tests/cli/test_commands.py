@@ -98,6 +98,21 @@ def test_power_answers_with_the_exact_numbers():
     assert "11 trials per cell" in command("power", "--rate", "0.2", "--power", "0.9", cwd=Path.cwd()).stdout
 
 
+def test_power_over_concepts_says_both_estimands_and_what_equivalence_takes():
+    words = ("power", "--rate", "0.2", "--concepts", "6", "--trials", "20", "--icc", "0.1", "--margin", "0.3")
+    shown = command(*words, cwd=Path.cwd()).stdout
+    assert "No success on 6 concepts of 20 trials each" in shown
+    assert "45.9 % however they vary" in shown
+    assert "may stop at any moment" in shown
+    assert "the same within 30 points" in shown
+
+
+def test_a_table_says_what_its_intervals_are_about_and_that_no_cell_is_adjusted(place):
+    said = command("table", "run", cwd=place).stderr
+    assert "for these concepts" in said
+    assert "no interval is adjusted for choosing among them" in said
+
+
 def test_an_imported_export_can_be_judged_and_reported_like_a_run(place):
     command("export", "run", "--to", "other.jsonl", cwd=place)
     command("import", "other.jsonl", "--to", "imported", "--concepts", "concepts.toml", cwd=place)

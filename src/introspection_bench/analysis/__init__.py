@@ -58,7 +58,16 @@ from .nulls import (
     excludes,
     probability_under,
 )
-from .power import SampleSize, power_against, power_to_find, sample_size, trials_to_bound, trials_to_find
+from .power import (
+    ConceptPlan,
+    SampleSize,
+    plan_concepts,
+    power_against,
+    power_to_find,
+    sample_size,
+    trials_to_bound,
+    trials_to_find,
+)
 from .rates import counts, outcome_interval, rates
 from .selection import coherent, controls, dosed, injected, outcomes_of, scored, shown_of
 from .tables import narrow_table, rates_table, render
@@ -75,6 +84,7 @@ __all__ = [
     "ClusterEstimate",
     "Comparison",
     "ConceptCounts",
+    "ConceptPlan",
     "Confusion",
     "CorrectedRate",
     "Equivalence",
@@ -136,6 +146,7 @@ __all__ = [
     "outcomes_of",
     "pair_agreement",
     "percent",
+    "plan_concepts",
     "plan_equivalence",
     "power_against",
     "power_to_find",

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
         table
     )
     app.command(epilog="Example: `introspection-bench compare runs/torch runs/vllm-lens`")(compare)
-    app.command(epilog="Example: `introspection-bench power --rate 0.2 --power 0.9`")(power)
+    app.command(epilog="Example: `introspection-bench power --rate 0.2 --concepts 36 --margin 0.2`")(power)
 
 
 def table(
@@ -89,9 +89,26 @@ def power(
     confidence: Annotated[float, typer.Option(help="Of the bound that a clean null gives.")] = 0.95,
     at_least: Annotated[int, typer.Option(help="Successes that count as found.")] = 1,
     cells: Annotated[int, typer.Option(help="Cells that the exclusion must hold for at once.")] = 1,
+    concepts: Annotated[int | None, typer.Option(help="Say what a null on so many bounds over others.")] = None,
+    trials: Annotated[int, typer.Option(help="Trials of each concept.")] = 20,
+    icc: Annotated[float, typer.Option(help="How much concepts vary, as intra-class correlation.")] = 0.1,
+    margin: Annotated[float | None, typer.Option(help="Say what equivalence within this margin takes.")] = None,
 ) -> None:
-    """Say how many trials per cell find a rate with given power, and how many without a success exclude it."""
-    from ..analysis import sample_size
+    """Say how many trials per cell find a rate with given power, and how many without a success exclude it.
+
+    With `--concepts`, also what a clean null on so many concepts says of others like them, and with `--margin` what it
+    takes to show two arms of that rate equivalent.
+    """
+    from ..analysis import plan_concepts, plan_equivalence, sample_size
 
     found = sample_size(rate, power=power, at_least=at_least, confidence=confidence, cells=cells)
     typer.echo(found.sentence)
+    if concepts is not None:
+        planned = plan_concepts(rate, concepts, trials=trials, icc=icc, confidence=confidence)
+        typer.echo("\n".join(planned.sentences))
+    if margin is not None:
+        with console.working("Simulating"):
+            equal = plan_equivalence(
+                rate, margin, power=power, confidence=confidence, trials_per_concept=trials, icc=icc
+            )
+        typer.echo(equal.sentence)
