@@ -64,6 +64,14 @@ def fields(value):
     return {f.name: getattr(value, f.name) for f in attrs.fields(type(value)) if f.init}
 
 
+def judged():
+    records = make_records()
+    return analysis.judge_error(ib.Results("r", records), analysis.verdicts_of(records, "rules", "strict4"))
+
+
+JUDGED = judged()
+
+
 def confusion():
     verdicts = analysis.verdicts_of(make_records(), "rules", "strict4")
     return analysis.agreement(verdicts, verdicts)
@@ -105,7 +113,7 @@ VALUES = [
     judges.Disclosure(RECORD.condition), sweep.PlannedTrial(RECORD.trial, REQUEST),
     INTERVAL, BOUND, analysis.Scope(), analysis.Alternative(1, 10, 0.1, 0.5), LIGHT,
     analysis.Exclusion("coherent", BOUND, BOUND, BOUND, BOUND, [BOUND]), analysis.sample_size(0.2),
-    analysis.JudgeAccuracy(9, 10, 9, 10), analysis.CorrectedRate(INTERVAL, 0.1, 0.1, 0.0, 0.2, 0.95, True),
+    analysis.JudgeAccuracy(9, 10, 9, 10), JUDGED, JUDGED.strata[0],
     analysis.JudgeName("rules", "strict4", None, True), analysis.LogisticFit("fitted", 3),
     analysis.SweetSpotRule(), analysis.SweetSpots(analysis.SweetSpotRule(), SPOTS, 0.95),
     analysis.Sensitivity(INTERVAL, INTERVAL, 1.0, 0.0, 0.5, 1.5), confusion(), confusion().criteria[0],

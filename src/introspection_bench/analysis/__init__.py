@@ -8,7 +8,7 @@ from ..results import JudgeName, Results
 from .agreement import Agreement, Confusion, agreement, verdicts_of
 from .binomial import Interval, interval, percent
 from .by_concept import ByConcept, by_concept, matched
-from .calibration import CorrectedRate, JudgeAccuracy, corrected_rate
+from .calibration import JudgeAccuracy
 from .clustering import ClusterEstimate, bootstrap_rate, hierarchical_rate
 from .compare import Comparison, compare, spec_differences
 from .detection import Sensitivity, default_guesses, detection, guessed_word, sensitivity
@@ -49,6 +49,7 @@ from .intervals import (
     trials_to_stop,
     worst_case,
 )
+from .judge_error import JudgedStratum, JudgeError, judge_error
 from .logistic import LogisticFit, fit_logistic
 from .nulls import (
     Alternative,
@@ -86,7 +87,6 @@ __all__ = [
     "ConceptCounts",
     "ConceptPlan",
     "Confusion",
-    "CorrectedRate",
     "Equivalence",
     "EquivalencePlan",
     "Estimand",
@@ -94,7 +94,9 @@ __all__ = [
     "Exclusion",
     "Interval",
     "JudgeAccuracy",
+    "JudgeError",
     "JudgeName",
+    "JudgedStratum",
     "LogisticFit",
     "NullBound",
     "PairAgreement",
@@ -116,7 +118,6 @@ __all__ = [
     "coherent",
     "compare",
     "controls",
-    "corrected_rate",
     "counts",
     "crossovers",
     "curve_over_sensitivity",
@@ -134,6 +135,7 @@ __all__ = [
     "hierarchical_rate",
     "injected",
     "interval",
+    "judge_error",
     "judged_d_prime",
     "judged_difference",
     "judged_rate",

@@ -270,7 +270,7 @@ def _tell_accuracy(
         if rate.corrected is None:
             console.say(f"{rate.criterion}: no correction. {rate.why}")
             continue
-        corrected = f"{rate.corrected.rate:.1%} [{rate.corrected.low:.1%}, {rate.corrected.high:.1%}]"
+        corrected = f"{rate.corrected.estimate:.1%} [{rate.corrected.low:.1%}, {rate.corrected.high:.1%}]"
         rows.append([rate.criterion, f"{rate.judged.k}/{rate.judged.n}", corrected])
     console.table("Rates corrected for this judge's error", ["criterion", "as judged", "corrected"], rows)
 
