@@ -64,7 +64,6 @@ def some(tmp_path_factory):
 #: A call of each function that works: arguments by name.
 CALLS = {
     "agreement": lambda s: {"first": s.verdicts, "second": s.verdicts},
-    "bootstrap_rate": lambda s: {"frame": s.frame, "outcome": "coherent", "resamples": 50},
     "coherent": lambda s: {"frame": s.frame},
     "compare": lambda s: {"first": s.results, "second": s.results},
     "controls": lambda s: {"frame": s.frame},
@@ -77,9 +76,9 @@ CALLS = {
     "excludes": lambda s: {"frame": s.frame},
     "fit_logistic": lambda s: {"magnitude": [0.0, 1.0, 2.0, 3.0] * 5, "outcome": [0, 0, 1, 1] * 4 + [0, 1, 0, 1]},
     "guessed_word": lambda s: {"reply": "It is about oceans."},
-    "hierarchical_rate": lambda s: {"frame": s.frame, "outcome": "coherent"},
     "injected": lambda s: {"frame": s.frame},
     "interval": lambda s: {"k": 1, "n": 10},
+    "mean_rate": lambda s: {"frame": s.frame, "outcome": "coherent"},
     "migration": lambda s: {"crossed": analysis.crossovers(s.frame)},
     "narrow_table": lambda s: {"frame": s.frame},
     "outcome_interval": lambda s: {"frame": s.frame, "outcome": "coherent"},

@@ -35,7 +35,10 @@ from tests.odd_values import ODD, a_few, exported, fault, made_vector, make_reco
 
 RECORD = make_records()[1]
 INTERVAL = analysis.interval(1, 10)
-BOUND = analysis.Bound("all", "coherent", INTERVAL, 2)
+BY_CONCEPT = analysis.ByConcept(("love", "dust"), analysis.ConceptCounts([0, 1], [10, 9]), (1, 0), 1)
+BOUND = analysis.Bound("all", "coherent", BY_CONCEPT, analysis.null_bound(BY_CONCEPT.counts), BY_CONCEPT.whatever(), 2)
+BEST = analysis.best_of_many([0, 1], [10, 9])
+LEAST = analysis.CellBound("a cell", INTERVAL, 2)
 PROMPT = ib.RenderedPrompt([1, 2, 3], "a b c", {"first": 1})
 LOVE = ib.load_concepts("pairs")["love"]
 STRICT4 = judges.load_rubric("strict4")
@@ -112,7 +115,8 @@ VALUES = [
     ib.Completion(0, RECORD.reply, [ib.Receipt.nothing()]), judges.Case("t", "q", "r", LOVE),
     judges.Disclosure(RECORD.condition), sweep.PlannedTrial(RECORD.trial, REQUEST),
     INTERVAL, BOUND, analysis.Scope(), analysis.Alternative(1, 10, 0.1, 0.5), LIGHT,
-    analysis.Exclusion("coherent", BOUND, BOUND, BOUND, BOUND, [BOUND]), analysis.sample_size(0.2),
+    analysis.Exclusion("coherent", BOUND, BOUND, [BOUND], BEST, "a cell", LEAST), LEAST,
+    analysis.MeanRate("coherent", BY_CONCEPT, THESE, THESE, THESE), analysis.sample_size(0.2),
     analysis.JudgeAccuracy(9, 10, 9, 10), JUDGED, JUDGED.strata[0],
     analysis.JudgeName("rules", "strict4", None, True), analysis.LogisticFit("fitted", 3),
     analysis.SweetSpotRule(), analysis.SweetSpots(analysis.SweetSpotRule(), SPOTS, 0.95),
@@ -124,7 +128,6 @@ VALUES = [
     analysis.EquivalencePlan(0.1, 0.2, 0.8, 0.95, 50, 20, 10, 0.1), analysis.null_bound(COUNTS),
     analysis.plan_concepts(0.2, 6),
     analysis.tolerance_bound(COUNTS), analysis.VariationBound(0.1, 0.2),
-    analysis.ClusterEstimate("gee", "coherent", 0.1, 0.0, 0.2, 0.95, 10, 3, "estimated", INTERVAL),
 ]  # fmt: skip
 #: Classes that are no values.
 OTHERS = {
@@ -165,7 +168,11 @@ METHODS = {
     "Verdict.key": (RECORD.verdicts[0].key, {"trial": "t"}),
     "JudgeName.of": (analysis.JudgeName.of, {"verdict": RECORD.verdicts[0]}),
     "Scope.apply": (analysis.Scope().apply, {"frame": ib.Results("r", make_records()).frame()}),
-    "Bound.under": (BOUND.under, {"rate": 0.2}),
+    "Scope.apply_with_unscored": (
+        analysis.Scope().apply_with_unscored,
+        {"frame": ib.Results("r", make_records()).frame()},
+    ),
+    "Exclusion.under": (analysis.Exclusion("a", BOUND, BOUND, best=BEST).under, {"rate": 0.2}),
     "Scaffold.render": (ib.LINDSEY.render, {}),
     "Scaffold.fill": (ib.LINDSEY.fill, {"item": None}),
     "Span.until": (ib.Span.all().until, {"anchor": "first"}),

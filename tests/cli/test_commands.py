@@ -88,6 +88,16 @@ def test_a_table_comes_in_the_form_that_is_asked_for(place, form, mark):
     assert mark in command("table", "run", "--by", "arm", "--format", form, cwd=place).stdout
 
 
+def test_excludes_says_how_little_a_run_excludes_over_concepts_and_how_the_cell_was_chosen(place):
+    shown = command("excludes", "run", "--outcome", "identifies", cwd=place).stdout
+    assert "All injected trials, " in shown
+    assert "95 % two-sided" in shown
+    lines = command("excludes", "run", "--confidence", "0.9", "--format", "csv", cwd=place).stdout.splitlines()
+    assert lines[0].startswith("scope,outcome,k,n,concepts,rate,low,high,high_like_these,")
+    assert {line.split(",")[1] for line in lines[1:]} == {"strict"}
+    assert "|---|" in command("excludes", "run", "--format", "markdown", cwd=place).stdout
+
+
 def test_comparing_a_run_with_itself_finds_no_difference(place):
     shown = command("compare", "run", "run", cwd=place).stdout
     assert "0 fields differ" in shown
@@ -158,6 +168,8 @@ def test_concepts_lists_the_sets_and_their_concepts(place):
         (("export", "run", "--to", "x", "--format", "xml"), "--format"),
         (("table", "run", "--by", "colour"), "colour"),
         (("table", "run", "--format", "pdf"), "format: required one of"),
+        (("excludes", "run", "--outcome", "colour"), "colour"),
+        (("excludes", "run", "--format", "pdf"), "format: required one of"),
         (("concepts", "nothing"), "lindsey2026"),
         (("check", "torch", "--model", "demo", "--expect-failure", "x"), "CHECK=REASON"),
         (("check", "torch", "--model", "demo", "--option", "device=cpu"), "Text stands in quotes"),
@@ -173,8 +185,8 @@ def test_a_mistake_is_one_line_that_says_what_to_do_and_exit_code_1(place, words
 
 def test_every_command_shows_an_example_in_its_help():
     root = command("--help", cwd=Path.cwd()).stdout
-    names = ["demo", "run", "status", "judge", "judge-check", "label", "report", "export", "import", "table", "compare"]
-    for name in [*names, "power", "check", "backends", "concepts"]:
+    names = ["demo", "run", "status", "judge", "judge-check", "label", "report", "export", "import", "table"]
+    for name in [*names, "excludes", "compare", "power", "check", "backends", "concepts"]:
         assert name in root
         assert f"introspection-bench {name}" in command(name, "--help", cwd=Path.cwd()).stdout
 

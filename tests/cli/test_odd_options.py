@@ -29,6 +29,7 @@ CALLS = {
     "import": ["import", "a.jsonl", "--to", "imported", "--concepts", "concepts.toml"],
     "export": ["export", "run", "--to", "b.jsonl"],
     "table": ["table", "run"],
+    "excludes": ["excludes", "run"],
     "compare": ["compare", "run", "run"],
     "power": ["power", "--rate", "0.2"],
     "check": ["check", "torch", "--model", "nowhere"],
@@ -43,7 +44,7 @@ ODD = [
     "a=b", "a=b=c", "=", "None", "~nobody", "$(x)", "%s%n", "concepts.toml", "empty.jsonl",
 ]  # fmt: skip
 #: Commands that take a tenth of a second when they work, and those that take several.
-SLOW = {"table", "import", "judge", "judge-check", "label", "check"}
+SLOW = {"table", "excludes", "import", "judge", "judge-check", "label", "check"}
 SLOWER = {"report", "compare"}
 VERY_FEW = ["", "9" * 40, "a\udcff\udc80b\x1b[2J[/nope]"]
 FEW = ["", "-1", "9" * 40, "nan", ".", "x" * 5000, "a\udcff\udc80b\x1b[2J[/nope]"]

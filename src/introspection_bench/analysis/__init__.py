@@ -9,7 +9,7 @@ from .agreement import Agreement, Confusion, agreement, verdicts_of
 from .binomial import Interval, interval, percent
 from .by_concept import ByConcept, by_concept, matched
 from .calibration import JudgeAccuracy
-from .clustering import ClusterEstimate, bootstrap_rate, hierarchical_rate
+from .chosen import CellBound
 from .compare import Comparison, compare, spec_differences
 from .detection import Sensitivity, default_guesses, detection, guessed_word, sensitivity
 from .dose import SweetSpotRule, SweetSpots, crossovers, dose_response, migration, sweet_spots
@@ -59,6 +59,7 @@ from .nulls import (
     excludes,
     probability_under,
 )
+from .over_concepts import MeanRate, mean_rate
 from .power import (
     ConceptPlan,
     SampleSize,
@@ -82,7 +83,7 @@ __all__ = [
     "BestCell",
     "Bound",
     "ByConcept",
-    "ClusterEstimate",
+    "CellBound",
     "Comparison",
     "ConceptCounts",
     "ConceptPlan",
@@ -98,6 +99,7 @@ __all__ = [
     "JudgeName",
     "JudgedStratum",
     "LogisticFit",
+    "MeanRate",
     "NullBound",
     "PairAgreement",
     "PairTable",
@@ -112,7 +114,6 @@ __all__ = [
     "agreement",
     "anytime",
     "best_of_many",
-    "bootstrap_rate",
     "bound_if_varying",
     "by_concept",
     "coherent",
@@ -132,7 +133,6 @@ __all__ = [
     "excludes",
     "fit_logistic",
     "guessed_word",
-    "hierarchical_rate",
     "injected",
     "interval",
     "judge_error",
@@ -141,6 +141,7 @@ __all__ = [
     "judged_rate",
     "like_these",
     "matched",
+    "mean_rate",
     "migration",
     "narrow_table",
     "null_bound",

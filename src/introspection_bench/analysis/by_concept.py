@@ -10,6 +10,7 @@ import pandas as pd
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
 from ..freezing import frozen_ints, frozen_tuple
+from .binomial import Sided
 from .intervals import ConceptCounts, Estimand, Estimate, worst_case
 from .selection import check_outcomes, require_columns
 
@@ -48,9 +49,11 @@ class ByConcept:
         """All trials without a verdict."""
         return sum(self.missing) + self.lost
 
-    def whatever(self, estimand: Estimand = "these concepts", *, confidence: float = 0.95) -> Estimate:
+    def whatever(
+        self, estimand: Estimand = "these concepts", *, confidence: float = 0.95, sided: Sided = "two"
+    ) -> Estimate:
         """Return the interval that holds whatever the unscored trials would have been."""
-        return worst_case(self.counts, self.missing, estimand=estimand, confidence=confidence)
+        return worst_case(self.counts, self.missing, estimand=estimand, confidence=confidence, sided=sided)
 
 
 @checked(AnalysisError)

@@ -1,4 +1,4 @@
-"""Commands that calculate: table, compare, power."""
+"""Commands that calculate: table, excludes, compare, power."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: `introspection-bench table runs/demo --by concept --by magnitude --format markdown`")(
         table
     )
+    app.command(epilog="Example: `introspection-bench excludes runs/demo --outcome strict`")(excludes)
     app.command(epilog="Example: `introspection-bench compare runs/torch runs/vllm-lens`")(compare)
     app.command(epilog="Example: `introspection-bench power --rate 0.2 --concepts 36 --margin 0.2`")(power)
 
@@ -50,6 +51,33 @@ def table(
         console.say(table_heading(shown, method=method, confidence=confidence))  # type: ignore[arg-type]  # as above
     typer.echo(render(shown, format), nl=False)  # type: ignore[arg-type]  # render checks it
     for note in found.notes:
+        console.say(f"note: {note}")
+
+
+def excludes(
+    run: Annotated[Path, typer.Argument(metavar="RUN_OR_FILE", help="Run directory or results file.")],
+    *,
+    outcome: Annotated[str, typer.Option(help="Which rate: a criterion, or strict.")] = "strict",
+    judge: Annotated[str | None, typer.Option(help="Whose verdicts.")] = None,
+    rubric: Annotated[str | None, typer.Option(help="Of which rubric.")] = None,
+    confidence: Annotated[float, typer.Option(help="Of each bound.")] = 0.95,
+    format: Annotated[  # noqa: A002  # the word users type
+        str, typer.Option(help="text: sentences; as a table: markdown, latex, csv.")
+    ] = "text",
+) -> None:
+    """Say which rates the injected trials exclude, on these concepts and over concepts like these."""
+    from ..analysis import excludes as excluded
+    from ..analysis import render
+    from ..interop import read_results
+
+    results = read_results(run)
+    found = excluded(results.frame(judge, rubric), outcome, confidence=confidence)
+    if format == "text":
+        for sentence in found.sentences:
+            console.tell(sentence)
+    else:
+        typer.echo(render(found.table(), format), nl=False)  # type: ignore[arg-type]  # render checks it
+    for note in results.notes:
         console.say(f"note: {note}")
 
 

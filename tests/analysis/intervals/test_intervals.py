@@ -140,6 +140,23 @@ def test_a_cell_that_won_by_a_hair_is_pulled_down_and_one_that_won_by_far_is_not
     assert "chosen for being the highest" in near.sentence
 
 
+@pytest.mark.parametrize("wins", [0.0, 1.0])
+def test_where_a_rule_names_the_winner_of_a_tie_the_corrected_interval_keeps_its_level_whatever_the_rule(wins) -> None:
+    n, other = 20, 3
+    found = {k: iv.best_of_many([k, other], [n, 20], ties="ruled") for k in range(other, n + 1)}
+    for rate in (0.01, 0.05, 0.1, 0.15, 0.3, 0.6, 0.9):
+        chance = [(k, (wins if k == other else 1.0) * binom.pmf(k, n, rate)) for k in found]
+        held = sum(c for k, c in chance if found[k].low <= rate <= found[k].high)
+        assert held / sum(c for _, c in chance) >= 0.95
+
+
+def test_a_cell_named_by_a_rule_among_many_nulls_is_bounded_no_better_than_alone() -> None:
+    ruled, drawn = (iv.best_of_many([0] * 20, [20] * 20, ties=ties) for ties in ("ruled", "drawn"))
+    assert ruled.high == pytest.approx(interval(0, 20).high)
+    assert drawn.high < ruled.high
+    assert (iv.best_of_many([20, 20], [20, 20], ties="ruled").low) == 0  # it may have won by the rule alone
+
+
 def test_which_cell_is_called_first_does_not_change_what_is_said_of_the_best() -> None:
     one, other = iv.best_of_many([5, 5, 1], [20, 20, 20]), iv.best_of_many([1, 5, 5], [20, 20, 20])
     assert (one.corrected, one.low, one.high, one.tied) == (other.corrected, other.low, other.high, other.tied)

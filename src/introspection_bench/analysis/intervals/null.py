@@ -89,11 +89,12 @@ class NullBound:
     def sentences(self) -> tuple[str, ...]:
         """What is excluded, each with what it assumes."""
         sides = f"{percent(self.confidence)} {'two' if self.sided == 'two' else 'one'}-sided"
-        some = ", ".join(f"{percent(b.high)} if it is at most {b.icc:g}" for b in self.curve if 0 < b.icc < 1)
-        means = "mean rates over concepts like these"
+        curve = [b for b in self.curve if 0 < b.icc < 1 and b.high < 1]
+        some = ", ".join(f"{percent(b.high)} if it is at most {b.icc:g}" for b in curve)
+        first, second = (f"those above {percent(h)} are" if h < 1 else "none is" for h in (self.these.high, self.high))
         return (
-            f"{self.counts}: on these concepts mean rates above {percent(self.these.high)} are excluded ({sides}).",
-            f"Of {means}, those above {percent(self.high)} are excluded, however concepts vary ({sides}).",
+            f"{self.counts}: of mean rates on these concepts, {first} excluded ({sides}).",
+            f"Of mean rates over concepts like these, {second} excluded, however concepts vary ({sides}).",
             *([f"It depends on the intra-class correlation of concepts: {some}."] if some else []),
             self.tolerance.sentence,
         )

@@ -12,9 +12,9 @@ import pandas as pd
 from ...analysis.agreement import Agreement, agreement
 from ...analysis.binomial import bounds, percent
 from ...analysis.cells import NAMED, cell_name, groups, is_missing, telling
-from ...analysis.clustering import bootstrap_rate
 from ...analysis.detection import TASKS, default_guesses, detection
 from ...analysis.nulls import excludes
+from ...analysis.over_concepts import mean_rate
 from ...analysis.power import sample_size
 from ...analysis.rates import outcome_interval, rates
 from ...analysis.selection import controls, injected, scored, shown_of
@@ -35,47 +35,56 @@ def null_section(frame: pd.DataFrame, success: Sequence[str] = CRITERIA) -> Sect
     if scored(injected(frame)).empty:
         return None
     found = excludes(frame)
-    clean = found.pooled.interval.k == 0
-    best = found.best_cell
-    sentences = []
-    if best.interval.n:
+    counts = found.pooled.counts
+    clean = counts is not None and not any(counts.counts.successes)
+    sentences = list(found.sentences)
+    if found.best is not None:
+        cell = "In that cell" if found.best.cells > 1 else "In the one cell"
         sentences.append(
-            f"In the best cell: {best.under(PUBLISHED_RATE).sentence} {percent(PUBLISHED_RATE)} is about what "
+            f"{cell}: {found.under(PUBLISHED_RATE).sentence} {percent(PUBLISHED_RATE)} is about what "
             "Lindsey 2026 reports for the best setting of Claude Opus 4.1, so it compares with a single cell, not with "
             "the pooled trials."
         )
     sentences.append(sample_size(PUBLISHED_RATE).sentence)
-    sentences += clustered(frame, ("strict",))
-    rows = [
-        (
-            b.scope,
-            f"{b.interval.k}/{b.interval.n}",
-            percent(b.interval.rate),
-            f"above {percent(b.interval.high)}" + (f", below {percent(b.interval.low)}" if b.interval.low > 0 else ""),
-            f"{b.cells:,}" if b.simultaneous_over == 1 else f"any of {b.simultaneous_over:,}, all at once",
-        )
-        for b in found.bounds
-    ]
+    rows = [_excluded(row) for row in found.table().to_dict("records")]
+    columns = ("Trials", "k/n", "rate", "excluded on these concepts", "over concepts like these", "cells", "chosen")
     return Section(
         "What this null excludes" if clean else "What these counts exclude",
         sentences,
         [
             TextTable(
-                f"{all_of(success)} at once (strict): the rates that the trials exclude, at 95 % two-sided, exact",
-                ("Trials", "k/n", "rate", "excluded", "cells"),
+                f"{all_of(success)} at once (strict): the mean rates that the trials exclude, at 95 % two-sided",
+                columns,
                 rows,
             )
         ],
     )
 
 
+def _excluded(row: Mapping[Any, Any]) -> tuple[str, ...]:
+    if not row["n"]:
+        return (row["scope"], "0/0", "–", "nothing", "nothing", f"{row['cells']:,}", row["chosen"])
+    ends = [f"above {percent(row['high'])}"] if row["high"] < 1 else []
+    ends += [f"below {percent(row['low'])}"] if row["low"] > 0 else []
+    like = row["high_like_these"]
+    # A chosen cell's own rate never stands alone.
+    corrected = "" if is_missing(row["corrected"]) else f"; corrected for the choice {percent(row['corrected'])}"
+    return (
+        row["scope"],
+        f"{row['k']}/{row['n']}",
+        percent(row["rate"]) + corrected,
+        ", ".join(ends) or "nothing",
+        "not said" if is_missing(like) else f"above {percent(like)}" if like < 1 else "nothing",
+        f"{row['cells']:,}",
+        row["chosen"],
+    )
+
+
 def clustered(frame: pd.DataFrame, outcomes: Sequence[str] = ("affirmative", "identifies")) -> list[str]:
-    """Return pooled rates with intervals that take the concept, not the trial, as the unit of sampling."""
-    used = scored(injected(frame)).dropna(subset=["concept"])
-    if used["concept"].nunique() == 1:
-        return ["All injected trials are of one concept: these rates say nothing of others."]
-    said = [bootstrap_rate(frame, outcome).sentence for outcome in outcomes if used[outcome].notna().any()]
-    opening = "Trials of one concept are not independent. With concepts as the unit of sampling:"
+    """Return mean rates of the injected trials under both estimands, these concepts and concepts like these."""
+    used = scored(injected(frame))
+    said = [mean_rate(frame, outcome).sentence for outcome in outcomes if used[outcome].notna().any()]
+    opening = "Trials of one concept are not independent, so each rate says what it is about."
     return [" ".join([opening, *said])] if said else []
 
 
