@@ -24,9 +24,9 @@ import pandas as pd
 
 from introspection_bench.analysis import (
     CELL_COLUMNS,
+    Exclusion,
     Results,
     Scope,
-    bootstrap_rate,
     controls,
     counts,
     crossovers,
@@ -34,13 +34,12 @@ from introspection_bench.analysis import (
     detection,
     dose_response,
     excludes,
-    hierarchical_rate,
     injected,
     interval,
+    mean_rate,
     migration,
     outcome_interval,
     percent,
-    probability_under,
     rates,
     render,
     sample_size,
@@ -124,6 +123,95 @@ def provenance(runs: Sequence[Results]) -> Iterator[str]:
     )
 
 
+def null(frame: pd.DataFrame) -> Iterator[str]:
+    yield "## What the null excludes\n"
+    lindsey = next((s for s in frame["scaffold"].unique() if s.startswith("lindsey")), None)
+    found = excludes(frame, scopes=[Scope(scaffold=lindsey, min_magnitude=10, coherent_only=True)])
+    pooled = found.pooled.null
+    if pooled is None or found.best is None or any(pooled.counts.successes):
+        yield from (f"- {sentence}" for sentence in found.sentences)
+        yield "\nThe strict rate is not 0 in this file: there is no null to re-read.\n"
+        return
+    yield (
+        f"{pooled.counts}: that is a statement about these concepts and these trials. On these concepts it excludes mean "
+        f"rates above {percent(pooled.these.high)}. Over concepts like these it excludes hardly anything: "
+        f"{pooled.counts.concepts} concepts without a success are what would be seen with probability "
+        f"{percent((1 - pooled.confidence) / 2)} if {percent(pooled.high)} of all concepts did it always and the rest "
+        "never, however many trials each concept was given. What lies between the two is a matter of how much concepts "
+        "vary, of which two say next to nothing.\n"
+    )
+    yield "Both estimands side by side (95 %, two-sided), for four sets of trials:\n"
+    table = found.table()
+    shown = ["scope", "k", "n", "concepts", "rate", "high", "high_like_these", "corrected", "cells", "chosen"]
+    yield render(table[shown].rename(columns={"high": "high, these concepts", "high_like_these": "high, like these"}))
+    yield from varying(found)
+    yield from weighing(found)
+    yield from chosen(found)
+
+
+def varying(found: Exclusion) -> Iterator[str]:
+    """How the bound over concepts like these depends on how much they vary, and for how many concepts it holds."""
+    null = found.pooled.null
+    yield "### How it depends on how much concepts vary\n"
+    yield (
+        "The largest mean rate over concepts like these that the null leaves standing, if their intra-class correlation "
+        "is at most so much (0: concepts are alike; 1: a concept does it always or never). At 0 the trials are taken as "
+        "one sample, whichever concept they are of. That is the assumption under which a pooled bound is one on concepts, "
+        "and nothing in the data speaks for it.\n"
+    )
+    bounds = [b for b in found.bounds if b.null is not None]
+    yield render(
+        pd.DataFrame(
+            {"intra-class correlation at most": [f"{v.icc:g}" for v in null.curve]}
+            | {f"{b.scope}: {b.null.counts}": [percent(v.high) for v in b.null.curve] for b in bounds}
+        )
+    )
+    yield (
+        f"For single concepts rather than their mean: {null.tolerance.sentence[:1].lower()}"
+        f"{null.tolerance.sentence[1:]} With {null.tolerance.needs} concepts and as many trials in each, a null would have "
+        f"said that {percent(null.tolerance.share)} of concepts lie below a rate; more trials on two concepts never will.\n"
+    )
+
+
+def weighing(found: Exclusion) -> Iterator[str]:
+    """Why a bound on the mean over concepts is larger than that of the pooled count."""
+    scope = found.scopes[0]
+    if scope.counts is None or scope.null is None:
+        return
+    each = ", ".join(f"{n} of {c}" for c, n in zip(scope.counts.concepts, scope.counts.counts.trials, strict=True))
+    n = sum(scope.counts.counts.trials)
+    coherent = sum(found.coherent.counts.counts.trials)
+    yield "### Most of the trials could not have succeeded\n"
+    yield (
+        f"Of the {sum(found.pooled.counts.counts.trials)} injected trials, {coherent} are coherent, and an incoherent "
+        f"reply fails the strict rule by definition. Under the detection prompt at magnitudes of 10 and above {n} are: "
+        f"{each}. As one sample of trials, whichever concept they are of, they would exclude rates above "
+        f"{percent(interval(0, n).high)}; the mean that gives each concept the same weight rests on the concept with the "
+        f"fewest, and is bounded at {percent(scope.null.these.high)} on these concepts.\n"
+    )
+
+
+def chosen(found: Exclusion) -> Iterator[str]:
+    """The single cell, how it was chosen, and the published rate."""
+    yield "### A single cell\n"
+    yield from (f"- {sentence}" for sentence in found.cell_sentences)
+    yield (
+        "\n"
+        + " ".join(
+            (
+                f"The published rate for Opus 4.1, about {percent(ALTERNATIVE)}, is that of its best layer and strength. In a "
+                f"single cell: {found.under(ALTERNATIVE).sentence}",
+                "A best-cell rate must be set against a single cell, not against the pooled bound, since most cells pooled "
+                "here are either without any effect or incoherent. For all cells at once the bound is the one above, and a "
+                f"cell of these two concepts at {percent(ALTERNATIVE)} is not excluded by it."
+                if found.least_bounded.interval.high > ALTERNATIVE
+                else "",
+            )
+        ).rstrip()
+        + "\n"
+    )
+
+
 def cells(frame: pd.DataFrame) -> Iterator[str]:
     yield "## Every cell\n"
     yield "Counts of trials. `strict` is all four criteria at once; magnitude 0 is the control.\n"
@@ -150,34 +238,6 @@ def cells(frame: pd.DataFrame) -> Iterator[str]:
     yield render(pd.DataFrame(lines))
 
 
-def null(frame: pd.DataFrame) -> Iterator[str]:
-    yield "## What the null excludes\n"
-    lindsey = next((s for s in frame["scaffold"].unique() if s.startswith("lindsey")), None)
-    scope = Scope(scaffold=lindsey, min_magnitude=10, coherent_only=True)
-    found = excludes(frame, "strict", scopes=[scope])
-    yield from (f"- {sentence}" for sentence in found.sentences)
-    if found.pooled.interval.k:
-        yield "\nThe strict rate is not 0 in this file: the bounds above hold, and there is no null to re-read.\n"
-        return
-    n = found.best_cell.interval.n
-    yield "\n" + " ".join(
-        (
-            f"The published rate for Opus 4.1, about {percent(ALTERNATIVE)}, is that of its best layer and strength. "
-            f"{probability_under(0, n, ALTERNATIVE).sentence}",
-            "A best-cell rate must be set against a single cell, not against the pooled bound: most cells pooled here "
-            "are either without any effect or incoherent, and an incoherent reply fails the strict rule by definition.",
-        )
-    )
-    coherent_scope = found.scopes[0].interval
-    yield (
-        f"Of the {found.pooled.interval.n} injected trials, {found.coherent.interval.n} are coherent, and under the "
-        f"detection prompt at magnitudes of 10 and above {coherent_scope.n}: the null is one of "
-        f"{coherent_scope.n} trials, and leaves rates up to {percent(coherent_scope.high)} standing.\n"
-    )
-    yield "As a table (a count above 0 would be treated the same way):\n"
-    yield render(found.table().drop(columns=["outcome", "confidence"]))
-
-
 def signal(frame: pd.DataFrame) -> Iterator[str]:
     yield "## Controls, detection and identification\n"
     alarms = outcome_interval(controls(frame), "affirmative")
@@ -199,12 +259,11 @@ def signal(frame: pd.DataFrame) -> Iterator[str]:
 
 def concepts(frame: pd.DataFrame) -> Iterator[str]:
     yield "## Two concepts are two\n"
-    yield "Trials of one concept are not independent, so the concept is the unit of sampling for any general claim.\n"
-    for outcome in ("strict", "identifies", "affirmative"):
-        yield f"- {bootstrap_rate(frame, outcome).sentence}"
-        hierarchical = hierarchical_rate(frame, outcome)
-        if hierarchical.status == "estimated":
-            yield f"- {hierarchical.sentence}"
+    yield (
+        "Trials of one concept are not independent, so the concept is the unit of sampling for any claim about concepts "
+        "like these. The mean of the concepts' rates in the injected trials:\n"
+    )
+    yield from (f"- {mean_rate(frame, outcome).sentence}" for outcome in ("strict", "identifies", "affirmative"))
     yield ""
 
 
