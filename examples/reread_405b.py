@@ -132,21 +132,31 @@ def null(frame: pd.DataFrame) -> Iterator[str]:
         yield from (f"- {sentence}" for sentence in found.sentences)
         yield "\nThe strict rate is not 0 in this file: there is no null to re-read.\n"
         return
+    ends = f"{percent(pooled.these.high)} on these {pooled.counts.concepts} concepts"
     yield (
-        f"{pooled.counts}: that is a statement about these concepts and these trials. On these concepts it excludes mean "
-        f"rates above {percent(pooled.these.high)}. Over concepts like these it excludes hardly anything: "
-        f"{pooled.counts.concepts} concepts without a success are what would be seen with probability "
-        f"{percent((1 - pooled.confidence) / 2)} if {percent(pooled.high)} of all concepts did it always and the rest "
-        "never, however many trials each concept was given. What lies between the two is a matter of how much concepts "
-        "vary, of which two say next to nothing.\n"
+        f"{pooled.counts}. That excludes mean rates above {ends}. Over concepts like these it excludes hardly "
+        f"anything: if {percent(pooled.high)} of all concepts did it always and the rest never, "
+        f"{pooled.counts.concepts} concepts would show none with probability {percent((1 - pooled.confidence) / 2)}, "
+        "however many trials each was given. What lies between the two is a matter of how much concepts vary, of which "
+        f"{pooled.counts.concepts} say next to nothing.\n"
     )
-    yield "Both estimands side by side (95 %, two-sided), for four sets of trials:\n"
-    table = found.table()
-    shown = ["scope", "k", "n", "concepts", "rate", "high", "high_like_these", "corrected", "cells", "chosen"]
-    yield render(table[shown].rename(columns={"high": "high, these concepts", "high_like_these": "high, like these"}))
+    yield "Both estimands side by side (95 %, two-sided):\n"
+    yield render(bounds(found))
+    yield (
+        "`high` bounds the rate on these concepts, with each concept weighing the same; for a chosen cell it holds for "
+        "all cells at once. `like these` bounds the mean over concepts like these, however they vary.\n"
+    )
     yield from varying(found)
     yield from weighing(found)
-    yield from chosen(found)
+    yield from one_cell(found)
+
+
+def bounds(found: Exclusion) -> pd.DataFrame:
+    table = found.table()
+    for name in ("rate", "high", "high_like_these", "corrected"):
+        table[name] = [None if pd.isna(value) else percent(value) for value in table[name]]
+    names = ["scope", "k", "n", "concepts", "rate", "high", "high_like_these", "corrected", "cells", "chosen"]
+    return table[names].rename(columns={"high_like_these": "like these", "corrected": "corrected for the choice"})
 
 
 def varying(found: Exclusion) -> Iterator[str]:
@@ -154,61 +164,46 @@ def varying(found: Exclusion) -> Iterator[str]:
     null = found.pooled.null
     yield "### How it depends on how much concepts vary\n"
     yield (
-        "The largest mean rate over concepts like these that the null leaves standing, if their intra-class correlation "
-        "is at most so much (0: concepts are alike; 1: a concept does it always or never). At 0 the trials are taken as "
-        "one sample, whichever concept they are of. That is the assumption under which a pooled bound is one on concepts, "
-        "and nothing in the data speaks for it.\n"
+        "The largest mean rate over concepts like these that the null leaves standing, if their intra-class "
+        "correlation is at most so much. At 0 all concepts are alike and the trials are one sample; at 1 a concept "
+        "does it always or never. Nothing in two concepts without a success tells which line to read.\n"
     )
-    bounds = [b for b in found.bounds if b.null is not None]
-    yield render(
-        pd.DataFrame(
-            {"intra-class correlation at most": [f"{v.icc:g}" for v in null.curve]}
-            | {f"{b.scope}: {b.null.counts}": [percent(v.high) for v in b.null.curve] for b in bounds}
-        )
-    )
+    stated = {f"{b.scope}: {b.null.counts}": b.null.curve for b in found.bounds if b.null is not None}
+    lines = {name: [percent(at.high) for at in curve] for name, curve in stated.items()}
+    yield render(pd.DataFrame({"correlation at most": [f"{at.icc:g}" for at in null.curve], **lines}))
     yield (
-        f"For single concepts rather than their mean: {null.tolerance.sentence[:1].lower()}"
-        f"{null.tolerance.sentence[1:]} With {null.tolerance.needs} concepts and as many trials in each, a null would have "
-        f"said that {percent(null.tolerance.share)} of concepts lie below a rate; more trials on two concepts never will.\n"
+        f"Of single concepts rather than their mean: "
+        f"{null.tolerance.sentence[:1].lower()}{null.tolerance.sentence[1:]} The {null.tolerance.needs} are concepts, "
+        f"not trials: more trials on {null.counts.concepts} concepts never say it.\n"
     )
 
 
 def weighing(found: Exclusion) -> Iterator[str]:
-    """Why a bound on the mean over concepts is larger than that of the pooled count."""
-    scope = found.scopes[0]
-    if scope.counts is None or scope.null is None:
+    """Which trials could have succeeded, and why a mean over concepts is bounded less than the pooled count."""
+    scope, injections, whole = found.scopes[0], found.pooled.counts, found.coherent.counts
+    if scope.counts is None or scope.null is None or injections is None or whole is None:
         return
     each = ", ".join(f"{n} of {c}" for c, n in zip(scope.counts.concepts, scope.counts.counts.trials, strict=True))
     n = sum(scope.counts.counts.trials)
-    coherent = sum(found.coherent.counts.counts.trials)
-    yield "### Most of the trials could not have succeeded\n"
+    yield "### Most trials could not have succeeded\n"
     yield (
-        f"Of the {sum(found.pooled.counts.counts.trials)} injected trials, {coherent} are coherent, and an incoherent "
-        f"reply fails the strict rule by definition. Under the detection prompt at magnitudes of 10 and above {n} are: "
-        f"{each}. As one sample of trials, whichever concept they are of, they would exclude rates above "
-        f"{percent(interval(0, n).high)}; the mean that gives each concept the same weight rests on the concept with the "
-        f"fewest, and is bounded at {percent(scope.null.these.high)} on these concepts.\n"
+        f"Of the {sum(injections.counts.trials)} injected trials, {sum(whole.counts.trials)} are coherent, and an "
+        f"incoherent reply fails the strict rule by definition. Under the detection prompt at magnitudes of 10 and "
+        f"above {n} are: {each}. As one sample, whichever concept they are of, they would exclude rates above "
+        f"{percent(interval(0, n).high)}. A mean in which each concept weighs the same rests on the one with the "
+        f"fewest trials, and is bounded at {percent(scope.null.these.high)}.\n"
     )
 
 
-def chosen(found: Exclusion) -> Iterator[str]:
+def one_cell(found: Exclusion) -> Iterator[str]:
     """The single cell, how it was chosen, and the published rate."""
     yield "### A single cell\n"
     yield from (f"- {sentence}" for sentence in found.cell_sentences)
     yield (
-        "\n"
-        + " ".join(
-            (
-                f"The published rate for Opus 4.1, about {percent(ALTERNATIVE)}, is that of its best layer and strength. In a "
-                f"single cell: {found.under(ALTERNATIVE).sentence}",
-                "A best-cell rate must be set against a single cell, not against the pooled bound, since most cells pooled "
-                "here are either without any effect or incoherent. For all cells at once the bound is the one above, and a "
-                f"cell of these two concepts at {percent(ALTERNATIVE)} is not excluded by it."
-                if found.least_bounded.interval.high > ALTERNATIVE
-                else "",
-            )
-        ).rstrip()
-        + "\n"
+        f"\nThe published rate for Opus 4.1, about {percent(ALTERNATIVE)}, is that of its best layer and strength, so "
+        "it is to be set against a single cell and not against the pooled bound, to which cells without any effect and "
+        f"incoherent ones contribute. In the cell named above: {found.under(ALTERNATIVE).sentence} That holds for a "
+        "cell picked beforehand; for all cells at once, only what is above the bound in the list is excluded.\n"
     )
 
 
@@ -260,8 +255,8 @@ def signal(frame: pd.DataFrame) -> Iterator[str]:
 def concepts(frame: pd.DataFrame) -> Iterator[str]:
     yield "## Two concepts are two\n"
     yield (
-        "Trials of one concept are not independent, so the concept is the unit of sampling for any claim about concepts "
-        "like these. The mean of the concepts' rates in the injected trials:\n"
+        "Trials of one concept are not independent, so the concept is the unit of sampling for any claim about others. "
+        "The mean of the concepts' rates in the injected trials:\n"
     )
     yield from (f"- {mean_rate(frame, outcome).sentence}" for outcome in ("strict", "identifies", "affirmative"))
     yield ""

@@ -217,7 +217,16 @@ def test_the_published_run_is_reported_with_its_unit_and_bounds(published: Path,
     from introspection_bench.interop import read_results
 
     text = report_text(read_results(published / "llama405b" / "layer84_canonical.judged.json"), tmp_path)
-    for said in ("0 of 400", "above 0.918 %", "above 16.8 %", "0 of 80 scored controls", "10.89", "9.55", "10 update"):
+    for said in (
+        "0 of 400",
+        "above 0.918 %",
+        "above 28.4 %",
+        "above 84.2 %",
+        "0 of 80 scored controls",
+        "10.89",
+        "9.55",
+        "10 update",
+    ):
         assert said in text, said
 
 
