@@ -68,7 +68,8 @@ def coherent(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_outcomes(frame: pd.DataFrame, outcomes: Iterable[str]) -> None:
-    """Raise :class:`AnalysisError` for no outcome, or one that the frame lacks."""
+    """Raise :class:`AnalysisError` for no outcome, one that the frame lacks, and both parts of a run in one frame."""
+    check_one_part(frame)
     require_columns(frame, ["unscored", "coherent"])
     there = outcomes_of(frame)
     unknown = [o for o in outcomes if o not in there]
@@ -90,13 +91,29 @@ def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
         )
 
 
+def check_one_part(frame: pd.DataFrame) -> None:
+    """Raise :class:`AnalysisError` where trials that chose a cell stand among those that confirm it."""
+    if "part" in frame.columns and {"selection", "confirmation"} <= set(frame["part"].dropna().unique()):
+        raise AnalysisError(
+            explain(
+                "frame",
+                required="trials that chose the cell, or trials that confirm it",
+                got="both",
+                hint="The first were chosen for being high. Results.frame() has those that confirm; "
+                "Results.frame(part='selection') the others.",
+            )
+        )
+
+
 def check_grouping(frame: pd.DataFrame, by: Sequence[str]) -> None:
-    """Raise :class:`AnalysisError` for columns that are not there, and for magnitudes pooled over units.
+    """Raise :class:`AnalysisError` for columns that are not there, for magnitudes pooled over units, and for both
+    parts of a run with a confirmation (:func:`check_one_part`).
 
     A magnitude means nothing without its unit: groups by ``magnitude`` must also be groups by ``unit`` as soon
     as the frame holds two units.
     """
     require_columns(frame, by)
+    check_one_part(frame)
     if len(set(by)) < len(by):
         raise AnalysisError(explain("by", required="each column once", got=list(by), hint="Drop the duplicate."))
     units = sorted(frame["unit"].dropna().unique()) if "unit" in frame.columns else []

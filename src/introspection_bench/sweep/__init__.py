@@ -2,6 +2,8 @@
 
 from .arms import Arm, ArmTrial, Cell, Injected, Negated, PromptOnly, RandomVector, Removed, Unsteered
 from .assessing import judge_accuracy
+from .choosing import Candidate, Chosen, Confirmation, SelectionRule, choose
+from .confirming import Confirmed
 from .design import BesideSteer, Design
 from .importing import import_results
 from .judging import judge_run
@@ -18,7 +20,11 @@ __all__ = [
     "Arm",
     "ArmTrial",
     "BesideSteer",
+    "Candidate",
     "Cell",
+    "Chosen",
+    "Confirmation",
+    "Confirmed",
     "Design",
     "Ground",
     "Injected",
@@ -31,11 +37,13 @@ __all__ = [
     "RandomVector",
     "Removed",
     "RunSpec",
+    "SelectionRule",
     "Store",
     "Study",
     "Sweep",
     "Unsteered",
     "Watcher",
+    "choose",
     "import_results",
     "judge_accuracy",
     "judge_run",

@@ -6,7 +6,7 @@ import abc
 import datetime
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -17,16 +17,17 @@ from ..digests import digest
 from ..doses import Depth, Dose
 from ..errors import SpecError, explain
 from ..freezing import frozen_mapping
-from ..identity import SteerKey, TrialKey
+from ..identity import SteerKey, TrialKey, in_order
 from ..injection import Injection, Steer, resolve
 from ..injectors.base import ModelInfo
 from ..injectors.requests import Request
 from ..prompts import RenderedPrompt, Tokenizer
 from ..scaffolds import Item, Scaffold
-from ..trials import Trial, TrialRecord
+from ..trials import Trial, TrialPart, TrialRecord
 from ..vectors import ConceptVector
 from .arms import ArmTrial, Cell
 from .bands import resolve_layers
+from .choosing import Chosen, Confirmation
 
 if TYPE_CHECKING:
     from .arms import Arm
@@ -60,7 +61,8 @@ class PlannedTrial:
 class Ground:
     """What a plan is made on: the model, the backend with its numerics, the run's vectors and its date.
 
-    ``vectors`` are by concept and by the layer that they are injected at.
+    ``vectors`` are by concept and by the layer that they are injected at; ``chosen`` is what the run has chosen to be
+    confirmed, None before it has.
     """
 
     model: ModelInfo
@@ -69,6 +71,7 @@ class Ground:
     tokenizer: Tokenizer
     day: datetime.date
     vectors: Mapping[tuple[str, int], ConceptVector] = attrs.field(converter=frozen_mapping)
+    chosen: Chosen | None = None
 
     @numerics.validator
     def _check_numerics(self, _: object, value: int) -> None:
@@ -90,27 +93,47 @@ class Planner(abc.ABC):
     recorded trials of what it asked for, with their verdicts, and must ask for the same where it is given the same.
     """
 
-    #: The judge whose verdicts it needs before it asks again, by name; None where it needs none.
-    judge: ClassVar[str | None] = None
+    @property
+    def judge(self) -> str | None:
+        """The judge whose verdicts it needs before it asks again, by name; None where it needs none."""
+        return None
 
     @property
     @abc.abstractmethod
     def design(self) -> Design:
         """What all of its trials share: scaffolds, concepts, recipe, sampling."""
 
+    @property
+    def whole(self) -> Design:
+        """The design with everything that it may ask for later: whose vectors are there from the start."""
+        return self.design
+
+    @property
+    def confirmation(self) -> Confirmation | None:
+        """What confirms a cell that is chosen first; None without such a part."""
+        return None
+
+    def choose(self, done: Sequence[TrialRecord]) -> Chosen | None:  # noqa: ARG002  # for subclasses
+        """Return what is to be confirmed, from what it asked for first; the run keeps the first choice."""
+        return None
+
     @abc.abstractmethod
     def ask(self, ground: Ground, done: Sequence[TrialRecord]) -> list[PlannedTrial]:
         """Return the next trials, or none at the end."""
 
 
-def plan(design: Design, ground: Ground) -> list[PlannedTrial]:
+def plan(
+    design: Design, ground: Ground, *, part: TrialPart | None = None, before: Sequence[Trial] = ()
+) -> list[PlannedTrial]:
     """Return every trial of a design: by scaffold, then by arm, then by layer and dose.
+
+    ``part`` is the part of the run that they are; those like trials that were planned ``before`` are further draws.
 
     Prompts are rendered and spans resolved here, so that what can't be run raises before anything does:
     :class:`ScaffoldError`, :class:`AnchorNotFoundError`, :class:`EmptySpanError`, and :class:`SpecError` where two
     scaffolds, or an arm with itself, come to the same trials.
     """
-    return list(_Planning(design, ground).trials())
+    return list(_Planning(design, ground, part, before).trials())
 
 
 @attrs.frozen(eq=False)
@@ -133,8 +156,8 @@ class _Settled:
 class _Planning:
     """One planning under way: what was rendered and counted so far."""
 
-    def __init__(self, design: Design, ground: Ground) -> None:
-        self.design, self.ground = design, ground
+    def __init__(self, design: Design, ground: Ground, part: TrialPart | None, before: Sequence[Trial]) -> None:
+        self.design, self.ground, self.part = design, ground, part
         self.bands = resolve_layers(design.layers, ground.model.n_layers)
         self.concepts = tuple(c.name for c in design.concepts or ())
         self.beside = tuple(self._beside())
@@ -143,6 +166,10 @@ class _Planning:
         self._numbers: dict[object, int] = {}
         self._prompts: dict[tuple[str, str, str | None], RenderedPrompt] = {}
         self._asked: dict[tuple[int, str], Condition] = {}
+        for trial in before:
+            key = trial.key
+            self._alike[self._number((key.prompt, key.steers)), key.given_seed] += 1
+            self._draws[self._number((trial.condition.cell, trial.item))] += 1
 
     def trials(self) -> Iterator[PlannedTrial]:
         """Yield the trials, in the plan's order."""
@@ -230,7 +257,7 @@ class _Planning:
             truth=arm.truth,
         )
         name = None if item is None else item.name
-        keys = tuple(s.key for s in steers)
+        keys = in_order(s.key for s in steers)
         return _Settled(
             condition,
             prompt,
@@ -269,7 +296,7 @@ class _Planning:
         draw = self._draws[shared.cell]
         self._draws[shared.cell] += 1
         request = Request(shared.prompt, shared.steers, design.sampling, key.seed)
-        return PlannedTrial(Trial(key, condition, shared.item, draw), request)
+        return PlannedTrial(Trial(key, condition, shared.item, draw, self.part), request)
 
     def _asking(self, shared: _Settled, concept: str) -> Condition:
         """Return the condition with the concept asked about: one object for all trials that share it."""

@@ -10,8 +10,10 @@ import attrs
 
 from ..boundaries import checked
 from ..errors import SpecError, explain
+from ..judges.base import Judge
 from ..judges.registry import open_judge
 from ..results import Results
+from ..verdicts import Part
 from .generating import OnTrial, generating
 from .judging import OnVerdict, judge_run
 from .measuring import OnReading, measure_run
@@ -101,16 +103,29 @@ def run_spec(
         injector = model.open()
     with injector:
         with watch.working("Vectors and plan"):
-            sweep = Sweep(stated.design, injector, place, spec=stated)
+            sweep = Sweep(stated.planner, injector, place, spec=stated)
         watch.planned(sweep)
+        if judging is not None:
+            sweep.check_judge(judging)
         with watch.generating(sweep) as on_trial:
             sweep.generate(on_trial)
+        # Where verdicts decide what is run next, the two stages alternate; else the model is closed before judging.
+        while judging is not None and stated.planner.judge is not None:
+            _judge(place, judging, stated.judge.judged, watch)
+            if not sweep.go_on():
+                break
+            with watch.generating(sweep) as on_trial:
+                sweep.generate(on_trial)
         for measure in stated.measures:
             with watch.measuring(measure.name) as on_reading, Store.open(place) as store:
                 measured = measure_run(store, measure, injector, on_reading=on_reading)
             watch.say(f"{measure.name}: {measured.measured} measured, {measured.kept} kept")
-    if judging is not None:
-        with watch.judging(judging.name) as on_verdict, Store.open(place) as store:
-            summary = judge_run(store, judging, part=stated.judge.judged, on_verdict=on_verdict)
-        watch.say(f"{summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept")
+    if judging is not None and stated.planner.judge is None:
+        _judge(place, judging, stated.judge.judged, watch)
     return sweep.results()
+
+
+def _judge(place: Path, judge: Judge, part: Part, watch: Watcher) -> None:
+    with watch.judging(judge.name) as on_verdict, Store.open(place) as store:
+        summary = judge_run(store, judge, part=part, on_verdict=on_verdict)
+    watch.say(f"{summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept")

@@ -21,7 +21,10 @@ from ..structuring import plain, problems
 from ..untrusted import parse_toml, read_text
 from ..vectors import ConceptVector
 from ..verdicts import Part
+from .choosing import Chosen, Confirmation
+from .confirming import Confirmed
 from .design import Design
+from .planner import Planner
 from .written import reader, write
 
 
@@ -61,19 +64,28 @@ class JudgeSpec:
 class RunSpec:
     """What a run is.
 
-    ``design`` says what is run, ``model`` on what; ``judge`` and ``measures`` what follows; ``directory`` where. In a
-    run's store there is also what was found when the model was opened: ``found`` and the ``numerics`` of its backend.
+    ``design`` says what is run, ``model`` on what; ``judge`` and ``measures`` what follows; ``directory`` where.
+    ``confirm`` says what confirms the design's best cell, where one is to be chosen. In a run's store there is also
+    what was found when the model was opened, ``found`` and the ``numerics`` of its backend, and what was ``chosen``.
 
-    A run goes on under the same design, model, backend and numerics; judge, measures and directory may change.
+    A run goes on under the same design, model, backend, numerics and confirmation; judge, measures and directory may
+    change. Raises :class:`SpecError` for a confirmation whose rule is another judge's.
     """
 
     design: Design
     model: ModelSpec
     judge: JudgeSpec = attrs.field(factory=JudgeSpec)
     measures: tuple[Measure, ...] = attrs.field(converter=frozen_tuple, default=())
+    confirm: Confirmation | None = None
     directory: str | None = None
     found: ModelInfo | None = None
     numerics: int | None = None
+    chosen: Chosen | None = None
+
+    @property
+    def planner(self) -> Planner:
+        """What decides the run's trials: the design, or the design with a part that confirms its best cell."""
+        return self.design if self.confirm is None else Confirmed(self.design, self.confirm)
 
     @classmethod
     @checked(SpecError)
@@ -140,14 +152,19 @@ class RunSpec:
         """Return it as JSON values, which :meth:`from_plain` reads; vectors stand in it by their digests."""
         return {
             "design": write(self.design),
-            # What arms ask in place of the design's scaffolds, for judges and reports.
-            "further": {"scaffolds": write([s for arm in self.design.arms for s in arm.scaffolds])},
+            # What arms ask in place of the design's scaffolds, and concepts that confirm, for judges and reports.
+            "further": {
+                "scaffolds": write([s for arm in self.design.arms for s in arm.scaffolds]),
+                "concepts": write(list(self.confirm.concepts or ()) if self.confirm is not None else []),
+            },
             "model": plain(self.model),
             "judge": plain(self.judge),
             "measures": write(self.measures),
+            "confirm": write(self.confirm),
             "directory": self.directory,
             "found": plain(self.found),
             "numerics": self.numerics,
+            "chosen": write(self.chosen),
         }
 
 

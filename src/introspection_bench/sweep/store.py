@@ -24,12 +24,14 @@ from ..results import Results
 from ..trials import Reply, Trial, TrialRecord
 from ..vectors import ConceptVector
 from ..verdicts import Verdict
+from .choosing import Chosen
 from .layout import (
     INSERT_READING,
     INSERT_TRIAL,
     INSERT_VERDICT,
     add_planned,
     add_session,
+    add_vectors,
     check_key,
     check_layout,
     new_store,
@@ -38,12 +40,14 @@ from .layout import (
     read_record,
     read_spec,
     reading_row,
+    set_spec,
     trial_row,
     verdict_row,
 )
 from .locks import hold
 from .sessions import Process, Session, differences, sessions_note, this_process
 from .spec import RunSpec
+from .written import reader, write
 
 #: Name of the file within a run directory.
 FILE_NAME = "store.sqlite"
@@ -70,9 +74,10 @@ class Store:
     ) -> Self:
         """Start a run, or continue the one that is there.
 
-        Its plan must begin with ``planned``: what a planner asked for later stands behind. Raises
-        :class:`StoreMismatchError`, with nothing changed, where the directory holds the run of another design, backend
-        or model, and :class:`StoreError` for a file that isn't a store.
+        Its plan must begin with ``planned``: what a planner asked for later stands behind. A run that had no
+        confirmation takes the one of ``spec``, and what it planned so far becomes the selecting part. Raises
+        :class:`StoreMismatchError`, with nothing changed, where the directory holds the run of another design, backend,
+        model or confirmation, and :class:`StoreError` for a file that isn't a store.
         """
         if not cls.is_begun(directory):
             with hold(directory, "create", "makes the run", patience_s=_CREATION_S):
@@ -81,6 +86,7 @@ class Store:
         store = cls.open(directory)
         try:
             store._check_same(spec, planned)
+            store._confirm(spec, vectors)
         except BaseException:
             store.close()
             raise
@@ -166,13 +172,25 @@ class Store:
         return read_planned(self._database)
 
     @checked(StoreError)
-    def extend(self, planned: Sequence[Trial]) -> None:
-        """Put further trials behind the plan, in one transaction; those that are in it already stay."""
+    def extend(self, planned: Sequence[Trial], chosen: Chosen | None = None) -> None:
+        """Put further trials behind the plan, in one transaction; those that are in it already stay.
+
+        ``chosen`` is what these confirm; it is kept with them, and the first that is kept stays.
+        """
         known = self._planned_keys()
         new = [trial for trial in planned if trial.key.digest not in known]
-        if new:
+        first = chosen is not None and self.chosen() is None
+        if new or first:
             with self._database.transaction("table planned") as connection:
+                if first:
+                    set_spec(connection, {**self.spec(), "chosen": write(chosen)})
                 add_planned(connection, new)
+
+    def chosen(self) -> Chosen | None:
+        """What the run has chosen to be confirmed; None before it has, and in a run that confirms nothing."""
+        told = self.spec().get("chosen")
+        with self._database.guard("table meta, row spec"):
+            return None if told is None else reader(self.directory, {}).structure(told, Chosen)
 
     def recorded(self) -> set[str]:
         """Keys of the trials that are finished."""
@@ -338,6 +356,16 @@ class Store:
         with self._database.guard(f"table meta, row {key}"):
             return str(rows[0][0])
 
+    def _confirm(self, spec: RunSpec, vectors: Iterable[ConceptVector]) -> None:
+        """Take the confirmation of ``spec`` where the run has none yet, in one transaction."""
+        if spec.confirm is None or self.spec().get("confirm") is not None:
+            return
+        told = spec.plain()
+        with self._database.transaction("tables meta and planned") as connection:
+            set_spec(connection, {**self.spec(), **{name: told[name] for name in ("confirm", "further")}})
+            connection.execute("UPDATE planned SET part = 'selection' WHERE part IS NULL")
+            add_vectors(connection, vectors)
+
     def _check_same(self, spec: RunSpec, planned: Sequence[Trial]) -> None:
         mine, other = self.spec(), spec.plain()
         facts: dict[str, Callable[[Mapping[str, Any]], Any]] = {
@@ -345,6 +373,8 @@ class Store:
             "numerics": lambda told: told["numerics"],
             "model": lambda told: f"{told['found']['name']} ({told['found']['fingerprint'][:12]})",
         }
+        if spec.confirm is not None and mine.get("confirm") is not None:
+            facts["confirmation"] = lambda told: told["confirm"]
         for field, read in facts.items():
             if read(mine) != read(other):
                 raise StoreMismatchError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ..boundaries import checked
+from ..concepts import ConceptSet
 from ..credentials import without_credentials
 from ..errors import SpecError, StoreError, explain
 from ..extraction import extract
 from ..files import file_stem, make_own_folder
 from ..injectors.base import Injector
+from ..judges.registry import open_judge
 from ..measures.base import Measure
 from ..results import Results
 from ..trials import TrialRecord
 from ..vectors import ConceptVector
 from ..verdicts import Part
+from .choosing import Confirmation, Fresh, SelectionRule
+from .confirming import Confirmed
 from .design import Design
 from .generating import OnTrial, generate_pending, generating
 from .judging import JudgingSummary, judge_run
@@ -58,11 +62,14 @@ class Sweep:
         begun = Store.is_begun(directory)
         with Store.open(directory) if begun else nullcontext() as store:
             known, day = _of_run(store, planner.design)
-            self.vectors = _vectors(planner.design, injector, known, day)
+            self.vectors = _vectors(planner.whole, injector, known, day)
             self.design: Design = attrs.evolve(planner.design, date=day)
             self.spec = self._spec(spec)
-            vectors = by_place(planner.design, self.vectors, injector.model.n_layers)
-            self._ground = Ground(injector.model, injector.name, injector.numerics, injector.tokenizer, day, vectors)
+            vectors = by_place(planner.whole, self.vectors, injector.model.n_layers)
+            chosen = store.chosen() if store is not None and planner.confirmation is not None else None
+            self._ground = Ground(
+                injector.model, injector.name, injector.numerics, injector.tokenizer, day, vectors, chosen
+            )
             self._ask(store)
 
     def generate(self, on_trial: OnTrial | None = None) -> Results:
@@ -84,22 +91,85 @@ class Sweep:
                     store.begin_session(this_process("generate", self.injector))
                 self._write_aside(store)
                 generate_pending(store, self.injector, lock, pending, on_trial)
-                if self._planner.judge is not None or not self._ask(store):
+                if self._planner.judge is not None or not self._go_on(store):
                     return store.results()
-                store.extend([t.trial for t in self.planned])
 
     def run(self, judge: str | Judge | None = None, *, on_trial: OnTrial | None = None) -> Results:
-        """Generate, and judge by ``judge`` (by default the planner's own), until the planner asks for nothing more."""
+        """Generate, and judge by ``judge`` (by default the planner's own), until the planner asks for nothing more.
+
+        Raises :class:`SpecError` for another judge than the planner's, and what the stages raise.
+        """
         judge = self._planner.judge if judge is None else judge
+        if judge is not None:
+            judge = open_judge(judge)
+            self.check_judge(judge)
         while True:
             results = self.generate(on_trial)
             if judge is None:
                 return results
             self.judge(judge)
-            with self.open_store() as store:
-                if not self._ask(store):
-                    return store.results()
-                store.extend([t.trial for t in self.planned])
+            if not self.go_on():
+                return self.results()
+
+    def check_judge(self, judge: Judge) -> None:
+        """Raise :class:`SpecError` unless a judge is the one that the planner needs, if it needs any."""
+        needed = self._planner.judge
+        if needed not in (None, judge.name):
+            raise SpecError(
+                explain("judge", required=f"{needed!r}, whose verdicts decide what is run", got=judge.name, hint="")
+            )
+        if self._planner.confirmation is not None:
+            self._planner.confirmation.rule.check_judge(judge)
+
+    def go_on(self) -> bool:
+        """Ask the planner on with what is recorded and judged; return whether something is left to be generated."""
+        with self.open_store() as store:
+            return self._go_on(store)
+
+    @checked(SpecError)
+    def confirm(
+        self,
+        rule: SelectionRule,
+        *,
+        trials: int | Mapping[str, int] | None = None,
+        fresh: Fresh = "seeds",
+        concepts: ConceptSet | str | None = None,
+    ) -> Sweep:
+        """Choose a cell of this run by a rule, and return the sweep that confirms it, in the same directory.
+
+        What was run so far becomes the selecting part; the returned sweep's plan has the confirming trials behind it,
+        to be generated and judged. The same as a sweep of :class:`~introspection_bench.sweep.confirming.Confirmed` with
+        this design, which states the rule before anything is run.
+
+        Args:
+            rule: what is chosen, and by what.
+            trials: the arms' ``n``, for all or by name; None: as in the design.
+            fresh: see :class:`~introspection_bench.sweep.choosing.Confirmation`.
+            concepts: the fresh ones.
+
+        Raises:
+            SpecError: the run is not generated, or not judged by the rule's judge; and what
+                :class:`~introspection_bench.sweep.confirming.Confirmed` raises.
+            StoreMismatchError: the run has another confirmation already.
+        """
+        confirmed = Confirmed(self._planner.design, Confirmation(rule, trials, fresh, concepts))
+        planned = {t.key.digest for t in self.planned if t.trial.part != "confirmation"}
+        with Store.open(self.directory) as store:
+            done = [r for r in store.records() if r.key.digest in planned]
+        judged = sum(r.verdict(rule.judge, rule.rubric) is not None for r in done)
+        if len(done) < len(planned) or judged < len(done):
+            raise SpecError(
+                explain(
+                    f"run {self.directory}",
+                    required=f"all of its {len(planned)} trials generated and judged by {rule.judge!r}",
+                    got=f"{len(done)} generated, {judged} judged",
+                    hint="sweep.run(judge) first.",
+                )
+            )
+        confirmed.choose(done)  # what it raises should change nothing
+        sweep = Sweep(confirmed, self.injector, self.directory, spec=self.spec)
+        sweep.open_store().close()
+        return sweep
 
     def judge(self, judge: str | Judge, *, retry_unscored: bool = False, part: Part = "answer") -> JudgingSummary:
         """Judge every recorded reply that this judge has not scored; see :func:`judge_run`."""
@@ -126,8 +196,13 @@ class Sweep:
         """Create the run's store, or open it if it is this very run's."""
         trials = [t.trial for t in self.planned]
         store = Store.create(self.directory, self.spec, trials[: self._first_asked], self.vectors)
-        store.extend(trials)
+        store.extend(trials, self._ground.chosen)
         return store
+
+    def _go_on(self, store: Store) -> bool:
+        more = self._ask(store)
+        store.extend([t.trial for t in self.planned], self._ground.chosen)
+        return more
 
     def _ask(self, store: Store | None) -> bool:
         """Ask the planner on while all that it asked for is done; return whether something is left to run.
@@ -141,7 +216,10 @@ class Sweep:
                 done = done or {r.key.digest: r for r in store.records() if self._is_ready(r)}
             if not known <= done.keys():
                 break
-            found = self._planner.ask(self._ground, [done[t.key.digest] for t in self.planned])
+            records = [done[t.key.digest] for t in self.planned]
+            if records and self._ground.chosen is None:
+                self._ground = attrs.evolve(self._ground, chosen=self._planner.choose(records))
+            found = self._planner.ask(self._ground, records)
             new = [t for t in found if t.key.digest not in known]
             if not new:
                 return False
@@ -169,6 +247,7 @@ class Sweep:
             design=self.design,
             model=attrs.evolve(stated.model, backend=injector.name),
             directory=None,
+            confirm=self._planner.confirmation,
             found=injector.model,
             numerics=injector.numerics,
         )

@@ -28,6 +28,7 @@ from ..vectors import ConceptVector
 from .arms import ARMS, Arm
 from .arms import GROUP as ARMS_GROUP
 from .bands import Band, Block
+from .choosing import Confirmation
 
 MEASURES_GROUP = "introspection_bench.measures"
 #: The built-in measures by name.
@@ -95,6 +96,9 @@ def reader(beside: Path, vectors: Mapping[str, ConceptVector]) -> cattrs.Convert
     hook(Recipe, lambda v: _kind(v, "name", _recipe, converter))
     hook(Arm, lambda v: _kind(v, "arm", lambda word: resolve(ARMS_GROUP, ARMS, word), converter))
     hook(Measure, lambda v: _kind(v, "measure", lambda word: resolve(MEASURES_GROUP, MEASURES, word), converter))
+    converter.register_structure_hook_func(
+        lambda kind: kind == attrs.fields(Confirmation).trials.type, lambda v, _: _numbers(v)
+    )
     converter.register_structure_hook_func(lambda kind: kind == Block, lambda v, _: _block(v))
     converter.register_structure_hook_func(
         lambda kind: kind == Block | None, lambda v, _: None if v is None else _block(v)
@@ -111,6 +115,13 @@ def reader(beside: Path, vectors: Mapping[str, ConceptVector]) -> cattrs.Convert
 def _text(what: str, value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"required {what}, got {value!r}")
+    return value
+
+
+def _numbers(value: Any) -> Any:
+    told = list(value.values()) if isinstance(value, Mapping) else [value]
+    if value is not None and any(type(n) is not int for n in told):
+        raise TypeError(f"required a whole number, or one by the arm's name, got {value!r}")
     return value
 
 
