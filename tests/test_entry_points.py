@@ -64,6 +64,7 @@ def some(tmp_path_factory):
 #: A call of each function that works: arguments by name.
 CALLS = {
     "agreement": lambda s: {"first": s.verdicts, "second": s.verdicts},
+    "choose": lambda s: {"rule": sweep.SelectionRule(["dose"]), "records": s.results.records},
     "coherent": lambda s: {"frame": s.frame},
     "compare": lambda s: {"first": s.results, "second": s.results},
     "controls": lambda s: {"frame": s.frame},

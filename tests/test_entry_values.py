@@ -95,6 +95,8 @@ DESIGN = ib.Design(
 CELL = sweep.Cell(ib.LINDSEY, [1], ib.Dose(1, "raw"), ib.Span.all(), ["love"], {("love", 1): made_vector()}, 0)
 TINY = ib.ModelInfo("m", "f", 4, 64, "float32")
 MODEL = sweep.ModelSpec("demo")
+CONFIRM = sweep.Confirmation(sweep.SelectionRule(["layers"]), {"injected": 3}, "both", "lindsey2026")
+CANDIDATE = sweep.Candidate("lindsey", [1], ib.Dose(1, "raw"), 1, 2, 3, 0)
 SETS = {"yes": ("Yes",), "no": ("No", " No")}
 READ = measures.Read("residuals", STEERS[0].positions, [1])
 #: Of each class a value, which the odd ones differ from in one argument.
@@ -105,6 +107,7 @@ VALUES = [
     ib.Receipt(1, 1, 0.1, 0.2), made_vector(), made_vector().provenance, RECORD, RECORD.trial, RECORD.condition,
     RECORD.key, RECORD.key.steers[0], RECORD.reply, RECORD.verdicts[0], RECORD.readings[0], STRICT4,
     ib.Word(), ib.Pairs(), DESIGN, ib.RunSpec(DESIGN, MODEL), MODEL, sweep.JudgeSpec(), CELL,
+    CONFIRM, CONFIRM.rule, CANDIDATE, sweep.Chosen([CANDIDATE], 0, 1), sweep.Confirmed(DESIGN, CONFIRM),
     ib.Study(DESIGN, ["demo"], "nowhere"), sweep.ArmTrial("love", [INJECTION]), DESIGN.beside[0],
     sweep.Injected(2), sweep.Unsteered(2), sweep.RandomVector(2), sweep.Negated(2), sweep.PromptOnly(2),
     sweep.Removed(2, "first"), sweep.Ground(TINY, "torch", 1, FakeTokenizer(), datetime.date(2026, 1, 2), CELL.vectors),
@@ -159,6 +162,10 @@ METHODS = {
     "ConceptSet.select": (lambda name: ib.load_concepts("pairs").select(name), {"name": "love"}),
     "ConceptSet.__getitem__": (ib.load_concepts("pairs").__getitem__, {"name": "love"}),
     "Results.frame": (ib.Results("r", make_records()).frame, {"judge": "rules", "rubric": "strict4"}),
+    "Results.of_part": (ib.Results("r", make_records()).of_part, {"part": "all"}),
+    "SelectionRule.check_judge": (CONFIRM.rule.check_judge, {"judge": judges.open_judge("rules")}),
+    "Confirmation.n_of": (CONFIRM.n_of, {"arm": "injected", "n": 2}),
+    "Confirmed.confirming_design": (sweep.Confirmed(DESIGN, CONFIRM).confirming_design, {"cell": CANDIDATE}),
     "TrialRecord.verdict": (RECORD.verdict, {"judge": "rules", "rubric": "strict4"}),
     "ByConcept.whatever": (
         analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0).whatever,

@@ -127,7 +127,7 @@ class Results:
         repeats: bool = False,
         part: TrialPart | Literal["all"] | None = None,
     ) -> pd.DataFrame:
-        """Return one row per trial of one part; see :meth:`of_part` and :func:`~introspection_bench.frames.records_frame`.
+        """Return one row per trial of one part (:meth:`of_part`); see :func:`introspection_bench.frames.records_frame`.
 
         Functions that pool trials refuse a frame of ``"all"`` where both parts are in it.
         """

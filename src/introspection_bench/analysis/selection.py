@@ -106,11 +106,10 @@ def check_one_part(frame: pd.DataFrame) -> None:
 
 
 def check_grouping(frame: pd.DataFrame, by: Sequence[str]) -> None:
-    """Raise :class:`AnalysisError` for columns that are not there, for magnitudes pooled over units, and for both
-    parts of a run with a confirmation (:func:`check_one_part`).
+    """Raise :class:`AnalysisError` for columns that are not there, for pooled units, and for pooled parts of a run.
 
-    A magnitude means nothing without its unit: groups by ``magnitude`` must also be groups by ``unit`` as soon
-    as the frame holds two units.
+    Trials that chose a cell are not pooled with those that confirm it (:func:`check_one_part`). A magnitude means
+    nothing without its unit: groups by ``magnitude`` must also be groups by ``unit`` as soon as the frame holds two.
     """
     require_columns(frame, by)
     check_one_part(frame)

@@ -1,4 +1,4 @@
-"""Which cell a part of a run chooses for the rest to confirm: the rule, the confirmation that is planned, the choice."""
+"""Which cell one part of a run chooses and the other confirms: the rule, what is planned to confirm it, the choice."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ class SelectionRule:
     def check_judge(self, judge: Judge) -> None:
         """Raise :class:`SpecError` unless a judge is the rule's, and can say what the rule asks."""
         criteria = judge.rubric.criteria
-        fine = judge.name == self.judge and self.rubric in (None, judge.rubric.name)
+        fine = judge.name == self.judge and self.rubric in (None, judge.rubric.id)
         if not fine or self.outcome not in ("strict", *criteria) or (self.coherent and "coherent" not in criteria):
             raise SpecError(
                 explain(
                     "rule",
-                    required=f"judge {judge.name!r}, rubric {judge.rubric.name!r}, an outcome of "
+                    required=f"judge {judge.name!r}, rubric {judge.rubric.id!r}, an outcome of "
                     f"{['strict', *criteria]}" + (", and a rubric that asks for coherence" if self.coherent else ""),
                     got=f"judge {self.judge!r}, rubric {self.rubric!r}, outcome {self.outcome!r}",
                     hint="The rule chooses by the judge that the run is judged by.",
@@ -221,7 +221,8 @@ def choose(rule: SelectionRule, records: Sequence[TrialRecord]) -> Chosen:
         return Chosen(candidates, None, 0)
     best = max(c.rate for _, c in fit)
     tied = [(n, c) for n, c in fit if c.rate == best]
-    index, _ = min(tied, key=lambda found: [*(_TIES[t](found[1]) for t in rule.ties), found[0]])
+    # min returns the first: the order of the design settles what is left.
+    index, _ = min(tied, key=lambda found: [_order(tie, found[1]) for tie in rule.ties])
     return Chosen(candidates, index, len(tied))
 
 
@@ -246,7 +247,8 @@ def _candidate(rule: SelectionRule, place: tuple[Any, ...], records: Sequence[Tr
     return Candidate(scaffold, layers or (), dose, met, coherent, len(records), len(records) - len(scored))
 
 
-_TIES = {
-    "more coherent": lambda c: -c.coherent / c.trials,
-    "lower dose": lambda c: 0.0 if c.dose is None else c.dose.magnitude,
-}
+def _order(tie: Tie, candidate: Candidate) -> float:
+    """Return by what candidates with one rate are sorted, the lowest first."""
+    if tie == "lower dose":
+        return 0.0 if candidate.dose is None else candidate.dose.magnitude
+    return -candidate.coherent / candidate.trials

@@ -41,7 +41,7 @@ class Confirmed(Planner):
             raise SpecError(
                 explain("confirm", required=f"arms of the design, {list(arms)}", got=strangers, hint="By their names.")
             )
-        there = {"scaffold": self.selecting.scaffolds}
+        there: dict[str, Sequence[object]] = {"scaffold": self.selecting.scaffolds}
         if arms[rule.arm].dosed:
             there |= {"layers": self.selecting.layers, "dose": self.selecting.doses}
         none = [name for name in rule.chooses if name not in there]

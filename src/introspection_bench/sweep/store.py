@@ -9,14 +9,14 @@ people: tables, rows and their agreement are checked, and what is wrong is a :cl
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
 from ..boundaries import checked
 from ..databases import Database, remove_leftovers
-from ..errors import StoreError, StoreMismatchError, VersionWarning, explain
+from ..errors import StoreError, VersionWarning, explain
 from ..files import write_file
 from ..injection import Receipt
 from ..measures.readings import Reading
@@ -45,6 +45,7 @@ from .layout import (
     verdict_row,
 )
 from .locks import hold
+from .sameness import check_same
 from .sessions import Process, Session, differences, sessions_note, this_process
 from .spec import RunSpec
 from .written import reader, write
@@ -85,7 +86,7 @@ class Store:
                     _begin(directory, new_store(spec.plain(), planned, vectors))
         store = cls.open(directory)
         try:
-            store._check_same(spec, planned)
+            check_same(store.directory, store.spec(), store._planned_keys(), spec, planned)
             store._confirm(spec, vectors)
         except BaseException:
             store.close()
@@ -177,7 +178,7 @@ class Store:
 
         ``chosen`` is what these confirm; it is kept with them, and the first that is kept stays.
         """
-        known = self._planned_keys()
+        known = set(self._planned_keys())
         new = [trial for trial in planned if trial.key.digest not in known]
         first = chosen is not None and self.chosen() is None
         if new or first:
@@ -325,8 +326,9 @@ class Store:
             found.setdefault(trial, []).append((key, text))
         return found
 
-    def _planned_keys(self) -> set[str]:
-        return {key for (key,) in self._database.rows("table planned", "SELECT key FROM planned")}
+    def _planned_keys(self) -> list[str]:
+        rows = self._database.rows("table planned", "SELECT key FROM planned ORDER BY position")
+        return [key for (key,) in rows]
 
     def vectors(self) -> list[ConceptVector]:
         """The run's vectors."""
@@ -365,38 +367,6 @@ class Store:
             set_spec(connection, {**self.spec(), **{name: told[name] for name in ("confirm", "further")}})
             connection.execute("UPDATE planned SET part = 'selection' WHERE part IS NULL")
             add_vectors(connection, vectors)
-
-    def _check_same(self, spec: RunSpec, planned: Sequence[Trial]) -> None:
-        mine, other = self.spec(), spec.plain()
-        facts: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-            "backend": lambda told: told["model"]["backend"],
-            "numerics": lambda told: told["numerics"],
-            "model": lambda told: f"{told['found']['name']} ({told['found']['fingerprint'][:12]})",
-        }
-        if spec.confirm is not None and mine.get("confirm") is not None:
-            facts["confirmation"] = lambda told: told["confirm"]
-        for field, read in facts.items():
-            if read(mine) != read(other):
-                raise StoreMismatchError(
-                    explain(
-                        f"run {self.directory}",
-                        required=f"{field} {read(mine)}, which made it",
-                        got=read(other),
-                        hint="Give this run another directory; nothing was changed.",
-                    )
-                )
-        keys = [key for (key,) in self._database.rows("table planned", "SELECT key FROM planned ORDER BY position")]
-        if [t.key.digest for t in planned] != keys[: len(planned)] or (keys and not planned):
-            design = mine["design"]
-            changed = sorted(k for k, v in other["design"].items() if design.get(k) != v)
-            raise StoreMismatchError(
-                explain(
-                    f"run {self.directory}",
-                    required="the design that made it",
-                    got=f"another one, different in {changed or 'the rendered prompts'}",
-                    hint="Give this design another directory; nothing was changed.",
-                )
-            )
 
 
 def _file_of(path: Path) -> Path:

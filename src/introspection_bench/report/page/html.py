@@ -162,7 +162,8 @@ def _as_results(
 ) -> Results:
     given = records if isinstance(records, Results) else Results("Concept injection", records)
     changes: dict[str, Any] = {"name": title, "spec": spec, "notes": notes}
-    return attrs.evolve(given, **{name: value for name, value in changes.items() if value is not None})
+    # Whatever chose a cell is no evidence of it: where trials confirm, the page and the figures are about these.
+    return attrs.evolve(given.of_part(), **{name: value for name, value in changes.items() if value is not None})
 
 
 def _page(
