@@ -250,7 +250,7 @@ def test_every_exported_class_has_a_value_here_or_is_none():
 #: What planner, stages and backends ask of values, with values of ours, a hundred thousand times.
 ASKED_WITHIN = {
     "ask", "trials", "contrast", "passes", "reading", "Replayed.blocks", "Read.shape", "Request.processed",
-    "JudgeName.gave",
+    "JudgeName.gave", "Confirmed.choose", "Confirmed.confirming",
 }  # fmt: skip
 
 

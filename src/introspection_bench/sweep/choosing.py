@@ -164,6 +164,12 @@ class Candidate:
     trials: int
     unscored: int
 
+    def __attrs_post_init__(self) -> None:
+        if not 0 <= max(self.met, self.coherent, self.unscored) <= self.trials or self.trials < 1:
+            raise SpecError(
+                explain("candidate.trials", required="trials, and at most so many met", got=self.trials, hint="")
+            )
+
     @property
     def rate(self) -> float:
         """The share of trials with the rule's outcome."""
