@@ -127,7 +127,7 @@ def judge_error(
     """Return a criterion's rates with the judge's error in them, from a run and verdicts that are held to be right.
 
     Args:
-        results: the run, judged.
+        results: the run, judged; where a part of it confirms, that part counts.
         known: a person's verdicts by trial digest, on replies drawn at random without regard to the judge's verdicts
             (``introspection-bench label``; :func:`introspection_bench.judges.labels.comparable` makes the mapping).
         criterion: a criterion of both rubrics, or ``strict``. "Not applicable" counts as not met.
@@ -144,6 +144,7 @@ def judge_error(
         AnalysisError: no scored verdict, or an argument out of range.
     """
     check_probability("confidence", confidence)
+    results = results.of_part()
     verdicts = {t: v for t, v in verdicts_of(results.records, judge, rubric).items() if v.unscored is None}
     rows = [
         _Row(

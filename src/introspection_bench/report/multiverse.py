@@ -109,6 +109,7 @@ def multiverse(results: Results) -> Multiverse | None:
 
     A judge that gave several verdicts on a trial (about two decoys) counts with the last.
     """
+    results = results.of_part()
     found = find_judgements(results)
     if len(found) < 2:
         return None
