@@ -11,8 +11,10 @@ from .by_concept import ByConcept, by_concept, matched
 from .calibration import JudgeAccuracy
 from .chosen import CellBound
 from .compare import Comparison, compare, spec_differences
+from .contrast import Contrast, contrast
 from .detection import Sensitivity, default_guesses, detection, guessed_word, sensitivity
 from .dose import SweetSpotRule, SweetSpots, crossovers, dose_response, migration, sweet_spots
+from .equal import Zero, same_as_control, same_as_zero_in
 from .intervals import (
     FEWEST_CONCEPTS,
     AtSensitivity,
@@ -88,6 +90,7 @@ __all__ = [
     "ConceptCounts",
     "ConceptPlan",
     "Confusion",
+    "Contrast",
     "Equivalence",
     "EquivalencePlan",
     "Estimand",
@@ -111,6 +114,7 @@ __all__ = [
     "SweetSpots",
     "ToleranceBound",
     "VariationBound",
+    "Zero",
     "agreement",
     "anytime",
     "best_of_many",
@@ -118,6 +122,7 @@ __all__ = [
     "by_concept",
     "coherent",
     "compare",
+    "contrast",
     "controls",
     "counts",
     "crossovers",
@@ -161,7 +166,9 @@ __all__ = [
     "receipts_frame",
     "records_frame",
     "render",
+    "same_as_control",
     "same_as_zero",
+    "same_as_zero_in",
     "sample_size",
     "scored",
     "sensitivity",

@@ -49,6 +49,12 @@ class ByConcept:
         """All trials without a verdict."""
         return sum(self.missing) + self.lost
 
+    @checked(AnalysisError)
+    def counted(self, *, success: bool) -> ConceptCounts:
+        """Return the counts with the unscored trials of these concepts as successes, or as failures."""
+        k = [k + success * missing for k, missing in zip(self.counts.successes, self.missing, strict=True)]
+        return ConceptCounts(k, [n + missing for n, missing in zip(self.counts.trials, self.missing, strict=True)])
+
     def whatever(
         self, estimand: Estimand = "these concepts", *, confidence: float = 0.95, sided: Sided = "two"
     ) -> Estimate:

@@ -88,6 +88,8 @@ def compare(
     on: Annotated[list[str] | None, typer.Option(help="Column to match cells by; repeat it.")] = None,
     judge: Annotated[str | None, typer.Option(help="Whose verdicts.")] = None,
     rubric: Annotated[str | None, typer.Option(help="Of which rubric.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Largest difference of rates that counts as none.")] = None,
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
     format: Annotated[str, typer.Option(help=", ".join(FORMATS))] = "text",  # noqa: A002  # the word users type
 ) -> None:
     """Compare two runs: what differs in the specification, and what in the outcome."""
@@ -96,11 +98,13 @@ def compare(
     from ..analysis.compare import MATCHED
     from ..interop import read_results
 
-    found = compare_results(read_results(first), read_results(second), judge=judge, rubric=rubric, on=on or MATCHED)
-    console.tell(found.sentence)
+    runs = (read_results(first), read_results(second))
+    found = compare_results(*runs, judge=judge, rubric=rubric, on=on or MATCHED, margin=margin, confidence=confidence)
+    for sentence in found.sentences:
+        console.tell(sentence)
     sections = {
         "What differs in the specification": found.spec,
-        "What differs in the outcome": found.cells,
+        "What differs in the outcome": found.cells.dropna(axis="columns", how="all"),
         f"Cells of {found.first} alone": found.only_first,
         f"Cells of {found.second} alone": found.only_second,
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...analysis.agreement import Agreement, agreement
+from ...analysis.agreement import Agreement, Confusion, agreement
 from ...analysis.binomial import bounds, percent
 from ...analysis.cells import NAMED, cell_name, groups, is_missing, telling
 from ...analysis.detection import TASKS, default_guesses, detection
@@ -106,8 +106,10 @@ def control_section(frame: pd.DataFrame) -> Section:
     if len(scored(injected(frame))) and len(scored(noise)):
         sentences.append(
             "Detection asks whether the model says that a thought is there (affirmative), identification whether it "
-            "names it (identifies). d′ is the distance between injected and control trials in standard deviations, "
-            "with the log-linear correction; criterion above 0 means a tendency to say no."
+            "names it (identifies). d′ is the distance between injected and control trials in standard deviations, on "
+            "these concepts; where every injected trial is a hit, or no control a false alarm, it has no upper bound. "
+            "Its estimate is pulled towards 0 where trials are few: read the interval. The criterion c is above 0 for "
+            "a tendency to say no; it has no interval, and is left out where a rate is 0 or 1."
         )
         tables.append(_detection(frame))
     if len(scored(frame)):
@@ -140,12 +142,11 @@ def _detection(frame: pd.DataFrame) -> TextTable:
     named = telling(table, NAMED)
     for row in table.to_dict("records"):
         name = cell_name(row, named)
-        interval = "" if is_missing(row["d_low"]) else f" ({_number(row['d_low'])} to {_number(row['d_high'])})"
         lines.setdefault(name, []).extend(
             (
                 f"{row['hits']}/{row['signals']}",
                 f"{row['false_alarms']}/{row['noises']}",
-                _number(row["d_prime"]) + interval,
+                _number(row["d_prime"]) + _bounded(row["d_low"], row["d_high"]) + _unscored(row),
                 _number(row["criterion"]),
             )
         )
@@ -156,6 +157,25 @@ def _detection(frame: pd.DataFrame) -> TextTable:
         [(name, *cells) for name, cells in lines.items()],
         [("", 1), *((f"{task} ({outcome})", len(each)) for task, outcome in TASKS.items())],
     )
+
+
+def _bounded(low: float, high: float) -> str:
+    """Return an interval of d′; one-sided, and said so, where the data bound it on one side alone."""
+    if is_missing(low):
+        return ""
+    ends = math.isfinite(low), math.isfinite(high)
+    return {
+        (True, True): f" ({_number(low)} to {_number(high)})",
+        (True, False): f" (at least {_number(low)}; no upper bound)",
+        (False, True): f" (at most {_number(high)}; no lower bound)",
+        (False, False): " (no bound on either side)",
+    }[ends]
+
+
+def _unscored(row: Mapping[Any, Any]) -> str:
+    if not row["unscored"] or is_missing(row["d_low"]):
+        return ""
+    return f"; whatever the {row['unscored']} unscored are{_bounded(row['d_low_whatever'], row['d_high_whatever'])}"
 
 
 def _guesses(table: pd.DataFrame) -> TextTable:
@@ -241,6 +261,7 @@ def judge_section(results: Results, comparisons: Sequence[tuple[JudgeName, Judge
             f"unscored by the first {found.unscored_first:,}, by the second {found.unscored_second:,}; judged by one "
             f"only {found.only_first + found.only_second:,}. 'Not applicable' counts as {found.not_applicable}."
         )
+        sentences += [" ".join(c.sentences) for c in found.criteria if c.sentences]
         tables.append(_agreement(first, second, found))
     return Section("Judges", sentences, tables)
 
@@ -251,20 +272,21 @@ def _agreement(first: JudgeName, second: JudgeName, found: Agreement) -> TextTab
             c.criterion,
             f"{c.n:,}",
             f"{percent(c.agreement.rate)} ({bounds(c.agreement.low, c.agreement.high)})",
-            _number(c.kappa),
-            f"{_number(c.low)} to {_number(c.high)}",
+            *_coefficients(c),
             *(str(c.table[i][j]) for i, j in ((0, 0), (0, 1), (1, 0), (1, 1))),
         )
         for c in found.criteria
     ]
     return TextTable(
-        f"Agreement of {first} (first) with {second} (second); kappa is Cohen's, with a bootstrap 95 % interval",
+        f"Agreement of {first} (first) with {second} (second); kappa is Cohen's, AC1 Gwet's, with 95 % intervals",
         (
             "Criterion",
             "replies",
             "raw agreement",
             "kappa",
-            "95 % interval",
+            "AC1",
+            "prevalence index",
+            "bias index",
             "both yes",
             "first only",
             "second only",
@@ -272,3 +294,11 @@ def _agreement(first: JudgeName, second: JudgeName, found: Agreement) -> TextTab
         ),
         rows,
     )
+
+
+def _coefficients(found: Confusion) -> tuple[str, str, str, str]:
+    pair = found.pair
+    if pair is None:
+        return (_number(found.kappa), "–", "–", "–")
+    kappa, ac1 = (f"{_number(e.estimate)} ({_number(e.low)} to {_number(e.high)})" for e in (pair.kappa, pair.ac1))
+    return kappa, ac1, _number(pair.prevalence_index), _number(pair.bias_index)
