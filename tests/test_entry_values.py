@@ -47,7 +47,8 @@ SPOTS = pd.DataFrame({"passes": [True], "established": [True], "ruled_out": [Fal
 COUNTS = analysis.ConceptCounts([1, 0, 2], [10, 10, 12])
 THESE = analysis.these_concepts(COUNTS)
 AGREED = analysis.pair_agreement(analysis.PairTable(3, 1, 0, 16))
-CELLS = pd.DataFrame({"outcome": ["coherent"], "p_holm": [0.5]})
+CELLS = pd.DataFrame({"outcome": ["coherent"], "p_holm": [0.5], "verdict": ["neither"]})
+SAME = analysis.same_as_zero(COUNTS, 0.2, estimand="these concepts")
 
 
 class FakeTokenizer:
@@ -123,7 +124,9 @@ VALUES = [
     analysis.JudgeAccuracy(9, 10, 9, 10), JUDGED, JUDGED.strata[0],
     analysis.JudgeName("rules", "strict4", None, True), analysis.LogisticFit("fitted", 3),
     analysis.SweetSpotRule(), analysis.SweetSpots(analysis.SweetSpotRule(), SPOTS, 0.95),
-    analysis.Sensitivity(INTERVAL, INTERVAL, 1.0, 0.0, 0.5, 1.5), confusion(), confusion().criteria[0],
+    analysis.sensitivity(COUNTS, COUNTS), analysis.Zero(SAME, SAME, THESE, 1),
+    analysis.Contrast(COUNTS, COUNTS, True, THESE, THESE, THESE, 0.1, verdicts=[SAME]),
+    confusion(), confusion().criteria[0],
     analysis.Comparison("a", "b", FRAME, CELLS, FRAME, FRAME, 0.95),
     COUNTS, THESE, AGREED, AGREED.table, analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0),
     analysis.best_of_many([1, 3], [10, 10]), analysis.AtSensitivity(0.5, 0.1, 0.0, 0.2),

@@ -153,7 +153,7 @@ def compare(
             here = [p[key][1] for p in parts]
             pair = [by_concept(part, outcome) for part in here]
             found.append(_contrast([pair], margin, confidence))
-            rows.append({**parts[0][key][0], "outcome": outcome, **_numbers(found[-1], pair)})
+            rows.append({**parts[0][key][0], "outcome": outcome, **_numbers(found[-1], pair, here)})
             for arm, each in _by_arm(here, pair, outcome, on):
                 arms.setdefault((arm, outcome), []).append(each)
     cells = pd.DataFrame(rows, columns=[*on, "outcome", *_NUMBERS])
@@ -245,10 +245,10 @@ def _counted(counts: ConceptCounts | None) -> tuple[int, int, float]:
     return (sum(counts.successes), sum(counts.trials), counts.rate) if counts else (0, 0, math.nan)
 
 
-def _numbers(found: Contrast | None, pair: _Pair) -> dict[str, float]:
+def _numbers(found: Contrast | None, pair: _Pair, parts: Sequence[pd.DataFrame]) -> dict[str, float]:
     if found is None:
         arms = [_counted(arm.counts if arm else None) for arm in pair]
-        unscored = sum(arm.unscored for arm in pair if arm)
+        unscored = sum(int(part["unscored"].notna().sum()) for part in parts)
         bounds = [*[math.nan] * 7, unscored, math.nan]
     else:
         arms = [_counted(arm) for arm in (found.second, found.first)]

@@ -15,7 +15,7 @@ from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
 from .binomial import percent
 from .by_concept import ByConcept
-from .intervals import ConceptCounts, Equivalence, Estimand, Estimate, difference, equivalence
+from .intervals import FEWEST_CONCEPTS, ConceptCounts, Equivalence, Estimand, Estimate, difference, equivalence
 
 THESE: Estimand = "these concepts"
 LIKE: Estimand = "concepts like these"
@@ -195,7 +195,7 @@ def points(share: float) -> str:
 def in_words(found: Estimate) -> str:
     """Return what a difference shows: that there is one, or how large a one is not excluded."""
     if not found.said:
-        return f"Of {found.estimand} nothing can be said: {found.needs}."
+        return f"Of {found.estimand} nothing can be said: it takes {FEWEST_CONCEPTS}."
     if excludes_zero(found):
         return (
             f"A difference is shown: {points(found.estimate)} points ({percent(found.confidence)} {points(found.low)} "
