@@ -170,6 +170,7 @@ METHODS = {
     "Confirmation.n_of": (CONFIRM.n_of, {"arm": "injected", "n": 2}),
     "Confirmed.confirming_design": (sweep.Confirmed(DESIGN, CONFIRM).confirming_design, {"cell": CANDIDATE}),
     "TrialRecord.verdict": (RECORD.verdict, {"judge": "rules", "rubric": "strict4"}),
+    "ByConcept.counted": (analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0).counted, {"success": True}),
     "ByConcept.whatever": (
         analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0).whatever,
         {"estimand": "these concepts", "confidence": 0.9},

@@ -39,6 +39,9 @@ class Confusion:
     puts into category i and the second into j. ``agreement`` is the share of equal answers, with its interval;
     ``kappa`` Cohen's, NaN where both judges use one and the same category throughout (there is then nothing to agree
     on beyond chance).
+
+    Raises :class:`AnalysisError` for a table of another shape than the categories', or of other replies than
+    ``agreement`` counts.
     """
 
     criterion: str
@@ -47,6 +50,20 @@ class Confusion:
     agreement: Interval
     kappa: float
     left_out: int
+
+    def __attrs_post_init__(self) -> None:
+        size = len(self.categories)
+        rows = [len(row) for row in self.table]
+        cells = [n for row in self.table for n in row]
+        if rows != [size] * size or min(cells, default=0) < 0 or sum(cells) != self.agreement.n:
+            raise AnalysisError(
+                explain(
+                    "table",
+                    required=f"{size} rows of {size} counts >= 0 that sum to {self.agreement.n}",
+                    got=self.table,
+                    hint="Make it with agreement(first, second).",
+                )
+            )
 
     @property
     def pair(self) -> PairAgreement | None:
