@@ -102,6 +102,16 @@ def test_comparing_a_run_with_itself_finds_no_difference(place):
     shown = command("compare", "run", "run", cwd=place).stdout
     assert "0 fields differ" in shown
     assert "What differs in the specification" not in shown
+    assert "No difference shown, up to" in shown
+    assert "quivalent" not in shown  # nobody gave a margin
+
+
+def test_comparing_with_a_margin_says_whether_two_runs_are_the_same_within_it(place):
+    shown = command("compare", "run", "run", "--margin", "0.99", "--confidence", "0.9", cwd=place).stdout
+    assert "Equivalent within 99 points" in shown
+    assert "(90 % " in shown
+    failed = command("compare", "run", "run", "--margin", "2", cwd=place, check=False)
+    assert "margin" in failed.stderr
 
 
 def test_power_answers_with_the_exact_numbers():

@@ -11,12 +11,14 @@ import pandas as pd
 
 from ...analysis.agreement import Agreement, Confusion, agreement
 from ...analysis.binomial import bounds, percent
+from ...analysis.by_concept import by_concept
 from ...analysis.cells import NAMED, cell_name, groups, is_missing, telling
 from ...analysis.detection import TASKS, default_guesses, detection
+from ...analysis.intervals import these_concepts
 from ...analysis.nulls import excludes
 from ...analysis.over_concepts import mean_rate
 from ...analysis.power import sample_size
-from ...analysis.rates import outcome_interval, rates
+from ...analysis.rates import rates
 from ...analysis.selection import controls, injected, scored, shown_of
 from ...results import JudgeName, Results
 from ...trials import TrialRecord
@@ -97,11 +99,7 @@ def control_section(frame: pd.DataFrame) -> Section:
     elif scored(noise).empty:
         sentences.append("No control is scored: false positives are unknown, and d′ does not exist.")
     else:
-        false = outcome_interval(noise, "affirmative")
-        sentences.append(
-            f"False-positive rate: {false.k} of {false.n} scored controls were affirmative ({percent(false.rate)}; "
-            f"95 % interval {bounds(false.low, false.high)})."
-        )
+        sentences.append(_false_alarms(noise))
         tables.append(_false_positives(noise))
     if len(scored(injected(frame))) and len(scored(noise)):
         sentences.append(
@@ -117,6 +115,24 @@ def control_section(frame: pd.DataFrame) -> Section:
         if len(guesses):
             tables.append(_guesses(guesses))
     return Section("Controls and detection", sentences, tables)
+
+
+def _false_alarms(noise: pd.DataFrame) -> str:
+    found = by_concept(noise, "affirmative")
+    if found is None:
+        return "No judge was asked whether controls claim a thought: false positives are unknown."
+    false, most = these_concepts(found.counts), found.whatever()
+    k, n = sum(found.counts.successes), sum(found.counts.trials)
+    said = (
+        f"False-positive rate: {k} of {n} scored controls were affirmative ({percent(false.estimate)}; "
+        f"95 % interval {bounds(false.low, false.high)})."
+    )
+    if found.unscored:
+        said += (
+            f" Were all {plural(sum(found.missing), 'unscored control')} affirmative, too, rates up to "
+            f"{percent(most.high)} would not be excluded."
+        )
+    return said
 
 
 def _false_positives(noise: pd.DataFrame) -> TextTable:
