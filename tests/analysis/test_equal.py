@@ -90,3 +90,15 @@ def test_unscored_trials_are_counted_as_what_would_be_worst(record) -> None:
     against = same_as_control(frame, "affirmative", 0.05)
     assert against.unscored == 24
     assert against.whatever.high > 20 / 220
+
+
+def test_a_concept_of_which_no_trial_is_scored_is_in_no_number_and_said_to_be(record) -> None:
+    def frame(*unscored):
+        scored = [record(i, (i < 3, False, None, True)) for i in range(10)]
+        noise = [record(i, (False, False, None, True), arm="control") for i in range(10)]
+        return records_frame([*scored, *noise, *(record(i, None, concept=c) for c in unscored for i in range(4))])
+
+    found = same_as_control(frame("fear"), "affirmative")
+    assert (found.first.trials, found.unscored, found.lost) == ((10,), 0, 4)
+    assert found.sentences[-1] == "4 more unscored trials are of concepts without a scored one, and in no number."
+    assert not any("no number" in s for s in same_as_control(frame(), "affirmative").sentences)

@@ -49,7 +49,7 @@ class Contrast:
     def sentences(self) -> tuple[str, ...]:
         """What is said of these concepts, of concepts like these, and of the unscored trials, in words."""
         if self.verdicts:
-            said = [v.sentence for v in self.verdicts]
+            said = [v.sentence if v.interval.said else in_words(v.interval) for v in self.verdicts]
         else:
             said = [in_words(e) for e in (self.these, self.like) if e]
         if self.unscored:
