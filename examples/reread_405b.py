@@ -244,7 +244,10 @@ def signal(frame: pd.DataFrame) -> Iterator[str]:
         "was told that they are controls and that `identifies` and `immediate` must be false. So the false alarms of "
         "identification below are 0 by construction too, and its d′ restates the hit rate.\n"
     )
-    yield "d′ and criterion with the log-linear correction, (k + 0.5) / (n + 1), over all magnitudes:\n"
+    yield (
+        "d′ over all magnitudes, on these concepts (melded exact bounds, 95 %; `∞` where no control is a false alarm: "
+        "then d′ is bounded below alone), and the criterion, which is left out where a rate is 0 or 1:\n"
+    )
     columns = ["scaffold", "concept", "task", "hits", "signals", "false_alarms", "noises", "d_prime", "d_low", "d_high"]
     yield render(detection(frame, ("scaffold", "concept"))[[*columns, "criterion"]])
     guesses = default_guesses(frame, by=("scaffold", "concept"))
