@@ -74,6 +74,7 @@ from .power import (
 )
 from .rates import counts, outcome_interval, rates
 from .selection import coherent, controls, dosed, injected, outcomes_of, scored, shown_of
+from .stopping import CellSoFar, Stopped, Stopping, stopped, stopping_of
 from .tables import narrow_table, rates_table, render
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "Bound",
     "ByConcept",
     "CellBound",
+    "CellSoFar",
     "Comparison",
     "ConceptCounts",
     "ConceptPlan",
@@ -110,6 +112,8 @@ __all__ = [
     "SampleSize",
     "Scope",
     "Sensitivity",
+    "Stopped",
+    "Stopping",
     "SweetSpotRule",
     "SweetSpots",
     "ToleranceBound",
@@ -174,6 +178,8 @@ __all__ = [
     "sensitivity",
     "shown_of",
     "spec_differences",
+    "stopped",
+    "stopping_of",
     "sweet_spots",
     "these_concepts",
     "tolerance_bound",

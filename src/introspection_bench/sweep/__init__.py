@@ -11,6 +11,7 @@ from .manifest import write_manifest
 from .measuring import measure_run
 from .planner import Ground, PlannedTrial, Planner
 from .running import Watcher, run_spec
+from .sequential import Sequential
 from .spec import JudgeSpec, ModelSpec, RunSpec
 from .store import Store
 from .study import Study
@@ -38,6 +39,7 @@ __all__ = [
     "Removed",
     "RunSpec",
     "SelectionRule",
+    "Sequential",
     "Store",
     "Study",
     "Sweep",
