@@ -172,6 +172,8 @@ INTERVALS = {
     "same_as_control": lambda s: {"frame": s.frame, "outcome": "coherent", "margin": 0.2},
     "same_as_zero_in": lambda s: {"frame": s.frame, "outcome": "coherent", "margin": 0.2},
     "same_as_zero": lambda s: {"counts": COUNTS, "margin": 0.2, "estimand": "these concepts"},
+    "stopped": lambda s: {"records": s.results.records, "rule": analysis.Stopping(0.2)},
+    "stopping_of": lambda s: {"spec": {"stopping": {"rate": 0.2, "rounds": 3}}},
     "these_concepts": lambda s: {"counts": COUNTS},
     "tolerance_bound": lambda s: {"counts": COUNTS},
     "trials_to_stop": lambda s: {"rate": 0.1},

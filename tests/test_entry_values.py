@@ -74,6 +74,8 @@ def judged():
 
 
 JUDGED = judged()
+STOPPING = analysis.Stopping(0.2, 3, confidence=0.9)
+STOPPED = analysis.stopped(make_records(), STOPPING)
 
 
 def confusion():
@@ -122,6 +124,7 @@ VALUES = [
     analysis.Exclusion("coherent", BOUND, BOUND, [BOUND], BEST, "a cell", LEAST), LEAST,
     analysis.MeanRate("coherent", BY_CONCEPT, THESE, THESE, THESE), analysis.sample_size(0.2),
     analysis.JudgeAccuracy(9, 10, 9, 10), JUDGED, JUDGED.strata[0],
+    STOPPING, STOPPED, STOPPED.cells[0], sweep.Sequential(DESIGN, STOPPING),
     analysis.JudgeName("rules", "strict4", None, True), analysis.LogisticFit("fitted", 3),
     analysis.SweetSpotRule(), analysis.SweetSpots(analysis.SweetSpotRule(), SPOTS, 0.95),
     analysis.sensitivity(COUNTS, COUNTS), analysis.Zero(SAME, SAME, THESE, 1),
@@ -253,7 +256,7 @@ def test_every_exported_class_has_a_value_here_or_is_none():
 
 #: What planner, stages and backends ask of values, with values of ours, a hundred thousand times.
 ASKED_WITHIN = {
-    "ask", "trials", "contrast", "passes", "reading", "Replayed.blocks", "Read.shape", "Request.processed",
+    "ask", "most", "trials", "contrast", "passes", "reading", "Replayed.blocks", "Read.shape", "Request.processed",
     "JudgeName.gave", "Confirmed.choose", "Confirmed.confirming",
 }  # fmt: skip
 

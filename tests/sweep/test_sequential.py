@@ -12,11 +12,25 @@ import pytest
 
 import introspection_bench as ib
 from introspection_bench.analysis import Stopping, anytime, stopped
-from introspection_bench.errors import AnalysisError, SpecError
+from introspection_bench.errors import AnalysisError, SpecError, StoreMismatchError
 from introspection_bench.judges.base import Judge
 from introspection_bench.judges.gate import control_replies
 from introspection_bench.judges.registry import open_judge
-from introspection_bench.sweep import Design, Injected, RandomVector, Sequential, Store, Sweep, Unsteered
+from introspection_bench.measures import TokenLogprobs
+from introspection_bench.report import write_report
+from introspection_bench.sweep import (
+    Confirmation,
+    Design,
+    Injected,
+    ModelSpec,
+    RandomVector,
+    Sequential,
+    Store,
+    Sweep,
+    Unsteered,
+    measure_run,
+)
+from introspection_bench.sweep.outline import outline
 
 
 class FakeLovesBread(Judge):
@@ -147,3 +161,60 @@ def test_an_arm_that_there_is_not_or_whose_cells_are_not_all_in_a_round_is_refus
     with pytest.raises(SpecError, match="1 of 2 cells"):
         Sweep(Sequential(spread, Stopping(0.2)), injector, tmp_path / "b")
     assert not Store.is_begun(tmp_path / "a")
+
+
+TOML = """
+directory = "run"
+[model]
+name = "{model}"
+options.torch.device = "cpu"
+[design]
+layers = [1]
+doses = ["0.5 residual"]
+concepts = "pairs"
+arms.unsteered.n = 1
+arms.injected.n = 2
+sampling.max_new_tokens = 4
+[stopping]
+rate = 0.2
+rounds = 3
+"""
+
+
+def test_the_rule_is_a_table_of_the_file_and_stands_in_the_store_which_goes_on_under_no_other(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "r.toml").write_text(TOML.format(model=tiny_folder))
+    spec = ib.RunSpec.from_toml(tmp_path / "r.toml")
+    assert spec.stopping == Stopping(0.2, rounds=3)
+    assert ib.RunSpec.from_plain(spec.plain(), "here") == spec
+    concepts = len(spec.design.concepts)
+    results = ib.run_spec(spec)
+    assert Counter(r.arm for r in results) == {"injected": 2 * 3 * concepts, "control": 3}
+    with Store.open(tmp_path / "run") as store:
+        assert store.run_spec().stopping == spec.stopping
+        with spec.model.open() as injector:
+            assert measure_run(store, TokenLogprobs({"a": ("a",)}), injector).measured == len(results)
+    with pytest.raises(StoreMismatchError, match="stopping"):
+        ib.run_spec(attrs.evolve(spec, stopping=Stopping(0.3, rounds=3)))
+    with pytest.raises(StoreMismatchError, match="stopping"):
+        ib.run_spec(attrs.evolve(spec, stopping=None))
+    assert outline(spec).total == len(results)
+
+
+def test_results_of_such_a_run_note_the_bounds_that_hold_and_others_do_not(
+    small: Design, injector: Any, tmp_path: Path
+) -> None:
+    sequential = Sweep(Sequential(small, Stopping(0.5, rounds=2)), injector, tmp_path / "a").run(FakeLovesBread())
+    (note,) = sequential.notes
+    assert "looked at its results to decide when to stop" in note
+    assert "Oceans, layer 1, 0.5 residual: 0 of 6" in note
+    page = write_report(sequential, tmp_path / "r.html").read_text()
+    assert "looked at its results to decide when to stop" in page
+    fixed = Sweep(small, injector, tmp_path / "b").run(FakeLovesBread())
+    assert fixed.notes == ()
+
+
+def test_a_run_confirms_or_stops_early_and_not_both(small: Design) -> None:
+    with pytest.raises(SpecError, match="one of them"):
+        ib.RunSpec(small, ModelSpec("demo"), confirm=Confirmation(), stopping=Stopping(0.2))

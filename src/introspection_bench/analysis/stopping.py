@@ -9,7 +9,7 @@ import attrs
 
 from ..boundaries import checked, guarded
 from ..conditions import INJECTED, Condition
-from ..errors import AnalysisError, explain
+from ..errors import AnalysisError, SpecError, explain
 from ..freezing import frozen_tuple, plain_float
 from ..trials import TrialRecord
 from .binomial import bounds, check_probability, percent
@@ -141,6 +141,17 @@ def stopping_of(spec: Mapping[str, object]) -> Stopping | None:
         raise AnalysisError(
             explain("spec.stopping", required="the fields of a Stopping", got=sorted(map(str, told))[:8], hint="")
         ) from error
+
+
+def stopping_note(records: Sequence[TrialRecord], spec: Mapping[str, object]) -> str:
+    """Return what a reader of a run's numbers must know where it stopped by what it saw; nothing for another run."""
+    rule = stopping_of(spec)
+    if rule is None or not any(r.arm == rule.arm for r in records):
+        return ""
+    try:
+        return stopped(records, rule).sentence
+    except SpecError as error:  # several verdicts of one judge: which of them decided can't be told
+        return f"This run looked at its results to decide when to stop; its bounds can't be given: {error}"
 
 
 def _met(record: TrialRecord, rule: Stopping) -> bool | None:

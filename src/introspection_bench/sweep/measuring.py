@@ -23,6 +23,7 @@ from .confirming import Confirmed
 from .locks import hold
 from .manifest import write_manifest
 from .planner import Ground, PlannedTrial, by_place
+from .sequential import Sequential
 from .sessions import this_process
 from .store import Store
 
@@ -59,7 +60,7 @@ def measure_run(
     ground = Ground(
         spec.found, spec.model.backend, spec.numerics, injector.tokenizer, spec.design.date, vectors, spec.chosen
     )
-    planned = planner.ask(ground, [])
+    planned = planner.most(ground) if isinstance(planner, Sequential) else planner.ask(ground, [])
     if isinstance(planner, Confirmed) and spec.chosen is not None and spec.chosen.cell is not None:
         planned += planner.confirming(ground, spec.chosen.cell, [t.trial for t in planned])
     return measure_trials(store, measure, injector, planned, on_reading=on_reading)

@@ -19,6 +19,7 @@ from .choosing import Candidate, SelectionRule
 from .confirming import Confirmed
 from .design import Design
 from .planner import Ground, PlannedTrial, by_place, source_layers
+from .sequential import Sequential
 from .spec import ModelSpec, RunSpec
 
 
@@ -26,8 +27,8 @@ from .spec import ModelSpec, RunSpec
 class Outline:
     """What a plan comes to.
 
-    ``trials`` count by arm. ``prompt_tokens`` are those of all prompts together (engines share most of them),
-    ``reply_tokens`` the most that all replies together can have.
+    ``trials`` count by arm, at most where a run may stop once it has said enough. ``prompt_tokens`` are those of all
+    prompts together (engines share most of them), ``reply_tokens`` the most that all replies together can have.
     """
 
     model: str
@@ -65,7 +66,7 @@ def outline(spec: RunSpec, tokenizer: Tokenizer | None = None, config: Any = Non
     info = ModelInfo(spec.model.name, "", int(text.num_hidden_layers), int(text.hidden_size), "")
     planner = spec.planner
     ground = Ground(info, spec.model.backend, 1, tokenizer, spec.design.day, _stand_ins(planner.whole, info))
-    planned = planner.ask(ground, [])
+    planned = planner.most(ground) if isinstance(planner, Sequential) else planner.ask(ground, [])
     if isinstance(planner, Confirmed):
         planned += planner.confirming(
             ground, _first_cell(planner.confirmation.rule, planned), [t.trial for t in planned]

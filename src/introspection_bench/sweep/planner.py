@@ -30,6 +30,7 @@ from .bands import resolve_layers
 from .choosing import Chosen, Confirmation
 
 if TYPE_CHECKING:
+    from ..analysis.stopping import Stopping
     from .arms import Arm
     from .design import Design
 
@@ -111,6 +112,11 @@ class Planner(abc.ABC):
     @property
     def confirmation(self) -> Confirmation | None:
         """What confirms a cell that is chosen first; None without such a part."""
+        return None
+
+    @property
+    def stopping(self) -> Stopping | None:
+        """When it stops asking because its trials have said enough; None for a planner that doesn't look."""
         return None
 
     def choose(self, done: Sequence[TrialRecord]) -> Chosen | None:  # noqa: ARG002  # for subclasses

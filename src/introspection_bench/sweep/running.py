@@ -110,8 +110,10 @@ def run_spec(
         with watch.generating(sweep) as on_trial:
             sweep.generate(on_trial)
         # Where verdicts decide what is run next, the two stages alternate; else the model is closed before judging.
+        check = True
         while judging is not None and stated.planner.judge is not None:
-            _judge(place, judging, stated.judge.judged, watch)
+            _judge(place, judging, stated.judge.judged, watch, check=check)
+            check = False  # once it has passed the control replies
             if not sweep.go_on():
                 break
             with watch.generating(sweep) as on_trial:
@@ -125,7 +127,7 @@ def run_spec(
     return sweep.results()
 
 
-def _judge(place: Path, judge: Judge, part: Part, watch: Watcher) -> None:
+def _judge(place: Path, judge: Judge, part: Part, watch: Watcher, *, check: bool = True) -> None:
     with watch.judging(judge.name) as on_verdict, Store.open(place) as store:
-        summary = judge_run(store, judge, part=part, on_verdict=on_verdict)
+        summary = judge_run(store, judge, check=check, part=part, on_verdict=on_verdict)
     watch.say(f"{summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept")

@@ -26,6 +26,7 @@ def check_same(
     }
     if spec.confirm is not None and mine.get("confirm") is not None:
         facts["confirmation"] = lambda told: told["confirm"]
+    facts["stopping"] = lambda told: told.get("stopping")
     for field, read in facts.items():
         if read(mine) != read(other):
             raise StoreMismatchError(

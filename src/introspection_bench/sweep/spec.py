@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import cattrs
 
+from ..analysis.stopping import Stopping
 from ..boundaries import checked, guarded
 from ..demo_model import resolve_name
 from ..errors import IntrospectionBenchError, SpecError, explain
@@ -25,6 +26,7 @@ from .choosing import Chosen, Confirmation
 from .confirming import Confirmed
 from .design import Design
 from .planner import Planner
+from .sequential import Sequential
 from .written import reader, write
 
 
@@ -65,11 +67,12 @@ class RunSpec:
     """What a run is.
 
     ``design`` says what is run, ``model`` on what; ``judge`` and ``measures`` what follows; ``directory`` where.
-    ``confirm`` says what confirms the design's best cell, where one is to be chosen. In a run's store there is also
-    what was found when the model was opened, ``found`` and the ``numerics`` of its backend, and what was ``chosen``.
+    ``confirm`` says what confirms the design's best cell, where one is to be chosen; ``stopping`` when the run has said
+    enough, where it may stop early. In a run's store there is also what was found when the model was opened, ``found``
+    and the ``numerics`` of its backend, and what was ``chosen``.
 
-    A run goes on under the same design, model, backend, numerics and confirmation; judge, measures and directory may
-    change. Raises :class:`SpecError` for a confirmation whose rule is another judge's.
+    A run goes on under the same design, model, backend, numerics, confirmation and stopping; judge, measures and
+    directory may change. Raises :class:`SpecError` for a confirmation whose rule is another judge's.
     """
 
     design: Design
@@ -77,14 +80,28 @@ class RunSpec:
     judge: JudgeSpec = attrs.field(factory=JudgeSpec)
     measures: tuple[Measure, ...] = attrs.field(converter=frozen_tuple, default=())
     confirm: Confirmation | None = None
+    stopping: Stopping | None = None
     directory: str | None = None
     found: ModelInfo | None = None
     numerics: int | None = None
     chosen: Chosen | None = None
 
+    def __attrs_post_init__(self) -> None:
+        if self.confirm is not None and self.stopping is not None:
+            raise SpecError(
+                explain(
+                    "confirm, stopping",
+                    required="one of them at most",
+                    got="both",
+                    hint="Confirm with a number of trials that is given beforehand.",
+                )
+            )
+
     @property
     def planner(self) -> Planner:
-        """What decides the run's trials: the design, or the design with a part that confirms its best cell."""
+        """What decides the run's trials: the design, or its rounds, or it and a part that confirms its best cell."""
+        if self.stopping is not None:
+            return Sequential(self.design, self.stopping)
         return self.design if self.confirm is None else Confirmed(self.design, self.confirm)
 
     @classmethod
@@ -161,6 +178,7 @@ class RunSpec:
             "judge": plain(self.judge),
             "measures": write(self.measures),
             "confirm": write(self.confirm),
+            "stopping": plain(self.stopping),
             "directory": self.directory,
             "found": plain(self.found),
             "numerics": self.numerics,

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from ..analysis.stopping import stopping_note
 from ..boundaries import checked
 from ..databases import Database, remove_leftovers
 from ..errors import StoreError, VersionWarning, explain
@@ -248,10 +249,13 @@ class Store:
         return dict(self._database.rows("tables with sessions", " UNION ALL ".join(parts)))
 
     def results(self) -> Results:
-        """Every finished trial with its verdicts as one value, with a note where its sessions had other versions."""
-        note = sessions_note(self.sessions())
-        name = self.directory.resolve().name
-        return Results(name, self.records(), dict(self.spec()), str(self.directory), [note] if note else [])
+        """Every finished trial with its verdicts as one value, with notes on what its numbers rest on.
+
+        Noted is where its sessions had other versions, and where it stopped by what it saw.
+        """
+        records, spec = self.records(), dict(self.spec())
+        notes = filter(None, [sessions_note(self.sessions()), stopping_note(records, spec)])
+        return Results(self.directory.resolve().name, records, spec, str(self.directory), list(notes))
 
     @checked(StoreError)
     def record(self, trial: Trial, reply: Reply, receipts: Sequence[Receipt]) -> TrialRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -103,13 +104,15 @@ class Sweep:
         if judge is not None:
             judge = open_judge(judge)
             self.check_judge(judge)
-        while True:
+        for turn in itertools.count():
             results = self.generate(on_trial)
             if judge is None:
-                return results
-            self.judge(judge)
+                break
+            with Store.open(self.directory) as store:
+                judge_run(store, judge, check=turn == 0)  # one that passed the control replies needn't do so again
             if not self.go_on():
                 return self.results()
+        return results
 
     def check_judge(self, judge: Judge) -> None:
         """Raise :class:`SpecError` unless a judge is the one that the planner needs, if it needs any."""
@@ -248,6 +251,7 @@ class Sweep:
             model=attrs.evolve(stated.model, backend=injector.name),
             directory=None,
             confirm=self._planner.confirmation,
+            stopping=self._planner.stopping,
             found=injector.model,
             numerics=injector.numerics,
         )
