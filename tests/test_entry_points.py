@@ -42,7 +42,11 @@ def some(tmp_path_factory):
     injector = ib.open_injector("torch", model, device="cpu")
     design = ib.Design(concepts=concepts, arms=[sweep.Unsteered(1)], sampling=ib.Sampling(max_new_tokens=2))
     ib.Sweep(design, injector, folder / "begun").generate()
+    hypothesis = sweep.Hypothesis("a", "strict", ["control"], "these concepts", "less")
+    planned = ib.RunSpec(design, sweep.ModelSpec(str(model)), plan=sweep.Plan([hypothesis], "b", []))
     return SimpleNamespace(
+        planned=planned,
+        frozen=sweep.freeze(planned),
         folder=folder,
         number=itertools.count(),
         model=str(model),
@@ -72,11 +76,14 @@ CALLS = {
     "counts": lambda s: {"frame": s.frame, "by": ["arm"]},
     "crossovers": lambda s: {"frame": s.frame},
     "default_guesses": lambda s: {"frame": s.frame},
+    "departures": lambda s: {"results": s.results, "frozen": s.frozen},
     "detection": lambda s: {"frame": s.frame},
     "dosed": lambda s: {"frame": s.frame},
     "dose_response": lambda s: {"frame": s.frame, "outcomes": ["coherent"]},
     "excludes": lambda s: {"frame": s.frame},
     "fit_logistic": lambda s: {"magnitude": [0.0, 1.0, 2.0, 3.0] * 5, "outcome": [0, 0, 1, 1] * 4 + [0, 1, 0, 1]},
+    "freeze": lambda s: {"spec": s.planned},
+    "frozen_plan": lambda s: {"results": s.results},
     "guessed_word": lambda s: {"reply": "It is about oceans."},
     "injected": lambda s: {"frame": s.frame},
     "interval": lambda s: {"k": 1, "n": 10},
@@ -86,8 +93,10 @@ CALLS = {
     "outcome_interval": lambda s: {"frame": s.frame, "outcome": "coherent"},
     "outcomes_of": lambda s: {"frame": s.frame},
     "percent": lambda s: {"share": 0.5},
+    "planned_arms": lambda s: {"spec": s.planned},
     "power_against": lambda s: {"rate": 0.3, "trials": 20, "null_rate": 0.1},
     "power_to_find": lambda s: {"rate": 0.3, "trials": 20},
+    "preregistration": lambda s: {"frozen": s.frozen},
     "probability_under": lambda s: {"k": 1, "n": 20, "rate": 0.1},
     "rates": lambda s: {"frame": s.frame, "by": ["arm"]},
     "rates_table": lambda s: {"frame": s.frame, "by": ["arm"]},

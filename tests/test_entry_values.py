@@ -99,6 +99,8 @@ CELL = sweep.Cell(ib.LINDSEY, [1], ib.Dose(1, "raw"), ib.Span.all(), ["love"], {
 TINY = ib.ModelInfo("m", "f", 4, 64, "float32")
 MODEL = sweep.ModelSpec("demo")
 CONFIRM = sweep.Confirmation(sweep.SelectionRule(["layers"]), {"injected": 3}, "both", "lindsey2026")
+PLAN = sweep.Plan([sweep.Hypothesis("a", "strict", ["injected"], "these concepts", "greater")], "b", ["c"])
+FROZEN = sweep.freeze(ib.RunSpec(DESIGN, MODEL, plan=PLAN), date=datetime.date(2026, 1, 2))
 CANDIDATE = sweep.Candidate("lindsey", [1], ib.Dose(1, "raw"), 1, 2, 3, 0)
 SETS = {"yes": ("Yes",), "no": ("No", " No")}
 READ = measures.Read("residuals", STEERS[0].positions, [1])
@@ -110,6 +112,7 @@ VALUES = [
     ib.Receipt(1, 1, 0.1, 0.2), made_vector(), made_vector().provenance, RECORD, RECORD.trial, RECORD.condition,
     RECORD.key, RECORD.key.steers[0], RECORD.reply, RECORD.verdicts[0], RECORD.readings[0], STRICT4,
     ib.Word(), ib.Pairs(), DESIGN, ib.RunSpec(DESIGN, MODEL), MODEL, sweep.JudgeSpec(), CELL,
+    PLAN, PLAN.hypotheses[0], FROZEN, FROZEN.arms[0], analysis.Departure("design.seed", "0", "1"),
     CONFIRM, CONFIRM.rule, CANDIDATE, sweep.Chosen([CANDIDATE], 0, 1), sweep.Confirmed(DESIGN, CONFIRM),
     ib.Study(DESIGN, ["demo"], "nowhere"), sweep.ArmTrial("love", [INJECTION]), DESIGN.beside[0],
     sweep.Injected(2), sweep.Unsteered(2), sweep.RandomVector(2), sweep.Negated(2), sweep.PromptOnly(2),
@@ -168,6 +171,8 @@ METHODS = {
     "ConceptSet.select": (lambda name: ib.load_concepts("pairs").select(name), {"name": "love"}),
     "ConceptSet.__getitem__": (ib.load_concepts("pairs").__getitem__, {"name": "love"}),
     "Results.frame": (ib.Results("r", make_records()).frame, {"judge": "rules", "rubric": "strict4"}),
+    "FrozenPlan.read": (sweep.FrozenPlan.read, {"path": "f.frozen.json"}),
+    "FrozenPlan.from_told": (sweep.FrozenPlan.from_told, {"told": FROZEN.told(), "where": "here"}),
     "Results.of_part": (ib.Results("r", make_records()).of_part, {"part": "all"}),
     "SelectionRule.check_judge": (CONFIRM.rule.check_judge, {"judge": judges.open_judge("rules")}),
     "Confirmation.n_of": (CONFIRM.n_of, {"arm": "injected", "n": 2}),

@@ -12,6 +12,7 @@ from .calibration import JudgeAccuracy
 from .chosen import CellBound
 from .compare import Comparison, compare, spec_differences
 from .contrast import Contrast, contrast
+from .departures import Departure, departures, frozen_plan
 from .detection import Sensitivity, default_guesses, detection, guessed_word, sensitivity
 from .dose import SweetSpotRule, SweetSpots, crossovers, dose_response, migration, sweet_spots
 from .equal import Zero, same_as_control, same_as_zero_in
@@ -93,6 +94,7 @@ __all__ = [
     "ConceptPlan",
     "Confusion",
     "Contrast",
+    "Departure",
     "Equivalence",
     "EquivalencePlan",
     "Estimand",
@@ -132,6 +134,7 @@ __all__ = [
     "crossovers",
     "curve_over_sensitivity",
     "default_guesses",
+    "departures",
     "detection",
     "difference",
     "discrimination",
@@ -141,6 +144,7 @@ __all__ = [
     "equivalence",
     "excludes",
     "fit_logistic",
+    "frozen_plan",
     "guessed_word",
     "injected",
     "interval",

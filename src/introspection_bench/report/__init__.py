@@ -4,6 +4,7 @@ from .figures.drawings import against_controls, agreement_matrix, crossover, lay
 from .figures.judged import judge_rates
 from .figures.style import DARK, LIGHT, Theme, save_figure
 from .page.html import write_figures, write_report
+from .prereg import preregistration
 
 __all__ = [
     "DARK",
@@ -14,6 +15,7 @@ __all__ = [
     "crossover",
     "judge_rates",
     "layer_panels",
+    "preregistration",
     "rate_map",
     "save_figure",
     "write_figures",

@@ -1,10 +1,12 @@
 """Sweeps: what to run (design, arms, planner), what was run (store), and the stages between them."""
 
+from ..plans import FrozenPlan, Hypothesis, Plan, PlannedArm
 from .arms import Arm, ArmTrial, Cell, Injected, Negated, PromptOnly, RandomVector, Removed, Unsteered
 from .assessing import judge_accuracy
 from .choosing import Candidate, Chosen, Confirmation, SelectionRule, choose
 from .confirming import Confirmed
 from .design import BesideSteer, Design
+from .frozen import freeze, planned_arms
 from .importing import import_results
 from .judging import judge_run
 from .manifest import write_manifest
@@ -27,11 +29,15 @@ __all__ = [
     "Confirmation",
     "Confirmed",
     "Design",
+    "FrozenPlan",
     "Ground",
+    "Hypothesis",
     "Injected",
     "JudgeSpec",
     "ModelSpec",
     "Negated",
+    "Plan",
+    "PlannedArm",
     "PlannedTrial",
     "Planner",
     "PromptOnly",
@@ -46,10 +52,12 @@ __all__ = [
     "Unsteered",
     "Watcher",
     "choose",
+    "freeze",
     "import_results",
     "judge_accuracy",
     "judge_run",
     "measure_run",
+    "planned_arms",
     "run_spec",
     "write_manifest",
 ]

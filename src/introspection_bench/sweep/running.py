@@ -12,6 +12,7 @@ from ..boundaries import checked
 from ..errors import SpecError, explain
 from ..judges.base import Judge
 from ..judges.registry import open_judge
+from ..plans import FrozenPlan
 from ..results import Results
 from ..verdicts import Part
 from .generating import OnTrial, generating
@@ -57,6 +58,7 @@ def run_spec(
     directory: str | Path | None = None,
     judge: bool = True,
     trust_remote_code: bool = False,
+    frozen: str | Path | None = None,
     watcher: Watcher | None = None,
 ) -> Results:
     """Run a specification: open its model, plan, generate, judge and measure; run it again to go on.
@@ -68,13 +70,15 @@ def run_spec(
         directory: the run directory, instead of the file's.
         judge: whether to judge the replies when all are there.
         trust_remote_code: let Python code that comes with the checkpoint run.
+        frozen: the frozen plan's file that the run is begun under, instead of the one that the specification names.
         watcher: hears of what is done.
 
     Returns:
         What the run holds at the end.
 
     Raises:
-        SpecError: for what is wrong in the file, before a model is loaded, and whatever the stages raise.
+        SpecError: for what is wrong in the file, or in that of the frozen plan, before a model is loaded, and whatever
+            the stages raise.
     """
     watch = watcher or Watcher()
     stated = spec if isinstance(spec, RunSpec) else RunSpec.from_toml(spec, overrides)
@@ -83,6 +87,8 @@ def run_spec(
         backend=backend or stated.model.backend,
         trust_remote_code=trust_remote_code or stated.model.trust_remote_code,
     )
+    if frozen is not None:
+        stated = attrs.evolve(stated, frozen=FrozenPlan.read(frozen))
     stated = attrs.evolve(stated, model=model, directory=str(directory or stated.directory or "runs/run"))
     place = Path(str(stated.directory))
     if judge and stated.design.concepts is None:

@@ -19,6 +19,7 @@ from ..concepts import ConceptSet, load_concepts
 from ..doses import Depth, Dose
 from ..errors import IntrospectionBenchError, SpecError, VectorError, explain
 from ..measures import Continuations, Cosines, Lens, Measure, Residuals, TokenLogprobs
+from ..plans import FrozenPlan
 from ..plugins import Lazy, resolve
 from ..recipes import RECIPES, Recipe
 from ..scaffolds import Scaffold, load_scaffold
@@ -93,6 +94,7 @@ def reader(beside: Path, vectors: Mapping[str, ConceptVector]) -> cattrs.Convert
     hook(Scaffold, lambda v: _scaffold(v, plain_converter))
     hook(ConceptSet, lambda v: _concepts(v, beside, plain_converter))
     hook(ConceptVector, lambda v: _vector(v, beside, vectors))
+    hook(FrozenPlan, lambda v: _frozen(v, beside))
     hook(Recipe, lambda v: _kind(v, "name", _recipe, converter))
     hook(Arm, lambda v: _kind(v, "arm", lambda word: resolve(ARMS_GROUP, ARMS, word), converter))
     hook(Measure, lambda v: _kind(v, "measure", lambda word: resolve(MEASURES_GROUP, MEASURES, word), converter))
@@ -116,6 +118,10 @@ def _text(what: str, value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"required {what}, got {value!r}")
     return value
+
+
+def _frozen(value: Any, beside: Path) -> FrozenPlan:
+    return FrozenPlan.read(beside / value) if isinstance(value, str) else FrozenPlan.from_told(value, "frozen")
 
 
 def _numbers(value: Any) -> Any:

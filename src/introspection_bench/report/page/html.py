@@ -27,9 +27,11 @@ from ..doses import dose_section, find_doses
 from ..figures.gallery import Plate, gallery
 from ..figures.style import DARK, FORMATS, LIGHT, save_figure, svg_bytes
 from ..multiverse import multiverse
+from ..tables import Section
 from ..wording import plural
 from .conversations import known_prompts
 from .headlines import headlines
+from .planned import plan_section
 from .sections import clustered, control_section, judge_comparisons, judge_section, null_section
 from .summary import cell_tables, facts, flatten, place
 from .transcripts import script_json, transcripts_payload
@@ -78,7 +80,8 @@ def write_report(
     results = _as_results(records, title, spec, notes)
     chosen = choose_judge(results, judge, rubric)
     frame = verdict_frame(results.records, chosen)
-    page = _page(results, frame, chosen, known_prompts(results) if prompts is None else prompts)
+    plan = plan_section(records, chosen) if isinstance(records, Results) else None
+    page = _page(results, frame, chosen, known_prompts(results) if prompts is None else prompts, plan)
     return write_file(path, page.encode("utf-8", "xmlcharrefreplace"))
 
 
@@ -167,7 +170,11 @@ def _as_results(
 
 
 def _page(
-    results: Results, frame: pd.DataFrame, chosen: JudgeName | None, prompts: Mapping[tuple[str, str | None], str]
+    results: Results,
+    frame: pd.DataFrame,
+    chosen: JudgeName | None,
+    prompts: Mapping[tuple[str, str | None], str],
+    plan: Section | None,
 ) -> str:
     style, script = _asset("report.css"), _asset("report.js")
     comparisons = judge_comparisons(results, chosen)
@@ -204,6 +211,7 @@ def _page(
             *headlines(frame, success, blinded=chosen is None or chosen.blinded),
             *([] if judged is None else [judged.headline]),
         ],
+        plan=plan,
         nulls=null_section(frame, success),
         cells=cell_tables(frame),
         clustered=clustered(frame),
@@ -215,7 +223,7 @@ def _page(
         judges=judge_section(results, comparisons),
         judged=None if judged is None else judged.section,
         notes=results.notes,
-        spec=flatten(results.spec),
+        spec=flatten({name: told for name, told in results.spec.items() if name != "frozen"}),
         version=metadata.version("introspection-bench"),
         counted=plural(len(results), "trial"),
         style=Markup(style),  # noqa: S704  # our own asset; autoescape would break it
