@@ -133,7 +133,6 @@ def _stated(spec: RunSpec) -> dict[str, RunSpec]:
         "design.arms.injected.n": changed(arms=[Unsteered(2), Injected(2)]),
         "design.arms.unsteered.arm": changed(arms=[Injected(1), Negated(1)]),
         "design.concepts.concepts.Bread.name": changed(concepts=CONCEPTS.select("Oceans")),
-        "design.date": changed(date=DAY),
         "design.doses": changed(doses=["0.5 residual", "1 residual"]),
         "design.layers": changed(layers=[2]),
         "design.paired": changed(paired="draw"),
@@ -195,6 +194,12 @@ def test_no_value_of_what_is_frozen_can_change_without_a_departure(run, file):
             silent.append(place)
     # The judge is told from the verdicts; and a plan that states no date leaves it to the run.
     assert silent == [("design", "date"), ("judge", "name"), ("judge", "judged")]
+
+
+def test_a_date_that_the_plan_leaves_open_is_no_departure_and_one_that_it_states_is(spec, run):
+    assert run.spec["design"]["date"] is not None
+    stated = attrs.evolve(spec, design=attrs.evolve(spec.design, date=datetime.date(2020, 1, 1)))
+    assert {d.field for d in departures(run, freeze(stated, date=DAY))} == {"design.date", "frozen"}
 
 
 def test_fewer_and_more_trials_another_judge_and_another_plan_are_departures(spec, run, file):
