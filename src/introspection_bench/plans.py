@@ -100,18 +100,25 @@ class Plan:
 class PlannedArm:
     """How many trials an arm has in a part of a run: ``by_concept`` in each of its ``cells``.
 
-    Trials that inject no concept are one entry of ``by_concept``.
+    Trials that inject no concept are one entry of ``by_concept``. A run that may stop early has up to ``rounds`` times
+    as many.
     """
 
     part: TrialPart | None
     arm: str
     cells: int
     by_concept: tuple[int, ...] = attrs.field(converter=frozen_ints)
+    rounds: int = 1
+
+    @property
+    def fewest(self) -> int:
+        """Those that are run in any case."""
+        return self.cells * sum(self.by_concept)
 
     @property
     def trials(self) -> int:
         """All of them."""
-        return self.cells * sum(self.by_concept)
+        return self.fewest * self.rounds
 
 
 @guarded(SpecError)

@@ -15,7 +15,7 @@ import pytest
 from conftest import CONCEPTS
 
 import introspection_bench as ib
-from introspection_bench.analysis import departures, frozen_plan
+from introspection_bench.analysis import Stopping, departures, frozen_plan
 from introspection_bench.errors import AnalysisError, SpecError, StoreMismatchError
 from introspection_bench.interop import write_jsonl
 from introspection_bench.report import preregistration
@@ -78,7 +78,7 @@ def run(spec: RunSpec, file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_the_digest_of_a_frozen_plan_is_the_same_on_every_machine_and_in_every_version_of_this_format():
     frozen = FrozenPlan(PLAN, {"design": {"seed": 0}}, [PlannedArm(None, "injected", 2, [3, 3])], "None.", "1.0", DAY)
     assert frozen.arms[0].trials == 12
-    assert frozen.digest == "034a4f65de96d84ba91a6c10ac7ece1d0d6a4070bf3b87ba812ade1915e709e9"
+    assert frozen.digest == "641998ef3d898545a37218ff9fe2786012339d358f916afe11f692c679bfee57"
     assert FrozenPlan.from_told(json.loads(frozen.to_text()), "here") == frozen
     assert attrs.evolve(frozen, date=datetime.date(2026, 11, 27)).digest != frozen.digest
 
@@ -161,16 +161,17 @@ def test_a_departure_in_any_field_is_listed_with_both_values(spec, run):
         found = {d.field: d for d in departures(changed)}
         assert field in found, (field, list(found))
         assert found[field].frozen != found[field].run
-    # Every part of what is frozen is among those tried.
+    # Every part of a design is among those tried, but tables by name, as arms are, and the date of the next test.
     tried = {".".join(f.split(".")[:2]) for f in _stated(spec)}
     assert {f"design.{f.name}" for f in attrs.fields(Design)} - tried == {
         "design.items",
         "design.vectors",
         "design.beside",
+        "design.date",
     }
 
 
-STATED = ("design", "model", "judge", "measures", "confirm", "plan")
+STATED = ("design", "model", "judge", "measures", "confirm", "stopping", "plan")
 
 
 def _places(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
@@ -200,6 +201,21 @@ def test_a_date_that_the_plan_leaves_open_is_no_departure_and_one_that_it_states
     assert run.spec["design"]["date"] is not None
     stated = attrs.evolve(spec, design=attrs.evolve(spec.design, date=datetime.date(2020, 1, 1)))
     assert {d.field for d in departures(run, freeze(stated, date=DAY))} == {"design.date", "frozen"}
+
+
+def test_a_run_that_may_stop_early_departs_only_where_it_ends_before_its_rule_is_met(spec, tmp_path):
+    stopping = Stopping(0.9, rounds=4, outcome="affirmative")
+    early = attrs.evolve(spec, confirm=None, stopping=stopping)
+    frozen = freeze(early, date=DAY)
+    assert [(a.arm, a.fewest, a.trials) for a in frozen.arms] == [("control", 2, 8), ("injected", 4, 16)]
+    run = run_spec(attrs.evolve(early, frozen=frozen), directory=tmp_path / "run")
+    assert departures(run) == ()
+    begun = attrs.evolve(run, records=[r for r in run if r.trial.draw == 0 or r.arm == "control"])
+    assert [d.field for d in departures(begun)] == ["trials"]
+    text = preregistration(frozen)
+    assert "injected: 4 trials in 2 cells, on 2 concepts 1 each, in up to 4 rounds" in text
+    assert "bounds for a fixed number of trials don't hold" in text
+    assert "however concepts vary" not in text
 
 
 def test_fewer_and_more_trials_another_judge_and_another_plan_are_departures(spec, run, file):

@@ -14,6 +14,7 @@ from ..errors import AnalysisError, SpecError, explain
 from ..plans import FrozenPlan
 from ..results import JudgeName, Results
 from ..structuring import plain
+from .stopping import stopped, stopping_of
 
 NOT_STATED = "(not stated)"
 #: By which field a table in a list is told from the others.
@@ -124,6 +125,13 @@ def _judged(plan: FrozenPlan, results: Results, judge: JudgeName | None) -> Iter
 def _counted(plan: FrozenPlan, results: Results) -> Iterator[tuple[str, str, str]]:
     planned = Counter({(a.part, a.arm): a.trials for a in plan.arms})
     recorded = Counter((r.trial.part, r.arm) for r in results if r.repeat_of is None)
+    fewest = {(a.part, a.arm): a.fewest for a in plan.arms}
     for place in dict.fromkeys([*planned, *recorded]):
         part, arm = place
-        yield ".".join(filter(None, ("trials", part, arm))), str(planned[place]), str(recorded[place])
+        if not fewest.get(place, 1) <= recorded[place] <= planned[place]:
+            yield ".".join(filter(None, ("trials", part, arm))), str(planned[place]), str(recorded[place])
+    rule = stopping_of(plan.spec)
+    if rule is not None and 0 < recorded[None, rule.arm] < planned[None, rule.arm]:
+        still = sum(cell.said == "open" for cell in stopped(results.records, rule).cells)
+        ended = "no cell open, or all rounds"
+        yield "trials", ended, f"{still} cells open, {recorded[None, rule.arm]} trials" if still else ended

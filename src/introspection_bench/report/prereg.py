@@ -7,6 +7,7 @@ from typing import Any
 
 from ..analysis.binomial import percent
 from ..analysis.intervals import ConceptCounts, difference, null_bound
+from ..analysis.stopping import stopping_of
 from ..boundaries import checked
 from ..errors import AnalysisError
 from ..plans import FrozenPlan, Hypothesis, PlannedArm
@@ -71,7 +72,8 @@ def _size(arm: PlannedArm) -> str:
     per = f"{low}" if low == high else f"{low} to {high}"
     over = f", on {len(arm.by_concept)} concepts {per} each" if len(arm.by_concept) > 1 else ""
     part = "" if arm.part is None else f" ({arm.part})"
-    return f"{arm.arm}{part}: {plural(arm.trials, 'trial')} in {plural(arm.cells, 'cell')}{over}"
+    rounds = f", in up to {arm.rounds} rounds" if arm.rounds > 1 else ""
+    return f"{arm.arm}{part}: {plural(arm.fewest, 'trial')} in {plural(arm.cells, 'cell')}{over}{rounds}"
 
 
 def _counts(frozen: FrozenPlan, arm: str) -> ConceptCounts:
@@ -81,6 +83,14 @@ def _counts(frozen: FrozenPlan, arm: str) -> ConceptCounts:
 
 
 def _excluded(frozen: FrozenPlan, hypothesis: Hypothesis) -> Iterator[str]:
+    rule = stopping_of(frozen.spec)
+    if rule is not None:
+        yield (
+            "The run may stop early, so bounds for a fixed number of trials don't hold: a concept's rate is bounded at "
+            f"any moment, until it is shown to be at most {percent(rule.rate)} or above it "
+            f"({percent(rule.confidence)} for all cells of {rule.arm} at once)."
+        )
+        return
     counts = [_counts(frozen, arm) for arm in hypothesis.arms]
     yield from null_bound(counts[0]).sentences
     if len(counts) > 1:

@@ -23,7 +23,7 @@ from .design import Design
 from .spec import RunSpec
 
 #: What of a specification is settled beforehand: not where it runs, nor what is found when it does.
-SETTLED = ("design", "model", "judge", "measures", "confirm")
+SETTLED = ("design", "model", "judge", "measures", "confirm", "stopping")
 NO_SELECTION = "No cell is chosen: all cells are reported."
 
 
@@ -62,7 +62,8 @@ def planned_arms(spec: RunSpec) -> list[PlannedArm]:
     # Where the layers lie needs the model; how many there are does not.
     design = attrs.evolve(spec.design, layers=[[n] for n in range(len(spec.design.layers))], vectors=[])
     if spec.confirm is None:
-        return list(_arms(design, None))
+        rounds = 1 if spec.stopping is None else spec.stopping.rounds
+        return [attrs.evolve(arm, rounds=rounds) for arm in _arms(design, None)]
     confirmed = Confirmed(design, spec.confirm)
     chooses = spec.confirm.rule.chooses
     first = Candidate(

@@ -26,12 +26,9 @@ def check_same(
     }
     if spec.confirm is not None and mine.get("confirm") is not None:
         facts["confirmation"] = lambda told: told["confirm"]
-<<<<<<< HEAD
     facts["stopping"] = lambda told: told.get("stopping")
-=======
     if spec.frozen is not None:
         facts["frozen plan"] = lambda told: (told.get("frozen") or {"digest": "none"})["digest"][:12]
->>>>>>> c58d325 (Frozen plans: a file with a digest, a preregistration, and each departure of a run from it)
     for field, read in facts.items():
         if read(mine) != read(other):
             raise StoreMismatchError(

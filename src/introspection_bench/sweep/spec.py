@@ -68,22 +68,14 @@ class RunSpec:
     """What a run is.
 
     ``design`` says what is run, ``model`` on what; ``judge`` and ``measures`` what follows; ``directory`` where.
-<<<<<<< HEAD
     ``confirm`` says what confirms the design's best cell, where one is to be chosen; ``stopping`` when the run has said
-    enough, where it may stop early. In a run's store there is also what was found when the model was opened, ``found``
-    and the ``numerics`` of its backend, and what was ``chosen``.
+    enough, where it may stop early; ``plan`` holds hypotheses and what else is settled beforehand; ``frozen`` is the
+    frozen plan that the run is begun under. In a run's store there is also what was found when the model was opened,
+    ``found`` and the ``numerics`` of its backend, and what was ``chosen``.
 
     A run goes on under the same design, model, backend, numerics, confirmation and stopping; judge, measures and
-    directory may change. Raises :class:`SpecError` for a confirmation whose rule is another judge's.
-=======
-    ``confirm`` says what confirms the design's best cell, where one is to be chosen; ``plan`` holds hypotheses and what
-    else is settled beforehand; ``frozen`` is the frozen plan that the run is begun under. In a run's store there is
-    also what was found when the model was opened, ``found`` and the ``numerics`` of its backend, and what was
-    ``chosen``.
-
-    A run goes on under the same design, model, backend, numerics and confirmation; judge, measures and directory may
-    change. Raises :class:`SpecError` for a plan that names arms which the design lacks.
->>>>>>> c58d325 (Frozen plans: a file with a digest, a preregistration, and each departure of a run from it)
+    directory may change. Raises :class:`SpecError` for a plan that names arms which the design lacks, and for a
+    confirmation and a rule to stop together.
     """
 
     design: Design
@@ -91,19 +83,15 @@ class RunSpec:
     judge: JudgeSpec = attrs.field(factory=JudgeSpec)
     measures: tuple[Measure, ...] = attrs.field(converter=frozen_tuple, default=())
     confirm: Confirmation | None = None
-<<<<<<< HEAD
     stopping: Stopping | None = None
-=======
     plan: Plan | None = None
     frozen: FrozenPlan | None = None
->>>>>>> c58d325 (Frozen plans: a file with a digest, a preregistration, and each departure of a run from it)
     directory: str | None = None
     found: ModelInfo | None = None
     numerics: int | None = None
     chosen: Chosen | None = None
 
     def __attrs_post_init__(self) -> None:
-<<<<<<< HEAD
         if self.confirm is not None and self.stopping is not None:
             raise SpecError(
                 explain(
@@ -111,14 +99,14 @@ class RunSpec:
                     required="one of them at most",
                     got="both",
                     hint="Confirm with a number of trials that is given beforehand.",
-=======
+                )
+            )
         there = [arm.name for arm in self.design.arms]
         strangers = [] if self.plan is None else sorted(set(self.plan.arms) - set(there))
         if strangers:
             raise SpecError(
                 explain(
                     "plan.hypotheses", required=f"arms of the design, {there}", got=strangers, hint="By their names."
->>>>>>> c58d325 (Frozen plans: a file with a digest, a preregistration, and each departure of a run from it)
                 )
             )
 
@@ -203,12 +191,9 @@ class RunSpec:
             "judge": plain(self.judge),
             "measures": write(self.measures),
             "confirm": write(self.confirm),
-<<<<<<< HEAD
             "stopping": plain(self.stopping),
-=======
             "plan": plain(self.plan),
             "frozen": None if self.frozen is None else self.frozen.told(),
->>>>>>> c58d325 (Frozen plans: a file with a digest, a preregistration, and each departure of a run from it)
             "directory": self.directory,
             "found": plain(self.found),
             "numerics": self.numerics,
