@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 import typer
@@ -27,6 +28,7 @@ CALLS = {
     "label": ["label", "run", "--labeller", "me"],
     "report": ["report", "run", "--to", "r.html"],
     "import": ["import", "a.jsonl", "--to", "imported", "--concepts", "concepts.toml"],
+    "freeze": ["freeze", "confirmed.toml", "--replace"],
     "export": ["export", "run", "--to", "b.jsonl"],
     "table": ["table", "run"],
     "excludes": ["excludes", "run"],
@@ -55,6 +57,7 @@ def folder(place, tmp_path_factory):
     made = tmp_path_factory.mktemp("odd")
     shutil.copytree(place / "run", made / "run")
     shutil.copy(place / "concepts.toml", made)
+    shutil.copy(Path(__file__).parents[2] / "examples" / "confirmed.toml", made)
     write_jsonl(read_results(place / "run").records, made / "a.jsonl")
     (made / "empty.jsonl").write_text("")
     return made

@@ -211,8 +211,8 @@ def freeze(
     from ..sweep import RunSpec
     from ..sweep import freeze as freeze_spec
 
-    target = spec.with_suffix(".frozen.json")
     found = freeze_spec(RunSpec.from_toml(spec, overrides or []))
+    target = spec.with_suffix(".frozen.json")
     if target.exists() and not replace:
         raise SpecError(
             explain(str(target), required="no plan frozen before", got="one", hint="--replace freezes the plan anew.")
