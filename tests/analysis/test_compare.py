@@ -44,7 +44,7 @@ def test_the_interval_melds_the_exact_bounds_of_both_rates(record) -> None:
     above = quad(lambda p: beta(57, 14).sf(cell["high"] + p) * beta(48, 33).pdf(p), 0, 1)[0]
     assert (below, above) == pytest.approx((0.025, 0.025), abs=5e-4)
     assert found.sentences[1] == (
-        "injected, affirmative: b 56 of 70 less a 48 of 80. A difference is shown: +20 points (95 % +4.03 to +34.8, "
+        "injected, affirmative: b 56 of 70 less a 48 of 80. A difference is shown: +20 points (95 % +4.01 to +34.9, "
         "these concepts). Of concepts like these nothing can be said: it takes 5."
     )
 
