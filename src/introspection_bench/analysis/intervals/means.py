@@ -15,6 +15,8 @@ from .values import FEWEST_CONCEPTS, ConceptCounts, Estimand, Estimate, Floats, 
 
 #: Up to so many successes the mean of rates of unequal trials is bounded by the most that it can be (:func:`_upper`).
 FEW = 5
+#: How far, at most, the mean of rates can lie above the pooled rate where trials are nearly as many in each concept.
+NEAR = 0.02
 FIXED_ASSUMES = "trials are independent; nothing is assumed of how concepts differ, and nothing said of others"
 RANDOM_ASSUMES = (
     "concepts are independent draws from the kind that is meant, and trials are independent within them; nothing is "
@@ -103,20 +105,21 @@ def _bound(counts: ConceptCounts, error: float) -> float:
 def _upper(counts: ConceptCounts, tails: Callable[[float, float], Floats]) -> Floats:
     """Return upper bounds on the mean of the rates; ``tails`` gives Clopper and Pearson's of a count and trials.
 
-    The pooled rate, in which concepts weigh as their trials do, has Clopper and Pearson's bound. At few successes, up
-    to :data:`FEW`, the mean of the rates is bounded by what it can be at most under that: all of the pooled successes
-    lying with the concepts of fewest trials. Above, where this is far from what was seen, by Clopper and Pearson's
-    bound at the effective number of trials, with Laplace's rates; never below what :data:`FEW` successes would give,
-    so that the bound grows with the successes and each part keeps its level where it is used.
+    The pooled rate, in which concepts weigh as their trials do, has Clopper and Pearson's bound. Where concepts have
+    nearly as many trials (:data:`NEAR`), and else at few successes, up to :data:`FEW`, the mean of the rates is bounded
+    by what it can be at most under that: all of the pooled successes lying with the concepts of fewest trials.
+    Otherwise, where this is far from what was seen, by Clopper and Pearson's bound at the effective number of trials,
+    with Laplace's rates; never below what :data:`FEW` successes would give, so that the bound grows with the successes
+    and each part keeps its level where it is used.
     """
     trials, seen = sum(counts.trials), sum(counts.successes)
-    reached = np.concatenate([[0.0], np.cumsum(np.sort(counts.trials))])
+    share = np.concatenate([[0.0], np.cumsum(np.sort(counts.trials)) / trials])
+    filled = np.arange(counts.concepts + 1) / counts.concepts
 
     def most(successes: int) -> Floats:
-        whole = np.asarray(tails(successes, trials)) * trials
-        return np.asarray(np.interp(whole, reached, np.arange(counts.concepts + 1)) / counts.concepts)
+        return np.asarray(np.interp(tails(successes, trials), share, filled))
 
-    if counts.balanced or seen <= FEW:
+    if seen <= FEW or np.max(filled - share) <= NEAR:
         return most(seen)
     return np.maximum(tails(*_effective(counts)), most(FEW))
 
