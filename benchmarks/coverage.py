@@ -170,8 +170,11 @@ def fixed_interval(k: int, n: int) -> iv.Estimate:
 
 
 def these_concepts_unequal(rng: np.random.Generator, small: bool) -> Iterator[Result]:
-    for concepts in (3,) if small else (2, 3, 8, 20):
-        trials = np.resize([5, 20, 100], concepts)
+    sizes = (
+        [(3, [5, 20, 100])] if small else [(c, of) for c in (2, 3, 8, 20) for of in ([5, 20, 100], [16, 20], [19, 20])]
+    )
+    for concepts, of in sizes:
+        trials = np.resize(of, concepts)
         for mean in (0.05, 0.3) if small else (0.01, 0.05, 0.3, 0.5, 0.9):
             for icc, kind in varied((0.3,) if small else (0, 0.3, 0.8)):
                 sims = draws(small, 1000, 300)
@@ -181,7 +184,7 @@ def these_concepts_unequal(rng: np.random.Generator, small: bool) -> Iterator[Re
                 hit = np.mean([e.low <= p.mean() + 1e-12 and p.mean() - 1e-12 <= e.high for e in found])
                 yield Result(
                     "rate, these concepts",
-                    f"{concepts} concepts of 5 to 100, {mean:g}, ICC {icc:g}, {kind}",
+                    f"{concepts} concepts of {of[0]} to {of[-1]}, {mean:g}, ICC {icc:g}, {kind}",
                     0.95,
                     float(hit),
                     sims,

@@ -150,7 +150,7 @@ def _verdict(concept: Concept, answers: Mapping[str, bool | None]) -> Verdict:
     return Verdict(judge="known", rubric="known", rubric_digest="known", concept=concept.name, answers=known)
 
 
-def compare(known: list[Known], judged: Mapping[str, Verdict], name: str, resamples: int) -> list[str]:
+def compare(known: list[Known], judged: Mapping[str, Verdict], name: str) -> list[str]:
     """Return the table rows of one data set."""
     members = [k for k in known if name in k.sets]
     rows = []
@@ -166,12 +166,17 @@ def compare(known: list[Known], judged: Mapping[str, Verdict], name: str, resamp
         asked = CRITERIA if criterion == "strict" else (criterion,)
         if any(all(v.answer(name) is None for v in second.values()) for name in asked):
             continue
-        result = agreement(first, second, criteria=[criterion], resamples=resamples)
+        result = agreement(first, second, criteria=[criterion])
         cell = result[criterion]
         (both, only_known), (only_judge, _) = cell.table
+        pair = cell.pair
+        if pair is None:  # no reply has an answer
+            continue
+        indices = f"{pair.prevalence_index:.2f} | {pair.bias_index:.2f}"
         rows.append(
             f"| {name} | {criterion} | {cell.n} | {cell.kappa:.2f} | {cell.low:.2f} to {cell.high:.2f} "
-            f"| {cell.agreement.rate:.3f} | {both} | {only_known} | {only_judge} | {result.unscored_second} |"
+            f"| {pair.ac1.estimate:.2f} | {indices} | {cell.agreement.rate:.3f} "
+            f"| {both} | {only_known} | {only_judge} | {result.unscored_second} |"
         )
     return rows
 
@@ -180,7 +185,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--judge", default="rules")
     parser.add_argument("--rubric", default="strict4")
-    parser.add_argument("--resamples", type=int, default=2_000)
     parser.add_argument("--only", default="", help="only data sets whose name contains this")
     parser.add_argument("--disagreements", type=int, default=0, metavar="N", help="show N published replies to read")
     parser.add_argument("--speed", type=int, default=0, metavar="N", help="time N replies, too")
@@ -193,16 +197,26 @@ def main() -> None:
     judged = {known[i].case.trial: v for i, v in judge.judge([k.case for k in known])}
     names = sorted({s for k in known for s in k.sets if args.only in s})
     print(f"Judge: {args.judge}; rubric: {judge.rubric.id}; {len(known)} replies.\n")
-    heads = ["data set", "criterion", "n", "kappa", "95 % interval", "agreement"]
+    heads = [
+        "data set",
+        "criterion",
+        "n",
+        "kappa",
+        "95 % interval",
+        "AC1",
+        "prevalence index",
+        "bias index",
+        "agreement",
+    ]
     heads += ["both true", "known only", "judge only", "unscored"]
     print(f"| {' | '.join(heads)} |")
     print("|---|---|" + "--:|" * (len(heads) - 2))
     for name in names:
-        print("\n".join(compare(known, judged, name, args.resamples)))
+        print("\n".join(compare(known, judged, name)))
     if sonnet:
         print("\nClaude Sonnet 4 as the judge, on the same labels:\n")
         own = [k for k in known if k.case.trial in sonnet and k.verdict.answer("affirmative") is not None]
-        print("\n".join(compare(own, sonnet, "labels on scaling", args.resamples)))
+        print("\n".join(compare(own, sonnet, "labels on scaling")))
     for line in disagreements(known, judged)[: args.disagreements]:
         print(line)
     if args.speed:

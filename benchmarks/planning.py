@@ -25,7 +25,7 @@ import introspection_bench as ib
 from introspection_bench import arms
 from introspection_bench.demo_model import smollm2_path
 from introspection_bench.sweep import Ground, ModelSpec, RunSpec
-from introspection_bench.sweep.planner import by_place
+from introspection_bench.sweep.places import by_place
 
 INFO = ib.ModelInfo("model", "f" * 64, 30, 576, "float32")
 

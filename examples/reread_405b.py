@@ -24,9 +24,9 @@ import pandas as pd
 
 from introspection_bench.analysis import (
     CELL_COLUMNS,
+    Exclusion,
     Results,
     Scope,
-    bootstrap_rate,
     controls,
     counts,
     crossovers,
@@ -34,13 +34,12 @@ from introspection_bench.analysis import (
     detection,
     dose_response,
     excludes,
-    hierarchical_rate,
     injected,
     interval,
+    mean_rate,
     migration,
     outcome_interval,
     percent,
-    probability_under,
     rates,
     render,
     sample_size,
@@ -124,6 +123,90 @@ def provenance(runs: Sequence[Results]) -> Iterator[str]:
     )
 
 
+def null(frame: pd.DataFrame) -> Iterator[str]:
+    yield "## What the null excludes\n"
+    lindsey = next((s for s in frame["scaffold"].unique() if s.startswith("lindsey")), None)
+    found = excludes(frame, scopes=[Scope(scaffold=lindsey, min_magnitude=10, coherent_only=True)])
+    pooled = found.pooled.null
+    if pooled is None or found.best is None or any(pooled.counts.successes):
+        yield from (f"- {sentence}" for sentence in found.sentences)
+        yield "\nThe strict rate is not 0 in this file: there is no null to re-read.\n"
+        return
+    ends = f"{percent(pooled.these.high)} on these {pooled.counts.concepts} concepts"
+    yield (
+        f"{pooled.counts}. That excludes mean rates above {ends}. Over concepts like these it excludes hardly "
+        f"anything: if {percent(pooled.high)} of all concepts did it always and the rest never, "
+        f"{pooled.counts.concepts} concepts would show none with probability {percent((1 - pooled.confidence) / 2)}, "
+        "however many trials each was given. What lies between the two is a matter of how much concepts vary, of which "
+        f"{pooled.counts.concepts} say next to nothing.\n"
+    )
+    yield "Both estimands side by side (95 %, two-sided):\n"
+    yield render(bounds(found))
+    yield (
+        "`high` bounds the rate on these concepts, with each concept weighing the same; for a chosen cell it holds for "
+        "all cells at once. `like these` bounds the mean over concepts like these, however they vary.\n"
+    )
+    yield from varying(found)
+    yield from weighing(found)
+    yield from one_cell(found)
+
+
+def bounds(found: Exclusion) -> pd.DataFrame:
+    table = found.table()
+    for name in ("rate", "high", "high_like_these", "corrected"):
+        table[name] = [None if pd.isna(value) else percent(value) for value in table[name]]
+    names = ["scope", "k", "n", "concepts", "rate", "high", "high_like_these", "corrected", "cells", "chosen"]
+    return table[names].rename(columns={"high_like_these": "like these", "corrected": "corrected for the choice"})
+
+
+def varying(found: Exclusion) -> Iterator[str]:
+    """How the bound over concepts like these depends on how much they vary, and for how many concepts it holds."""
+    null = found.pooled.null
+    yield "### How it depends on how much concepts vary\n"
+    yield (
+        "The largest mean rate over concepts like these that the null leaves standing, if their intra-class "
+        "correlation is at most so much. At 0 all concepts are alike and the trials are one sample; at 1 a concept "
+        "does it always or never. Nothing in two concepts without a success tells which line to read.\n"
+    )
+    stated = {f"{b.scope}: {b.null.counts}": b.null.curve for b in found.bounds if b.null is not None}
+    lines = {name: [percent(at.high) for at in curve] for name, curve in stated.items()}
+    yield render(pd.DataFrame({"correlation at most": [f"{at.icc:g}" for at in null.curve], **lines}))
+    yield (
+        f"Of single concepts rather than their mean: "
+        f"{null.tolerance.sentence[:1].lower()}{null.tolerance.sentence[1:]} The {null.tolerance.needs} are concepts, "
+        f"not trials: more trials on {null.counts.concepts} concepts never say it.\n"
+    )
+
+
+def weighing(found: Exclusion) -> Iterator[str]:
+    """Which trials could have succeeded, and why a mean over concepts is bounded less than the pooled count."""
+    scope, injections, whole = found.scopes[0], found.pooled.counts, found.coherent.counts
+    if scope.counts is None or scope.null is None or injections is None or whole is None:
+        return
+    each = ", ".join(f"{n} of {c}" for c, n in zip(scope.counts.concepts, scope.counts.counts.trials, strict=True))
+    n = sum(scope.counts.counts.trials)
+    yield "### Most trials could not have succeeded\n"
+    yield (
+        f"Of the {sum(injections.counts.trials)} injected trials, {sum(whole.counts.trials)} are coherent, and an "
+        f"incoherent reply fails the strict rule by definition. Under the detection prompt at magnitudes of 10 and "
+        f"above {n} are: {each}. As one sample, whichever concept they are of, they would exclude rates above "
+        f"{percent(interval(0, n).high)}. A mean in which each concept weighs the same rests on the one with the "
+        f"fewest trials, and is bounded at {percent(scope.null.these.high)}.\n"
+    )
+
+
+def one_cell(found: Exclusion) -> Iterator[str]:
+    """The single cell, how it was chosen, and the published rate."""
+    yield "### A single cell\n"
+    yield from (f"- {sentence}" for sentence in found.cell_sentences)
+    yield (
+        f"\nThe published rate for Opus 4.1, about {percent(ALTERNATIVE)}, is that of its best layer and strength, so "
+        "it is to be set against a single cell and not against the pooled bound, to which cells without any effect and "
+        f"incoherent ones contribute. In the cell named above: {found.under(ALTERNATIVE).sentence} That holds for a "
+        "cell picked beforehand; for all cells at once, only what is above the bound in the list is excluded.\n"
+    )
+
+
 def cells(frame: pd.DataFrame) -> Iterator[str]:
     yield "## Every cell\n"
     yield "Counts of trials. `strict` is all four criteria at once; magnitude 0 is the control.\n"
@@ -150,34 +233,6 @@ def cells(frame: pd.DataFrame) -> Iterator[str]:
     yield render(pd.DataFrame(lines))
 
 
-def null(frame: pd.DataFrame) -> Iterator[str]:
-    yield "## What the null excludes\n"
-    lindsey = next((s for s in frame["scaffold"].unique() if s.startswith("lindsey")), None)
-    scope = Scope(scaffold=lindsey, min_magnitude=10, coherent_only=True)
-    found = excludes(frame, "strict", scopes=[scope])
-    yield from (f"- {sentence}" for sentence in found.sentences)
-    if found.pooled.interval.k:
-        yield "\nThe strict rate is not 0 in this file: the bounds above hold, and there is no null to re-read.\n"
-        return
-    n = found.best_cell.interval.n
-    yield "\n" + " ".join(
-        (
-            f"The published rate for Opus 4.1, about {percent(ALTERNATIVE)}, is that of its best layer and strength. "
-            f"{probability_under(0, n, ALTERNATIVE).sentence}",
-            "A best-cell rate must be set against a single cell, not against the pooled bound: most cells pooled here "
-            "are either without any effect or incoherent, and an incoherent reply fails the strict rule by definition.",
-        )
-    )
-    coherent_scope = found.scopes[0].interval
-    yield (
-        f"Of the {found.pooled.interval.n} injected trials, {found.coherent.interval.n} are coherent, and under the "
-        f"detection prompt at magnitudes of 10 and above {coherent_scope.n}: the null is one of "
-        f"{coherent_scope.n} trials, and leaves rates up to {percent(coherent_scope.high)} standing.\n"
-    )
-    yield "As a table (a count above 0 would be treated the same way):\n"
-    yield render(found.table().drop(columns=["outcome", "confidence"]))
-
-
 def signal(frame: pd.DataFrame) -> Iterator[str]:
     yield "## Controls, detection and identification\n"
     alarms = outcome_interval(controls(frame), "affirmative")
@@ -189,7 +244,10 @@ def signal(frame: pd.DataFrame) -> Iterator[str]:
         "was told that they are controls and that `identifies` and `immediate` must be false. So the false alarms of "
         "identification below are 0 by construction too, and its d′ restates the hit rate.\n"
     )
-    yield "d′ and criterion with the log-linear correction, (k + 0.5) / (n + 1), over all magnitudes:\n"
+    yield (
+        "d′ over all magnitudes, on these concepts (melded exact bounds, 95 %; `∞` where no control is a false alarm: "
+        "then d′ is bounded below alone), and the criterion, which is left out where a rate is 0 or 1:\n"
+    )
     columns = ["scaffold", "concept", "task", "hits", "signals", "false_alarms", "noises", "d_prime", "d_low", "d_high"]
     yield render(detection(frame, ("scaffold", "concept"))[[*columns, "criterion"]])
     guesses = default_guesses(frame, by=("scaffold", "concept"))
@@ -199,12 +257,11 @@ def signal(frame: pd.DataFrame) -> Iterator[str]:
 
 def concepts(frame: pd.DataFrame) -> Iterator[str]:
     yield "## Two concepts are two\n"
-    yield "Trials of one concept are not independent, so the concept is the unit of sampling for any general claim.\n"
-    for outcome in ("strict", "identifies", "affirmative"):
-        yield f"- {bootstrap_rate(frame, outcome).sentence}"
-        hierarchical = hierarchical_rate(frame, outcome)
-        if hierarchical.status == "estimated":
-            yield f"- {hierarchical.sentence}"
+    yield (
+        "Trials of one concept are not independent, so the concept is the unit of sampling for any claim about others. "
+        "The mean of the concepts' rates in the injected trials:\n"
+    )
+    yield from (f"- {mean_rate(frame, outcome).sentence}" for outcome in ("strict", "identifies", "affirmative"))
     yield ""
 
 

@@ -19,7 +19,7 @@ PAGES = {
         "identity. The common names are also names of the package itself: `introspection_bench.Span` is\n"
         "`introspection_bench.spans.Span`.",
         "doses effects vectors names concepts items labelled recipes prompts spans injection templates rendering "
-        "scaffolds conditions identity measures reasoning verdicts blinding trials records results frames "
+        "scaffolds conditions identity measures reasoning verdicts blinding trials plans records results frames "
         "digests files databases credentials untrusted boundaries freezing structuring options plugins errors",
     ),
     "injectors": ("Injectors", "The port, the registry, the backends, and the demo's model.", "injectors demo_model"),

@@ -45,7 +45,11 @@ def some(tmp_path_factory):
     injector = ib.open_injector("torch", model, device="cpu")
     design = ib.Design(concepts=concepts, arms=[sweep.Unsteered(1)], sampling=ib.Sampling(max_new_tokens=2))
     ib.Sweep(design, injector, folder / "begun").generate()
+    hypothesis = sweep.Hypothesis("a", "strict", ["control"], "these concepts", "less")
+    planned = ib.RunSpec(design, sweep.ModelSpec(str(model)), plan=sweep.Plan([hypothesis], "b", []))
     return SimpleNamespace(
+        planned=planned,
+        frozen=sweep.freeze(planned),
         folder=folder,
         number=itertools.count(),
         model=str(model),
@@ -67,14 +71,15 @@ def some(tmp_path_factory):
 #: A call of each function that works: arguments by name.
 CALLS = {
     "agreement": lambda s: {"first": s.verdicts, "second": s.verdicts},
-    "bootstrap_rate": lambda s: {"frame": s.frame, "outcome": "coherent", "resamples": 50},
+    "choose": lambda s: {"rule": sweep.SelectionRule(["dose"]), "records": s.results.records},
     "coherent": lambda s: {"frame": s.frame},
     "compare": lambda s: {"first": s.results, "second": s.results},
+    "contrast": lambda s: {"pairs": [(of_concepts("a", "b"), of_concepts("b", "c"))], "margin": 0.2},
     "controls": lambda s: {"frame": s.frame},
-    "corrected_rate": lambda s: {"k": 3, "n": 10, "error": analysis.JudgeAccuracy(9, 10, 9, 10), "draws": 100},
     "counts": lambda s: {"frame": s.frame, "by": ["arm"]},
     "crossovers": lambda s: {"frame": s.frame},
     "default_guesses": lambda s: {"frame": s.frame},
+    "departures": lambda s: {"results": s.results, "frozen": s.frozen},
     "detection": lambda s: {"frame": s.frame},
     "dose_effects": lambda s: {
         "injector": s.injector,
@@ -91,17 +96,21 @@ CALLS = {
     "dose_response": lambda s: {"frame": s.frame, "outcomes": ["coherent"]},
     "excludes": lambda s: {"frame": s.frame},
     "fit_logistic": lambda s: {"magnitude": [0.0, 1.0, 2.0, 3.0] * 5, "outcome": [0, 0, 1, 1] * 4 + [0, 1, 0, 1]},
+    "freeze": lambda s: {"spec": s.planned},
+    "frozen_plan": lambda s: {"results": s.results},
     "guessed_word": lambda s: {"reply": "It is about oceans."},
-    "hierarchical_rate": lambda s: {"frame": s.frame, "outcome": "coherent"},
     "injected": lambda s: {"frame": s.frame},
     "interval": lambda s: {"k": 1, "n": 10},
+    "mean_rate": lambda s: {"frame": s.frame, "outcome": "coherent"},
     "migration": lambda s: {"crossed": analysis.crossovers(s.frame)},
     "narrow_table": lambda s: {"frame": s.frame},
     "outcome_interval": lambda s: {"frame": s.frame, "outcome": "coherent"},
     "outcomes_of": lambda s: {"frame": s.frame},
     "percent": lambda s: {"share": 0.5},
+    "planned_arms": lambda s: {"spec": s.planned},
     "power_against": lambda s: {"rate": 0.3, "trials": 20, "null_rate": 0.1},
     "power_to_find": lambda s: {"rate": 0.3, "trials": 20},
+    "preregistration": lambda s: {"frozen": s.frozen},
     "probability_under": lambda s: {"k": 1, "n": 20, "rate": 0.1},
     "rates": lambda s: {"frame": s.frame, "by": ["arm"]},
     "rates_table": lambda s: {"frame": s.frame, "by": ["arm"]},
@@ -112,7 +121,7 @@ CALLS = {
     "render": lambda s: {"table": s.rates},
     "sample_size": lambda s: {"rate": 0.2},
     "scored": lambda s: {"frame": s.frame},
-    "sensitivity": lambda s: {"hits": 3, "signals": 10, "false_alarms": 1, "noises": 10},
+    "sensitivity": lambda s: {"signal": COUNTS, "noise": OTHER},
     "shown_of": lambda s: {"frame": s.frame},
     "spec_differences": lambda s: {"first": s.results, "second": s.results},
     "sweet_spots": lambda s: {"frame": s.frame},
@@ -141,6 +150,7 @@ SLOW = {
     "against_controls": lambda s: {"table": analysis.rates(s.frame, ["arm"])},
     "agreement_matrix": lambda s: {"tables": {"coherent": s.agreement.criteria[3].frame()}},
     "crossover": lambda s: {"table": s.doses},
+    "judge_rates": lambda s: {"table": analysis.rates(s.frame, ["arm"]).assign(judgement="rules")},
     "layer_panels": lambda s: {"table": s.doses},
     "rate_map": lambda s: {"table": s.doses},
     "import_results": lambda s: {
@@ -157,8 +167,52 @@ SLOW = {
     "open_injector": lambda s: {"backend": s.injector},
     "open_judge": lambda s: {"judge": "rules"},
 }
-ALL = CALLS | SLOW
 LAYOUT = {"reply": "r", "arm": "a"}
+COUNTS = analysis.ConceptCounts([3, 0, 5, 1, 2], [10] * 5)
+OTHER = analysis.ConceptCounts([1, 0, 2, 1, 0], [10] * 5)
+JUDGE = analysis.JudgeAccuracy(9, 10, 9, 10)
+#: Intervals from counts, and the way from a frame to counts.
+INTERVALS = {
+    "anytime": lambda s: {"k": 1, "n": 20},
+    "best_of_many": lambda s: {"successes": [1, 3, 0], "trials": [10, 10, 12]},
+    "bound_if_varying": lambda s: {"counts": COUNTS, "icc": 0.1},
+    "by_concept": lambda s: {"frame": s.frame, "outcome": "coherent"},
+    "curve_over_sensitivity": lambda s: {"counts": COUNTS, "sensitivities": [0.5, 0.9]},
+    "difference": lambda s: {"first": COUNTS, "second": OTHER, "estimand": "these concepts"},
+    "discrimination": lambda s: {"signal": COUNTS, "noise": OTHER},
+    "each_of_many": lambda s: {"successes": [1, 3, 0], "trials": [10, 10, 12]},
+    "equivalence": lambda s: {"first": COUNTS, "second": OTHER, "margin": 0.2, "estimand": "these concepts"},
+    "judge_error": lambda s: {"results": s.results, "known": s.verdicts},
+    "judged_d_prime": lambda s: {"signal": COUNTS, "noise": OTHER, "judge": JUDGE},
+    "judged_difference": lambda s: {"first": COUNTS, "second": OTHER, "judge": JUDGE},
+    "judged_rate": lambda s: {"counts": COUNTS, "judge": JUDGE},
+    "like_these": lambda s: {"counts": COUNTS},
+    "matched": lambda s: {"first": of_concepts("a", "b"), "second": of_concepts("b", "c"), "within": ["b"]},
+    "null_bound": lambda s: {"counts": COUNTS, "correlations": [0.0, 0.3]},
+    "pair_agreement": lambda s: {"table": analysis.PairTable(3, 1, 0, 16)},
+    "plan_concepts": lambda s: {"rate": 0.2, "concepts": 6},
+    "plan_equivalence": lambda s: {"rate": 0.0, "margin": 0.3, "trials_per_concept": 5},
+    "prediction_powered": lambda s: {"k": 3, "n": 40, "labelled": analysis.PairTable(3, 1, 0, 16)},
+    "same_as_control": lambda s: {"frame": s.frame, "outcome": "coherent", "margin": 0.2},
+    "same_as_zero_in": lambda s: {"frame": s.frame, "outcome": "coherent", "margin": 0.2},
+    "same_as_zero": lambda s: {"counts": COUNTS, "margin": 0.2, "estimand": "these concepts"},
+    "stopped": lambda s: {"records": s.results.records, "rule": analysis.Stopping(0.2)},
+    "stopping_of": lambda s: {"spec": {"stopping": {"rate": 0.2, "rounds": 3}}},
+    "these_concepts": lambda s: {"counts": COUNTS},
+    "tolerance_bound": lambda s: {"counts": COUNTS},
+    "trials_to_stop": lambda s: {"rate": 0.1},
+    "worst_case": lambda s: {"counts": COUNTS, "unscored": [0, 1, 0, 2, 0]},
+}
+CALLS |= INTERVALS
+ALL = CALLS | SLOW
+
+
+def of_concepts(*names):
+    """One success in ten trials of each concept."""
+    counts = analysis.ConceptCounts([1] * len(names), [10] * len(names))
+    return analysis.ByConcept(names, counts, [0] * len(names), 0)
+
+
 PROMPT = ib.RenderedPrompt([1, 2, 3], "a b c", {"first": 1})
 INJECTION = ib.Injection(made_vector(), 1, "0.5 residual", "from(first)")
 RESIDUALS = measures.Residuals([1], "prompt")
@@ -199,7 +253,9 @@ def test_an_odd_value_works_or_is_an_error_of_ours(some, name, monkeypatch):
     monkeypatch.chdir(some.folder)
     wrong = []
     for parameter in parameters(name):
-        for odd in FEW[::9] if name == "write_report" else FEW if name in {*SLOW, "compare"} else ODD:
+        for odd in (
+            FEW[::9] if name == "write_report" else FEW if name in {*SLOW, "compare", "plan_equivalence"} else ODD
+        ):
             if parameter.startswith("on_") and callable(odd):  # what a caller's own function raises is the caller's
                 continue
             arguments = {**ALL[name](some), parameter: odd}

@@ -35,13 +35,20 @@ from tests.odd_values import ODD, a_few, exported, fault, made_vector, make_reco
 
 RECORD = make_records()[1]
 INTERVAL = analysis.interval(1, 10)
-BOUND = analysis.Bound("all", "coherent", INTERVAL, 2)
+BY_CONCEPT = analysis.ByConcept(("love", "dust"), analysis.ConceptCounts([0, 1], [10, 9]), (1, 0), 1)
+BOUND = analysis.Bound("all", "coherent", BY_CONCEPT, analysis.null_bound(BY_CONCEPT.counts), BY_CONCEPT.whatever(), 2)
+BEST = analysis.best_of_many([0, 1], [10, 9])
+LEAST = analysis.CellBound("a cell", INTERVAL, 2)
 PROMPT = ib.RenderedPrompt([1, 2, 3], "a b c", {"first": 1})
 LOVE = ib.load_concepts("pairs")["love"]
 STRICT4 = judges.load_rubric("strict4")
 FRAME = pd.DataFrame({"a": [1]})
 SPOTS = pd.DataFrame({"passes": [True], "established": [True], "ruled_out": [False]})
-CELLS = pd.DataFrame({"outcome": ["coherent"], "p_holm": [0.5]})
+COUNTS = analysis.ConceptCounts([1, 0, 2], [10, 10, 12])
+THESE = analysis.these_concepts(COUNTS)
+AGREED = analysis.pair_agreement(analysis.PairTable(3, 1, 0, 16))
+CELLS = pd.DataFrame({"outcome": ["coherent"], "p_holm": [0.5], "verdict": ["neither"]})
+SAME = analysis.same_as_zero(COUNTS, 0.2, estimand="these concepts")
 
 
 class FakeTokenizer:
@@ -59,6 +66,16 @@ class FakeTokenizer:
 def fields(value):
     """The arguments that a value was made of."""
     return {f.name: getattr(value, f.name) for f in attrs.fields(type(value)) if f.init}
+
+
+def judged():
+    records = make_records()
+    return analysis.judge_error(ib.Results("r", records), analysis.verdicts_of(records, "rules", "strict4"))
+
+
+JUDGED = judged()
+STOPPING = analysis.Stopping(0.2, 3, confidence=0.9)
+STOPPED = analysis.stopped(make_records(), STOPPING)
 
 
 def confusion():
@@ -85,6 +102,10 @@ EFFECT = ib.DoseEffect(
 FOUND = ib.FoundDose("k", ib.Dose(0.5, "kl"), ib.Dose(0.2, "residual"), 0.5, 0.5, "love", [1], ["v"])
 TINY = ib.ModelInfo("m", "f", 4, 64, "float32")
 MODEL = sweep.ModelSpec("demo")
+CONFIRM = sweep.Confirmation(sweep.SelectionRule(["layers"]), {"injected": 3}, "both", "lindsey2026")
+PLAN = sweep.Plan([sweep.Hypothesis("a", "strict", ["injected"], "these concepts", "greater")], "b", ["c"])
+FROZEN = sweep.freeze(ib.RunSpec(DESIGN, MODEL, plan=PLAN), date=datetime.date(2026, 1, 2))
+CANDIDATE = sweep.Candidate("lindsey", [1], ib.Dose(1, "raw"), 1, 2, 3, 0)
 SETS = {"yes": ("Yes",), "no": ("No", " No")}
 READ = measures.Read("residuals", STEERS[0].positions, [1])
 #: Of each class a value, which the odd ones differ from in one argument.
@@ -96,6 +117,8 @@ VALUES = [
     ib.Receipt(1, 1, 0.1, 0.2), made_vector(), made_vector().provenance, RECORD, RECORD.trial, RECORD.condition,
     RECORD.key, RECORD.key.steers[0], RECORD.reply, RECORD.verdicts[0], RECORD.readings[0], STRICT4,
     ib.Word(), ib.Pairs(), DESIGN, ib.RunSpec(DESIGN, MODEL), MODEL, sweep.JudgeSpec(), sweep.EffectsSpec(), CELL,
+    PLAN, PLAN.hypotheses[0], FROZEN, FROZEN.arms[0], analysis.Departure("design.seed", "0", "1"),
+    CONFIRM, CONFIRM.rule, CANDIDATE, sweep.Chosen([CANDIDATE], 0, 1), sweep.Confirmed(DESIGN, CONFIRM),
     ib.Study(DESIGN, ["demo"], "nowhere"), sweep.ArmTrial("love", [INJECTION]), DESIGN.beside[0],
     sweep.Injected(2), sweep.Unsteered(2), sweep.RandomVector(2), sweep.Negated(2), sweep.PromptOnly(2),
     sweep.Mention(2), sweep.EditedInput(2), sweep.Questions(2), sweep.ThirdPerson(2), sweep.NeutralLabels(2),
@@ -109,13 +132,22 @@ VALUES = [
     ib.Completion(0, RECORD.reply, [ib.Receipt.nothing()]), judges.Case("t", "q", "r", LOVE),
     judges.Disclosure(RECORD.condition), sweep.PlannedTrial(RECORD.trial, REQUEST),
     INTERVAL, BOUND, analysis.Scope(), analysis.Alternative(1, 10, 0.1, 0.5), LIGHT,
-    analysis.Exclusion("coherent", BOUND, BOUND, BOUND, BOUND, [BOUND]), analysis.sample_size(0.2),
-    analysis.JudgeAccuracy(9, 10, 9, 10), analysis.CorrectedRate(INTERVAL, 0.1, 0.1, 0.0, 0.2, 0.95, True),
+    analysis.Exclusion("coherent", BOUND, BOUND, [BOUND], BEST, "a cell", LEAST), LEAST,
+    analysis.MeanRate("coherent", BY_CONCEPT, THESE, THESE, THESE), analysis.sample_size(0.2),
+    analysis.JudgeAccuracy(9, 10, 9, 10), JUDGED, JUDGED.strata[0],
+    STOPPING, STOPPED, STOPPED.cells[0], sweep.Sequential(DESIGN, STOPPING),
     analysis.JudgeName("rules", "strict4", None, True), analysis.LogisticFit("fitted", 3),
     analysis.SweetSpotRule(), analysis.SweetSpots(analysis.SweetSpotRule(), SPOTS, 0.95),
-    analysis.Sensitivity(INTERVAL, INTERVAL, 1.0, 0.0, 0.5, 1.5), confusion(), confusion().criteria[0],
+    analysis.sensitivity(COUNTS, COUNTS), analysis.Zero(SAME, SAME, THESE, 1),
+    analysis.Contrast(COUNTS, COUNTS, True, THESE, THESE, THESE, 0.1, verdicts=[SAME]),
+    confusion(), confusion().criteria[0],
     analysis.Comparison("a", "b", FRAME, CELLS, FRAME, FRAME, 0.95),
-    analysis.ClusterEstimate("gee", "coherent", 0.1, 0.0, 0.2, 0.95, 10, 3, "estimated", INTERVAL),
+    COUNTS, THESE, AGREED, AGREED.table, analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0),
+    analysis.best_of_many([1, 3], [10, 10]), analysis.AtSensitivity(0.5, 0.1, 0.0, 0.2),
+    analysis.equivalence(COUNTS, COUNTS, 0.2, estimand="these concepts"),
+    analysis.EquivalencePlan(0.1, 0.2, 0.8, 0.95, 50, 20, 10, 0.1), analysis.null_bound(COUNTS),
+    analysis.plan_concepts(0.2, 6),
+    analysis.tolerance_bound(COUNTS), analysis.VariationBound(0.1, 0.2),
 ]  # fmt: skip
 #: Classes that are no values.
 OTHERS = {
@@ -148,12 +180,27 @@ METHODS = {
     "ConceptSet.select": (lambda name: ib.load_concepts("pairs").select(name), {"name": "love"}),
     "ConceptSet.__getitem__": (ib.load_concepts("pairs").__getitem__, {"name": "love"}),
     "Results.frame": (ib.Results("r", make_records()).frame, {"judge": "rules", "rubric": "strict4"}),
+    "FrozenPlan.read": (sweep.FrozenPlan.read, {"path": "f.frozen.json"}),
+    "FrozenPlan.from_told": (sweep.FrozenPlan.from_told, {"told": FROZEN.told(), "where": "here"}),
+    "Results.of_part": (ib.Results("r", make_records()).of_part, {"part": "all"}),
+    "SelectionRule.check_judge": (CONFIRM.rule.check_judge, {"judge": judges.open_judge("rules")}),
+    "Confirmation.n_of": (CONFIRM.n_of, {"arm": "injected", "n": 2}),
+    "Confirmed.confirming_design": (sweep.Confirmed(DESIGN, CONFIRM).confirming_design, {"cell": CANDIDATE}),
     "TrialRecord.verdict": (RECORD.verdict, {"judge": "rules", "rubric": "strict4"}),
+    "ByConcept.counted": (analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0).counted, {"success": True}),
+    "ByConcept.whatever": (
+        analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0).whatever,
+        {"estimand": "these concepts", "confidence": 0.9},
+    ),
     "Reply.to_judge": (RECORD.reply.to_judge, {"part": "answer"}),
     "Verdict.key": (RECORD.verdicts[0].key, {"trial": "t"}),
     "JudgeName.of": (analysis.JudgeName.of, {"verdict": RECORD.verdicts[0]}),
     "Scope.apply": (analysis.Scope().apply, {"frame": ib.Results("r", make_records()).frame()}),
-    "Bound.under": (BOUND.under, {"rate": 0.2}),
+    "Scope.apply_with_unscored": (
+        analysis.Scope().apply_with_unscored,
+        {"frame": ib.Results("r", make_records()).frame()},
+    ),
+    "Exclusion.under": (analysis.Exclusion("a", BOUND, BOUND, best=BEST).under, {"rate": 0.2}),
     "Scaffold.render": (ib.LINDSEY.render, {}),
     "Scaffold.fill": (ib.LINDSEY.fill, {"item": None}),
     "Span.until": (ib.Span.all().until, {"anchor": "first"}),
@@ -232,8 +279,8 @@ def test_every_exported_class_has_a_value_here_or_is_none():
 
 #: What planner, stages and backends ask of values, with values of ours, a hundred thousand times.
 ASKED_WITHIN = {
-    "ask", "asks", "items", "trials", "contrast", "passes", "reading", "Replayed.blocks", "Read.shape",
-    "Request.processed", "JudgeName.gave",
+    "ask", "most", "designs", "asks", "items", "trials", "contrast", "passes", "reading", "Replayed.blocks",
+    "Read.shape", "Request.processed", "JudgeName.gave", "Confirmed.choose", "Confirmed.confirming",
 }  # fmt: skip
 
 

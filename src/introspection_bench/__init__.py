@@ -35,7 +35,19 @@ if TYPE_CHECKING:
     from .results import Results
     from .scaffolds import LINDSEY, LINDSEY_405B, THINKING_ABOUT, Anchor, Scaffold, Turn, load_scaffold
     from .spans import Span
-    from .sweep import Design, RunSpec, Store, Study, Sweep, arms, judge_accuracy, judge_run, run_spec
+    from .sweep import (
+        Confirmed,
+        Design,
+        RunSpec,
+        SelectionRule,
+        Store,
+        Study,
+        Sweep,
+        arms,
+        judge_accuracy,
+        judge_run,
+        run_spec,
+    )
     from .trials import Reply, Sampling, SteerKey, Trial, TrialKey, TrialRecord
     from .vectors import ConceptVector, Provenance
     from .verdicts import Verdict
@@ -63,7 +75,18 @@ _HOMES = {
     "results": ("Results",),
     "scaffolds": ("LINDSEY", "LINDSEY_405B", "THINKING_ABOUT", "Anchor", "Scaffold", "Turn", "load_scaffold"),
     "spans": ("Span",),
-    "sweep": ("Design", "RunSpec", "Store", "Study", "Sweep", "judge_accuracy", "judge_run", "run_spec"),
+    "sweep": (
+        "Confirmed",
+        "Design",
+        "RunSpec",
+        "SelectionRule",
+        "Store",
+        "Study",
+        "Sweep",
+        "judge_accuracy",
+        "judge_run",
+        "run_spec",
+    ),
     "trials": ("Reply", "Sampling", "SteerKey", "Trial", "TrialKey", "TrialRecord"),
     "vectors": ("ConceptVector", "Provenance"),
     "verdicts": ("Verdict",),

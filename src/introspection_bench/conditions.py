@@ -189,6 +189,11 @@ class Condition:
         return self.layers[0] if len(self.layers) == 1 else None
 
     @property
+    def stated_dose(self) -> Dose | None:
+        """The dose that was asked for: :attr:`effect` where there is one, else :attr:`dose`."""
+        return self.dose if self.effect is None else self.effect
+
+    @property
     def columns(self) -> dict[str, Any]:
         """What tables say of it, by column; :data:`CELL_COLUMNS` are those that tell cells apart.
 
@@ -196,7 +201,7 @@ class Condition:
         together whatever each concept needs for it. What was injected is then ``resolved``, and ``effect`` is written
         out.
         """
-        asked = self.dose if self.effect is None else self.effect
+        asked = self.stated_dose
         return {
             "scaffold": self.scaffold,
             "arm": self.arm,

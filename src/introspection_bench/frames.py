@@ -36,6 +36,7 @@ _CONDITION = {
     "asked": "string",
 }
 _TRIAL = {
+    "part": "string",
     "item": "string",
     "draw": "Int64",
     "trial": "string",
@@ -90,6 +91,7 @@ def records_frame(
         - the condition's columns (:attr:`~introspection_bench.conditions.Condition.columns`): ``layers`` is text, a
           band as ``18-22``; ``layer`` (``Int64``) the one block, NA for a band; ``magnitude`` (``float64``) 0 where
           nothing was steered; ``asked`` the concept that judges are asked about, a decoy where none was injected;
+        - ``part``, ``selection`` or ``confirmation``, NA in a run without these;
         - ``item draw trial model_fingerprint backend seed temperature``, ``reply reasoning finish_reason``,
           ``reply_tokens``, NA where the source gives no token ids, and ``source``, where the record came from;
         - ``steers``, their number, and ``prompt_positions generation_positions mean_ratio max_ratio``, the receipt of
@@ -227,6 +229,7 @@ def _condition_columns(conditions: Sequence[Condition]) -> dict[str, Any]:
 def _trial_row(record: TrialRecord) -> tuple[Any, ...]:
     key, reply = record.key, record.reply.parted
     return (
+        record.trial.part,
         _text(record.trial.item),
         record.trial.draw,
         key.digest,

@@ -77,7 +77,8 @@ class SteerKey:
         return tuple((value is not None, value if value is not None else 0) for value in told)
 
 
-def _in_order(steers: Iterable[SteerKey]) -> tuple[SteerKey, ...]:
+def in_order(steers: Iterable[SteerKey]) -> tuple[SteerKey, ...]:
+    """Return steers in the one order that a key keeps them in."""
     found: tuple[SteerKey, ...] = frozen_tuple(steers)
     return tuple(sorted(found, key=lambda steer: steer.order)) if len(found) > 1 else found
 
@@ -99,7 +100,7 @@ class TrialKey:
     backend: str
     numerics: int = attrs.field(converter=plain_int)
     prompt: str
-    steers: tuple[SteerKey, ...] = attrs.field(converter=_in_order)
+    steers: tuple[SteerKey, ...] = attrs.field(converter=in_order)
     sampling: Sampling
     draw: int = attrs.field(converter=plain_int)
     forced: tuple[int, ...] | None = attrs.field(converter=attrs.converters.optional(frozen_ints), default=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -14,7 +14,7 @@ from .effects import Effects, FoundDose
 from .errors import AnalysisError
 from .freezing import frozen_mapping, frozen_tuple
 from .identity import Sampling
-from .trials import TrialRecord
+from .trials import TrialPart, TrialRecord
 from .verdicts import Part, Verdict
 
 if TYPE_CHECKING:
@@ -113,11 +113,31 @@ class Results:
             found[f"sampling_{field.name}"] = {getattr(sampling, field.name) for sampling in samplings}
         return {name: sorted(values - {None}) for name, values in found.items()}
 
-    def frame(self, judge: str | None = None, rubric: str | None = None, *, repeats: bool = False) -> pd.DataFrame:
-        """Return one row per trial; see :func:`introspection_bench.frames.records_frame`."""
+    @checked(AnalysisError)
+    def of_part(self, part: TrialPart | Literal["all"] | None = None) -> Results:
+        """Return the trials of one part of the run; by default those that confirm, where some do, else all.
+
+        What was chosen for being the best is no evidence of being good: only trials that had no say in the choice are.
+        """
+        if part is None:
+            part = "confirmation" if any(r.trial.part == "confirmation" for r in self.records) else "all"
+        return self if part == "all" else attrs.evolve(self, records=[r for r in self.records if r.trial.part == part])
+
+    def frame(
+        self,
+        judge: str | None = None,
+        rubric: str | None = None,
+        *,
+        repeats: bool = False,
+        part: TrialPart | Literal["all"] | None = None,
+    ) -> pd.DataFrame:
+        """Return one row per trial of one part (:meth:`of_part`); see :func:`introspection_bench.frames.records_frame`.
+
+        Functions that pool trials refuse a frame of ``"all"`` where both parts are in it.
+        """
         from .frames import records_frame
 
-        return records_frame(self.records, judge, rubric, repeats=repeats)
+        return records_frame(self.of_part(part).records, judge, rubric, repeats=repeats)
 
 
 def _named(verdict: Verdict) -> tuple[str, str, str | None, bool, Part]:

@@ -19,6 +19,9 @@ from .names import composed
 from .reasoning import Split, split
 from .verdicts import Part, Verdict, latest
 
+#: Which part of a run a trial belongs to, where one part chooses what the other one confirms.
+TrialPart = Literal["selection", "confirmation"]
+
 
 @guarded(SpecError)
 @attrs.frozen
@@ -71,13 +74,15 @@ class Trial:
     """One trial, before it is run: its key, its condition, and its place among those that are alike.
 
     ``item`` is the name of what filled the scaffold's slots, None where it has none. ``draw`` counts the trials of one
-    condition and item.
+    condition and item. ``part`` says whether it chose what is confirmed, or confirms it; None in a run without these.
+    It is no part of the key.
     """
 
     key: TrialKey
     condition: Condition
     item: str | None = attrs.field(converter=composed, default=None)
     draw: int = attrs.field(converter=plain_int, default=0)
+    part: TrialPart | None = None
 
     def __str__(self) -> str:
         item = "" if self.item is None else f", {self.item}"

@@ -54,6 +54,7 @@ TAKEN = frozenset(
         "n_coherent",
         "n_scored",
         "outcome",
+        "part",
         "prompt_positions",
         "reasoning",
         "record",

@@ -8,43 +8,77 @@ from statistics import NormalDist
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
-from introspection_bench.analysis import default_guesses, detection, guessed_word, records_frame, sensitivity
+from introspection_bench.analysis import (
+    ConceptCounts,
+    default_guesses,
+    detection,
+    discrimination,
+    guessed_word,
+    records_frame,
+    sensitivity,
+)
 from introspection_bench.concepts import Concept
 from introspection_bench.errors import AnalysisError
 
 
+def index_of(hits, signals, alarms, noises, **options):
+    return sensitivity(ConceptCounts([hits], [signals]), ConceptCounts([alarms], [noises]), **options)
+
+
 @given(st.integers(1, 200), st.integers(1, 200), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_d_prime_and_criterion_are_those_of_the_standard_library_normal(signals, noises, data) -> None:
     hits, alarms = data.draw(st.integers(0, signals)), data.draw(st.integers(0, noises))
-    found = sensitivity(hits, signals, alarms, noises)
-    z = NormalDist().inv_cdf
-    h, f = z((hits + 0.5) / (signals + 1)), z((alarms + 0.5) / (noises + 1))
-    assert found.d_prime == pytest.approx(h - f, abs=1e-9)
-    assert found.criterion == pytest.approx(-(h + f) / 2, abs=1e-9)
-    assert found.low < found.d_prime < found.high
+    found = index_of(hits, signals, alarms, noises)
+    z, every = NormalDist().inv_cdf, signals + noises
+    h, f = (z((k / n + 1 / every) / (1 + 2 / every)) for k, n in ((hits, signals), (alarms, noises)))
+    assert found.d_prime.estimate == pytest.approx(h - f, abs=1e-9)
+    assert found.auc.estimate == pytest.approx(NormalDist().cdf((h - f) / math.sqrt(2)), abs=1e-9)
+    assert found.d_prime.low <= found.d_prime.estimate <= found.d_prime.high
+    if hits in (0, signals) or alarms in (0, noises):
+        assert math.isnan(found.criterion)
+    else:
+        assert found.criterion == pytest.approx(-(h + f) / 2, abs=1e-9)
 
 
 def test_d_prime_without_correction_is_approached_by_many_trials() -> None:
     # Hits 0.84134, false alarms 0.15866 are one standard deviation on either side: d' = 2, c = 0.
-    found = sensitivity(841_345, 10**6, 158_655, 10**6)
-    assert found.d_prime == pytest.approx(2, abs=1e-4)
+    found = index_of(841_345, 10**6, 158_655, 10**6)
+    assert found.d_prime.estimate == pytest.approx(2, abs=1e-4)
     assert found.criterion == pytest.approx(0, abs=1e-4)
 
 
 def test_swapping_the_arms_turns_the_sign_of_d_prime() -> None:
-    assert sensitivity(7, 20, 1, 40).d_prime == -sensitivity(1, 40, 7, 20).d_prime
+    there, back = index_of(7, 20, 1, 40).d_prime, index_of(1, 40, 7, 20).d_prime
+    assert (there.estimate, there.low, there.high) == pytest.approx((-back.estimate, -back.high, -back.low), abs=1e-3)
 
 
-def test_the_interval_of_d_prime_covers_about_as_often_as_it_says() -> None:
-    import numpy as np
+def test_equal_proportions_in_unequal_arms_have_a_d_prime_of_zero() -> None:
+    assert index_of(10, 100, 1, 10).d_prime.estimate == pytest.approx(0, abs=1e-12)
 
-    rng = np.random.default_rng(1)
-    truth = NormalDist().inv_cdf(0.7) - NormalDist().inv_cdf(0.2)
-    drawn = zip(rng.binomial(60, 0.7, 400), rng.binomial(60, 0.2, 400), strict=True)
-    covered = sum((s := sensitivity(int(h), 60, int(f), 60)).low <= truth <= s.high for h, f in drawn)
-    assert 0.92 <= covered / 400 <= 0.99
+
+def test_the_interval_of_d_prime_covers_at_least_as_often_as_it_says() -> None:
+    # Summed over every table of 20 signals and 10 noises, at rates near 1 and 0, where a normal interval has 0.62.
+    hit, alarm = 0.95, 0.05
+    truth = NormalDist().inv_cdf(hit) - NormalDist().inv_cdf(alarm)
+    covered = sum(
+        binom(20, hit).pmf(h) * binom(10, alarm).pmf(f)
+        for h in range(12, 21)
+        for f in range(5)
+        if (s := index_of(h, 20, f, 10).d_prime).low <= truth <= s.high
+    )
+    assert covered >= 0.95
+
+
+def test_at_rates_of_0_and_1_d_prime_is_bounded_on_one_side_alone() -> None:
+    best = index_of(10, 10, 0, 10).d_prime
+    assert 0 < best.low < best.estimate
+    assert best.high == math.inf
+    assert index_of(0, 10, 10, 10).d_prime.low == -math.inf
+    nothing = index_of(0, 10, 0, 10).d_prime
+    assert (nothing.low, nothing.high) == (-math.inf, math.inf)
 
 
 def test_detection_and_identification_are_apart_and_controls_match_their_scaffold(record) -> None:
@@ -60,6 +94,30 @@ def test_detection_and_identification_are_apart_and_controls_match_their_scaffol
     assert table.loc[("a", "detection"), ["hits", "signals", "false_alarms", "noises"]].tolist() == [3, 4, 0, 5]
     assert table.loc[("a", "identification"), ["hits", "signals"]].tolist() == [1, 4]
     assert table.loc[("b", "detection"), ["hits", "signals", "false_alarms", "noises"]].tolist() == [2, 2, 1, 6]
+
+
+def test_several_concepts_weigh_the_same_and_five_say_something_of_others(record) -> None:
+    trials = {"a": (9, 10), "b": (5, 10), "c": (5, 10), "d": (5, 10), "e": (10, 20)}
+    hits = [record(i, (i < k,) * 3 + (True,), concept=c) for c, (k, n) in trials.items() for i in range(n)]
+    noise = [record(i, (i < 2, False, None, True), arm="control") for i in range(40)]
+    found = detection(records_frame([*hits, *noise]), ["scaffold"]).set_index("task").loc["detection"]
+    assert (found["hits"], found["signals"], found["hit_rate"]) == (34, 60, pytest.approx((0.9 + 4 * 0.5) / 5))
+    arms = ConceptCounts([9, 5, 5, 5, 10], [10, 10, 10, 10, 20]), ConceptCounts([2], [40])
+    like = discrimination(*arms, estimand="concepts like these")
+    assert (found["d_low_like"], found["d_high_like"]) == pytest.approx((like.low, like.high))
+    few = detection(records_frame([*hits[:20], *noise]), ["scaffold"]).set_index("task").loc["detection"]
+    assert math.isnan(few["d_low_like"])
+
+
+def test_unscored_trials_widen_d_prime_to_whatever_they_would_have_been(record) -> None:
+    signal = [record(i, (i < 8, False, None, True) if i < 10 else None) for i in range(15)]
+    noise = [record(i, (i < 1, False, None, True) if i < 10 else None, arm="control") for i in range(12)]
+    found = detection(records_frame([*signal, *noise])).set_index("task").loc["detection"]
+    assert (found["hits"], found["signals"], found["noises"], found["unscored"]) == (8, 10, 10, 7)
+    low, high = index_of(8, 15, 3, 12).d_prime.low, index_of(13, 15, 1, 12).d_prime.high
+    assert (found["d_low_whatever"], found["d_high_whatever"]) == pytest.approx((low, high))
+    clean = detection(records_frame([*signal[:10], *noise[:10]])).set_index("task").loc["detection"]
+    assert clean["d_low_whatever"] == clean["d_low"]
 
 
 def test_without_controls_there_is_no_d_prime_rather_than_a_flattering_one(record) -> None:

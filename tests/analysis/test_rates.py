@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,15 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
-from introspection_bench.analysis import CELL_COLUMNS, counts, interval, rates, records_frame
+from introspection_bench.analysis import (
+    CELL_COLUMNS,
+    ConceptCounts,
+    counts,
+    interval,
+    like_these,
+    rates,
+    records_frame,
+)
 from introspection_bench.errors import AnalysisError, SpecError
 
 
@@ -115,6 +124,47 @@ def test_an_unscored_trial_counts_as_unscored_and_never_as_false(mixed) -> None:
     assert (affirmative["k"], affirmative["n"], affirmative["n_all"], affirmative["n_scored"]) == (2, 4, 5, 4)
     unscored = row(found, arm="injected", outcome="unscored")
     assert (unscored["k"], unscored["n"]) == (1, 5)
+
+
+def over(record, names, controls=0):
+    trials = [record(i, (i < 2 * n, False, None, True), concept=c) for n, c in enumerate(names) for i in range(10)]
+    return records_frame([*trials, *(record(i, (False, False, None, True), concept=None) for i in range(controls))])
+
+
+def test_a_group_of_five_concepts_has_the_interval_for_concepts_like_these(record) -> None:
+    found = row(rates(over(record, "abcde"), ["arm"]), outcome="affirmative")
+    expected = like_these(ConceptCounts([0, 2, 4, 6, 8], [10] * 5))
+    assert (found["concepts"], found["rate"]) == (5, pytest.approx(expected.estimate))
+    assert (found["low_like_these"], found["high_like_these"]) == pytest.approx((expected.low, expected.high))
+    assert found["low_like_these"] < found["low"]
+    assert found["high"] < found["high_like_these"]
+
+
+@pytest.mark.parametrize(("names", "controls"), [("abcd", 0), ("a", 0), ("abcdef", 1)])
+def test_of_fewer_concepts_or_with_trials_that_have_none_nothing_is_said_of_others(record, names, controls) -> None:
+    found = row(rates(over(record, names, controls), []), outcome="affirmative")
+    assert found["concepts"] == len(names)
+    assert math.isnan(found["low_like_these"])
+    assert math.isnan(found["high_like_these"])
+
+
+def test_concepts_count_where_the_outcome_applies_to_one_of_their_trials(record) -> None:
+    found = rates(over(record, "abcde"), ["arm"])
+    assert row(found, outcome="immediate")["concepts"] == 0
+    assert row(found, outcome="unscored")["concepts"] == 5
+
+
+def test_wilsons_worst_coverage_is_what_the_docs_say() -> None:
+    worst = {}
+    for n in [*range(1, 31), 100, 400]:
+        found = [interval(k, n, method="wilson") for k in range(n + 1)]
+        edges = [e for i in found for e in (i.low, i.high)]
+        rate = np.clip(np.array([e + s * 1e-9 for e in edges for s in (-1, 1)]), 0, 1)
+        chance = binom.pmf(np.arange(n + 1)[:, None], n, rate)
+        held = np.array([(i.low <= rate) & (rate <= i.high) for i in found])
+        worst[n] = float((chance * held).sum(axis=0).min())
+    assert [round(worst[n], 3) for n in (1, 2, 10)] == [0.793, 0.820, 0.835]
+    assert min(w for n, w in worst.items() if n >= 10) >= 0.8349
 
 
 def test_a_criterion_that_does_not_apply_leaves_the_denominator(mixed) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from introspection_bench.analysis import narrow_table, rates_table, records_frame, render
+from introspection_bench.analysis.tables import chosen_note, table_heading
 from introspection_bench.errors import AnalysisError
 from introspection_bench.untrusted import visible
 
@@ -22,6 +23,34 @@ def test_every_cell_shows_count_denominator_and_interval(record) -> None:
     assert row["affirmative"] == "5/20 (8.66–49.1 %)"
     assert row["immediate"] == "0/0"
     assert (row["trials"], row["scored"], row["coherent n"]) == (20, 20, 20)
+
+
+def of_concepts(record, concepts):
+    names = "abcdefgh"[:concepts]
+    return records_frame([record(i, (i < 5, False, None, True), concept=c) for c in names for i in range(20)])
+
+
+def test_a_row_of_five_concepts_tells_both_estimands_and_one_of_fewer_only_that_of_these(record) -> None:
+    many, few = (rates_table(of_concepts(record, n), ["arm"]) for n in (6, 4))
+    assert many["affirmative"][0].startswith("30/120 (17.5–33.7 %; like these ")
+    assert few["affirmative"][0] == "20/80 (16–35.9 %)"
+    assert (many["concepts"][0], few["concepts"][0]) == (6, 4)
+    assert "behind it the interval for concepts like these" in table_heading(many)
+    assert "nothing is said" in table_heading(few)
+    alone = rates_table(of_concepts(record, 6), ["concept"])
+    assert "concepts" not in alone.columns
+    assert "like these" not in table_heading(alone)
+    assert "these concepts" in table_heading(alone)
+
+
+def test_what_the_cells_are_not_adjusted_for_is_said_where_there_are_several(record) -> None:
+    several, one = (rates_table(of_concepts(record, 6), by) for by in (["concept"], ["arm"]))
+    assert table_heading(several).endswith("6 cells; no interval is adjusted for choosing among them: "
+                                           "that of the highest misses more often than it says.")  # fmt: skip
+    assert "adjusted" not in table_heading(one)
+    assert chosen_note(1) == ""
+    assert "as little as 79 %" in table_heading(one, method="wilson")
+    assert "as little" not in table_heading(one)
 
 
 @given(st.lists(st.text(), min_size=1, max_size=4))

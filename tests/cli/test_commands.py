@@ -88,14 +88,49 @@ def test_a_table_comes_in_the_form_that_is_asked_for(place, form, mark):
     assert mark in command("table", "run", "--by", "arm", "--format", form, cwd=place).stdout
 
 
+def test_excludes_says_how_little_a_run_excludes_over_concepts_and_how_the_cell_was_chosen(place):
+    shown = command("excludes", "run", "--outcome", "identifies", cwd=place).stdout
+    assert "All injected trials, " in shown
+    assert "95 % two-sided" in shown
+    lines = command("excludes", "run", "--confidence", "0.9", "--format", "csv", cwd=place).stdout.splitlines()
+    assert lines[0].startswith("scope,outcome,k,n,concepts,rate,low,high,high_like_these,")
+    assert {line.split(",")[1] for line in lines[1:]} == {"strict"}
+    assert "|---|" in command("excludes", "run", "--format", "markdown", cwd=place).stdout
+
+
 def test_comparing_a_run_with_itself_finds_no_difference(place):
     shown = command("compare", "run", "run", cwd=place).stdout
     assert "0 fields differ" in shown
     assert "What differs in the specification" not in shown
+    assert "No difference shown, up to" in shown
+    assert "quivalent" not in shown  # nobody gave a margin
+
+
+def test_comparing_with_a_margin_says_whether_two_runs_are_the_same_within_it(place):
+    shown = command("compare", "run", "run", "--margin", "0.99", "--confidence", "0.9", cwd=place).stdout
+    assert "Equivalent within 99 points" in shown
+    assert "(90 % " in shown
+    failed = command("compare", "run", "run", "--margin", "2", cwd=place, check=False)
+    assert "margin" in failed.stderr
 
 
 def test_power_answers_with_the_exact_numbers():
     assert "11 trials per cell" in command("power", "--rate", "0.2", "--power", "0.9", cwd=Path.cwd()).stdout
+
+
+def test_power_over_concepts_says_both_estimands_and_what_equivalence_takes():
+    words = ("power", "--rate", "0.2", "--concepts", "6", "--trials", "20", "--icc", "0.1", "--margin", "0.3")
+    shown = command(*words, cwd=Path.cwd()).stdout
+    assert "No success on 6 concepts of 20 trials each" in shown
+    assert "45.9 % however they vary" in shown
+    assert "may stop at any moment" in shown
+    assert "the same within 30 points" in shown
+
+
+def test_a_table_says_what_its_intervals_are_about_and_that_no_cell_is_adjusted(place):
+    said = command("table", "run", cwd=place).stderr
+    assert "for these concepts" in said
+    assert "no interval is adjusted for choosing among them" in said
 
 
 def test_an_imported_export_can_be_judged_and_reported_like_a_run(place):
@@ -143,6 +178,8 @@ def test_concepts_lists_the_sets_and_their_concepts(place):
         (("export", "run", "--to", "x", "--format", "xml"), "--format"),
         (("table", "run", "--by", "colour"), "colour"),
         (("table", "run", "--format", "pdf"), "format: required one of"),
+        (("excludes", "run", "--outcome", "colour"), "colour"),
+        (("excludes", "run", "--format", "pdf"), "format: required one of"),
         (("concepts", "nothing"), "lindsey2026"),
         (("check", "torch", "--model", "demo", "--expect-failure", "x"), "CHECK=REASON"),
         (("check", "torch", "--model", "demo", "--option", "device=cpu"), "Text stands in quotes"),
@@ -158,8 +195,8 @@ def test_a_mistake_is_one_line_that_says_what_to_do_and_exit_code_1(place, words
 
 def test_every_command_shows_an_example_in_its_help():
     root = command("--help", cwd=Path.cwd()).stdout
-    names = ["demo", "run", "status", "judge", "judge-check", "label", "report", "export", "import", "table", "compare"]
-    for name in [*names, "power", "check", "backends", "concepts"]:
+    names = ["demo", "run", "status", "judge", "judge-check", "label", "report", "export", "import", "table"]
+    for name in [*names, "excludes", "compare", "power", "check", "backends", "concepts"]:
         assert name in root
         assert f"introspection-bench {name}" in command(name, "--help", cwd=Path.cwd()).stdout
 

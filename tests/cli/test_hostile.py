@@ -59,6 +59,7 @@ def hostile(request, place, tmp_path_factory):
         ("report", "a.jsonl", "--figures"),
         ("export", "a.jsonl", "--to", "b.parquet"),
         ("table", "a.jsonl", "--judge", "nobody"),
+        *[("excludes", "a.jsonl", "--format", form) for form in ("text", "csv")],
     ],
     ids=" ".join,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 import typer
@@ -27,8 +28,10 @@ CALLS = {
     "label": ["label", "run", "--labeller", "me"],
     "report": ["report", "run", "--to", "r.html"],
     "import": ["import", "a.jsonl", "--to", "imported", "--concepts", "concepts.toml"],
+    "freeze": ["freeze", "confirmed.toml", "--replace"],
     "export": ["export", "run", "--to", "b.jsonl"],
     "table": ["table", "run"],
+    "excludes": ["excludes", "run"],
     "compare": ["compare", "run", "run"],
     "power": ["power", "--rate", "0.2"],
     "check": ["check", "torch", "--model", "nowhere"],
@@ -43,7 +46,7 @@ ODD = [
     "a=b", "a=b=c", "=", "None", "~nobody", "$(x)", "%s%n", "concepts.toml", "empty.jsonl",
 ]  # fmt: skip
 #: Commands that take a tenth of a second when they work, and those that take several.
-SLOW = {"table", "import", "judge", "judge-check", "label", "check"}
+SLOW = {"table", "excludes", "import", "judge", "judge-check", "label", "check"}
 SLOWER = {"report", "compare"}
 VERY_FEW = ["", "9" * 40, "a\udcff\udc80b\x1b[2J[/nope]"]
 FEW = ["", "-1", "9" * 40, "nan", ".", "x" * 5000, "a\udcff\udc80b\x1b[2J[/nope]"]
@@ -54,6 +57,7 @@ def folder(place, tmp_path_factory):
     made = tmp_path_factory.mktemp("odd")
     shutil.copytree(place / "run", made / "run")
     shutil.copy(place / "concepts.toml", made)
+    shutil.copy(Path(__file__).parents[2] / "examples" / "confirmed.toml", made)
     write_jsonl(read_results(place / "run").records, made / "a.jsonl")
     (made / "empty.jsonl").write_text("")
     return made

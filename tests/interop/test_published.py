@@ -83,17 +83,27 @@ def test_every_cell_has_the_counts_of_the_file_s_own_aggregates(folder, name) ->
     assert ours == theirs
 
 
-def test_the_null_and_its_three_bounds(frame) -> None:
+def test_the_null_and_its_bounds_under_both_estimands(frame) -> None:
     found = excludes(frame, scopes=[Scope(scaffold="lindsey_405b", min_magnitude=10, coherent_only=True)])
-    assert [(b.interval.k, b.interval.n) for b in (found.pooled, found.scopes[0], found.best_cell)] == [
-        (0, 400),
-        (0, 23),
-        (0, 20),
-    ]
-    highs = [
-        round(100 * b.interval.high, d) for b, d in ((found.pooled, 2), (found.scopes[0], 1), (found.best_cell, 1))
-    ]
-    assert highs == [0.92, 14.8, 16.8]
+    pooled, scope = found.pooled.null, found.scopes[0].null
+    assert [str(pooled.counts), str(scope.counts)] == ["0 of 400 on 2 concepts", "0 of 23 on 2 concepts"]
+    assert round(100 * pooled.these.high, 3) == 0.918
+    assert round(100 * pooled.high, 1) == round(100 * scope.high, 1) == 84.2
+    assert {v.icc: round(100 * v.high, 1) for v in pooled.curve} == {
+        0: 0.9, 0.05: 21.0, 0.1: 34.7, 0.2: 51.6, 0.3: 61.5, 0.5: 72.7, 1: 84.2
+    }  # fmt: skip
+    assert pooled.tolerance.needs == 29
+    assert found.scopes[0].counts.counts.trials == (18, 5)
+
+
+def test_the_single_cell_of_the_null_is_told_as_one_of_twenty(frame) -> None:
+    found = excludes(frame)
+    assert found.best_name.startswith("all_caps · layer 84 · 10 update")
+    assert (found.best.unadjusted.k, found.best.unadjusted.n, found.best.cells, found.best.tied) == (0, 20, 20, 20)
+    # The file has no seeds, so nothing shows that cells are independent: Bonferroni's share of the error.
+    assert round(100 * found.best.simultaneous.high, 1) == round(100 * found.least_bounded.interval.high, 1) == 28.4
+    assert round(100 * found.best.high, 1) == 16.8
+    assert found.under(0.2).probability == pytest.approx(0.8**20)
 
 
 def test_no_control_claims_a_thought(frame) -> None:
@@ -129,8 +139,14 @@ def test_the_example_makes_the_page_with_the_table_the_bounds_and_the_unit(folde
     command = [sys.executable, str(root / "examples" / "reread_405b.py"), *files]
     subprocess.run([*command, "--page", str(page), "--figures", str(tmp_path)], check=True, cwd=tmp_path)
     text = page.read_text(encoding="utf-8")
-    for fact in ("0 of 400; rates above 0.918 %", "0 of 23; rates above 14.8 %", "above 16.8 %", "10.89", "9.545"):
-        assert fact in text
+    facts = [
+        "excludes mean rates above 0.918 % on these 2 concepts",
+        "if 84.2 % of all concepts did it always",
+        "it takes 29",
+    ]
+    facts += ["| 0.05 | 21 % |", "| 0.1 | 34.7 % |", "| 0.5 | 72.7 % |", "the best of 20 cells, with 19 others as high"]
+    for fact in [*facts, "would exclude rates above 14.8 %", "rates above 28.4 % are excluded", "10.89", "9.545"]:
+        assert fact in text, fact
     assert "unit of every magnitude on this page is `update`" in text
     assert len(list(tmp_path.glob("*.svg"))) == 4
     replies = [r.reply.text for f in files for r in read_results(f)]

@@ -86,7 +86,7 @@ def test_a_judge_s_accuracy_against_labels_is_one_call_and_records_nothing(store
 def test_where_no_correction_can_be_made_it_says_why(store, tmp_path):
     label_by(store, tmp_path / "labels.jsonl", PICKS, lambda r: "yn" if r.startswith("Yes") else "nn")
     rates = {rate.criterion: rate for rate in judge_accuracy(FakePicks(), store, tmp_path / "labels.jsonl").rates}
-    assert rates["picked"].corrected.rate == pytest.approx(0.5)
+    assert rates["picked"].corrected.estimate == pytest.approx(0.5)
     assert (rates["apologises"].judged.rate, rates["apologises"].corrected) == (1.0, None)
     assert "both kinds" in rates["apologises"].why
 

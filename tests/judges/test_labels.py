@@ -297,6 +297,6 @@ def test_agreement_with_labels_is_computed_by_the_analysis(tmp_path):
         )
         for c, s in zip(sample(), said, strict=True)
     }
-    found = agreement(*comparable(verdicts, read_labels(path)), resamples=200)
+    found = agreement(*comparable(verdicts, read_labels(path)))
     assert found["affirmative"].agreement.rate == pytest.approx(0.8)
     assert found["affirmative"].kappa == pytest.approx(0.5454545)

@@ -23,9 +23,7 @@ judge_agreement = pytest.importorskip("judge_agreement", reason="the benchmarks 
 def kappa(known, criterion):
     cases = [k.case for k in known]
     judged = {cases[i].trial: verdict for i, verdict in RulesJudge().judge(cases)}
-    return agreement({k.case.trial: k.verdict for k in known}, judged, criteria=[criterion], resamples=2)[
-        criterion
-    ].kappa
+    return agreement({k.case.trial: k.verdict for k in known}, judged, criteria=[criterion])[criterion].kappa
 
 
 @pytest.fixture(scope="module")

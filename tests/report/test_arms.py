@@ -29,8 +29,9 @@ from introspection_bench.errors import AnalysisError, IntrospectionBenchError, R
 from introspection_bench.interop import read_results, write_jsonl, write_parquet
 from introspection_bench.report import DARK, LIGHT, against_controls, write_figures, write_report
 from introspection_bench.report.figures.gallery import gallery
+from introspection_bench.report.page.headlines import headlines
 from introspection_bench.report.page.sections import judge_comparisons
-from introspection_bench.report.page.summary import cell_link, cell_tables, facts, headlines
+from introspection_bench.report.page.summary import cell_link, cell_tables, facts
 from introspection_bench.report.page.transcripts import transcripts_payload
 from introspection_bench.trials import TrialRecord
 from introspection_bench.verdicts import Verdict
@@ -283,7 +284,7 @@ def test_a_run_of_strange_arms_has_a_report_its_figures_and_its_transcripts(
     page = write_report(strange, tmp_path / "r.html").read_text()
     for said in ("pause", "whispered", "layers 18-20", "beside refusal -1 projection at 3-5", "prompt only"):
         assert said in page
-    assert "All four criteria (strict) were met in 0 of 2 scored trials of the arm &#39;whispered&#39;" in page
+    assert "All four criteria (strict) were met in none of 2 scored trials of the arm &#39;whispered&#39;" in page
     assert len(write_figures(strange, tmp_path / "figures", formats=["svg"])) == len(gallery(records_frame(strange)))
     payload = transcripts_payload(strange)
     assert payload["further"] == ["beside"]

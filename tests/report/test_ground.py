@@ -53,8 +53,21 @@ def test_labels_in_the_run_give_the_corrected_rate(tmp_path):
         label = Label(FORMAT, record.key.digest, *asked, "ana", answers)
         append_label(tmp_path / "labels.jsonl", label)
     text, _ = said(records, source=str(tmp_path))
-    assert "on 30 labelled replies" in text
-    assert "where the judge says 30" in text
+    assert "on 30 labelled replies of these" in text
+    assert "injected: the judge says 30 %" in text
+
+
+def test_labels_that_hold_no_claim_give_what_would_hold_at_each_sensitivity_and_no_correction(tmp_path):
+    records = [a_record(i, affirmative=False) for i in range(40)]
+    for record in records[:20]:
+        (verdict,) = record.verdicts
+        asked = (verdict.concept, verdict.rubric, verdict.rubric_digest)
+        answers = {"affirmative": False, "identifies": False, "immediate": None, "coherent": True}
+        append_label(tmp_path / "labels.jsonl", Label(FORMAT, record.key.digest, *asked, "ana", answers))
+    text, _ = said(records, source=str(tmp_path))
+    assert "do not tell how many true cases it finds" in text
+    assert "if it finds 50 %" in text
+    assert "corrected for its error" not in text
 
 
 def test_a_judge_that_does_not_say_what_it_decided_on_is_not_spoken_of():

@@ -14,18 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_samples import make_record, make_run, second_opinion
 
-from introspection_bench.analysis import Results
-from introspection_bench.analysis.binomial import bounds, percent
+from introspection_bench.analysis import ConceptCounts, Results, difference, records_frame
+from introspection_bench.analysis.binomial import bounds, interval, percent
 from introspection_bench.analysis.cells import dose_text
 from introspection_bench.errors import AnalysisError
 from introspection_bench.items import Item
 from introspection_bench.report import write_report
 from introspection_bench.report.page.conversations import known_prompts
+from introspection_bench.report.page.sections import clustered, null_section
 from introspection_bench.report.page.transcripts import script_json, transcripts_payload
 from introspection_bench.scaffolds import LINDSEY, LINDSEY_405B, Scaffold, Turn
 from introspection_bench.structuring import plain
 from introspection_bench.trials import TrialRecord
-from introspection_bench.verdicts import Evidence
+from introspection_bench.verdicts import CRITERIA, Evidence
 
 
 def page_text(path: Path) -> str:
@@ -46,9 +47,20 @@ def test_headline_numbers_come_with_count_interval_and_denominator(tmp_path: Pat
     records = [*counted(5, 20, identifies=True), *(make_record(i, arm="control") for i in range(40))]
     text = report_text(records, tmp_path)
     assert (
-        "The injected concept was named in 5 of 20 scored injected trials (25 %; 95 % interval 8.66 to 49.1 %)" in text
+        "The injected concept was named in 5 of 20 scored injected trials: 25 %, 95 % interval 8.66 to 49.1 % (these"
+        in text
     )
-    assert "on controls, where there was none, in 0 of 40 scored trials (0 %; 95 % interval 0 to 8.81 %)" in text
+    most = difference(ConceptCounts([0], [20]), ConceptCounts([0], [40]), estimand="these concepts").high
+    assert (
+        "in 0 of 40 scored controls and 0 of 20 scored injected trials: no difference shown, up to "
+        f"{100 * most:.3g} points more not excluded" in text
+    )
+
+
+def test_tables_of_cells_say_that_their_intervals_are_not_adjusted_for_looking_at_many(tmp_path: Path) -> None:
+    text = report_text(make_run(2, layers=(14,), controls=4), tmp_path)
+    assert "is not adjusted for looking at many: there are 9 on this page." in text
+    assert "looking at many" not in report_text([make_record(i) for i in range(3)], tmp_path)
 
 
 def test_a_null_comes_with_the_rates_that_it_excludes(tmp_path: Path) -> None:
@@ -56,6 +68,33 @@ def test_a_null_comes_with_the_rates_that_it_excludes(tmp_path: Path) -> None:
     assert "What this null excludes" in text
     assert "above 16.8 %" in text
     assert "1.15 %" in text  # 0 of 20 under 20 %
+
+
+def test_a_best_cells_rate_stands_beside_its_correction_and_the_bound_for_all_cells(tmp_path: Path) -> None:
+    hits = [make_record(i, magnitude=0.8, **dict.fromkeys(CRITERIA, i < 6)) for i in range(20)]
+    frame = records_frame([*hits, *(make_record(i, magnitude=m) for m in (0.2, 0.4) for i in range(20))])
+    section = null_section(frame)
+    assert section.title == "What these counts exclude"
+    row = next(r for r in section.tables[0].rows if "highest of 3 cells" in r)
+    assert row[1:3] == ("6/20", "30 %; corrected for the choice 30.3 %")
+    each = interval(6, 20, confidence=0.95 ** (1 / 3))
+    assert row[3] == f"above {percent(each.high)}, below {percent(each.low)}"
+    assert any("chosen for being the highest" in s for s in section.sentences)
+    assert not any("The best of" in s and "corrected for the choice" not in s for s in section.sentences)
+    # One cell was not chosen: it is no row of its own, and nothing is corrected.
+    alone = null_section(frame[frame["magnitude"] == 0.2])
+    assert alone.title == "What this null excludes"
+    assert "corrected" not in str(alone)
+    assert any(s.startswith("In the one cell: If the true rate were 20 %, 0 of 20") for s in alone.sentences)
+
+
+def test_rates_over_concepts_are_said_for_outcomes_that_apply_and_no_others() -> None:
+    records = [make_record(i, concept=c, affirmative=i < 3) for c in ("love", "dust") for i in range(10)]
+    (said,) = clustered(records_frame(records))
+    assert "affirmative: 6 of 20 on 2 concepts, on average 30 %" in said
+    assert "it takes 5" in said
+    assert clustered(records_frame(records), ("immediate",)) == []
+    assert clustered(records_frame([make_record(0, arm="control")])) == []
 
 
 def test_random_vectors_are_an_arm_of_their_own_and_no_part_of_the_injected_rates(tmp_path: Path) -> None:
@@ -114,7 +153,7 @@ def test_with_two_judges_the_page_says_whose_verdicts_count_and_how_far_they_agr
     text = report_text(records, tmp_path, judge="claude")
     assert "tables and figures use claude/strict4 (claude-sonnet-4-6), blinded" in text
     assert "coherent was" not in text
-    assert re.search(r"the reply was coherent in 15 of 20", text)
+    assert re.search(r"The reply was coherent in 15 of 20", text)
     assert re.search(r"coherent 20 75 % \(50\.9 to 91\.3 %\)", text)
 
 
@@ -207,7 +246,16 @@ def test_the_published_run_is_reported_with_its_unit_and_bounds(published: Path,
     from introspection_bench.interop import read_results
 
     text = report_text(read_results(published / "llama405b" / "layer84_canonical.judged.json"), tmp_path)
-    for said in ("0 of 400", "above 0.918 %", "above 16.8 %", "0 of 80 scored controls", "10.89", "9.55", "10 update"):
+    for said in (
+        "0 of 400",
+        "above 0.918 %",
+        "above 28.4 %",
+        "above 84.2 %",
+        "0 of 80 scored controls",
+        "10.89",
+        "9.55",
+        "10 update",
+    ):
         assert said in text, said
 
 

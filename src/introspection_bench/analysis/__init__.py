@@ -8,11 +8,14 @@ from ..results import JudgeName, Results
 from .agreement import Agreement, Confusion, agreement, verdicts_of
 from .binomial import Interval, interval, percent
 from .by_concept import ByConcept, by_concept, matched
-from .calibration import CorrectedRate, JudgeAccuracy, corrected_rate
-from .clustering import ClusterEstimate, bootstrap_rate, hierarchical_rate
+from .calibration import JudgeAccuracy
+from .chosen import CellBound
 from .compare import Comparison, compare, spec_differences
+from .contrast import Contrast, contrast
+from .departures import Departure, departures, frozen_plan
 from .detection import Sensitivity, default_guesses, detection, guessed_word, sensitivity
 from .dose import SweetSpotRule, SweetSpots, crossovers, dose_response, migration, sweet_spots
+from .equal import Zero, same_as_control, same_as_zero_in
 from .intervals import (
     FEWEST_CONCEPTS,
     AtSensitivity,
@@ -49,6 +52,7 @@ from .intervals import (
     trials_to_stop,
     worst_case,
 )
+from .judge_error import JudgedStratum, JudgeError, judge_error
 from .live import effects_frame, live_cells
 from .logistic import LogisticFit, fit_logistic
 from .nulls import (
@@ -59,9 +63,20 @@ from .nulls import (
     excludes,
     probability_under,
 )
-from .power import SampleSize, power_against, power_to_find, sample_size, trials_to_bound, trials_to_find
+from .over_concepts import MeanRate, mean_rate
+from .power import (
+    ConceptPlan,
+    SampleSize,
+    plan_concepts,
+    power_against,
+    power_to_find,
+    sample_size,
+    trials_to_bound,
+    trials_to_find,
+)
 from .rates import counts, outcome_interval, rates
 from .selection import coherent, controls, dosed, injected, outcomes_of, scored, shown_of
+from .stopping import CellSoFar, Stopped, Stopping, stopped, stopping_of
 from .tables import narrow_table, rates_table, render
 
 __all__ = [
@@ -73,11 +88,14 @@ __all__ = [
     "BestCell",
     "Bound",
     "ByConcept",
-    "ClusterEstimate",
+    "CellBound",
+    "CellSoFar",
     "Comparison",
     "ConceptCounts",
+    "ConceptPlan",
     "Confusion",
-    "CorrectedRate",
+    "Contrast",
+    "Departure",
     "Equivalence",
     "EquivalencePlan",
     "Estimand",
@@ -85,8 +103,11 @@ __all__ = [
     "Exclusion",
     "Interval",
     "JudgeAccuracy",
+    "JudgeError",
     "JudgeName",
+    "JudgedStratum",
     "LogisticFit",
+    "MeanRate",
     "NullBound",
     "PairAgreement",
     "PairTable",
@@ -94,24 +115,27 @@ __all__ = [
     "SampleSize",
     "Scope",
     "Sensitivity",
+    "Stopped",
+    "Stopping",
     "SweetSpotRule",
     "SweetSpots",
     "ToleranceBound",
     "VariationBound",
+    "Zero",
     "agreement",
     "anytime",
     "best_of_many",
-    "bootstrap_rate",
     "bound_if_varying",
     "by_concept",
     "coherent",
     "compare",
+    "contrast",
     "controls",
-    "corrected_rate",
     "counts",
     "crossovers",
     "curve_over_sensitivity",
     "default_guesses",
+    "departures",
     "detection",
     "difference",
     "discrimination",
@@ -122,16 +146,18 @@ __all__ = [
     "equivalence",
     "excludes",
     "fit_logistic",
+    "frozen_plan",
     "guessed_word",
-    "hierarchical_rate",
     "injected",
     "interval",
+    "judge_error",
     "judged_d_prime",
     "judged_difference",
     "judged_rate",
     "like_these",
     "live_cells",
     "matched",
+    "mean_rate",
     "migration",
     "narrow_table",
     "null_bound",
@@ -139,6 +165,7 @@ __all__ = [
     "outcomes_of",
     "pair_agreement",
     "percent",
+    "plan_concepts",
     "plan_equivalence",
     "power_against",
     "power_to_find",
@@ -150,12 +177,16 @@ __all__ = [
     "receipts_frame",
     "records_frame",
     "render",
+    "same_as_control",
     "same_as_zero",
+    "same_as_zero_in",
     "sample_size",
     "scored",
     "sensitivity",
     "shown_of",
     "spec_differences",
+    "stopped",
+    "stopping_of",
     "sweet_spots",
     "these_concepts",
     "tolerance_bound",

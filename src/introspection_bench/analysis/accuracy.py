@@ -13,7 +13,8 @@ from ..freezing import frozen_tuple
 from ..verdicts import Verdict
 from .agreement import Agreement, Confusion, agreement
 from .binomial import Interval, interval
-from .calibration import CorrectedRate, JudgeAccuracy, corrected_rate
+from .calibration import JudgeAccuracy
+from .intervals import ConceptCounts, Estimate, judged_rate
 
 
 @guarded(AnalysisError)
@@ -26,7 +27,7 @@ class AssessedRate:
 
     criterion: str
     judged: Interval
-    corrected: CorrectedRate | None
+    corrected: Estimate | None
     why: str = ""
 
 
@@ -43,7 +44,7 @@ class Assessment:
         found = [
             {
                 "judged": rate.judged.rate,
-                "corrected": rate.corrected and rate.corrected.rate,
+                "corrected": rate.corrected and rate.corrected.estimate,
                 "corrected_low": rate.corrected and rate.corrected.low,
                 "corrected_high": rate.corrected and rate.corrected.high,
             }
@@ -66,7 +67,8 @@ def assess(
 
     Returns:
         Agreement on the sample, and for each criterion the rate among all replies that the judge scored, corrected by
-        :func:`corrected_rate` (Rogan and Gladen 1978). "Not applicable" counts as not met.
+        :func:`judged_rate` (Rogan and Gladen 1978) as if the judge erred in all arms alike; :func:`judge_error`
+        corrects each arm by its own labels. "Not applicable" counts as not met.
 
     Raises:
         AnalysisError: the two share no scored reply.
@@ -82,7 +84,7 @@ def _rate(confusion: Confusion, scored: Sequence[Verdict]) -> AssessedRate:
     rate = interval(met, len(scored))
     (tp, fp), (fn, tn) = confusion.table
     try:
-        corrected = corrected_rate(met, len(scored), JudgeAccuracy(tp, tp + fn, tn, tn + fp))
+        corrected = judged_rate(ConceptCounts([met], [len(scored)]), JudgeAccuracy(tp, tp + fn, tn, tn + fp))
     except AnalysisError as error:
         return AssessedRate(criterion, rate, None, str(error))
     return AssessedRate(criterion, rate, corrected)

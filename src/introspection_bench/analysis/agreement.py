@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Literal
 
 import attrs
 import numpy as np
@@ -16,10 +17,17 @@ from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
 from ..trials import TrialRecord
 from ..verdicts import CRITERIA, FURTHER, Verdict
-from .binomial import Interval, check_draws, check_probability, interval
+from .binomial import Interval, check_probability, interval, percent
+from .intervals import PairAgreement, PairTable, pair_agreement
 
 #: What "not applicable" counts as: not met (as in the strict rate), a category of its own, or left out.
 NotApplicable = Literal["not met", "category", "leave out"]
+#: From this prevalence index on, and this bias index, a sentence says what they do.
+SKEWED = 0.8
+BIASED = 0.1
+
+# A tenth of a second each; computed where it is asked for, and kept.
+_pair_agreement = lru_cache(maxsize=256)(pair_agreement)
 
 
 @guarded(AnalysisError)
@@ -28,10 +36,12 @@ class Confusion:
     """The agreement of two sets of verdicts on one criterion.
 
     ``categories`` are True, False and, with "category", None; ``table[i][j]`` counts the replies that the first judge
-    puts into category i and the second into j. ``agreement`` is the share of equal answers; ``kappa`` Cohen's,
-    with the bootstrap interval ``low`` to ``high`` over replies; all three NaN where both judges use one and the
-    same category throughout (there is then nothing to agree on beyond chance). ``undefined_resamples`` is the share of
-    resamples in which kappa does not exist; they are left out of the interval.
+    puts into category i and the second into j. ``agreement`` is the share of equal answers, with its interval;
+    ``kappa`` Cohen's, NaN where both judges use one and the same category throughout (there is then nothing to agree
+    on beyond chance).
+
+    Raises :class:`AnalysisError` for a table of another shape than the categories', or of other replies than
+    ``agreement`` counts.
     """
 
     criterion: str
@@ -39,10 +49,69 @@ class Confusion:
     table: tuple[tuple[int, ...], ...] = attrs.field(converter=frozen_tuple)
     agreement: Interval
     kappa: float
-    low: float
-    high: float
     left_out: int
-    undefined_resamples: float
+
+    def __attrs_post_init__(self) -> None:
+        size = len(self.categories)
+        rows = [len(row) for row in self.table]
+        cells = [n for row in self.table for n in row]
+        if rows != [size] * size or min(cells, default=0) < 0 or sum(cells) != self.agreement.n:
+            raise AnalysisError(
+                explain(
+                    "table",
+                    required=f"{size} rows of {size} counts >= 0 that sum to {self.agreement.n}",
+                    got=self.table,
+                    hint="Make it with agreement(first, second).",
+                )
+            )
+
+    @property
+    def pair(self) -> PairAgreement | None:
+        """Kappa and AC1 with intervals, prevalence and bias index; None without a reply, or with a third category.
+
+        Their confidence is that of ``agreement``.
+        """
+        if not self.n or len(self.categories) != 2:
+            return None
+        (both, first_only), (second_only, neither) = self.table
+        return _pair_agreement(PairTable(both, first_only, second_only, neither), confidence=self.agreement.confidence)
+
+    @property
+    def low(self) -> float:
+        """Where kappa's interval begins; NaN without :attr:`pair`."""
+        return self.pair.kappa.low if self.pair else math.nan
+
+    @property
+    def high(self) -> float:
+        """Where kappa's interval ends; NaN without :attr:`pair`."""
+        return self.pair.kappa.high if self.pair else math.nan
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What kappa, AC1 and the two indices say, in words; none without :attr:`pair`."""
+        p = self.pair
+        if p is None:
+            return ()
+        level = percent(p.agreement.confidence)
+        kappa = (
+            f"{self.criterion}: kappa {_number(p.kappa.estimate)} ({level} {_number(p.kappa.low)} to "
+            f"{_number(p.kappa.high)}), Gwet's AC1 {_number(p.ac1.estimate)} ({_number(p.ac1.low)} to "
+            f"{_number(p.ac1.high)}), {self.n:,} replies."
+            if not math.isnan(self.kappa)
+            else f"{self.criterion}: kappa does not exist, since each judge gives one answer throughout; Gwet's AC1 "
+            f"{_number(p.ac1.estimate)} ({level} {_number(p.ac1.low)} to {_number(p.ac1.high)}), {self.n:,} replies."
+        )
+        said = [kappa]
+        if abs(p.prevalence_index) >= SKEWED:
+            often = "yes" if p.prevalence_index > 0 else "no"
+            said.append(
+                f"Nine in ten answers or more are {often} (prevalence index {_number(p.prevalence_index)}): kappa is "
+                "lower there at the same agreement."
+            )
+        if abs(p.bias_index) >= BIASED:
+            more = "first" if p.bias_index > 0 else "second"
+            said.append(f"The {more} judge said yes to more of these replies (bias index {_number(p.bias_index)}).")
+        return tuple(said)
 
     @property
     def n(self) -> int:
@@ -84,7 +153,7 @@ class Agreement:
         )
 
     def table(self) -> pd.DataFrame:
-        """Return one row per criterion: counts, raw agreement and kappa with their intervals."""
+        """Return one row per criterion: counts; raw agreement, kappa and AC1 with intervals; both indices."""
         rows = [
             {
                 "criterion": c.criterion,
@@ -95,6 +164,11 @@ class Agreement:
                 "kappa": c.kappa,
                 "kappa_low": c.low,
                 "kappa_high": c.high,
+                "ac1": c.pair.ac1.estimate if c.pair else math.nan,
+                "ac1_low": c.pair.ac1.low if c.pair else math.nan,
+                "ac1_high": c.pair.ac1.high if c.pair else math.nan,
+                "prevalence_index": c.pair.prevalence_index if c.pair else math.nan,
+                "bias_index": c.pair.bias_index if c.pair else math.nan,
                 "true_true": c.table[0][0],
                 "true_false": c.table[0][1],
                 "false_true": c.table[1][0],
@@ -126,8 +200,6 @@ def agreement(
     criteria: Sequence[str] | None = None,
     not_applicable: NotApplicable = "not met",
     confidence: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
 ) -> Agreement:
     """Return how far two sets of verdicts over the same replies agree.
 
@@ -139,16 +211,13 @@ def agreement(
         not_applicable: what None counts as: ``not met`` (false; the judge that answers false where another says
             "not applicable" agrees with it), ``category`` (a third answer), or ``leave out``.
         confidence: of the intervals.
-        resamples: bootstrap resamples of replies behind the interval of kappa.
-        seed: of the resampling.
 
     Raises:
         AnalysisError: the two sets share no scored reply, or an argument is unknown.
 
-    Source: Cohen 1960, Educational and Psychological Measurement 20; percentile bootstrap.
+    Source: Cohen 1960, Educational and Psychological Measurement 20; the intervals are :func:`pair_agreement`'s.
     """
     check_probability("confidence", confidence)
-    check_draws("resamples", resamples, seed)
     there = {*CRITERIA, *FURTHER, *(c for side in (first, second) for v in side.values() for c in v.answers)}
     if not_applicable not in ("not met", "category", "leave out") or not set(criteria or ()) <= {*there, "strict"}:
         raise AnalysisError(
@@ -174,11 +243,8 @@ def agreement(
     if criteria is None:
         asked = [asked_of(side) for side in zip(*scored, strict=True)]
         criteria = [c for c in asked[0] if c in asked[1] and c not in FURTHER]
-    rng = np.random.default_rng(seed)
     return Agreement(
-        tuple(
-            _confusion(c, scored, not_applicable, confidence=confidence, resamples=resamples, rng=rng) for c in criteria
-        ),
+        tuple(_confusion(c, scored, not_applicable, confidence) for c in criteria),
         both_scored=len(scored),
         unscored_first=sum(a.unscored is not None for a, _ in pairs),
         unscored_second=sum(b.unscored is not None for _, b in pairs),
@@ -208,13 +274,7 @@ def _said(verdict: Verdict, criterion: str) -> bool | None:
 
 
 def _confusion(
-    criterion: str,
-    pairs: Sequence[tuple[Verdict, Verdict]],
-    not_applicable: NotApplicable,
-    *,
-    confidence: float,
-    resamples: int,
-    rng: np.random.Generator,
+    criterion: str, pairs: Sequence[tuple[Verdict, Verdict]], not_applicable: NotApplicable, confidence: float
 ) -> Confusion:
     answers = [(_said(a, criterion), _said(b, criterion)) for a, b in pairs]
     if not_applicable == "not met":
@@ -225,33 +285,24 @@ def _confusion(
     table = np.zeros((len(categories), len(categories)), dtype=np.int64)
     for a, b in answers:
         table[categories.index(a), categories.index(b)] += 1
-    low = high = undefined = math.nan
-    kappa = float(cohen_kappa(table)) if answers else math.nan
-    if not math.isnan(kappa):
-        # Resampling replies with replacement is one multinomial draw of the table.
-        drawn = rng.multinomial(len(answers), table.ravel() / len(answers), size=resamples)
-        kappas = cohen_kappa(drawn.reshape(resamples, *table.shape))
-        undefined = float(np.isnan(kappas).mean())
-        low, high = (float(q) for q in np.nanquantile(kappas, [(1 - confidence) / 2, (1 + confidence) / 2]))
     return Confusion(
         criterion,
         categories,
         tuple(tuple(int(c) for c in row) for row in table),
         interval(int(np.trace(table)), len(answers), confidence=confidence),
-        kappa,
-        low,
-        high,
+        cohen_kappa(table) if answers else math.nan,
         left_out=len(pairs) - len(answers),
-        undefined_resamples=undefined,
     )
 
 
-def cohen_kappa(tables: npt.NDArray[np.int64]) -> Any:
-    """Return Cohen's kappa of confusion tables of shape (..., c, c); NaN where chance agreement is complete."""
-    tables = np.asarray(tables, dtype=np.float64)
-    n = tables.sum(axis=(-2, -1))
-    observed = np.trace(tables, axis1=-2, axis2=-1) / n
-    chance = (tables.sum(axis=-1) * tables.sum(axis=-2)).sum(axis=-1) / n**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # Rounding may leave 1 - chance at 1e-16 where it is 0.
-        return np.where(1 - chance > 1e-12, (observed - chance) / (1 - chance), np.nan)
+def _number(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def cohen_kappa(table: npt.NDArray[np.int64]) -> float:
+    """Return Cohen's kappa of a confusion table of any number of categories; NaN where chance agreement is complete."""
+    n = float(table.sum())
+    observed = float(np.trace(table)) / n
+    chance = float((table.sum(axis=0) / n) @ (table.sum(axis=1) / n))
+    # Rounding may leave 1 - chance at 1e-16 where it is 0.
+    return (observed - chance) / (1 - chance) if 1 - chance > 1e-12 else math.nan

@@ -63,7 +63,8 @@ def interval(
         k: successes, 0 <= k <= n.
         n: trials; 0 gives the interval from 0 to 1.
         method: ``clopper-pearson`` (exact: covers at least ``confidence`` at every rate) or ``wilson`` (score
-            interval: narrower, covers ``confidence`` on average).
+            interval: narrower, covers ``confidence`` on average; at 0.95 as little as 0.79 of one trial, 0.82 of two,
+            0.835 of ten or more, at rates near 0 and 1).
         confidence: between 0 and 1, both excluded.
         sided: ``two``, or all of the error on one side (``upper`` bound, ``lower`` bound).
 

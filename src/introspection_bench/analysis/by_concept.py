@@ -9,9 +9,10 @@ import pandas as pd
 
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
+from ..freezing import frozen_ints, frozen_tuple
+from .binomial import Sided
 from .intervals import ConceptCounts, Estimand, Estimate, worst_case
-from .rates import check_outcomes
-from .selection import require_columns
+from .selection import check_outcomes, require_columns
 
 
 @guarded(AnalysisError)
@@ -22,21 +23,43 @@ class ByConcept:
     ``concepts`` names the entries of ``counts``; trials without a concept (controls) are one entry, named ``""``.
     ``missing`` counts for each entry the trials without a verdict; concepts of which no trial is scored are left out,
     and counted in ``lost``.
+
+    Raises :class:`AnalysisError` for another number of names or missing trials than of entries, or a negative count.
     """
 
-    concepts: tuple[str, ...]
+    concepts: tuple[str, ...] = attrs.field(converter=frozen_tuple)
     counts: ConceptCounts
-    missing: tuple[int, ...]
+    missing: tuple[int, ...] = attrs.field(converter=frozen_ints)
     lost: int
+
+    def __attrs_post_init__(self) -> None:
+        entries = self.counts.concepts
+        if {len(self.concepts), len(self.missing)} != {entries} or min(*self.missing, self.lost) < 0:
+            raise AnalysisError(
+                explain(
+                    "concepts, missing, lost",
+                    required=f"{entries} names and {entries} counts >= 0, as counts has, and a count >= 0",
+                    got=(len(self.concepts), list(self.missing)[:8], self.lost),
+                    hint="Make it with by_concept(frame, outcome).",
+                )
+            )
 
     @property
     def unscored(self) -> int:
         """All trials without a verdict."""
         return sum(self.missing) + self.lost
 
-    def whatever(self, estimand: Estimand = "these concepts", *, confidence: float = 0.95) -> Estimate:
+    @checked(AnalysisError)
+    def counted(self, *, success: bool) -> ConceptCounts:
+        """Return the counts with the unscored trials of these concepts as successes, or as failures."""
+        k = [k + success * missing for k, missing in zip(self.counts.successes, self.missing, strict=True)]
+        return ConceptCounts(k, [n + missing for n, missing in zip(self.counts.trials, self.missing, strict=True)])
+
+    def whatever(
+        self, estimand: Estimand = "these concepts", *, confidence: float = 0.95, sided: Sided = "two"
+    ) -> Estimate:
         """Return the interval that holds whatever the unscored trials would have been."""
-        return worst_case(self.counts, self.missing, estimand=estimand, confidence=confidence)
+        return worst_case(self.counts, self.missing, estimand=estimand, confidence=confidence, sided=sided)
 
 
 @checked(AnalysisError)

@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -16,57 +17,66 @@ from ..boundaries import checked, guarded
 from ..concepts import Concept
 from ..conditions import CELL_COLUMNS
 from ..errors import AnalysisError, explain
-from .binomial import Interval, interval
+from .binomial import check_probability
+from .by_concept import ByConcept, by_concept
 from .cells import groups
-from .rates import outcome_interval
+from .intervals import ConceptCounts, Estimand, Estimate, discrimination, these_concepts
+from .intervals.discrimination import Measure, smoothed
 from .selection import check_grouping, controls, injected, require_columns, scored
 
 #: Columns that say what was injected: a control has none of them, so it is matched on the others.
 INJECTION_COLUMNS = ("arm", "truth", "concept", "layers", "layer", "magnitude", "unit", "span")
 #: The outcome by which each task is measured: noticing that something is there, and naming what.
 TASKS = {"detection": "affirmative", "identification": "identifies"}
+MEASURES: tuple[Measure, ...] = ("d′", "A′", "AUC")
+
+
+# A grid has the same counts again and again, and each costs some hundredths of a second.
+_discrimination = lru_cache(maxsize=4096)(discrimination)
 
 
 @guarded(AnalysisError)
 @attrs.frozen
 class Sensitivity:
-    """Signal-detection indices from hit and false-alarm counts.
+    """How well injected trials are told from controls: d′, A′ and the area under the curve, each with its interval.
 
-    ``d_prime`` = z(H) - z(F) and ``criterion`` = -(z(H) + z(F)) / 2 with the log-linear corrected rates
-    (k + 0.5) / (n + 1); ``low`` and ``high`` bound d′ (Gourevitch and Galanter's normal approximation, rough
-    below about ten trials an arm). All four are NaN where an arm has no trial.
+    ``criterion`` is -(z(H) + z(F)) / 2, above 0 for a tendency to say no, from the same corrected rates as the estimate
+    of d′. It is a point estimate without an interval, and NaN where either rate is 0 or 1: it would then be what the
+    correction makes of the number of trials, and no tendency.
     """
 
-    hits: Interval
-    false_alarms: Interval
-    d_prime: float
+    signal: ConceptCounts
+    noise: ConceptCounts
+    d_prime: Estimate
+    a_prime: Estimate
+    auc: Estimate
     criterion: float
-    low: float
-    high: float
 
 
 @checked(AnalysisError)
-def sensitivity(hits: int, signals: int, false_alarms: int, noises: int, *, confidence: float = 0.95) -> Sensitivity:
-    """Return d′ and criterion of ``hits`` of ``signals`` injected and ``false_alarms`` of ``noises`` control trials.
+def sensitivity(
+    signal: ConceptCounts,
+    noise: ConceptCounts,
+    *,
+    estimand: Estimand = "these concepts",
+    confidence: float = 0.95,
+) -> Sensitivity:
+    """Return d′, A′, the area under the curve and the criterion of hits and false alarms.
 
-    Source: the log-linear correction is Hautus 1995, Behavior Research Methods 27; the variance of d′ Gourevitch
-    and Galanter 1967, Psychometrika 32. Raises :class:`AnalysisError` for impossible counts.
+    Args:
+        signal: hits among the injected trials, an entry for each concept.
+        noise: false alarms among the controls; one entry where controls have no concept.
+        estimand: whether the concepts are fixed or could have been others.
+        confidence: of the intervals; those of d′ may be infinite on a side, see :func:`discrimination`.
+
+    Raises :class:`AnalysisError` for a confidence out of range.
     """
-    found = (
-        interval(hits, signals, confidence=confidence),
-        interval(false_alarms, noises, confidence=confidence),
+    d_prime, a_prime, auc = (
+        _discrimination(signal, noise, measure=m, estimand=estimand, confidence=confidence) for m in MEASURES
     )
-    if not (signals and noises):
-        return Sensitivity(*found, math.nan, math.nan, math.nan, math.nan)
-    corrected = [(i.k + 0.5) / (i.n + 1) for i in found]
-    z = [float(norm.ppf(rate)) for rate in corrected]
-    d_prime = z[0] - z[1]
-    variance = sum(
-        rate * (1 - rate) / (i.n * float(norm.pdf(point)) ** 2)
-        for rate, i, point in zip(corrected, found, z, strict=True)
-    )
-    reach = float(norm.ppf((1 + confidence) / 2)) * math.sqrt(variance)
-    return Sensitivity(*found, d_prime, -(z[0] + z[1]) / 2, d_prime - reach, d_prime + reach)
+    edge = any(arm.rate in (0, 1) for arm in (signal, noise))
+    criterion = math.nan if edge else -float(sum(norm.ppf(rate) for rate in smoothed(signal, noise))) / 2
+    return Sensitivity(signal, noise, d_prime, a_prime, auc, criterion)
 
 
 @checked(AnalysisError)
@@ -76,11 +86,11 @@ def detection(
     *,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Return d′ and criterion for every group of injected trials, for detection and identification apart.
+    """Return d′, A′, area under the curve and criterion for every group of injected trials, for both tasks apart.
 
     Args:
-        frame: from :func:`introspection_bench.analysis.records_frame`. Unscored trials are left out; so
-            are those where something else was done (random vectors, others' own arms): neither signal nor noise.
+        frame: from :func:`introspection_bench.analysis.records_frame`. Where something else was done (random vectors,
+            others' own arms) a trial is left out: it is neither signal nor noise.
         by: what makes a group. The controls of a group are those that agree with it on the columns that a
             control has (all but :data:`INJECTION_COLUMNS`).
         confidence: of the intervals.
@@ -88,46 +98,72 @@ def detection(
     Returns:
         Two rows per group: the columns of ``by``; ``task`` (``detection``: affirmative, ``identification``:
         identifies); ``hits signals hit_rate hit_low hit_high``; ``false_alarms noises false_alarm_rate
-        false_alarm_low false_alarm_high``; ``d_prime d_low d_high criterion``, NaN where there is no control. Where a
-        judge was told which trials are controls, the false alarms of identification are 0 by construction, and its
-        d′ says nothing beyond the hit rate.
+        false_alarm_low false_alarm_high``; ``d_prime d_low d_high``, ``a_prime a_low a_high``, ``auc auc_low auc_high``
+        on these concepts, each weighing the same; ``d_low_like d_high_like``, on concepts like these (NaN where the
+        group has too few); ``criterion``; ``unscored`` trials, and ``d_low_whatever d_high_whatever``, the bounds
+        that hold whatever these would have been (of concepts with a scored trial; those of d′ where there are none).
+        d′ is bounded on one side alone where its other bound is infinite. All are NaN where there is no control. Where
+        a judge was told which trials are controls, the false alarms of identification are 0 by construction, and its d′
+        says nothing beyond the hit rate.
 
     Raises:
-        AnalysisError: unknown columns, magnitudes pooled over units, or no injected trial.
+        AnalysisError: unknown columns, magnitudes pooled over units, or no scored injected trial.
     """
     check_grouping(frame, by)
     require_columns(frame, list(TASKS.values()))
-    signal, noise = scored(injected(frame)), scored(controls(frame))
-    if signal.empty:
+    check_probability("confidence", confidence)
+    signal, noise = injected(frame), controls(frame)
+    if scored(signal).empty:
         raise AnalysisError(explain("frame", required="scored injected trials", got="none", hint="Judge the run."))
     shared = [c for c in by if c not in INJECTION_COLUMNS]
     rows = []
+    alarms: dict[tuple[object, ...], ByConcept | None] = {}
     for group, part in groups(signal, by):
+        if scored(part).empty:
+            continue
         against = noise
         for column in shared:
             value = group[column]
             against = against[against[column].isna() if pd.isna(value) else against[column] == value]
         for task, outcome in TASKS.items():
-            hit, alarm = outcome_interval(part, outcome), outcome_interval(against, outcome)
-            s = sensitivity(hit.k, hit.n, alarm.k, alarm.n, confidence=confidence)
-            rows.append(
-                {
-                    **group,
-                    "task": task,
-                    **_rate_columns(s.hits, ("hits", "signals", "hit")),
-                    **_rate_columns(s.false_alarms, ("false_alarms", "noises", "false_alarm")),
-                    "d_prime": s.d_prime,
-                    "d_low": s.low,
-                    "d_high": s.high,
-                    "criterion": s.criterion,
-                }
-            )
+            place = (outcome, *(None if pd.isna(group[c]) else group[c] for c in shared))
+            if place not in alarms:
+                alarms[place] = by_concept(against, outcome)
+            rows.append({**group, "task": task, **_row(by_concept(part, outcome), alarms[place], confidence)})
     return pd.DataFrame(rows).astype({c: frame[c].dtype for c in by})
 
 
-def _rate_columns(found: Interval, names: tuple[str, str, str]) -> dict[str, float]:
-    k, n, stem = names
-    return {k: found.k, n: found.n, f"{stem}_rate": found.rate, f"{stem}_low": found.low, f"{stem}_high": found.high}
+_RATES = (("hits", "signals", "hit"), ("false_alarms", "noises", "false_alarm"))
+_INDICES = ("d_prime", "d_low", "d_high", "a_prime", "a_low", "a_high", "auc", "auc_low", "auc_high")
+_FURTHER = ("d_low_like", "d_high_like", "criterion", "d_low_whatever", "d_high_whatever")
+
+
+def _row(signal: ByConcept | None, noise: ByConcept | None, confidence: float) -> dict[str, float]:
+    rates: dict[str, float] = {}
+    for arm, (k, n, stem) in zip((signal, noise), _RATES, strict=True):
+        found = these_concepts(arm.counts, confidence=confidence) if arm else None
+        rates |= {k: sum(arm.counts.successes) if arm else 0, n: sum(arm.counts.trials) if arm else 0}
+        rates |= {
+            f"{stem}_rate": found.estimate if found else math.nan,
+            f"{stem}_low": found.low if found else 0.0,
+            f"{stem}_high": found.high if found else 1.0,
+        }
+    unscored = sum(arm.unscored for arm in (signal, noise) if arm)
+    if signal is None or noise is None:
+        return {**rates, **dict.fromkeys((*_INDICES, *_FURTHER), math.nan), "unscored": unscored}
+    s = sensitivity(signal.counts, noise.counts, confidence=confidence)
+    indices = [x for e in (s.d_prime, s.a_prime, s.auc) for x in (e.estimate, e.low, e.high)]
+    like = _discrimination(signal.counts, noise.counts, estimand="concepts like these", confidence=confidence)
+    low, high = s.d_prime.low, s.d_prime.high
+    if unscored:
+        worst, best = (
+            _discrimination(signal.counted(success=best), noise.counted(success=not best), confidence=confidence)
+            for best in (False, True)
+        )
+        low, high = worst.low, best.high
+    further = (like.low, like.high, s.criterion, low, high)
+    named = zip((*_INDICES, *_FURTHER), (*indices, *further), strict=True)
+    return {**rates, **dict(named), "unscored": unscored}
 
 
 _QUOTED = re.compile(r"[\"“‘«]([^\W\d_][\w' -]{1,40}?)[.,!?]?[\"”’»]|(?<!\w)'([^\W\d_][\w -]{1,40}?)[.,!?]?'(?!\w)")

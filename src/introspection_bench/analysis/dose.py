@@ -18,8 +18,7 @@ from ..errors import AnalysisError, explain
 from .binomial import check_draws, check_probability, interval, percent
 from .cells import groups, layers_label, rank
 from .logistic import existence, fieller, fit_logistic
-from .rates import check_outcomes
-from .selection import check_grouping, injected, require_columns, scored
+from .selection import check_grouping, check_outcomes, injected, require_columns, scored
 
 #: One dose-response curve per value of these.
 DOSE_COLUMNS = tuple(c for c in CELL_COLUMNS if c != "magnitude")

@@ -10,9 +10,12 @@ from scipy.stats import binom
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
 from .binomial import Sided, check_probability, percent
+from .intervals import ConceptCounts, NullBound, like_these, null_bound, tolerance_bound, trials_to_stop
 
 #: The search ends beyond this many trials: no study of replies is that large.
 MOST_TRIALS = 10**9
+#: And beyond this many concepts.
+MOST_CONCEPTS = 20_000
 
 
 @checked(AnalysisError)
@@ -147,13 +150,103 @@ def sample_size(
     )
 
 
-def _first(enough: Callable[[int], bool], start: int) -> int:
+@guarded(AnalysisError)
+@attrs.frozen
+class ConceptPlan:
+    """What a clean null on some concepts would say of others like them, and what more would take.
+
+    ``null`` is what no success in ``trials`` of each concept excludes, with its curve at ``icc`` alone. A clean null
+    excludes a mean rate of ``rate`` over concepts like these, however they vary, on ``to_exclude`` concepts, and says
+    that at least ``share`` of them lie below ``rate`` on ``to_bound_share``. A run that may stop at any trial of one
+    cell may do so after ``to_stop`` without a success.
+    """
+
+    rate: float
+    trials: int
+    icc: float
+    share: float
+    null: NullBound
+    to_exclude: int
+    to_bound_share: int
+    to_stop: int
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The plan in words."""
+        null = self.null
+        sides = f"{percent(null.confidence)} {'two' if null.sided == 'two' else 'one'}-sided"
+        some = f"{null.counts.concepts} concept{'s' if null.counts.concepts > 1 else ''} of {self.trials} trials"
+        return (
+            f"No success on {some} each would exclude mean rates above {percent(null.these.high)} on these "
+            f"concepts; over concepts like these above {percent(null.high)} however they vary, and above "
+            f"{percent(null.curve[0].high)} if their intra-class correlation is at most {self.icc:g} ({sides}).",
+            f"To exclude {percent(self.rate)} over concepts like these however they vary takes {self.to_exclude} "
+            f"concepts ({sides}); to say that at least {percent(self.share)} of them lie below {percent(self.rate)} "
+            f"takes {self.to_bound_share} of {self.trials} trials each ({percent(null.confidence)} one-sided).",
+            f"A run of one cell that may stop at any moment has excluded {percent(self.rate)} after {self.to_stop} "
+            f"trials without a success (anytime-valid, {percent(null.confidence)}).",
+        )
+
+
+@checked(AnalysisError)
+def plan_concepts(
+    rate: float,
+    concepts: int,
+    *,
+    trials: int = 20,
+    icc: float = 0.1,
+    share: float = 0.9,
+    confidence: float = 0.95,
+    sided: Sided = "two",
+) -> ConceptPlan:
+    """Return what a clean null on so many concepts says of concepts like these, and how many a question takes.
+
+    Args:
+        rate: the rate to exclude, or below which concepts are to lie; between 0 and 1.
+        concepts: how many there are.
+        trials: of each concept.
+        icc: how much concepts are taken to vary at most, 0 to 1.
+        share: the share of concepts that is to lie below ``rate``.
+        confidence: of each bound.
+        sided: ``two`` or ``upper``.
+
+    Raises:
+        AnalysisError: an argument is out of range, or more than :data:`MOST_CONCEPTS` would be needed.
+    """
+    check_probability("rate", rate)
+    for name, value in (("concepts", concepts), ("trials", trials)):
+        if not 1 <= value <= MOST_CONCEPTS:
+            raise AnalysisError(explain(name, required=f"1 to {MOST_CONCEPTS:,}", got=value, hint=""))
+
+    def clean(number: int) -> ConceptCounts:
+        return ConceptCounts([0] * number, [trials] * number)
+
+    def excludes(number: int) -> bool:
+        found = like_these(clean(number), confidence=confidence, sided=sided)
+        return found.said and found.high <= rate
+
+    def bounds_share(number: int) -> bool:
+        return tolerance_bound(clean(number), share=share, at_rate=rate, confidence=confidence).below_it >= share
+
+    return ConceptPlan(
+        rate,
+        trials,
+        icc,
+        share,
+        null_bound(clean(concepts), confidence=confidence, sided=sided, correlations=[icc], share=share, at_rate=rate),
+        _first(excludes, 1, MOST_CONCEPTS, "concepts"),
+        _first(bounds_share, 1, MOST_CONCEPTS, "concepts"),
+        trials_to_stop(rate, confidence=confidence, most=MOST_TRIALS),
+    )
+
+
+def _first(enough: Callable[[int], bool], start: int, most: int = MOST_TRIALS, of: str = "trials") -> int:
     high = start
     while not enough(high):
         high *= 2
-        if high > MOST_TRIALS:
+        if high > most:
             raise AnalysisError(
-                explain("rate", required=f"a rate that {MOST_TRIALS} trials can settle", got="one too small", hint="")
+                explain("rate", required=f"a rate that {most:,} {of} can settle", got="one too small", hint="")
             )
     low = max(start, high // 2)
     while low < high:

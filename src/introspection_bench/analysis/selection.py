@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -67,6 +67,16 @@ def coherent(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["coherent"].fillna(value=False)]
 
 
+def check_outcomes(frame: pd.DataFrame, outcomes: Iterable[str]) -> None:
+    """Raise :class:`AnalysisError` for no outcome, one that the frame lacks, and both parts of a run in one frame."""
+    check_one_part(frame)
+    require_columns(frame, ["unscored", "coherent"])
+    there = outcomes_of(frame)
+    unknown = [o for o in outcomes if o not in there]
+    if unknown or not list(outcomes):
+        raise AnalysisError(explain("outcomes", required=f"some of {list(there)}", got=unknown or "none", hint=""))
+
+
 def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
     """Raise :class:`AnalysisError` unless the frame has these columns."""
     missing = [name for name in columns if name not in frame.columns]
@@ -81,13 +91,28 @@ def require_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
         )
 
 
-def check_grouping(frame: pd.DataFrame, by: Sequence[str]) -> None:
-    """Raise :class:`AnalysisError` for columns that are not there, and for magnitudes pooled over units.
+def check_one_part(frame: pd.DataFrame) -> None:
+    """Raise :class:`AnalysisError` where trials that chose a cell stand among those that confirm it."""
+    if "part" in frame.columns and {"selection", "confirmation"} <= set(frame["part"].dropna().unique()):
+        raise AnalysisError(
+            explain(
+                "frame",
+                required="trials that chose the cell, or trials that confirm it",
+                got="both",
+                hint="The first were chosen for being high. Results.frame() has those that confirm; "
+                "Results.frame(part='selection') the others.",
+            )
+        )
 
-    A magnitude means nothing without its unit: groups by ``magnitude`` must also be groups by ``unit`` as soon
-    as the frame holds two units.
+
+def check_grouping(frame: pd.DataFrame, by: Sequence[str]) -> None:
+    """Raise :class:`AnalysisError` for columns that are not there, for pooled units, and for pooled parts of a run.
+
+    Trials that chose a cell are not pooled with those that confirm it (:func:`check_one_part`). A magnitude means
+    nothing without its unit: groups by ``magnitude`` must also be groups by ``unit`` as soon as the frame holds two.
     """
     require_columns(frame, by)
+    check_one_part(frame)
     if len(set(by)) < len(by):
         raise AnalysisError(explain("by", required="each column once", got=list(by), hint="Drop the duplicate."))
     units = sorted(frame["unit"].dropna().unique()) if "unit" in frame.columns else []

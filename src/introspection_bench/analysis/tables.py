@@ -14,8 +14,9 @@ from ..boundaries import checked
 from ..conditions import CELL_COLUMNS, INJECTED
 from ..errors import AnalysisError, explain
 from ..untrusted import one_line, visible
-from .binomial import Method, Sided, bounds
+from .binomial import Method, Sided, bounds, percent
 from .cells import layers_label, telling
+from .intervals import FEWEST_CONCEPTS
 from .rates import rates
 from .selection import dosed, shown_of
 
@@ -38,7 +39,9 @@ def rates_table(
 ) -> pd.DataFrame:
     """Return one row per group with a text "k/n (low–high %)" per outcome.
 
-    ``trials``, ``scored`` and ``coherent n`` stand before the outcomes, so that each denominator is in view.
+    The interval is for these concepts. Where a row is of five concepts or more, the one for concepts like these stands
+    behind it: "k/n (low–high %; like these low–high %)". ``trials``, ``scored`` and ``coherent n`` stand before the
+    outcomes, so that each denominator is in view; ``concepts`` does where a row is of several.
     Columns that are NA throughout are left out. ``outcomes`` None: ``strict`` and the criteria that some verdict was
     asked. Other arguments and errors as :func:`introspection_bench.analysis.rates.rates`.
     """
@@ -49,19 +52,52 @@ def rates_table(
         part = tidy.iloc[start : start + len(outcomes) + 1]
         first, coherent = part.iloc[0], part.iloc[-1]
         row = {name: first[name] for name in by}
+        row |= {"concepts": part["concepts"].max()}
         row |= {"trials": first["n_all"], "scored": first["n_scored"], "coherent n": coherent["k"]}
         row |= {str(r["outcome"]): _cell(r) for _, r in part.iloc[:-1].iterrows()}
         rows.append(row)
-    table = pd.DataFrame(rows, columns=[*by, "trials", "scored", "coherent n", *outcomes])
-    return table.drop(columns=[name for name in by if len(table) and table[name].isna().all()])
+    table = pd.DataFrame(rows, columns=[*by, "concepts", "trials", "scored", "coherent n", *outcomes])
+    useless = [name for name in by if len(table) and table[name].isna().all()]
+    return table.drop(columns=[*useless, *([] if (table["concepts"] > 1).any() else ["concepts"])])
+
+
+@checked(AnalysisError)
+def table_heading(table: pd.DataFrame, *, method: Method = "clopper-pearson", confidence: float = 0.95) -> str:
+    """Return what the intervals of a :func:`rates_table` are about, and that no row was adjusted for being chosen."""
+    exact = "exact (Clopper-Pearson)" if method == "clopper-pearson" else "Wilson"
+    kept = "" if method == "clopper-pearson" else ", which may cover as little as 79 %,"
+    over = ""
+    if "concepts" in table.columns:
+        enough = (table["concepts"] >= FEWEST_CONCEPTS).any()
+        over = (
+            "; behind it the interval for concepts like these, where they are at least five"
+            if enough
+            else "; of concepts like these nothing is said, which takes at least five"
+        )
+    return (
+        f"k/n with {exact} {percent(confidence)} intervals{kept} for these concepts, whose trials alone vary{over}. "
+        f"{chosen_note(len(table))}"
+    )
+
+
+@checked(AnalysisError)
+def chosen_note(cells: int) -> str:
+    """Return that the intervals of so many cells are each for itself; nothing for a single one."""
+    if cells < 2:
+        return ""
+    return (
+        f"{cells} cells; no interval is adjusted for choosing among them: "
+        "that of the highest misses more often than it says."
+    )
 
 
 @checked(AnalysisError)
 def narrow_table(frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     """Return the cells of a run for a terminal: what all cells share, and a table of the rest.
 
-    Each outcome reads "k/n low–high": exact two-sided 95 % Clopper-Pearson bounds in whole percent. Controls stand
-    under the concept "control", the trials of every other arm under their own with the arm behind it.
+    Each outcome reads "k/n low–high": exact two-sided 95 % Clopper-Pearson bounds in whole percent, of each cell for
+    itself (:func:`chosen_note`). Controls stand under the concept "control", the trials of every other arm under their
+    own with the arm behind it.
     Errors as :func:`introspection_bench.analysis.rates.rates`.
     """
     shown = shown_of(frame)
@@ -126,7 +162,14 @@ def render(table: pd.DataFrame, format: Format = "markdown", *, digits: int = 3)
 def _cell(row: Any) -> str:
     if not row["n"]:
         return "0/0"
-    return f"{row['k']}/{row['n']} ({bounds(row['low'], row['high']).replace(' to ', '–')})"
+    like = ""
+    if not math.isnan(row["low_like_these"]):
+        like = f"; like these {_dashed(row['low_like_these'], row['high_like_these'])}"
+    return f"{row['k']}/{row['n']} ({_dashed(row['low'], row['high'])}{like})"
+
+
+def _dashed(low: float, high: float) -> str:
+    return bounds(low, high).replace(" to ", "–")
 
 
 def _narrow_cell(row: Any) -> str:

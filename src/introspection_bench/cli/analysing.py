@@ -1,4 +1,4 @@
-"""Commands that calculate: table, compare, power."""
+"""Commands that calculate: table, excludes, compare, power."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: `introspection-bench table runs/demo --by concept --by magnitude --format markdown`")(
         table
     )
+    app.command(epilog="Example: `introspection-bench excludes runs/demo --outcome strict`")(excludes)
     app.command(epilog="Example: `introspection-bench compare runs/torch runs/vllm-lens`")(compare)
-    app.command(epilog="Example: `introspection-bench power --rate 0.2 --power 0.9`")(power)
+    app.command(epilog="Example: `introspection-bench power --rate 0.2 --concepts 36 --margin 0.2`")(power)
 
 
 def table(
@@ -29,11 +30,16 @@ def table(
     format: Annotated[str, typer.Option(help=", ".join(FORMATS))] = "text",  # noqa: A002  # the word users type
     judge: Annotated[str | None, typer.Option(help="Whose verdicts.")] = None,
     rubric: Annotated[str | None, typer.Option(help="Of which rubric.")] = None,
-    method: Annotated[str, typer.Option(help="clopper-pearson or wilson.")] = "clopper-pearson",
+    method: Annotated[str, typer.Option(help="clopper-pearson, or wilson (79 % at worst).")] = "clopper-pearson",
     confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
 ) -> None:
-    """Print counts and rates with exact intervals, and every denominator."""
+    """Print counts and rates with exact intervals, and every denominator.
+
+    Intervals are for these concepts, and where a row is of five or more, for concepts like these as well. What they
+    are about stands on the error output, so that the table can be redirected.
+    """
     from ..analysis import CELL_COLUMNS, rates, rates_table, render
+    from ..analysis.tables import table_heading
     from ..interop import read_results
 
     found = read_results(run)
@@ -42,8 +48,36 @@ def table(
         shown = rates(trials, columns, interval=method, confidence=confidence)  # type: ignore[arg-type]  # rates checks it
     else:
         shown = rates_table(trials, columns, method=method, confidence=confidence)  # type: ignore[arg-type]  # as above
+        console.say(table_heading(shown, method=method, confidence=confidence))  # type: ignore[arg-type]  # as above
     typer.echo(render(shown, format), nl=False)  # type: ignore[arg-type]  # render checks it
     for note in found.notes:
+        console.say(f"note: {note}")
+
+
+def excludes(
+    run: Annotated[Path, typer.Argument(metavar="RUN_OR_FILE", help="Run directory or results file.")],
+    *,
+    outcome: Annotated[str, typer.Option(help="Which rate: a criterion, or strict.")] = "strict",
+    judge: Annotated[str | None, typer.Option(help="Whose verdicts.")] = None,
+    rubric: Annotated[str | None, typer.Option(help="Of which rubric.")] = None,
+    confidence: Annotated[float, typer.Option(help="Of each bound.")] = 0.95,
+    format: Annotated[  # noqa: A002  # the word users type
+        str, typer.Option(help="text: sentences; as a table: markdown, latex, csv.")
+    ] = "text",
+) -> None:
+    """Say which rates the injected trials exclude, on these concepts and over concepts like these."""
+    from ..analysis import excludes as excluded
+    from ..analysis import render
+    from ..interop import read_results
+
+    results = read_results(run)
+    found = excluded(results.frame(judge, rubric), outcome, confidence=confidence)
+    if format == "text":
+        for sentence in found.sentences:
+            console.tell(sentence)
+    else:
+        typer.echo(render(found.table(), format), nl=False)  # type: ignore[arg-type]  # render checks it
+    for note in results.notes:
         console.say(f"note: {note}")
 
 
@@ -54,6 +88,8 @@ def compare(
     on: Annotated[list[str] | None, typer.Option(help="Column to match cells by; repeat it.")] = None,
     judge: Annotated[str | None, typer.Option(help="Whose verdicts.")] = None,
     rubric: Annotated[str | None, typer.Option(help="Of which rubric.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Largest difference of rates that counts as none.")] = None,
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
     format: Annotated[str, typer.Option(help=", ".join(FORMATS))] = "text",  # noqa: A002  # the word users type
 ) -> None:
     """Compare two runs: what differs in the specification, and what in the outcome."""
@@ -62,11 +98,13 @@ def compare(
     from ..analysis.compare import MATCHED
     from ..interop import read_results
 
-    found = compare_results(read_results(first), read_results(second), judge=judge, rubric=rubric, on=on or MATCHED)
-    console.tell(found.sentence)
+    runs = (read_results(first), read_results(second))
+    found = compare_results(*runs, judge=judge, rubric=rubric, on=on or MATCHED, margin=margin, confidence=confidence)
+    for sentence in found.sentences:
+        console.tell(sentence)
     sections = {
         "What differs in the specification": found.spec,
-        "What differs in the outcome": found.cells,
+        "What differs in the outcome": found.cells.dropna(axis="columns", how="all"),
         f"Cells of {found.first} alone": found.only_first,
         f"Cells of {found.second} alone": found.only_second,
     }
@@ -83,9 +121,26 @@ def power(
     confidence: Annotated[float, typer.Option(help="Of the bound that a clean null gives.")] = 0.95,
     at_least: Annotated[int, typer.Option(help="Successes that count as found.")] = 1,
     cells: Annotated[int, typer.Option(help="Cells that the exclusion must hold for at once.")] = 1,
+    concepts: Annotated[int | None, typer.Option(help="Say what a null on so many bounds over others.")] = None,
+    trials: Annotated[int, typer.Option(help="Trials of each concept.")] = 20,
+    icc: Annotated[float, typer.Option(help="How much concepts vary, as intra-class correlation.")] = 0.1,
+    margin: Annotated[float | None, typer.Option(help="Say what equivalence within this margin takes.")] = None,
 ) -> None:
-    """Say how many trials per cell find a rate with given power, and how many without a success exclude it."""
-    from ..analysis import sample_size
+    """Say how many trials per cell find a rate with given power, and how many without a success exclude it.
+
+    With `--concepts`, also what a clean null on so many concepts says of others like them, and with `--margin` what it
+    takes to show two arms of that rate equivalent.
+    """
+    from ..analysis import plan_concepts, plan_equivalence, sample_size
 
     found = sample_size(rate, power=power, at_least=at_least, confidence=confidence, cells=cells)
     typer.echo(found.sentence)
+    if concepts is not None:
+        planned = plan_concepts(rate, concepts, trials=trials, icc=icc, confidence=confidence)
+        typer.echo("\n".join(planned.sentences))
+    if margin is not None:
+        with console.working("Simulating"):
+            equal = plan_equivalence(
+                rate, margin, power=power, confidence=confidence, trials_per_concept=trials, icc=icc
+            )
+        typer.echo(equal.sentence)

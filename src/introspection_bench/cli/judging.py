@@ -252,16 +252,19 @@ def _tell_accuracy(
             concepts=None if is_run else concepts,
             on_verdict=phase.count("judged"),
         )
-    columns = ["criterion", "n", "agreement", "kappa", "both", "judge", "known", "neither"]
+    columns = ["criterion", "n", "agreement", "kappa", "AC1", "prevalence", "bias", "both", "judge", "known", "neither"]
     rows = [
         [
             c.criterion,
             c.n,
             f"{c.agreement.rate:.1%} {c.agreement.low:.1%}–{c.agreement.high:.1%}",
-            f"{c.kappa:.2f} {c.low:.2f} to {c.high:.2f}",
+            *(f"{e.estimate:.2f} {e.low:.2f} to {e.high:.2f}" for e in (pair.kappa, pair.ac1)),
+            f"{pair.prevalence_index:.2f}",
+            f"{pair.bias_index:.2f}",
             *(n for line in c.table for n in line),
         ]
         for c in found.agreement.criteria
+        if (pair := c.pair) is not None
     ]
     told = f"{judge.name} against what is known: 95 % intervals; who says true: both, one alone, neither"
     console.table(told, columns, rows)
@@ -270,7 +273,7 @@ def _tell_accuracy(
         if rate.corrected is None:
             console.say(f"{rate.criterion}: no correction. {rate.why}")
             continue
-        corrected = f"{rate.corrected.rate:.1%} [{rate.corrected.low:.1%}, {rate.corrected.high:.1%}]"
+        corrected = f"{rate.corrected.estimate:.1%} [{rate.corrected.low:.1%}, {rate.corrected.high:.1%}]"
         rows.append([rate.criterion, f"{rate.judged.k}/{rate.judged.n}", corrected])
     console.table("Rates corrected for this judge's error", ["criterion", "as judged", "corrected"], rows)
 

@@ -39,13 +39,16 @@ def write_outputs(run: Path) -> Path:
 def print_rates(found: Results) -> None:
     """Print the table of cells; nothing is judged, nothing is printed."""
     from ..analysis import narrow_table
+    from ..analysis.tables import chosen_note
 
     if not found.judges:
         return
     first = found.judges[0]
     shared, shown = narrow_table(found.frame(first.judge, first.rubric))
-    title = f"{first}; {shared}; k/n and exact 95 % interval in %"
+    title = f"{first}; {shared}; k/n and exact 95 % interval in %, for these concepts"
     console.table(title, list(shown.columns), shown.itertuples(index=False))
+    if note := chosen_note(len(shown)):
+        console.tell(note)
 
 
 def report(

@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: `introspection-bench run sweep.toml design.arms.injected.n=5 --backend vllm-lens`")(
         run
     )
+    app.command(epilog="Example: `introspection-bench freeze sweep.toml`")(freeze)
     app.command(
         epilog='Example: `introspection-bench measure runs/demo \'{measure = "token_logprobs", '
         'sets = {yes = ["Yes"], no = ["No"]}}\'`'
@@ -66,6 +67,9 @@ def run(
     backend: Annotated[str | None, typer.Option(help="Backend to run on, instead of the file's.")] = None,
     directory: Annotated[Path | None, typer.Option(help="Run directory, instead of the file's.")] = None,
     judge: Annotated[bool, typer.Option(help="Judge the replies when all are there.")] = True,
+    frozen: Annotated[
+        Path | None, typer.Option(help="The frozen plan to run under (introspection-bench freeze).")
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what it would be; no weights, nothing written.")
     ] = False,
@@ -87,6 +91,7 @@ def run(
             backend=backend,
             with_judge=judge,
             trust_remote_code=trust_remote_code,
+            frozen=frozen,
         )
 
 
@@ -98,6 +103,7 @@ def _run(
     backend: str | None,
     with_judge: bool = True,
     trust_remote_code: bool = False,
+    frozen: Path | None = None,
 ) -> Path:
     from ..sweep import RunSpec, run_spec
     from .results import write_outputs
@@ -111,6 +117,7 @@ def _run(
         directory=directory,
         judge=with_judge,
         trust_remote_code=trust_remote_code,
+        frozen=frozen,
         watcher=_Watcher(),
     )
     return write_outputs(Path(found.source))
@@ -182,6 +189,41 @@ def _tell_plan(path: Path, overrides: list[str], rate: float | None, dollars_per
     hours = found.hours(rate)
     cost = "" if dollars_per_hour is None else f", {hours * dollars_per_hour:,.2f} dollars"
     console.tell(f"At {rate:g} tokens/s and replies of full length: {hours:.2f} hours of generation{cost}")
+
+
+def freeze(
+    spec: Annotated[Path, typer.Argument(help="The sweep as a TOML file with a [plan] (docs/sweeps.md).")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Take the place of the file's, as for run."),
+    ] = None,
+    *,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a plan that was frozen before.")] = False,
+) -> None:
+    """Freeze a plan before its run: SPEC.frozen.json with a digest, and SPEC.prereg.md for a registry.
+
+    No model is opened. Then `run SPEC --frozen SPEC.frozen.json`: the report says that the run is as frozen, or lists
+    each departure.
+    """
+    from ..errors import SpecError, explain
+    from ..files import write_file
+    from ..report import preregistration
+    from ..sweep import RunSpec
+    from ..sweep import freeze as freeze_spec
+
+    found = freeze_spec(RunSpec.from_toml(spec, overrides or []))
+    target = spec.with_suffix(".frozen.json")
+    if target.exists() and not replace:
+        raise SpecError(
+            explain(str(target), required="no plan frozen before", got="one", hint="--replace freezes the plan anew.")
+        )
+    written = [
+        write_file(target, found.to_text().encode()),
+        write_file(spec.with_suffix(".prereg.md"), preregistration(found).encode()),
+    ]
+    console.tell(f"Frozen on {found.date}, digest {found.digest}")
+    for path in written:
+        console.tell(str(path))
 
 
 def measure(

@@ -2,8 +2,10 @@
 
 from .figures.drawings import against_controls, agreement_matrix, crossover, layer_panels, rate_map
 from .figures.effects import effect_curves
+from .figures.judged import judge_rates
 from .figures.style import DARK, LIGHT, Theme, save_figure
 from .page.html import write_figures, write_report
+from .prereg import preregistration
 
 __all__ = [
     "DARK",
@@ -13,7 +15,9 @@ __all__ = [
     "agreement_matrix",
     "crossover",
     "effect_curves",
+    "judge_rates",
     "layer_panels",
+    "preregistration",
     "rate_map",
     "save_figure",
     "write_figures",

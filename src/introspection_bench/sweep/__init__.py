@@ -1,5 +1,6 @@
 """Sweeps: what to run (design, arms, planner), what was run (store), and the stages between them."""
 
+from ..plans import FrozenPlan, Hypothesis, Plan, PlannedArm
 from .arms import (
     Arm,
     ArmTrial,
@@ -19,13 +20,17 @@ from .arms import (
     Unsteered,
 )
 from .assessing import judge_accuracy
+from .choosing import Candidate, Chosen, Confirmation, SelectionRule, choose
+from .confirming import Confirmed
 from .design import BesideSteer, Design
+from .frozen import freeze, planned_arms
 from .importing import import_results
 from .judging import judge_run
 from .manifest import write_manifest
 from .measuring import measure_run
 from .planner import Ground, PlannedTrial, Planner
 from .running import Watcher, run_spec
+from .sequential import Sequential
 from .spec import EffectsSpec, JudgeSpec, ModelSpec, RunSpec
 from .store import Store
 from .study import Study
@@ -35,12 +40,18 @@ __all__ = [
     "Arm",
     "ArmTrial",
     "BesideSteer",
+    "Candidate",
     "Cell",
+    "Chosen",
+    "Confirmation",
+    "Confirmed",
     "Design",
     "Dosing",
     "EditedInput",
     "EffectsSpec",
+    "FrozenPlan",
     "Ground",
+    "Hypothesis",
     "Injected",
     "JudgeSpec",
     "Match",
@@ -48,6 +59,8 @@ __all__ = [
     "ModelSpec",
     "Negated",
     "NeutralLabels",
+    "Plan",
+    "PlannedArm",
     "PlannedTrial",
     "Planner",
     "PromptOnly",
@@ -55,16 +68,21 @@ __all__ = [
     "RandomVector",
     "Removed",
     "RunSpec",
+    "SelectionRule",
+    "Sequential",
     "Store",
     "Study",
     "Sweep",
     "ThirdPerson",
     "Unsteered",
     "Watcher",
+    "choose",
+    "freeze",
     "import_results",
     "judge_accuracy",
     "judge_run",
     "measure_run",
+    "planned_arms",
     "run_spec",
     "write_manifest",
 ]

@@ -157,7 +157,8 @@ def run_concepts(store: Store) -> Sequence[Concept]:
     """Return the concepts that a run's judges are asked about."""
     told = store.spec()["design"]["concepts"]
     try:
-        return _CONVERTER.structure([] if told is None else told["concepts"], list[Concept])
+        further = store.spec().get("further", {}).get("concepts", [])
+        return _CONVERTER.structure([*([] if told is None else told["concepts"]), *further], list[Concept])
     except (cattrs.BaseValidationError, KeyError, TypeError, ValueError) as error:
         raise StoreError(
             explain(str(store.path), required="the run's concepts", got=str(error), hint="The store is damaged.")

@@ -28,7 +28,7 @@ from .sessions import Process, Session, this_process
 #: What planning finds on the model, by the word for its kind.
 _FOUND: Mapping[str, type[Found]] = MappingProxyType({"dose": FoundDose, "moved": Moved})
 #: Raised with every change of the layout below.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # A cell's trials share their condition and all of their key but the draw and the seed: those stand once, in "cells".
 _SCHEMA = """
@@ -36,7 +36,7 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE cells (id INTEGER PRIMARY KEY, condition TEXT NOT NULL, key TEXT NOT NULL) STRICT;
 CREATE TABLE planned (
   key TEXT PRIMARY KEY, position INTEGER NOT NULL UNIQUE, cell INTEGER NOT NULL REFERENCES cells (id),
-  item TEXT, draw INTEGER NOT NULL, key_draw INTEGER NOT NULL, given_seed TEXT
+  item TEXT, draw INTEGER NOT NULL, key_draw INTEGER NOT NULL, given_seed TEXT, part TEXT
 ) STRICT;
 CREATE TABLE vectors (
   concept TEXT NOT NULL, layer INTEGER NOT NULL, digest TEXT NOT NULL, file BLOB NOT NULL,
@@ -96,6 +96,11 @@ def new_store(
                 readings = [reading_row(r.key.digest, v, session) for r in records for v in r.readings]
                 connection.executemany(INSERT_READING, readings)
         return database.to_bytes()
+
+
+def set_spec(connection: sqlite3.Connection, spec: Mapping[str, Any]) -> None:
+    """Write what the run is in place of what stood there."""
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'spec'", (canonical_json(spec),))
 
 
 def add_vectors(connection: sqlite3.Connection, vectors: Iterable[ConceptVector]) -> None:
@@ -158,10 +163,10 @@ def add_planned(connection: sqlite3.Connection, trials: Sequence[Trial]) -> None
         base = (shared, _shared_key(trial.key))
         own = cells.setdefault(base, cell + len(cells))
         seed = None if trial.key.given_seed is None else str(trial.key.given_seed)
-        row = (trial.key.digest, position + number, own, trial.item, trial.draw, trial.key.draw, seed)
+        row = (trial.key.digest, position + number, own, trial.item, trial.draw, trial.key.draw, seed, trial.part)
         rows.append(row)
     connection.executemany("INSERT INTO cells VALUES (?, ?, ?)", [(n, *base) for base, n in cells.items()])
-    connection.executemany("INSERT INTO planned VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    connection.executemany("INSERT INTO planned VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 def _shared_key(key: TrialKey) -> str:
@@ -176,8 +181,8 @@ def read_planned(database: Database) -> dict[str, Trial]:
             shared = _CONVERTER.structure(parse_json(key), TrialKey)
             cells[number] = _CONVERTER.structure(parse_json(condition), Condition), shared
     found = {}
-    for key, cell, item, draw, key_draw, seed in database.rows(
-        "table planned", "SELECT key, cell, item, draw, key_draw, given_seed FROM planned ORDER BY position"
+    for key, cell, item, draw, key_draw, seed, part in database.rows(
+        "table planned", "SELECT key, cell, item, draw, key_draw, given_seed, part FROM planned ORDER BY position"
     ):
         with database.guard(f"table planned, row {key[:12]}"):
             condition, shared = cells[cell]
@@ -185,7 +190,7 @@ def read_planned(database: Database) -> dict[str, Trial]:
             if key_draw or seed is not None:
                 own = attrs.evolve(shared, draw=key_draw, given_seed=None if seed is None else int(seed))
             check_key(key, own.digest)
-            found[key] = Trial(own, condition, item, draw)
+            found[key] = Trial(own, condition, item, draw, part)
     return found
 
 

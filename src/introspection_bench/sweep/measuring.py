@@ -19,10 +19,13 @@ from ..injectors.requests import Completion, Request
 from ..measures.base import Axes, Measure, Pass, Replayed
 from ..measures.readings import FloatArray, Reading
 from ..trials import TrialRecord
+from .confirming import Confirmed
 from .dosing import FindsDoses
 from .locks import hold
 from .manifest import write_manifest
-from .planner import Ground, PlannedTrial, by_place, plan
+from .places import by_place
+from .planner import Ground, PlannedTrial
+from .sequential import Sequential
 from .sessions import this_process
 from .store import Store
 
@@ -54,11 +57,15 @@ def measure_run(
     spec = store.run_spec()
     if spec.found is None or spec.numerics is None or spec.design.date is None:
         raise SpecError(explain(str(store.path), required="a run of ours", got="an imported one", hint="Run it first."))
-    vectors = by_place(spec.design, store.vectors(), spec.found.n_layers)
+    planner = spec.planner
+    vectors = by_place(planner.whole, store.vectors(), spec.found.n_layers)
+    told = (spec.found, spec.model.backend, spec.numerics, injector.tokenizer, spec.design.date, vectors)
     dosing = FindsDoses(store.found())  # the run's own: another model may need others
-    told = (spec.found, spec.model.backend, spec.numerics, injector.tokenizer, spec.design.date)
-    ground = Ground(*told, vectors, dosing)
-    return measure_trials(store, measure, injector, plan(spec.design, ground), on_reading=on_reading)
+    ground = Ground(*told, dosing=dosing, chosen=spec.chosen)
+    planned = planner.most(ground) if isinstance(planner, Sequential) else planner.ask(ground, [])
+    if isinstance(planner, Confirmed) and spec.chosen is not None and spec.chosen.cell is not None:
+        planned += planner.confirming(ground, spec.chosen.cell, [t.trial for t in planned])
+    return measure_trials(store, measure, injector, planned, on_reading=on_reading)
 
 
 def measure_trials(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -15,8 +15,12 @@ from ..freezing import frozen_mapping
 from ..injectors.base import ModelInfo
 from ..prompts import Tokenizer
 from ..vectors import ConceptVector, Provenance
+from .choosing import Candidate, SelectionRule
+from .confirming import Confirmed
 from .design import Design
-from .planner import Ground, by_place, plan, source_layers
+from .places import by_place, source_layers
+from .planner import Ground, PlannedTrial
+from .sequential import Sequential
 from .spec import ModelSpec, RunSpec
 
 
@@ -24,8 +28,8 @@ from .spec import ModelSpec, RunSpec
 class Outline:
     """What a plan comes to.
 
-    ``trials`` count by arm. ``prompt_tokens`` are those of all prompts together (engines share most of them),
-    ``reply_tokens`` the most that all replies together can have.
+    ``trials`` count by arm, at most where a run may stop once it has said enough. ``prompt_tokens`` are those of all
+    prompts together (engines share most of them), ``reply_tokens`` the most that all replies together can have.
     """
 
     model: str
@@ -61,14 +65,30 @@ def outline(spec: RunSpec, tokenizer: Tokenizer | None = None, config: Any = Non
         tokenizer, config = _described(spec.model)
     text = config.get_text_config()
     info = ModelInfo(spec.model.name, "", int(text.num_hidden_layers), int(text.hidden_size), "")
-    ground = Ground(info, spec.model.backend, 1, tokenizer, spec.design.day, _stand_ins(spec.design, info))
-    planned = plan(spec.design, ground)
+    planner = spec.planner
+    ground = Ground(info, spec.model.backend, 1, tokenizer, spec.design.day, _stand_ins(planner.whole, info))
+    planned = planner.most(ground) if isinstance(planner, Sequential) else planner.ask(ground, [])
+    if isinstance(planner, Confirmed):
+        planned += planner.confirming(
+            ground, _first_cell(planner.confirmation.rule, planned), [t.trial for t in planned]
+        )
     return Outline(
         spec.model.name,
         info.n_layers,
         Counter(t.condition.arm for t in planned),
         sum(len(t.request.prompt.token_ids) for t in planned),
         sum(t.request.sampling.max_new_tokens for t in planned),
+    )
+
+
+def _first_cell(rule: SelectionRule, planned: Sequence[PlannedTrial]) -> Candidate:
+    """Return a cell that could be chosen: whichever it will be, as many trials confirm it."""
+    first = next(t.condition for t in planned if t.condition.arm == rule.arm)
+    return Candidate(
+        first.scaffold if "scaffold" in rule.chooses else None,
+        first.layers if "layers" in rule.chooses else (),
+        first.stated_dose if "dose" in rule.chooses else None,
+        *(0, 0, 1, 0),
     )
 
 

@@ -6,7 +6,7 @@ import abc
 import datetime
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -14,23 +14,25 @@ from ..blinding import decoy_name
 from ..boundaries import guarded, unguarded
 from ..conditions import Beside, Condition
 from ..digests import digest
-from ..doses import Depth, Dose
+from ..doses import Dose
 from ..errors import SpecError, explain
 from ..freezing import frozen_mapping
-from ..identity import SteerKey, TrialKey
+from ..identity import SteerKey, TrialKey, in_order
 from ..injection import Injection, Steer, resolve
 from ..injectors.base import ModelInfo
 from ..injectors.requests import Request
 from ..items import Item
 from ..prompts import RenderedPrompt, Tokenizer
 from ..scaffolds import Scaffold
-from ..trials import Trial, TrialRecord
+from ..trials import Trial, TrialPart, TrialRecord
 from ..vectors import ConceptVector
 from .arms import ArmTrial, Cell, Dosing
 from .arms.base import filling
 from .bands import resolve_layers
+from .choosing import Chosen, Confirmation
 
 if TYPE_CHECKING:
+    from ..analysis.stopping import Stopping
     from .arms import Arm
     from .design import Design
 
@@ -63,7 +65,7 @@ class Ground:
     """What a plan is made on: the model, the backend with its numerics, the run's vectors and its date.
 
     ``vectors`` are by concept and by the layer that they are injected at. ``dosing`` finds doses by effect, None where
-    no model is loaded.
+    no model is loaded. ``chosen`` is what the run has chosen to be confirmed, None before it has.
     """
 
     model: ModelInfo
@@ -73,6 +75,7 @@ class Ground:
     day: datetime.date
     vectors: Mapping[tuple[str, int], ConceptVector] = attrs.field(converter=frozen_mapping)
     dosing: Dosing | None = None
+    chosen: Chosen | None = None
 
     @numerics.validator
     def _check_numerics(self, _: object, value: int) -> None:
@@ -94,27 +97,64 @@ class Planner(abc.ABC):
     recorded trials of what it asked for, with their verdicts, and must ask for the same where it is given the same.
     """
 
-    #: The judge whose verdicts it needs before it asks again, by name; None where it needs none.
-    judge: ClassVar[str | None] = None
+    @property
+    def judge(self) -> str | None:
+        """The judge whose verdicts it needs before it asks again, by name; None where it needs none."""
+        return None
 
     @property
     @abc.abstractmethod
     def design(self) -> Design:
         """What all of its trials share: scaffolds, concepts, recipe, sampling."""
 
+    @property
+    def whole(self) -> Design:
+        """The design with everything that it may ask for later: whose vectors are there from the start."""
+        return self.design
+
+    @property
+    def confirmation(self) -> Confirmation | None:
+        """What confirms a cell that is chosen first; None without such a part."""
+        return None
+
+    @property
+    def stopping(self) -> Stopping | None:
+        """When it stops asking because its trials have said enough; None for a planner that doesn't look."""
+        return None
+
+    def designs(self, chosen: Chosen | None) -> list[Design]:  # noqa: ARG002  # for subclasses
+        """Return the designs of all that it asks for, as far as that is settled once something is chosen."""
+        return [self.design]
+
+    def choose(self, done: Sequence[TrialRecord]) -> Chosen | None:  # noqa: ARG002  # for subclasses
+        """Return what is to be confirmed, from what it asked for first; the run keeps the first choice."""
+        return None
+
     @abc.abstractmethod
     def ask(self, ground: Ground, done: Sequence[TrialRecord]) -> list[PlannedTrial]:
         """Return the next trials, or none at the end."""
 
 
-def plan(design: Design, ground: Ground) -> list[PlannedTrial]:
+def plan(
+    design: Design, ground: Ground, *, part: TrialPart | None = None, before: Sequence[Trial] = ()
+) -> list[PlannedTrial]:
     """Return every trial of a design: by scaffold, then by arm, then by layer and dose.
+
+    ``part`` is the part of the run that they are; those like trials that were planned ``before`` are further draws.
 
     Prompts are rendered and spans resolved here, so that what can't be run raises before anything does:
     :class:`ScaffoldError`, :class:`AnchorNotFoundError`, :class:`EmptySpanError`, and :class:`SpecError` where two
     scaffolds, or an arm with itself, come to the same trials.
     """
-    return list(_Planning(design, ground).trials())
+    return [trial for cell in _Planning(design, ground, part, before).cells() for _, trial in cell]
+
+
+def plan_cells(design: Design, ground: Ground) -> list[list[tuple[str | None, PlannedTrial]]]:
+    """Return the trials of :func:`plan` by arm, scaffold, layer and dose.
+
+    Each comes with the concept of the injected trial that it is or is like, None where it is like none.
+    """
+    return list(_Planning(design, ground, None, ()).cells())
 
 
 @attrs.frozen(eq=False)
@@ -137,8 +177,8 @@ class _Settled:
 class _Planning:
     """One planning under way: what was rendered and counted so far."""
 
-    def __init__(self, design: Design, ground: Ground) -> None:
-        self.design, self.ground = design, ground
+    def __init__(self, design: Design, ground: Ground, part: TrialPart | None, before: Sequence[Trial]) -> None:
+        self.design, self.ground, self.part = design, ground, part
         self.bands = resolve_layers(design.layers, ground.model.n_layers)
         self.concepts = tuple(c.name for c in design.concepts or ())
         self.beside = tuple(self._beside())
@@ -149,9 +189,13 @@ class _Planning:
         self._asked: dict[tuple[int, str], Condition] = {}
         self._further: dict[tuple[str, str], tuple[tuple[Scaffold | None, ...], frozenset[Item | None]]] = {}
         self._numbered: Counter[object] = Counter()
+        for trial in before:
+            key = trial.key
+            self._alike[self._number((key.prompt, key.steers)), key.given_seed] += 1
+            self._draws[self._number((trial.condition.cell, trial.item))] += 1
 
-    def trials(self) -> Iterator[PlannedTrial]:
-        """Yield the trials, in the plan's order."""
+    def cells(self) -> Iterator[list[tuple[str | None, PlannedTrial]]]:
+        """Yield the trials of each cell, in the plan's order, each with the concept of the trial that it is like."""
         places: dict[object, str] = {}
         for scaffold in self.design.scaffolds:
             self._check_apart(self._cell(scaffold, (), None), places)
@@ -159,7 +203,7 @@ class _Planning:
             for arm in self.design.arms:
                 for layers, dose in self._doses(arm):
                     cell = self._cell(scaffold, layers, dose)
-                    yield from self._arm_trials(arm, cell, paired)
+                    yield list(self._arm_trials(arm, cell, paired))
 
     def _doses(self, arm: Arm) -> Iterator[tuple[tuple[int, ...], Dose | None]]:
         if not arm.dosed:
@@ -188,7 +232,9 @@ class _Planning:
                 counts[trial.concept] += 1
         return found
 
-    def _arm_trials(self, arm: Arm, cell: Cell, paired: Sequence[tuple[str, int]]) -> Iterator[PlannedTrial]:
+    def _arm_trials(
+        self, arm: Arm, cell: Cell, paired: Sequence[tuple[str, int]]
+    ) -> Iterator[tuple[str | None, PlannedTrial]]:
         concepts: Counter[str | None] = Counter()
         settled: dict[object, _Settled] = {}
         for number, made in enumerate(arm.trials(cell)):
@@ -207,7 +253,7 @@ class _Planning:
                 shared = settled[place] = self._settled(arm, cell, made, scaffold, item)
             with unguarded():
                 planned = self._planned(shared, slot)
-            yield planned
+            yield slot[0], planned
 
     def _asked_by(self, arm: Arm, made: ArmTrial, scaffold: Scaffold) -> Scaffold:
         if made.scaffold is None and made.item is None:
@@ -249,7 +295,7 @@ class _Planning:
             truth=arm.truth,
         )
         name = None if item is None else item.name
-        keys = tuple(s.key for s in steers)
+        keys = in_order(s.key for s in steers)
         return _Settled(
             condition,
             prompt,
@@ -292,7 +338,7 @@ class _Planning:
         draw = self._draws[shared.cell]
         self._draws[shared.cell] += 1
         request = Request(shared.prompt, shared.steers, design.sampling, key.seed)
-        return PlannedTrial(Trial(key, condition, shared.item, draw), request)
+        return PlannedTrial(Trial(key, condition, shared.item, draw, self.part), request)
 
     def _asking(self, shared: _Settled, concept: str) -> Condition:
         """Return the condition with the concept asked about: one object for all trials that share it."""
@@ -324,41 +370,3 @@ class _Planning:
                         hint="Leave one out; for more trials of it raise the arms' n.",
                     )
                 )
-
-
-def source_layers(design: Design, n_layers: int) -> dict[int, int]:
-    """Return where the vector of each injected layer is read: the recipe's layer, else that layer itself."""
-    stated = None if design.recipe is None else design.recipe.layer
-    source = stated.layer(n_layers) if isinstance(stated, Depth) else stated
-    injected = sorted({n for band in resolve_layers(design.layers, n_layers) for n in band})
-    return {layer: layer if source is None else source for layer in injected}
-
-
-def by_place(design: Design, vectors: Sequence[ConceptVector], n_layers: int) -> dict[tuple[str, int], ConceptVector]:
-    """Return the vectors by concept and by the layer that they are injected at.
-
-    A given concept's only vector is injected at every layer; a design without doses needs none. Raises
-    :class:`SpecError` for one that is missing.
-    """
-    if not design.is_dosed:
-        return {}
-    given: dict[str, dict[int, ConceptVector]] = {}
-    for vector in vectors:
-        given.setdefault(vector.concept, {})[vector.layer] = vector
-    single = {v.concept for v in design.vectors if sum(o.concept == v.concept for o in design.vectors) == 1}
-    found = {}
-    for layer, source in source_layers(design, n_layers).items():
-        for concept in design.concepts or ():
-            mine = given.get(concept.name, {})
-            chosen = next(iter(mine.values()), None) if concept.name in single else mine.get(source)
-            if chosen is None:
-                raise SpecError(
-                    explain(
-                        "design.vectors",
-                        required=f"one of {concept.name!r} for layer {source}",
-                        got=f"layers {sorted(mine)}",
-                        hint="Give one for each layer, one for all, or none, and let them be extracted.",
-                    )
-                )
-            found[concept.name, layer] = chosen
-    return found

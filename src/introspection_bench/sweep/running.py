@@ -10,8 +10,11 @@ import attrs
 
 from ..boundaries import checked
 from ..errors import SpecError, explain
+from ..judges.base import Judge
 from ..judges.registry import open_judge
+from ..plans import FrozenPlan
 from ..results import Results
+from ..verdicts import Part
 from .generating import OnTrial, generating
 from .judging import OnVerdict, judge_run
 from .measuring import OnReading, measure_run
@@ -55,6 +58,7 @@ def run_spec(
     directory: str | Path | None = None,
     judge: bool = True,
     trust_remote_code: bool = False,
+    frozen: str | Path | None = None,
     watcher: Watcher | None = None,
 ) -> Results:
     """Run a specification: open its model, plan, generate, judge and measure; run it again to go on.
@@ -66,13 +70,15 @@ def run_spec(
         directory: the run directory, instead of the file's.
         judge: whether to judge the replies when all are there.
         trust_remote_code: let Python code that comes with the checkpoint run.
+        frozen: the frozen plan's file that the run is begun under, instead of the one that the specification names.
         watcher: hears of what is done.
 
     Returns:
         What the run holds at the end.
 
     Raises:
-        SpecError: for what is wrong in the file, before a model is loaded, and whatever the stages raise.
+        SpecError: for what is wrong in the file, or in that of the frozen plan, before a model is loaded, and whatever
+            the stages raise.
     """
     watch = watcher or Watcher()
     stated = spec if isinstance(spec, RunSpec) else RunSpec.from_toml(spec, overrides)
@@ -81,6 +87,8 @@ def run_spec(
         backend=backend or stated.model.backend,
         trust_remote_code=trust_remote_code or stated.model.trust_remote_code,
     )
+    if frozen is not None:
+        stated = attrs.evolve(stated, frozen=FrozenPlan.read(frozen))
     stated = attrs.evolve(stated, model=model, directory=str(directory or stated.directory or "runs/run"))
     place = Path(str(stated.directory))
     if judge and stated.design.concepts is None:
@@ -101,16 +109,31 @@ def run_spec(
         injector = model.open()
     with injector:
         with watch.working("Vectors and plan"):
-            sweep = Sweep(stated.design, injector, place, spec=stated)
+            sweep = Sweep(stated.planner, injector, place, spec=stated)
         watch.planned(sweep)
+        if judging is not None:
+            sweep.check_judge(judging)
         with watch.generating(sweep) as on_trial:
             sweep.generate(on_trial)
+        # Where verdicts decide what is run next, the two stages alternate; else the model is closed before judging.
+        check = True
+        while judging is not None and stated.planner.judge is not None:
+            _judge(place, judging, stated.judge.judged, watch, check=check)
+            check = False  # once it has passed the control replies
+            if not sweep.go_on():
+                break
+            with watch.generating(sweep) as on_trial:
+                sweep.generate(on_trial)
         for measure in stated.measures:
             with watch.measuring(measure.name) as on_reading, Store.open(place) as store:
                 measured = measure_run(store, measure, injector, on_reading=on_reading)
             watch.say(f"{measure.name}: {measured.measured} measured, {measured.kept} kept")
-    if judging is not None:
-        with watch.judging(judging.name) as on_verdict, Store.open(place) as store:
-            summary = judge_run(store, judging, part=stated.judge.judged, on_verdict=on_verdict)
-        watch.say(f"{summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept")
+    if judging is not None and stated.planner.judge is None:
+        _judge(place, judging, stated.judge.judged, watch)
     return sweep.results()
+
+
+def _judge(place: Path, judge: Judge, part: Part, watch: Watcher, *, check: bool = True) -> None:
+    with watch.judging(judge.name) as on_verdict, Store.open(place) as store:
+        summary = judge_run(store, judge, check=check, part=part, on_verdict=on_verdict)
+    watch.say(f"{summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept")

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import cattrs
 
+from ..analysis.stopping import Stopping
 from ..boundaries import checked, guarded
 from ..demo_model import resolve_name
 from ..dosing import RANDOM_VECTORS
@@ -17,12 +18,17 @@ from ..freezing import frozen_mapping, frozen_tuple
 from ..injectors.base import Injector, ModelInfo
 from ..injectors.registry import BUILTIN, GROUP, open_injector
 from ..measures.base import Measure
+from ..plans import FrozenPlan, Plan
 from ..plugins import check_name
 from ..structuring import plain, problems
 from ..untrusted import parse_toml, read_text
 from ..vectors import ConceptVector
 from ..verdicts import Part
+from .choosing import Chosen, Confirmation
+from .confirming import Confirmed
 from .design import Design
+from .planner import Planner
+from .sequential import Sequential
 from .written import reader, write
 
 
@@ -77,11 +83,16 @@ class EffectsSpec:
 class RunSpec:
     """What a run is.
 
-    ``design`` says what is run, ``model`` on what; ``judge`` and ``measures`` what follows; ``effects`` that
-    those of the doses are measured first; ``directory`` where. In a
-    run's store there is also what was found when the model was opened: ``found`` and the ``numerics`` of its backend.
+    ``design`` says what is run, ``model`` on what; ``judge`` and ``measures`` what follows; ``effects`` that those of
+    the doses are measured first; ``directory`` where. ``confirm`` says what confirms the design's best cell, where one
+    is to be chosen; ``stopping`` when the run has said enough, where it may stop early; ``plan`` holds hypotheses and
+    what else is settled beforehand; ``frozen`` is the frozen plan that the run is begun under. In a run's store there
+    is also what was found when the model was opened, ``found`` and the ``numerics`` of its backend, and what was
+    ``chosen``.
 
-    A run goes on under the same design, model, backend and numerics; judge, measures, effects and directory may change.
+    A run goes on under the same design, model, backend, numerics, confirmation and stopping; judge, measures, effects
+    and directory may change. Raises :class:`SpecError` for a plan that names arms which the design lacks, and for a
+    confirmation and a rule to stop together.
     """
 
     design: Design
@@ -89,9 +100,40 @@ class RunSpec:
     judge: JudgeSpec = attrs.field(factory=JudgeSpec)
     measures: tuple[Measure, ...] = attrs.field(converter=frozen_tuple, default=())
     effects: EffectsSpec | None = None
+    confirm: Confirmation | None = None
+    stopping: Stopping | None = None
+    plan: Plan | None = None
+    frozen: FrozenPlan | None = None
     directory: str | None = None
     found: ModelInfo | None = None
     numerics: int | None = None
+    chosen: Chosen | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.confirm is not None and self.stopping is not None:
+            raise SpecError(
+                explain(
+                    "confirm, stopping",
+                    required="one of them at most",
+                    got="both",
+                    hint="Confirm with a number of trials that is given beforehand.",
+                )
+            )
+        there = [arm.name for arm in self.design.arms]
+        strangers = [] if self.plan is None else sorted(set(self.plan.arms) - set(there))
+        if strangers:
+            raise SpecError(
+                explain(
+                    "plan.hypotheses", required=f"arms of the design, {there}", got=strangers, hint="By their names."
+                )
+            )
+
+    @property
+    def planner(self) -> Planner:
+        """What decides the run's trials: the design, or its rounds, or it and a part that confirms its best cell."""
+        if self.stopping is not None:
+            return Sequential(self.design, self.stopping)
+        return self.design if self.confirm is None else Confirmed(self.design, self.confirm)
 
     @classmethod
     @checked(SpecError)
@@ -158,18 +200,24 @@ class RunSpec:
         """Return it as JSON values, which :meth:`from_plain` reads; vectors stand in it by their digests."""
         return {
             "design": write(self.design),
-            # What arms ask in place of the design's scaffolds, for judges and reports.
+            # What arms ask in place of the design's scaffolds, and concepts that confirm, for judges and reports.
             "further": {
                 "scaffolds": write([f for arm in self.design.arms for s in self.design.scaffolds for f in arm.asks(s)]),
-                "items": write([i for arm in self.design.arms for i in arm.items(self.design.words)]),
+                "items": write([i for arm in self.design.arms for i in arm.items(self.planner.whole.words)]),
+                "concepts": write(list(self.confirm.concepts or ()) if self.confirm is not None else []),
             },
             "model": plain(self.model),
             "judge": plain(self.judge),
             "measures": write(self.measures),
             "effects": plain(self.effects),
+            "confirm": write(self.confirm),
+            "stopping": plain(self.stopping),
+            "plan": plain(self.plan),
+            "frozen": None if self.frozen is None else self.frozen.told(),
             "directory": self.directory,
             "found": plain(self.found),
             "numerics": self.numerics,
+            "chosen": write(self.chosen),
         }
 
 

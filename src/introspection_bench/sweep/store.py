@@ -9,15 +9,16 @@ people: tables, rows and their agreement are checked, and what is wrong is a :cl
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from ..analysis.stopping import stopping_note
 from ..boundaries import checked
 from ..databases import Database, remove_leftovers
 from ..effects import DoseEffect, Effects, Found, FoundDose
-from ..errors import StoreError, StoreMismatchError, VersionWarning, explain
+from ..errors import StoreError, VersionWarning, explain
 from ..files import write_file
 from ..injection import Receipt
 from ..measures.readings import Reading
@@ -25,6 +26,7 @@ from ..results import Results
 from ..trials import Reply, Trial, TrialRecord
 from ..vectors import ConceptVector
 from ..verdicts import Verdict
+from .choosing import Chosen
 from .layout import (
     INSERT_READING,
     INSERT_TRIAL,
@@ -34,6 +36,7 @@ from .layout import (
     add_found,
     add_planned,
     add_session,
+    add_vectors,
     check_key,
     check_layout,
     new_store,
@@ -44,12 +47,15 @@ from .layout import (
     read_sessions,
     read_spec,
     reading_row,
+    set_spec,
     trial_row,
     verdict_row,
 )
 from .locks import hold
+from .sameness import check_same
 from .sessions import Process, Session, differences, sessions_note, this_process
 from .spec import RunSpec
+from .written import reader, write
 
 #: Name of the file within a run directory.
 FILE_NAME = "store.sqlite"
@@ -77,9 +83,10 @@ class Store:
     ) -> Self:
         """Start a run, or continue the one that is there.
 
-        Its plan must begin with ``planned``: what a planner asked for later stands behind. Raises
-        :class:`StoreMismatchError`, with nothing changed, where the directory holds the run of another design, backend
-        or model, and :class:`StoreError` for a file that isn't a store.
+        Its plan must begin with ``planned``: what a planner asked for later stands behind. A run that had no
+        confirmation takes the one of ``spec``, and what it planned so far becomes the selecting part. Raises
+        :class:`StoreMismatchError`, with nothing changed, where the directory holds the run of another design, backend,
+        model or confirmation, and :class:`StoreError` for a file that isn't a store.
         """
         if not cls.is_begun(directory):
             with hold(directory, "create", "makes the run", patience_s=_CREATION_S):
@@ -87,7 +94,8 @@ class Store:
                     _begin(directory, new_store(spec.plain(), planned, vectors, found=found))
         store = cls.open(directory)
         try:
-            store._check_same(spec, planned)
+            check_same(store.directory, store.spec(), store._planned_keys(), spec, planned)
+            store._confirm(spec, vectors)
         except BaseException:
             store.close()
             raise
@@ -173,17 +181,32 @@ class Store:
         return read_planned(self._database)
 
     @checked(StoreError)
-    def extend(self, planned: Sequence[Trial], found: Iterable[Found] = ()) -> None:
+    def extend(self, planned: Sequence[Trial], found: Iterable[Found] = (), chosen: Chosen | None = None) -> None:
         """Put further trials behind the plan, with what was found on the model for them, in one transaction.
 
-        Those that are there already stay.
+        Those that are there already stay. ``chosen`` is what these confirm; it is kept with them, and the first that is
+        kept stays.
         """
-        known = self._planned_keys()
+        known, kept = set(self._planned_keys()), {one.key for one in self.found()}
         new = [trial for trial in planned if trial.key.digest not in known]
-        if new:
-            with self._database.transaction("tables planned and found") as connection:
-                add_found(connection, found)
+        doses = [one for one in found if one.key not in kept]
+        first = chosen is not None and self.chosen() is None
+        if new or doses or first:
+            with self._database.transaction("tables planned, found and meta") as connection:
+                if first:
+                    set_spec(connection, {**self.spec(), "chosen": write(chosen)})
+                add_found(connection, doses)
                 add_planned(connection, new)
+
+    def chosen(self) -> Chosen | None:
+        """What the run has chosen to be confirmed; None before it has, and in a run that confirms nothing."""
+        told = self.spec().get("chosen")
+        with self._database.guard("table meta, row spec"):
+            return None if told is None else reader(self.directory, {}).structure(told, Chosen)
+
+    def found(self) -> list[Found]:
+        """What was found on the model when the run was planned: doses by their effect, and how far answers move."""
+        return read_found(self._database)
 
     @checked(StoreError)
     def add_effects(self, effects: Iterable[DoseEffect]) -> None:
@@ -195,10 +218,6 @@ class Store:
     def effects(self) -> Effects:
         """The effects of the run's doses on neutral prompts, as far as they were measured."""
         return read_effects(self._database)
-
-    def found(self) -> list[Found]:
-        """What was found on the model when the run was planned: doses by their effect, and how far answers move."""
-        return read_found(self._database)
 
     def recorded(self) -> set[str]:
         """Keys of the trials that are finished."""
@@ -236,11 +255,15 @@ class Store:
         return dict(self._database.rows("tables with sessions", " UNION ALL ".join(parts)))
 
     def results(self) -> Results:
-        """Every finished trial with its verdicts as one value, with a note where its sessions had other versions."""
-        note = sessions_note(self.sessions())
+        """Every finished trial with its verdicts as one value, with notes on what its numbers rest on.
+
+        Noted is where its sessions had other versions, and where it stopped by what it saw.
+        """
+        records, spec = self.records(), dict(self.spec())
+        notes = filter(None, [sessions_note(self.sessions()), stopping_note(records, spec)])
         doses = [one for one in self.found() if isinstance(one, FoundDose)]
-        told = (dict(self.spec()), str(self.directory), [note] if note else [], self.effects(), doses)
-        return Results(self.directory.resolve().name, self.records(), *told)
+        name = self.directory.resolve().name
+        return Results(name, records, spec, str(self.directory), list(notes), self.effects(), doses)
 
     @checked(StoreError)
     def record(self, trial: Trial, reply: Reply, receipts: Sequence[Receipt]) -> TrialRecord:
@@ -315,8 +338,9 @@ class Store:
             found.setdefault(trial, []).append((key, text))
         return found
 
-    def _planned_keys(self) -> set[str]:
-        return {key for (key,) in self._database.rows("table planned", "SELECT key FROM planned")}
+    def _planned_keys(self) -> list[str]:
+        rows = self._database.rows("table planned", "SELECT key FROM planned ORDER BY position")
+        return [key for (key,) in rows]
 
     def vectors(self) -> list[ConceptVector]:
         """The run's vectors."""
@@ -346,35 +370,15 @@ class Store:
         with self._database.guard(f"table meta, row {key}"):
             return str(rows[0][0])
 
-    def _check_same(self, spec: RunSpec, planned: Sequence[Trial]) -> None:
-        mine, other = self.spec(), spec.plain()
-        facts: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-            "backend": lambda told: told["model"]["backend"],
-            "numerics": lambda told: told["numerics"],
-            "model": lambda told: f"{told['found']['name']} ({told['found']['fingerprint'][:12]})",
-        }
-        for field, read in facts.items():
-            if read(mine) != read(other):
-                raise StoreMismatchError(
-                    explain(
-                        f"run {self.directory}",
-                        required=f"{field} {read(mine)}, which made it",
-                        got=read(other),
-                        hint="Give this run another directory; nothing was changed.",
-                    )
-                )
-        keys = [key for (key,) in self._database.rows("table planned", "SELECT key FROM planned ORDER BY position")]
-        if [t.key.digest for t in planned] != keys[: len(planned)] or (keys and not planned):
-            design = mine["design"]
-            changed = sorted(k for k, v in other["design"].items() if design.get(k) != v)
-            raise StoreMismatchError(
-                explain(
-                    f"run {self.directory}",
-                    required="the design that made it",
-                    got=f"another one, different in {changed or 'the rendered prompts'}",
-                    hint="Give this design another directory; nothing was changed.",
-                )
-            )
+    def _confirm(self, spec: RunSpec, vectors: Iterable[ConceptVector]) -> None:
+        """Take the confirmation of ``spec`` where the run has none yet, in one transaction."""
+        if spec.confirm is None or self.spec().get("confirm") is not None:
+            return
+        told = spec.plain()
+        with self._database.transaction("tables meta and planned") as connection:
+            set_spec(connection, {**self.spec(), **{name: told[name] for name in ("confirm", "further")}})
+            connection.execute("UPDATE planned SET part = 'selection' WHERE part IS NULL")
+            add_vectors(connection, vectors)
 
 
 def _file_of(path: Path) -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ..boundaries import checked
+from ..concepts import ConceptSet
 from ..credentials import without_credentials
 from ..dosing import Probe, measure_effects
 from ..effects import Effects
@@ -19,18 +21,22 @@ from ..errors import SpecError, StoreError, explain
 from ..extraction import extract
 from ..files import file_stem, make_own_folder
 from ..injectors.base import Injector
+from ..judges.registry import open_judge
 from ..measures.base import Measure
 from ..results import Results
 from ..trials import TrialRecord
 from ..vectors import ConceptVector
 from ..verdicts import Part
+from .choosing import Confirmation, Fresh, SelectionRule
+from .confirming import Confirmed
 from .design import Design
 from .dosing import FindsDoses, dosed_cases
 from .generating import OnTrial, generate_pending, generating
 from .judging import JudgingSummary, judge_run
 from .manifest import write_manifest
 from .measuring import MeasuringSummary, OnReading, measure_trials
-from .planner import Ground, PlannedTrial, Planner, by_place, source_layers
+from .places import by_place, source_layers
+from .planner import Ground, PlannedTrial, Planner
 from .sessions import this_process
 from .spec import EffectsSpec, ModelSpec, RunSpec
 from .store import Store
@@ -64,12 +70,15 @@ class Sweep:
             known, day = _of_run(store, planner.design)
             self._probe = functools.cache(lambda: Probe(injector, date=day))
             self._dosing = FindsDoses([] if store is None else store.found(), self._probe)
-            self.vectors = _vectors(planner.design, injector, known, day)
+            self.vectors = _vectors(planner.whole, injector, known, day)
             self.design: Design = attrs.evolve(planner.design, date=day)
             self.spec = self._spec(spec)
-            vectors = by_place(planner.design, self.vectors, injector.model.n_layers)
+            vectors = by_place(planner.whole, self.vectors, injector.model.n_layers)
+            told = (injector.model, injector.name, injector.numerics, injector.tokenizer, day, vectors)
             self._ground = Ground(
-                injector.model, injector.name, injector.numerics, injector.tokenizer, day, vectors, self._dosing
+                *told,
+                dosing=self._dosing,
+                chosen=store.chosen() if store is not None and planner.confirmation is not None else None,
             )
             self._ask(store)
 
@@ -96,22 +105,87 @@ class Sweep:
                     store.begin_session(this_process("generate", self.injector))
                 self._write_aside(store)
                 generate_pending(store, self.injector, lock, pending, on_trial)
-                if self._planner.judge is not None or not self._ask(store):
+                if self._planner.judge is not None or not self._go_on(store):
                     return store.results()
-                self._extend(store)
 
     def run(self, judge: str | Judge | None = None, *, on_trial: OnTrial | None = None) -> Results:
-        """Generate, and judge by ``judge`` (by default the planner's own), until the planner asks for nothing more."""
+        """Generate, and judge by ``judge`` (by default the planner's own), until the planner asks for nothing more.
+
+        Raises :class:`SpecError` for another judge than the planner's, and what the stages raise.
+        """
         judge = self._planner.judge if judge is None else judge
-        while True:
+        if judge is not None:
+            judge = open_judge(judge)
+            self.check_judge(judge)
+        for turn in itertools.count():
             results = self.generate(on_trial)
             if judge is None:
-                return results
-            self.judge(judge)
-            with self.open_store() as store:
-                if not self._ask(store):
-                    return store.results()
-                self._extend(store)
+                break
+            with Store.open(self.directory) as store:
+                judge_run(store, judge, check=turn == 0)  # one that passed the control replies needn't do so again
+            if not self.go_on():
+                return self.results()
+        return results
+
+    def check_judge(self, judge: Judge) -> None:
+        """Raise :class:`SpecError` unless a judge is the one that the planner needs, if it needs any."""
+        needed = self._planner.judge
+        if needed not in (None, judge.name):
+            raise SpecError(
+                explain("judge", required=f"{needed!r}, whose verdicts decide what is run", got=judge.name, hint="")
+            )
+        if self._planner.confirmation is not None:
+            self._planner.confirmation.rule.check_judge(judge)
+
+    def go_on(self) -> bool:
+        """Ask the planner on with what is recorded and judged; return whether something is left to be generated."""
+        with self.open_store() as store:
+            return self._go_on(store)
+
+    @checked(SpecError)
+    def confirm(
+        self,
+        rule: SelectionRule,
+        *,
+        trials: int | Mapping[str, int] | None = None,
+        fresh: Fresh = "seeds",
+        concepts: ConceptSet | str | None = None,
+    ) -> Sweep:
+        """Choose a cell of this run by a rule, and return the sweep that confirms it, in the same directory.
+
+        What was run so far becomes the selecting part; the returned sweep's plan has the confirming trials behind it,
+        to be generated and judged. The same as a sweep of :class:`~introspection_bench.sweep.confirming.Confirmed` with
+        this design, which states the rule before anything is run.
+
+        Args:
+            rule: what is chosen, and by what.
+            trials: the arms' ``n``, for all or by name; None: as in the design.
+            fresh: see :class:`~introspection_bench.sweep.choosing.Confirmation`.
+            concepts: the fresh ones.
+
+        Raises:
+            SpecError: the run is not generated, or not judged by the rule's judge; and what
+                :class:`~introspection_bench.sweep.confirming.Confirmed` raises.
+            StoreMismatchError: the run has another confirmation already.
+        """
+        confirmed = Confirmed(self._planner.design, Confirmation(rule, trials, fresh, concepts))
+        planned = {t.key.digest for t in self.planned if t.trial.part != "confirmation"}
+        with Store.open(self.directory) as store:
+            done = [r for r in store.records() if r.key.digest in planned]
+        judged = sum(r.verdict(rule.judge, rule.rubric) is not None for r in done)
+        if len(done) < len(planned) or judged < len(done):
+            raise SpecError(
+                explain(
+                    f"run {self.directory}",
+                    required=f"all of its {len(planned)} trials generated and judged by {rule.judge!r}",
+                    got=f"{len(done)} generated, {judged} judged",
+                    hint="sweep.run(judge) first.",
+                )
+            )
+        confirmed.choose(done)  # what it raises should change nothing
+        sweep = Sweep(confirmed, self.injector, self.directory, spec=self.spec)
+        sweep.open_store().close()
+        return sweep
 
     def judge(self, judge: str | Judge, *, retry_unscored: bool = False, part: Part = "answer") -> JudgingSummary:
         """Judge every recorded reply that this judge has not scored; see :func:`judge_run`."""
@@ -139,13 +213,14 @@ class Sweep:
         trials = [t.trial for t in self.planned]
         first, found = trials[: self._first_asked], list(self._dosing.found.values())
         store = Store.create(self.directory, self.spec, first, self.vectors, found)
-        store.extend(trials, found)
+        self._extend(store)
         return store
 
     def measure_effects(self, n_random: int | None = None) -> Effects:
         """Measure what every dose of the design does to neutral prompts, and store it; what is there is kept.
 
-        ``n_random`` is how many random vectors a live concept must outdo, by default what the specification says; see
+        Of a run that has chosen a cell, that of the concepts which confirm it, too. ``n_random`` is how many random
+        vectors a live concept must outdo, by default what the specification says; see
         :func:`~introspection_bench.dosing.dose_effects`, whose errors it raises. :meth:`generate` does it first where
         the specification asks for it.
         """
@@ -154,18 +229,26 @@ class Sweep:
 
     def _measure_effects(self, store: Store, n_random: int | None = None) -> Effects:
         count = n_random or (self.spec.effects or EffectsSpec()).n_random
-        names = {c.name: c.names for c in self.design.concepts or ()}
+        names = {c.name: c.names for c in self._planner.whole.concepts or ()}
         known = {row.key: row for row in store.effects()}
-        cases = dosed_cases(self.design, self._ground)
+        designs = self._planner.designs(self._ground.chosen)
+        # Concepts that chose a cell may confirm it, too.
+        cases = list(dict.fromkeys(case for design in designs for case in dosed_cases(design, self._ground)))
         found = measure_effects(self._probe(), cases, names, n_random=count, seed=self.design.seed, known=known)
+        self._extend(store)  # doses by effect that no trial needed
         new = [row for row in found if row.key not in known]
         if new:
             store.begin_session(this_process("measure", self.injector))
             store.add_effects(new)
         return found
 
+    def _go_on(self, store: Store) -> bool:
+        more = self._ask(store)
+        self._extend(store)
+        return more
+
     def _extend(self, store: Store) -> None:
-        store.extend([t.trial for t in self.planned], self._dosing.found.values())
+        store.extend([t.trial for t in self.planned], self._dosing.found.values(), self._ground.chosen)
 
     def _ask(self, store: Store | None) -> bool:
         """Ask the planner on while all that it asked for is done; return whether something is left to run.
@@ -179,7 +262,10 @@ class Sweep:
                 done = done or {r.key.digest: r for r in store.records() if self._is_ready(r)}
             if not known <= done.keys():
                 break
-            found = self._planner.ask(self._ground, [done[t.key.digest] for t in self.planned])
+            records = [done[t.key.digest] for t in self.planned]
+            if records and self._ground.chosen is None:
+                self._ground = attrs.evolve(self._ground, chosen=self._planner.choose(records))
+            found = self._planner.ask(self._ground, records)
             new = [t for t in found if t.key.digest not in known]
             if not new:
                 return False
@@ -207,6 +293,8 @@ class Sweep:
             design=self.design,
             model=attrs.evolve(stated.model, backend=injector.name),
             directory=None,
+            confirm=self._planner.confirmation,
+            stopping=self._planner.stopping,
             found=injector.model,
             numerics=injector.numerics,
         )

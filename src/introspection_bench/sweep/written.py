@@ -20,6 +20,7 @@ from ..doses import Depth, Dose
 from ..errors import IntrospectionBenchError, SpecError, VectorError, explain
 from ..items import Battery, Item, load_battery
 from ..measures import Continuations, Cosines, Lens, Measure, Residuals, TokenLogprobs
+from ..plans import FrozenPlan
 from ..plugins import Lazy, resolve
 from ..recipes import RECIPES, Recipe
 from ..scaffolds import Scaffold, load_scaffold
@@ -29,6 +30,7 @@ from ..vectors import ConceptVector
 from .arms import ARMS, Arm
 from .arms import GROUP as ARMS_GROUP
 from .bands import Band, Block
+from .choosing import Confirmation
 
 MEASURES_GROUP = "introspection_bench.measures"
 #: The built-in measures by name.
@@ -97,9 +99,13 @@ def reader(beside: Path, vectors: Mapping[str, ConceptVector]) -> cattrs.Convert
     hook(Battery, lambda v: _battery(v, beside, plain_converter))
     hook(ConceptSet, lambda v: _concepts(v, beside, plain_converter))
     hook(ConceptVector, lambda v: _vector(v, beside, vectors))
+    hook(FrozenPlan, lambda v: _frozen(v, beside))
     hook(Recipe, lambda v: _kind(v, "name", _recipe, converter))
     hook(Arm, lambda v: _kind(v, "arm", lambda word: resolve(ARMS_GROUP, ARMS, word), converter))
     hook(Measure, lambda v: _kind(v, "measure", lambda word: resolve(MEASURES_GROUP, MEASURES, word), converter))
+    converter.register_structure_hook_func(
+        lambda kind: kind == attrs.fields(Confirmation).trials.type, lambda v, _: _numbers(v)
+    )
     converter.register_structure_hook_func(lambda kind: kind == Block, lambda v, _: _block(v))
     converter.register_structure_hook_func(
         lambda kind: kind == Block | None, lambda v, _: None if v is None else _block(v)
@@ -116,6 +122,17 @@ def reader(beside: Path, vectors: Mapping[str, ConceptVector]) -> cattrs.Convert
 def _text(what: str, value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"required {what}, got {value!r}")
+    return value
+
+
+def _frozen(value: Any, beside: Path) -> FrozenPlan:
+    return FrozenPlan.read(beside / value) if isinstance(value, str) else FrozenPlan.from_told(value, "frozen")
+
+
+def _numbers(value: Any) -> Any:
+    told = list(value.values()) if isinstance(value, Mapping) else [value]
+    if value is not None and any(type(n) is not int for n in told):
+        raise TypeError(f"required a whole number, or one by the arm's name, got {value!r}")
     return value
 
 

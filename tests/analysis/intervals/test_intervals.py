@@ -140,6 +140,23 @@ def test_a_cell_that_won_by_a_hair_is_pulled_down_and_one_that_won_by_far_is_not
     assert "chosen for being the highest" in near.sentence
 
 
+@pytest.mark.parametrize("wins", [0.0, 1.0])
+def test_where_a_rule_names_the_winner_of_a_tie_the_corrected_interval_keeps_its_level_whatever_the_rule(wins) -> None:
+    n, other = 20, 3
+    found = {k: iv.best_of_many([k, other], [n, 20], ties="ruled") for k in range(other, n + 1)}
+    for rate in (0.01, 0.05, 0.1, 0.15, 0.3, 0.6, 0.9):
+        chance = [(k, (wins if k == other else 1.0) * binom.pmf(k, n, rate)) for k in found]
+        held = sum(c for k, c in chance if found[k].low <= rate <= found[k].high)
+        assert held / sum(c for _, c in chance) >= 0.95
+
+
+def test_a_cell_named_by_a_rule_among_many_nulls_is_bounded_no_better_than_alone() -> None:
+    ruled, drawn = (iv.best_of_many([0] * 20, [20] * 20, ties=ties) for ties in ("ruled", "drawn"))
+    assert ruled.high == pytest.approx(interval(0, 20).high)
+    assert drawn.high < ruled.high
+    assert (iv.best_of_many([20, 20], [20, 20], ties="ruled").low) == 0  # it may have won by the rule alone
+
+
 def test_which_cell_is_called_first_does_not_change_what_is_said_of_the_best() -> None:
     one, other = iv.best_of_many([5, 5, 1], [20, 20, 20]), iv.best_of_many([1, 5, 5], [20, 20, 20])
     assert (one.corrected, one.low, one.high, one.tied) == (other.corrected, other.low, other.high, other.tied)
@@ -314,3 +331,20 @@ def test_binomial_references_of_the_bounds() -> None:
     assert iv.anytime(0, 0).high == 1
     assert binom.cdf(0, 59, 0.05) < 0.05  # the fixed sample that a sequential run pays for with 116
     assert iv.trials_to_stop(0.05) == 116
+
+
+def test_a_tolerance_bound_at_a_confidence_of_almost_none_ends_and_keeps_a_count() -> None:
+    counts = iv.ConceptCounts([0, 3, 1], [10] * 3)
+    assert 0 < iv.tolerance_bound(counts, confidence=1e-300).rate <= 1
+    assert 0 < iv.tolerance_bound(counts, share=1e-300).rate <= 1
+
+
+@pytest.mark.parametrize("margin", [1e-320, 1e-9, 1e-4])
+def test_a_margin_that_no_number_of_trials_settles_is_refused_at_once(margin) -> None:
+    with pytest.raises(AnalysisError, match="larger margin"):
+        iv.plan_equivalence(0.3, margin)
+
+
+def test_the_correction_of_a_best_cell_refuses_more_trials_than_it_can_sum() -> None:
+    with pytest.raises(AnalysisError, match="each_of_many"):
+        iv.best_of_many([1, 2], [10**9, 10**9])

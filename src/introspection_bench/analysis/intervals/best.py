@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import attrs
 import numpy as np
@@ -11,9 +12,12 @@ from scipy.optimize import brentq
 from scipy.special import gammaln, logsumexp
 
 from ...boundaries import checked, guarded
-from ...errors import AnalysisError
+from ...errors import AnalysisError, explain
 from ..binomial import Interval, Sided, check_probability, interval, percent
 from .values import ConceptCounts, Floats, error_aside
+
+#: The most trials of a cell that is corrected for being the best: its whole distribution is summed.
+MOST_TRIALS = 100_000
 
 
 @guarded(AnalysisError)
@@ -43,8 +47,9 @@ class BestCell:
         """The cell in words."""
         u, s = self.unadjusted, self.simultaneous
         tied = f", with {self.tied - 1} other{'s' if self.tied > 2 else ''} as high" if self.tied > 1 else ""
+        chosen = "chosen from the highest" if tied else "chosen for being the highest"
         return (
-            f"The best of {self.cells} cells{tied}: {u.k} of {u.n} = {percent(u.rate)}, chosen for being the highest; "
+            f"The best of {self.cells} cells{tied}: {u.k} of {u.n} = {percent(u.rate)}, {chosen}; "
             f"{percent(s.low)} to {percent(s.high)} at {percent(self.confidence)} for all cells at once; corrected for "
             f"the choice {percent(self.corrected)} ({percent(self.low)} to {percent(self.high)})."
         )
@@ -81,29 +86,43 @@ def best_of_many(
     confidence: float = 0.95,
     independent: bool = True,
     sided: Sided = "two",
+    ties: Literal["drawn", "ruled"] = "drawn",
 ) -> BestCell:
     """Return the cell of the highest observed rate, with what the choice does to it.
 
     The corrected figures are conditional on the cell having won against the others' counts: its count is then a
-    binomial one cut off below the count that would have lost, with half or less of the weight at a tie (the winner of a
-    tie is taken to be drawn at random). The interval has the stated level given the choice where cells are independent;
-    the median-unbiased ``corrected`` rate is pulled down the more, the closer the runner-up. It is 0 where chance alone
-    explains the win.
+    binomial one cut off below the count that would have lost, with half or less of the weight at a tie where its winner
+    is drawn at random. Where a rule that looks at the trials names it, the chance to win a tie is not known: the lower
+    bound is then that of a cell that loses every tie, the upper bound that of one that wins it. Both hold, since the
+    more often ties are won, the lower are the counts that come with a win. The interval has the stated level given the
+    choice where cells are independent; the median-unbiased ``corrected`` rate is pulled down the more, the closer the
+    runner-up. It is 0 where chance alone explains the win.
 
-    Args and errors as :func:`each_of_many`; ``sided`` applies to the conditional interval.
+    Args and errors as :func:`each_of_many`; ``sided`` applies to the conditional interval. ``ties`` says how the winner
+    of a tie, the first in order, came first: ``drawn`` at random, or ``ruled``. More than
+    :data:`MOST_TRIALS` in the best cell are an error, too.
     """
     check_probability("confidence", confidence)
     cells = ConceptCounts(successes, trials)
     rates = cells.rates
     index = int(rates.argmax())
     k, n = cells.successes[index], cells.trials[index]
+    if n > MOST_TRIALS:
+        raise AnalysisError(
+            explain(
+                "trials",
+                required=f"at most {MOST_TRIALS:,} in the best cell",
+                got=n,
+                hint="Use each_of_many, whose intervals hold for the best cell, too.",
+            )
+        )
     others = np.delete(rates, index)
     tied = int((others == rates[index]).sum())
-    weights = _win_weights(n, others) if len(others) else np.ones(n + 1)
+    losing, winning = _win_weights(n, others, ties)
     below, above = error_aside(confidence, sided)
-    low = _solve(k, n, weights, below, upper_tail=True) if below else 0.0
-    high = _solve(k, n, weights, above, upper_tail=False) if above else 1.0
-    middle = (_solve(k, n, weights, 0.5, upper_tail=True) + _solve(k, n, weights, 0.5, upper_tail=False)) / 2
+    low = _solve(k, n, losing, below, upper_tail=True) if below else 0.0
+    high = _solve(k, n, winning, above, upper_tail=False) if above else 1.0
+    middle = (_solve(k, n, losing, 0.5, upper_tail=True) + _solve(k, n, winning, 0.5, upper_tail=False)) / 2
     each = _each(confidence, cells.concepts, independent)
     return BestCell(
         index,
@@ -123,12 +142,15 @@ def _each(confidence: float, cells: int, independent: bool) -> float:
     return confidence ** (1 / cells) if independent else 1 - (1 - confidence) / cells
 
 
-def _win_weights(n: int, others: Floats) -> Floats:
-    """Return the probability to win with each count 0 to ``n`` against the others' rates, ties drawn at random."""
-    mine = np.arange(n + 1) / n
-    top = float(others.max())
-    tied = 1 + int((others == top).sum())
-    return np.asarray(np.where(mine > top, 1.0, np.where(mine == top, 1 / tied, 0.0)))
+def _win_weights(n: int, others: Floats, ties: str) -> tuple[Floats, Floats]:
+    """Return the least and the largest probability to win with each count 0 to ``n`` against the others' rates."""
+    if not len(others):
+        return np.ones(n + 1), np.ones(n + 1)
+    mine, top = np.arange(n + 1) / n, float(others.max())
+    drawn = 1 / (1 + int((others == top).sum()))
+    # Who loses each tie with a cell that always succeeds never wins: nothing is then conditional on how ties end.
+    least, largest = (drawn, drawn) if ties == "drawn" else (0.0 if top < 1 else 1.0, 1.0)
+    return tuple(np.where(mine > top, 1.0, np.where(mine == top, tied, 0.0)) for tied in (least, largest))  # type: ignore[return-value]  # two of them
 
 
 def _solve(k: int, n: int, weights: Floats, error: float, *, upper_tail: bool) -> float:

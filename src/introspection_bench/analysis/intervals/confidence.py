@@ -27,14 +27,21 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
-from scipy.special import betaincinv
+from scipy.special import betaincinv, expit
 from scipy.stats import qmc
 
+from ...errors import AnalysisError, explain
 from .values import Floats
 
-#: Quantiles kept of each distribution, at the midpoints of as many equal parts of 0 to 1.
+#: Quantiles kept of each distribution, at the midpoints of as many parts of 0 to 1, which get narrow towards its ends
+#: (equal on the logit scale): the bounds are made in the tails. ``WEIGHTS`` are the parts' widths.
 POINTS = 400
-LEVELS = (np.arange(POINTS) + 0.5) / POINTS
+_EDGES = expit(np.linspace(-11, 11, POINTS + 1))
+_EDGES = (_EDGES - _EDGES[0]) / (_EDGES[-1] - _EDGES[0])
+LEVELS = (_EDGES[1:] + _EDGES[:-1]) / 2
+WEIGHTS = np.diff(_EDGES)
+#: The smallest error on one side that the kept quantiles resolve.
+SMALLEST_ERROR = 1e-4
 #: Points of the quasi-random net by which more than two distributions are melded, as a power of two.
 NET = 14
 
@@ -177,11 +184,28 @@ def meld(
 
     Returns:
         The bounds; infinite on a side that ``below`` or ``above`` leaves open.
+
+    Raises:
+        AnalysisError: an error above 0 and below :data:`SMALLEST_ERROR`.
     """
+    if any(0 < error < SMALLEST_ERROR for error in (below, above)):
+        raise AnalysisError(
+            explain(
+                "confidence",
+                required=f"an error of at least {SMALLEST_ERROR} on each side, where several unknowns are melded",
+                got=min(error for error in (below, above) if error),
+                hint="Ask for less confidence, or for fewer cells at once.",
+            )
+        )
     lower = [p.lower if up else p.upper for p, up in zip(parts, rises, strict=True)]
     upper = [p.upper if up else p.lower for p, up in zip(parts, rises, strict=True)]
-    low = -np.inf if below == 0 else quantile(function(*spread(lower)), below)
-    high = np.inf if above == 0 else quantile(function(*spread(upper)), 1 - above)
+    low, high = -np.inf, np.inf
+    if below:
+        drawn, weights = spread(lower)
+        low = float(quantiles(function(*drawn), weights, [below])[0])
+    if above:
+        drawn, weights = spread(upper)
+        high = float(quantiles(function(*drawn), weights, [1 - above])[0])
     return low, high
 
 
@@ -189,17 +213,24 @@ def melded(function: Callable[..., Floats], parts: Sequence[Confidence], rises: 
     """Return the melded distributions themselves, for the next melding."""
     lower = [p.lower if up else p.upper for p, up in zip(parts, rises, strict=True)]
     upper = [p.upper if up else p.lower for p, up in zip(parts, rises, strict=True)]
-    return Confidence(*(np.quantile(function(*spread(side)), LEVELS) for side in (lower, upper)))
+    found = []
+    for side in (lower, upper):
+        drawn, weights = spread(side)
+        found.append(quantiles(function(*drawn), weights, LEVELS))
+    return Confidence(*found)
 
 
-def spread(quantiles: Sequence[Floats]) -> list[Floats]:
-    """Return independent draws of all: every pair of quantiles for two, else a fixed quasi-random net."""
-    if len(quantiles) == 1:
-        return [quantiles[0]]
-    if len(quantiles) == 2:
-        return [np.repeat(quantiles[0], POINTS), np.tile(quantiles[1], POINTS)]
-    net = _net(len(quantiles))
-    return [np.interp(net[:, i], LEVELS, q) for i, q in enumerate(quantiles)]
+def spread(kept: Sequence[Floats]) -> tuple[list[Floats], Floats]:
+    """Return independent draws of all with their weights: every pair of two, else a fixed quasi-random net."""
+    if len(kept) == 1:
+        return [kept[0]], WEIGHTS
+    if len(kept) == 2:
+        return [np.repeat(kept[0], POINTS), np.tile(kept[1], POINTS)], _PAIRS
+    net = _net(len(kept))
+    return [np.interp(net[:, i], LEVELS, q) for i, q in enumerate(kept)], np.full(len(net), 1 / len(net))
+
+
+_PAIRS = np.outer(WEIGHTS, WEIGHTS).ravel()
 
 
 @lru_cache(maxsize=8)
@@ -207,8 +238,10 @@ def _net(dimensions: int) -> Floats:
     return np.asarray(qmc.Sobol(dimensions, rng=np.random.default_rng(0)).random_base2(NET))
 
 
-def quantile(values: Floats, level: float) -> float:
-    """Return the value at a level, infinite ones included."""
+def quantiles(values: Floats, weights: Floats, levels: npt.ArrayLike) -> Floats:
+    """Return the values at levels of a weighted sample, infinite ones included."""
+    order = np.argsort(values)
     # An element and not an interpolation: infinite values beside it would make it NaN.
-    position = min(max(round(level * (values.size - 1)), 0), values.size - 1)
-    return float(np.partition(values, position)[position])
+    reached = np.cumsum(weights[order])
+    places = np.minimum(np.searchsorted(reached, np.asarray(levels, dtype=np.float64)), values.size - 1)
+    return np.asarray(values[order][places])

@@ -211,33 +211,39 @@ def plan_equivalence(
         shown = 0
         random = estimand == "concepts like these"
         draws = 100 if random else 200
-        for _ in range(draws):
+        wanted = power * draws
+        for left in range(draws, 0, -1):
+            if shown >= wanted or shown + left < wanted:  # the rest can't change it
+                break
             arms = draw(size, rng)
             if arms not in known:
                 found = difference(*arms, estimand=estimand, paired=random, confidence=2 * confidence - 1)
                 known[arms] = -margin < found.low and found.high < margin
             shown += known[arms]
-        return shown >= power * draws
+        return shown >= wanted
 
-    error = 1 - confidence
     # No fewer can do, however alike the arms come out: a clean null of so many would still leave the margin open.
-    floor = math.ceil(math.log(error) / math.log(1 - margin))
+    floor = math.log1p(-confidence) / math.log1p(-margin)
     # The normal approximation, less a fifth, so that the search begins below what is needed.
     reach = float(ndtri(confidence) + ndtri((1 + power) / 2))
-    about = 0.8 * 2 * rate * (1 - rate) * (reach / margin) ** 2
+    variance = 2 * rate * (1 - rate)
+    about = [0.8 * v * reach / margin * reach / margin for v in (variance, variance * (1 - icc) / trials_per_concept)]
+    if not max(floor, *about) <= MOST:
+        raise _too_small(margin)
+    trials, concepts = (max(math.ceil(floor), math.ceil(each)) for each in about)
     return EquivalencePlan(
         rate,
         margin,
         power,
         confidence,
-        _first(lambda n: powered(on_these, n, "these concepts"), max(floor, math.ceil(about))),
-        _first(lambda c: powered(on_like_these, c, "concepts like these"), max(floor, FEWEST_CONCEPTS)),
+        _first(lambda n: powered(on_these, n, "these concepts"), trials, margin),
+        _first(lambda c: powered(on_like_these, c, "concepts like these"), max(concepts, FEWEST_CONCEPTS), margin),
         trials_per_concept,
         icc,
     )
 
 
-def _first(enough: Callable[[int], bool], start: int) -> int:
+def _first(enough: Callable[[int], bool], start: int, margin: float) -> int:
     """Return about the first size that is enough: growing by a quarter, then halving to within a twentieth."""
     if enough(start):
         return start
@@ -245,15 +251,22 @@ def _first(enough: Callable[[int], bool], start: int) -> int:
     while not enough(high):
         low, high = high, high * 5 // 4 + 1
         if high > MOST:
-            raise AnalysisError(
-                explain(
-                    "margin", required=f"one that {MOST} trials or concepts can settle", got="one too small", hint=""
-                )
-            )
+            raise _too_small(margin)
     while high - low > max(1, high // 20):
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
+
+
+def _too_small(margin: float) -> AnalysisError:
+    return AnalysisError(
+        explain(
+            "margin",
+            required=f"one that {MOST} trials or concepts can settle",
+            got=margin,
+            hint="Take a larger margin, or more trials of each concept.",
+        )
+    )
 
 
 def _check_confidence(confidence: float) -> None:

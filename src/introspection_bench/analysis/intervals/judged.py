@@ -12,7 +12,7 @@ from ...boundaries import checked, guarded
 from ...errors import AnalysisError, explain
 from ..binomial import Sided, check_probability
 from ..calibration import JudgeAccuracy
-from .confidence import Confidence, binomial_confidence, mean_confidence, meld, melded, quantile, spread
+from .confidence import Confidence, binomial_confidence, mean_confidence, meld, melded, quantiles, spread
 from .discrimination import bounds_of, d_prime_of, smoothed
 from .kappa import PairTable
 from .means import concepts_needed, confidence_of, like_these, these_concepts
@@ -352,9 +352,9 @@ def _ratio_bounds(apart: Confidence, gain: Confidence, error: tuple[float, float
     def bound(one: Confidence, left: float) -> float:
         if left == 0:
             return math.inf
-        far, index = spread([one.upper, np.arange(len(gain.lower), dtype=np.float64)])
+        (far, index), weights = spread([one.upper, np.arange(len(gain.lower), dtype=np.float64)])
         at = index.astype(np.int64)
-        return quantile(outwards(far, gain.lower[at], gain.upper[at]), 1 - left)
+        return float(quantiles(outwards(far, gain.lower[at], gain.upper[at]), weights, [1 - left])[0])
 
     return -bound(apart.opposite, error[0]), bound(apart, error[1])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,6 +13,10 @@ from ..binomial import Sided, check_probability
 from .confidence import Confidence, binomial_bounds, binomial_confidence, mean_bounds, mean_confidence
 from .values import FEWEST_CONCEPTS, ConceptCounts, Estimand, Estimate, Floats, error_aside
 
+#: Up to so many successes the mean of rates of unequal trials is bounded by the most that it can be (:func:`_upper`).
+FEW = 5
+#: How far, at most, the mean of rates can lie above the pooled rate where trials are nearly as many in each concept.
+NEAR = 0.02
 FIXED_ASSUMES = "trials are independent; nothing is assumed of how concepts differ, and nothing said of others"
 RANDOM_ASSUMES = (
     "concepts are independent draws from the kind that is meant, and trials are independent within them; nothing is "
@@ -25,17 +30,17 @@ def these_concepts(counts: ConceptCounts, *, confidence: float = 0.95, sided: Si
 
     With as many trials in each concept this is Clopper and Pearson's interval of the pooled count. It holds however the
     concepts differ: a sum of independent trials of unequal rates has lighter tails than one of equal rates (Hoeffding
-    1956, Annals of Mathematical Statistics 27). With unequal trials the mean of the concepts' rates is bounded by the
-    same interval at the effective number of trials, which is computed with Laplace's rates and one more
-    success (for the upper bound) or failure in the concept of fewest trials, so that it errs to the safe side.
+    1956, Annals of Mathematical Statistics 27). With unequal trials the mean of the concepts' rates is bounded by way
+    of the pooled count: at few successes (for the upper bound; failures for the lower one) by the most that it can be
+    under the pooled bound, above by the same interval at the effective number of trials.
 
     Raises :class:`AnalysisError` for an argument out of range.
     """
     check_probability("confidence", confidence)
     below, above = error_aside(confidence, sided)
-    low = 1 - binomial_bounds(*effective(counts.failures), 0, below)[1] if below else 0.0
-    high = binomial_bounds(*effective(counts), 0, above)[1]
-    method = "Clopper-Pearson" if counts.balanced else "Clopper-Pearson at the effective number of trials"
+    low = 1 - _bound(counts.failures, below) if below else 0.0
+    high = _bound(counts, above) if above else 1.0
+    method = "Clopper-Pearson" if counts.balanced else "Clopper-Pearson, for trials that differ between concepts"
     # Rounding may leave a bound a hair on the wrong side of the mean at counts of none and all.
     return Estimate(
         "rate",
@@ -92,10 +97,35 @@ def concepts_needed(concepts: int, confidence: float, sided: Sided) -> str:
     )
 
 
-def effective(counts: ConceptCounts) -> tuple[float, float]:
-    """Return the count and number of trials whose Clopper-Pearson upper bound bounds the mean of the rates."""
-    if counts.balanced:
-        return sum(counts.successes), sum(counts.trials)
+def _bound(counts: ConceptCounts, error: float) -> float:
+    """Return the upper bound on the mean of the rates that leaves an error above."""
+    return float(_upper(counts, lambda k, n: np.asarray(binomial_bounds(k, n, 0, error)[1])))
+
+
+def _upper(counts: ConceptCounts, tails: Callable[[float, float], Floats]) -> Floats:
+    """Return upper bounds on the mean of the rates; ``tails`` gives Clopper and Pearson's of a count and trials.
+
+    The pooled rate, in which concepts weigh as their trials do, has Clopper and Pearson's bound. Where concepts have
+    nearly as many trials (:data:`NEAR`), and else at few successes, up to :data:`FEW`, the mean of the rates is bounded
+    by what it can be at most under that: all of the pooled successes lying with the concepts of fewest trials.
+    Otherwise, where this is far from what was seen, by Clopper and Pearson's bound at the effective number of trials,
+    with Laplace's rates; never below what :data:`FEW` successes would give, so that the bound grows with the successes
+    and each part keeps its level where it is used.
+    """
+    trials, seen = sum(counts.trials), sum(counts.successes)
+    share = np.concatenate([[0.0], np.cumsum(np.sort(counts.trials)) / trials])
+    filled = np.arange(counts.concepts + 1) / counts.concepts
+
+    def most(successes: int) -> Floats:
+        return np.asarray(np.interp(tails(successes, trials), share, filled))
+
+    if seen <= FEW or np.max(filled - share) <= NEAR:
+        return most(seen)
+    return np.maximum(tails(*_effective(counts)), most(FEW))
+
+
+def _effective(counts: ConceptCounts) -> tuple[float, float]:
+    """Return the count and number of trials that a binomial count as variable as the mean of the rates would have."""
     n = np.asarray(counts.trials, dtype=np.float64)
     # Laplace's rates, since a concept that showed none, or nothing else, may well vary.
     p = (np.asarray(counts.successes) + 1) / (n + 2)
@@ -113,6 +143,8 @@ def confidence_of(counts: ConceptCounts, estimand: Estimand) -> Confidence:
     """
     if estimand == "concepts like these" and counts.concepts > 1:
         return mean_confidence(*np.unique(counts.rates, return_counts=True))
-    upper = binomial_confidence(*effective(counts)).upper
-    lower: Floats = 1 - binomial_confidence(*effective(counts.failures)).upper[::-1]
-    return Confidence(lower, upper)
+
+    def tails(k: float, n: float) -> Floats:
+        return binomial_confidence(k, n).upper
+
+    return Confidence(1 - _upper(counts.failures, tails)[::-1], _upper(counts, tails))

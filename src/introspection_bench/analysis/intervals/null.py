@@ -89,11 +89,12 @@ class NullBound:
     def sentences(self) -> tuple[str, ...]:
         """What is excluded, each with what it assumes."""
         sides = f"{percent(self.confidence)} {'two' if self.sided == 'two' else 'one'}-sided"
-        some = ", ".join(f"{percent(b.high)} if it is at most {b.icc:g}" for b in self.curve if 0 < b.icc < 1)
-        means = "mean rates over concepts like these"
+        curve = [b for b in self.curve if 0 < b.icc < 1 and b.high < 1]
+        some = ", ".join(f"{percent(b.high)} if it is at most {b.icc:g}" for b in curve)
+        first, second = (f"those above {percent(h)} are" if h < 1 else "none is" for h in (self.these.high, self.high))
         return (
-            f"{self.counts}: on these concepts mean rates above {percent(self.these.high)} are excluded ({sides}).",
-            f"Of {means}, those above {percent(self.high)} are excluded, however concepts vary ({sides}).",
+            f"{self.counts}: of mean rates on these concepts, {first} excluded ({sides}).",
+            f"Of mean rates over concepts like these, {second} excluded, however concepts vary ({sides}).",
             *([f"It depends on the intra-class correlation of concepts: {some}."] if some else []),
             self.tolerance.sentence,
         )
@@ -232,7 +233,9 @@ def tolerance_bound(
     rate = 1.0
     if above(1.0, aside) <= 1 - share:
         # Seen from above the highest rate kept, the share is a falling function of the rate.
-        rate = float(brentq(lambda x: min(above(x, aside), 2.0) - (1 - share), 1e-12, 1.0, xtol=1e-9))
+        tiny = 1e-12
+        settled = above(tiny, aside) <= 1 - share  # at a confidence of almost 0 nothing is left standing
+        rate = tiny if settled else float(brentq(lambda x: min(above(x, aside), 2.0) - (1 - share), tiny, 1, xtol=1e-9))
     return ToleranceBound(
         share,
         rate,
@@ -247,7 +250,8 @@ def tolerance_bound(
 def _set_aside(concepts: int, share: float, error: float) -> int:
     """Return how many of the highest counts may be set aside: so many that 80 % detection would still suffice."""
     aside = 0
-    while binom.cdf(aside + 1, concepts, 0.8 * share) <= error:
+    # One count is always kept: at an error of almost 1 any number may be set aside.
+    while aside + 1 < concepts and binom.cdf(aside + 1, concepts, 0.8 * share) <= error:
         aside += 1
     return aside
 

@@ -20,9 +20,11 @@ from ...conditions import CELL_COLUMNS, INJECTED, layers_text
 from ...effects import DoseEffect, Effects
 from ...results import JudgeName
 from ..doses import Doses
+from ..multiverse import OUTCOMES, Multiverse
 from ..wording import listing, magnitude_axis, plural, unit_name
 from .drawings import against_controls, agreement_matrix, crossover, layer_panels, rate_map
 from .effects import effect_curves
+from .judged import judge_rates
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,16 +50,18 @@ def gallery(
     frame: pd.DataFrame,
     doses: Doses | None = None,
     comparisons: Sequence[tuple[JudgeName, JudgeName, Agreement]] = (),
+    judged: Multiverse | None = None,
     effects: Effects | None = None,
 ) -> list[Plate]:
     """Return the figures of a run, in reading order; where nothing is scored, those of ``effects`` alone.
 
-    First, per scaffold, rates against controls; then, per arm and concept, identifies and coherent against
-    magnitude (stacked by layer where there are several); what the doses do to neutral prompts (``effects``); then how
-    judges agree (``comparisons``); then, where both vary, maps of layer by magnitude.
+    First, where there are several judgements, the rates under each (``judged``); then, per scaffold, rates against
+    controls; then, per arm and concept, identifies and coherent against magnitude (stacked by layer where there are
+    several); what the doses do to neutral prompts (``effects``); then how judges agree (``comparisons``); then, where
+    both vary, maps of layer by magnitude.
     """
     scored_any = not frame.empty and frame["unscored"].isna().any()
-    plates = [*_forests(frame), *_crossovers(frame, doses)] if scored_any else []
+    plates = [*_judged(judged), *_forests(frame), *_crossovers(frame, doses)] if scored_any else []
     plates += _effects(effects or Effects())
     plates += [*_agreements(comparisons), *_maps(frame)] if scored_any else []
     stems: Counter[str] = Counter()
@@ -68,6 +72,21 @@ def gallery(
         count = stems[plate.stem]
         named.append(plate if count == 1 else attrs.evolve(plate, stem=f"{plate.stem}--{count}"))
     return named
+
+
+def _judged(found: Multiverse | None) -> Iterator[Plate]:
+    if found is None:
+        return
+    names = list(dict.fromkeys(found.table["judgement"]))
+    shown = [o for o in OUTCOMES if o in set(found.table["outcome"])]
+    yield Plate(
+        "judges",
+        f"{found.title}. Rates under {plural(len(names), 'judgement')}, with 95 % intervals about these concepts; "
+        "hollow marks are controls.",
+        f"Dots with intervals: {listing(shown)} under {listing(names)}; the table under Judges has the numbers.",
+        partial(judge_rates, found.table, outcomes=shown, title=found.title),
+        wide=True,
+    )
 
 
 def _forests(frame: pd.DataFrame) -> Iterator[Plate]:

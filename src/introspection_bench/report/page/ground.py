@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ...analysis.agreement import agreement
-from ...analysis.binomial import bounds, percent
-from ...analysis.calibration import JudgeAccuracy, corrected_rate
-from ...conditions import INJECTED, ordered
+import attrs
+
+from ...analysis.binomial import percent
+from ...analysis.judge_error import judge_error
+from ...conditions import ordered
 from ...errors import AnalysisError, ResultsFormatError
 from ...judges.labels import comparable, read_labels
 from ...results import JudgeName, Results
@@ -54,7 +55,7 @@ def ground_lines(results: Results, name: JudgeName) -> tuple[list[str], list[Tex
             f"How far {name.judge} can be trusted here is not known: {', and '.join(strange)}. Label 50 replies "
             "(`introspection-bench label`) or judge with a second judge, and read `introspection-bench judge-check`."
         )
-    said += _corrected(results, judged)
+    said += _corrected(results, name, judged)
     return said, [_by_arm(name, judged)]
 
 
@@ -82,25 +83,21 @@ def _by_arm(name: JudgeName, judged: Sequence[tuple[TrialRecord, Verdict]]) -> T
     )
 
 
-def _corrected(results: Results, judged: Sequence[tuple[TrialRecord, Verdict]]) -> list[str]:
-    """Return the rate of affirmative replies corrected by the labels in the run, where there are any."""
+def _corrected(results: Results, name: JudgeName, judged: Sequence[tuple[TrialRecord, Verdict]]) -> list[str]:
+    """Return what the labels in the run, where there are any, say of the rates of affirmative replies."""
     run = Path(results.source)
     # A results file has no folder of its own in which labels could lie.
     labels = read_labels(run / "labels.jsonl") if results.source and run.is_dir() else []
     if not labels:
         return []
-    verdicts = {r.key.digest: v for r, v in judged}
     try:
-        mine, known = comparable(verdicts, labels)
-        (tp, fp), (fn, tn) = agreement(mine, known, criteria=["affirmative"])["affirmative"].table
-        said = [v for r, v in judged if r.arm == INJECTED]
-        rate = corrected_rate(
-            sum(v.answer("affirmative") is True for v in said), len(said), JudgeAccuracy(tp, tp + fn, tn, tn + fp)
-        )
+        _, known = comparable({r.key.digest: v for r, v in judged}, labels)
+        found = judge_error(Results(results.name, _only(judged)), known, judge=name.judge, rubric=name.rubric)
     except (AnalysisError, ResultsFormatError) as error:
         return [f"The {len(labels):,} labels of this run give no corrected rate. {error}"]
-    return [
-        f"Corrected for this judge's error on {tp + fp + fn + tn:,} labelled replies, the rate of affirmative replies "
-        f"on injected trials is {percent(rate.rate)} ({bounds(rate.low, rate.high)}) where the "
-        f"judge says {percent(rate.raw.rate)}."
-    ]
+    return ["Affirmative replies and this judge's error, by stratum.", *found.sentences]
+
+
+def _only(judged: Iterable[tuple[TrialRecord, Verdict]]) -> list[TrialRecord]:
+    """Return the records with the verdict of the one judge that is spoken of."""
+    return [attrs.evolve(record, verdicts=(verdict,)) for record, verdict in judged]

@@ -27,10 +27,14 @@ from ..doses import dose_section, find_doses
 from ..effects import effects_section
 from ..figures.gallery import Plate, gallery
 from ..figures.style import DARK, FORMATS, LIGHT, save_figure, svg_bytes
+from ..multiverse import multiverse
+from ..tables import Section
 from ..wording import plural
 from .conversations import known_prompts
+from .headlines import headlines
+from .planned import plan_section
 from .sections import clustered, control_section, judge_comparisons, judge_section, null_section
-from .summary import cell_tables, facts, flatten, headlines, place
+from .summary import cell_tables, facts, flatten, place
 from .transcripts import script_json, transcripts_payload
 
 #: A page with more figures than this would take long to make and to read.
@@ -77,7 +81,8 @@ def write_report(
     results = _as_results(records, title, spec, notes)
     chosen = choose_judge(results, judge, rubric)
     frame = verdict_frame(results.records, chosen)
-    page = _page(results, frame, chosen, known_prompts(results) if prompts is None else prompts)
+    plan = plan_section(records, chosen) if isinstance(records, Results) else None
+    page = _page(results, frame, chosen, known_prompts(results) if prompts is None else prompts, plan)
     return write_file(path, page.encode("utf-8", "xmlcharrefreplace"))
 
 
@@ -99,7 +104,9 @@ def write_figures(
     frame = verdict_frame(results.records, chosen)
     return [
         path
-        for plate in gallery(frame, find_doses(frame), judge_comparisons(results, chosen), results.effects)
+        for plate in gallery(
+            frame, find_doses(frame), judge_comparisons(results, chosen), multiverse(results), results.effects
+        )
         for path in save_figure(plate.draw(theme=LIGHT), Path(folder) / plate.stem, formats=formats)
     ]
 
@@ -161,18 +168,24 @@ def _as_results(
 ) -> Results:
     given = records if isinstance(records, Results) else Results("Concept injection", records)
     changes: dict[str, Any] = {"name": title, "spec": spec, "notes": notes}
-    return attrs.evolve(given, **{name: value for name, value in changes.items() if value is not None})
+    # Whatever chose a cell is no evidence of it: where trials confirm, the page and the figures are about these.
+    return attrs.evolve(given.of_part(), **{name: value for name, value in changes.items() if value is not None})
 
 
 def _page(
-    results: Results, frame: pd.DataFrame, chosen: JudgeName | None, prompts: Mapping[tuple[str, str | None], str]
+    results: Results,
+    frame: pd.DataFrame,
+    chosen: JudgeName | None,
+    prompts: Mapping[tuple[str, str | None], str],
+    plan: Section | None,
 ) -> str:
     style, script = _asset("report.css"), _asset("report.js")
     comparisons = judge_comparisons(results, chosen)
     doses = find_doses(frame)
     success = success_of(results, chosen)
+    judged = multiverse(results)
     alive = effects_section(results)
-    plates = gallery(frame, doses, comparisons, results.effects)
+    plates = gallery(frame, doses, comparisons, judged, results.effects)
     shown = [_inline(plate) for plate in plates[:MOST_FIGURES]]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("introspection_bench.report"),
@@ -199,7 +212,11 @@ def _page(
         facts=facts(frame, results.spec, None if chosen is None else str(chosen)),
         sections=[(id_, name) for id_, name in sections.items() if name],
         warnings=_warnings(results, frame, chosen),
-        headlines=headlines(frame, success),
+        headlines=[
+            *headlines(frame, success, blinded=chosen is None or chosen.blinded),
+            *([] if judged is None else [judged.headline]),
+        ],
+        plan=plan,
         nulls=null_section(frame, success),
         cells=cell_tables(frame),
         clustered=clustered(frame),
@@ -210,8 +227,9 @@ def _page(
         figures=shown,
         figures_left_out=_left_out(len(plates)),
         judges=judge_section(results, comparisons),
+        judged=None if judged is None else judged.section,
         notes=results.notes,
-        spec=flatten(results.spec),
+        spec=flatten({name: told for name, told in results.spec.items() if name != "frozen"}),
         version=metadata.version("introspection-bench"),
         counted=plural(len(results), "trial"),
         style=Markup(style),  # noqa: S704  # our own asset; autoescape would break it

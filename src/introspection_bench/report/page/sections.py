@@ -9,14 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from ...analysis.agreement import Agreement, agreement
+from ...analysis.agreement import Agreement, Confusion, agreement
 from ...analysis.binomial import bounds, percent
+from ...analysis.by_concept import by_concept
 from ...analysis.cells import NAMED, cell_name, groups, is_missing, telling
-from ...analysis.clustering import bootstrap_rate
 from ...analysis.detection import TASKS, default_guesses, detection
+from ...analysis.intervals import these_concepts
 from ...analysis.nulls import excludes
+from ...analysis.over_concepts import mean_rate
 from ...analysis.power import sample_size
-from ...analysis.rates import outcome_interval, rates
+from ...analysis.rates import rates
 from ...analysis.selection import controls, injected, scored, shown_of
 from ...results import JudgeName, Results
 from ...trials import TrialRecord
@@ -35,47 +37,56 @@ def null_section(frame: pd.DataFrame, success: Sequence[str] = CRITERIA) -> Sect
     if scored(injected(frame)).empty:
         return None
     found = excludes(frame)
-    clean = found.pooled.interval.k == 0
-    best = found.best_cell
-    sentences = []
-    if best.interval.n:
+    counts = found.pooled.counts
+    clean = counts is not None and not any(counts.counts.successes)
+    sentences = list(found.sentences)
+    if found.best is not None:
+        cell = "In that cell" if found.best.cells > 1 else "In the one cell"
         sentences.append(
-            f"In the best cell: {best.under(PUBLISHED_RATE).sentence} {percent(PUBLISHED_RATE)} is about what "
+            f"{cell}: {found.under(PUBLISHED_RATE).sentence} {percent(PUBLISHED_RATE)} is about what "
             "Lindsey 2026 reports for the best setting of Claude Opus 4.1, so it compares with a single cell, not with "
             "the pooled trials."
         )
     sentences.append(sample_size(PUBLISHED_RATE).sentence)
-    sentences += clustered(frame, ("strict",))
-    rows = [
-        (
-            b.scope,
-            f"{b.interval.k}/{b.interval.n}",
-            percent(b.interval.rate),
-            f"above {percent(b.interval.high)}" + (f", below {percent(b.interval.low)}" if b.interval.low > 0 else ""),
-            f"{b.cells:,}" if b.simultaneous_over == 1 else f"any of {b.simultaneous_over:,}, all at once",
-        )
-        for b in found.bounds
-    ]
+    rows = [_excluded(row) for row in found.table().to_dict("records")]
+    columns = ("Trials", "k/n", "rate", "excluded on these concepts", "over concepts like these", "cells", "chosen")
     return Section(
         "What this null excludes" if clean else "What these counts exclude",
         sentences,
         [
             TextTable(
-                f"{all_of(success)} at once (strict): the rates that the trials exclude, at 95 % two-sided, exact",
-                ("Trials", "k/n", "rate", "excluded", "cells"),
+                f"{all_of(success)} at once (strict): the mean rates that the trials exclude, at 95 % two-sided",
+                columns,
                 rows,
             )
         ],
     )
 
 
+def _excluded(row: Mapping[Any, Any]) -> tuple[str, ...]:
+    if not row["n"]:
+        return (row["scope"], "0/0", "–", "nothing", "nothing", f"{row['cells']:,}", row["chosen"])
+    ends = [f"above {percent(row['high'])}"] if row["high"] < 1 else []
+    ends += [f"below {percent(row['low'])}"] if row["low"] > 0 else []
+    like = row["high_like_these"]
+    # A chosen cell's own rate never stands alone.
+    corrected = "" if is_missing(row["corrected"]) else f"; corrected for the choice {percent(row['corrected'])}"
+    return (
+        row["scope"],
+        f"{row['k']}/{row['n']}",
+        percent(row["rate"]) + corrected,
+        ", ".join(ends) or "nothing",
+        "not said" if is_missing(like) else f"above {percent(like)}" if like < 1 else "nothing",
+        f"{row['cells']:,}",
+        row["chosen"],
+    )
+
+
 def clustered(frame: pd.DataFrame, outcomes: Sequence[str] = ("affirmative", "identifies")) -> list[str]:
-    """Return pooled rates with intervals that take the concept, not the trial, as the unit of sampling."""
-    used = scored(injected(frame)).dropna(subset=["concept"])
-    if used["concept"].nunique() == 1:
-        return ["All injected trials are of one concept: these rates say nothing of others."]
-    said = [bootstrap_rate(frame, outcome).sentence for outcome in outcomes if used[outcome].notna().any()]
-    opening = "Trials of one concept are not independent. With concepts as the unit of sampling:"
+    """Return mean rates of the injected trials under both estimands, these concepts and concepts like these."""
+    used = scored(injected(frame))
+    said = [mean_rate(frame, outcome).sentence for outcome in outcomes if used[outcome].notna().any()]
+    opening = "Trials of one concept are not independent, so each rate says what it is about."
     return [" ".join([opening, *said])] if said else []
 
 
@@ -88,17 +99,15 @@ def control_section(frame: pd.DataFrame) -> Section:
     elif scored(noise).empty:
         sentences.append("No control is scored: false positives are unknown, and d′ does not exist.")
     else:
-        false = outcome_interval(noise, "affirmative")
-        sentences.append(
-            f"False-positive rate: {false.k} of {false.n} scored controls were affirmative ({percent(false.rate)}; "
-            f"95 % interval {bounds(false.low, false.high)})."
-        )
+        sentences.append(_false_alarms(noise))
         tables.append(_false_positives(noise))
     if len(scored(injected(frame))) and len(scored(noise)):
         sentences.append(
             "Detection asks whether the model says that a thought is there (affirmative), identification whether it "
-            "names it (identifies). d′ is the distance between injected and control trials in standard deviations, "
-            "with the log-linear correction; criterion above 0 means a tendency to say no."
+            "names it (identifies). d′ is the distance between injected and control trials in standard deviations, on "
+            "these concepts; where every injected trial is a hit, or no control a false alarm, it has no upper bound. "
+            "Its estimate is pulled towards 0 where trials are few: read the interval. The criterion c is above 0 for "
+            "a tendency to say no; it has no interval, and is left out where a rate is 0 or 1."
         )
         tables.append(_detection(frame))
     if len(scored(frame)):
@@ -106,6 +115,24 @@ def control_section(frame: pd.DataFrame) -> Section:
         if len(guesses):
             tables.append(_guesses(guesses))
     return Section("Controls and detection", sentences, tables)
+
+
+def _false_alarms(noise: pd.DataFrame) -> str:
+    found = by_concept(noise, "affirmative")
+    if found is None:
+        return "No judge was asked whether controls claim a thought: false positives are unknown."
+    false, most = these_concepts(found.counts), found.whatever()
+    k, n = sum(found.counts.successes), sum(found.counts.trials)
+    said = (
+        f"False-positive rate: {k} of {n} scored controls were affirmative ({percent(false.estimate)}; "
+        f"95 % interval {bounds(false.low, false.high)})."
+    )
+    if found.unscored:
+        said += (
+            f" Were all {plural(sum(found.missing), 'unscored control')} affirmative, too, rates up to "
+            f"{percent(most.high)} would not be excluded."
+        )
+    return said
 
 
 def _false_positives(noise: pd.DataFrame) -> TextTable:
@@ -131,12 +158,11 @@ def _detection(frame: pd.DataFrame) -> TextTable:
     named = telling(table, NAMED)
     for row in table.to_dict("records"):
         name = cell_name(row, named)
-        interval = "" if is_missing(row["d_low"]) else f" ({_number(row['d_low'])} to {_number(row['d_high'])})"
         lines.setdefault(name, []).extend(
             (
                 f"{row['hits']}/{row['signals']}",
                 f"{row['false_alarms']}/{row['noises']}",
-                _number(row["d_prime"]) + interval,
+                _number(row["d_prime"]) + _bounded(row["d_low"], row["d_high"]) + _unscored(row),
                 _number(row["criterion"]),
             )
         )
@@ -147,6 +173,25 @@ def _detection(frame: pd.DataFrame) -> TextTable:
         [(name, *cells) for name, cells in lines.items()],
         [("", 1), *((f"{task} ({outcome})", len(each)) for task, outcome in TASKS.items())],
     )
+
+
+def _bounded(low: float, high: float) -> str:
+    """Return an interval of d′; one-sided, and said so, where the data bound it on one side alone."""
+    if is_missing(low):
+        return ""
+    ends = math.isfinite(low), math.isfinite(high)
+    return {
+        (True, True): f" ({_number(low)} to {_number(high)})",
+        (True, False): f" (at least {_number(low)}; no upper bound)",
+        (False, True): f" (at most {_number(high)}; no lower bound)",
+        (False, False): " (no bound on either side)",
+    }[ends]
+
+
+def _unscored(row: Mapping[Any, Any]) -> str:
+    if not row["unscored"] or is_missing(row["d_low"]):
+        return ""
+    return f"; whatever the {row['unscored']} unscored are{_bounded(row['d_low_whatever'], row['d_high_whatever'])}"
 
 
 def _guesses(table: pd.DataFrame) -> TextTable:
@@ -232,6 +277,7 @@ def judge_section(results: Results, comparisons: Sequence[tuple[JudgeName, Judge
             f"unscored by the first {found.unscored_first:,}, by the second {found.unscored_second:,}; judged by one "
             f"only {found.only_first + found.only_second:,}. 'Not applicable' counts as {found.not_applicable}."
         )
+        sentences += [" ".join(c.sentences) for c in found.criteria if c.sentences]
         tables.append(_agreement(first, second, found))
     return Section("Judges", sentences, tables)
 
@@ -242,20 +288,21 @@ def _agreement(first: JudgeName, second: JudgeName, found: Agreement) -> TextTab
             c.criterion,
             f"{c.n:,}",
             f"{percent(c.agreement.rate)} ({bounds(c.agreement.low, c.agreement.high)})",
-            _number(c.kappa),
-            f"{_number(c.low)} to {_number(c.high)}",
+            *_coefficients(c),
             *(str(c.table[i][j]) for i, j in ((0, 0), (0, 1), (1, 0), (1, 1))),
         )
         for c in found.criteria
     ]
     return TextTable(
-        f"Agreement of {first} (first) with {second} (second); kappa is Cohen's, with a bootstrap 95 % interval",
+        f"Agreement of {first} (first) with {second} (second); kappa is Cohen's, AC1 Gwet's, with 95 % intervals",
         (
             "Criterion",
             "replies",
             "raw agreement",
             "kappa",
-            "95 % interval",
+            "AC1",
+            "prevalence index",
+            "bias index",
             "both yes",
             "first only",
             "second only",
@@ -263,3 +310,11 @@ def _agreement(first: JudgeName, second: JudgeName, found: Agreement) -> TextTab
         ),
         rows,
     )
+
+
+def _coefficients(found: Confusion) -> tuple[str, str, str, str]:
+    pair = found.pair
+    if pair is None:
+        return (_number(found.kappa), "–", "–", "–")
+    kappa, ac1 = (f"{_number(e.estimate)} ({_number(e.low)} to {_number(e.high)})" for e in (pair.kappa, pair.ac1))
+    return kappa, ac1, _number(pair.prevalence_index), _number(pair.bias_index)

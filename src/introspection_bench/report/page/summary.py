@@ -1,4 +1,4 @@
-"""What a report says in words and tables: facts, headline sentences, cells, controls, receipts."""
+"""What a report shows of a run: facts, cells with their rates, settings."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from urllib.parse import urlencode
 import attrs
 import pandas as pd
 
-from ...analysis.binomial import Interval, bounds, percent
+from ...analysis.binomial import Interval
 from ...analysis.cells import NAMED, cell_name, dose_text, groups, is_dosed, is_missing, rank, telling
-from ...analysis.rates import outcome_interval, rates
-from ...analysis.selection import controls, dosed, injected, shown_of
-from ...conditions import CELL_COLUMNS, INJECTED, RANDOM, ordered
+from ...analysis.rates import rates
+from ...analysis.selection import dosed, shown_of
+from ...conditions import CELL_COLUMNS, INJECTED, ordered
 from ...credentials import HIDDEN, is_credential
-from ...frames import NOT_JUDGED
 from ...freezing import frozen_tuple
-from ...verdicts import CRITERIA
-from ..wording import all_of, listing, plural
+from ..wording import listing, plural
 
 
 @attrs.frozen
@@ -87,122 +85,6 @@ def _arms(frame: pd.DataFrame) -> str:
     return ", ".join(f"{sizes[arm]:,} {arm}" for arm in arms) or "none"
 
 
-def headlines(frame: pd.DataFrame, success: Sequence[str] = CRITERIA) -> list[str]:
-    """Return what was found as plain sentences, each number with its count, interval and denominator.
-
-    ``success`` is what the judge's rubric takes for it (:attr:`~introspection_bench.verdicts.Verdict.success`). Arms on
-    which a concept was injected are spoken of one by one. Of
-    criteria that the rubric does not ask, nothing is said.
-    """
-    if frame.empty:
-        return ["No trial was run."]
-    signal, noise = injected(frame), controls(frame)
-    plain = signal[signal["arm"] == INJECTED]
-    said = [
-        f"{plural(len(plain), 'injected trial')} in {plural(_cells(plain), 'cell')} and {plural(len(noise), 'control')}"
-        f"{_others(frame)} were recorded; {_scoring(frame)}."
-    ]
-    if not frame["unscored"].isna().any():
-        return [*said, "No trial has a verdict, so there are no rates: judge the run, or read the transcripts."]
-    for arm in sorted(ordered(signal["arm"]), key=lambda arm: arm != INJECTED):
-        part = signal[signal["arm"] == arm]
-        if part["unscored"].isna().any():
-            said += _of_injected(part, arm, success)
-    if outcome_interval(frame, "affirmative").n:
-        said += _of_claims(frame, signal, noise)
-    return said
-
-
-def _cells(frame: pd.DataFrame) -> int:
-    return len(frame[[*CELL_COLUMNS]].drop_duplicates())
-
-
-def _of_injected(part: pd.DataFrame, arm: str, success: Sequence[str]) -> list[str]:
-    strict, named, whole = (outcome_interval(part, o) for o in ("strict", "identifies", "coherent"))
-    said = [f"{all_of(success)} (strict) were met in {_rate(strict, _trials(arm))}."]
-    if named.n:
-        said.append(f"The injected concept was named in {_rate(named, _trials(arm))}")
-        said[-1] += f"; the reply was coherent in {_rate(whole)}." if whole.n else "."
-    elif whole.n:
-        said.append(f"The reply was coherent in {_rate(whole, _trials(arm))}.")
-    own = [o for o in shown_of(part) if o not in (*CRITERIA, "strict")]
-    said += [f"{o} was true in {_rate(outcome_interval(part, o), _trials(arm))}." for o in own]
-    best = _best(part, "identifies") if _cells(part) > 1 else ""
-    return [*said, best] if best else said
-
-
-def _trials(arm: str) -> str:
-    return "injected trials" if arm == INJECTED else f"trials of the arm {arm!r}"
-
-
-def _of_claims(frame: pd.DataFrame, signal: pd.DataFrame, noise: pd.DataFrame) -> list[str]:
-    said = []
-    for arm in sorted(ordered(signal["arm"]), key=lambda arm: arm != INJECTED):
-        found = outcome_interval(signal[signal["arm"] == arm], "affirmative")
-        if found.n:
-            where = "" if arm == INJECTED else f" of the arm {arm!r}"
-            said.append(f"noticed a thought in {_rate(found, f'trials{where}')}")
-    affirmed = f"The model said that it {', and '.join(said)}" if said else "No injected trial is scored"
-    if noise["unscored"].isna().any():
-        false = outcome_interval(noise, "affirmative")
-        said = [f"{affirmed}; on controls, where there was none, in {_rate(false)}."]
-    elif len(noise):
-        said = [f"{affirmed}; no control is scored, so its false-positive rate is unknown."]
-    else:
-        said = [f"{affirmed}; no control was run, so nothing says how often it would without an injection."]
-    for arm, part in _other_arms(frame).items():
-        found = outcome_interval(part, "affirmative")
-        if found.n:
-            said.append(
-                f"In the arm {arm!r}, which counts neither as injected nor as control, it said so in {_rate(found)}."
-            )
-    return said
-
-
-def _other_arms(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the trials of every arm on which something else was done."""
-    others = frame[frame["truth"] == "other"]
-    return {arm: others[others["arm"] == arm] for arm in ordered(others["arm"])}
-
-
-def _others(frame: pd.DataFrame) -> str:
-    sizes = frame.loc[(frame["arm"] != INJECTED) & (frame["truth"] != "nothing"), "arm"].value_counts()
-    said = [
-        f"{plural(int(sizes[arm]), 'trial')} " + ("under random vectors" if arm == RANDOM else f"of the arm {arm!r}")
-        for arm in ordered(sizes.index)
-    ]
-    return f", with {listing(said)}," if said else ""
-
-
-def _scoring(frame: pd.DataFrame) -> str:
-    missing = int((frame["unscored"] == NOT_JUDGED).sum())
-    unscored = int(frame["unscored"].notna().sum()) - missing
-    scored = len(frame) - missing - unscored
-    parts = [f"{scored:,} have a verdict"]
-    parts += [f"{unscored:,} unscored (see Judges for the reasons)"] if unscored else []
-    parts += [f"{missing:,} are not judged"] if missing else []
-    return ", ".join(parts) if scored != len(frame) else "all have a verdict"
-
-
-def _rate(found: Interval, kind: str = "trials") -> str:
-    share = f"{percent(found.rate)}; 95 % interval {bounds(found.low, found.high)}"
-    return f"{found.k:,} of {found.n:,} scored {kind} ({share})"
-
-
-def _best(injected: pd.DataFrame, outcome: str) -> str:
-    table = rates(injected, outcomes=[outcome])
-    table = table[table["n"] > 0]
-    if table.empty or not table["k"].sum():
-        return ""
-    row = table.sort_values("rate", ascending=False, kind="stable").to_dict("records")[0]
-    name = cell_name(row, telling(table, elsewhere=["scaffold"]))
-    return (
-        f"The cell with the highest rate of {outcome} is {name} under {row['scaffold']}: {row['k']} of "
-        f"{row['n']} ({percent(row['rate'])}; {bounds(row['low'], row['high'])}). It is the best of "
-        f"{len(table)} cells, chosen after the fact, and its interval does not allow for that."
-    )
-
-
 def cell_link(row: Mapping[Any, Any], columns: Sequence[str] = NAMED) -> str:
     """Return the address, within the report, of a cell's transcripts; ``columns`` are those that tell it apart."""
     told = {"scaffold": row["scaffold"], "arm": row["arm"], "concept": row["concept"], "layer": row["layers"]}
@@ -214,6 +96,7 @@ def cell_link(row: Mapping[Any, Any], columns: Sequence[str] = NAMED) -> str:
 def cell_tables(frame: pd.DataFrame) -> list[CellTable]:
     """Return one table per scaffold, its cells in the order of arm, concept, layer, magnitude and unit."""
     shown, tables = shown_of(frame), []
+    cells = len(frame[[*CELL_COLUMNS]].drop_duplicates())
     for scaffold, part in groups(frame, ["scaffold"]):
         named = telling(part, elsewhere=["scaffold"])
         found = rates(part, outcomes=shown).to_dict("records")  # as many rows for each cell as outcomes are shown
@@ -230,9 +113,20 @@ def cell_tables(frame: pd.DataFrame) -> list[CellTable]:
                     _ratio(trials["mean_ratio"].mean(), dosed=is_dosed(cell)),
                 )
             )
-        note = f"{plural(len(rows), 'cell')}, {plural(len(part), 'trial')}. A cell's name leads to its transcripts."
+        sizes = f"{plural(len(rows), 'cell')}, {plural(len(part), 'trial')}."
+        note = f"{sizes}{one_at_a_time(cells)} A cell's name leads to its transcripts."
         tables.append(CellTable(str(scaffold["scaffold"]), note, rows))
     return tables
+
+
+def one_at_a_time(cells: int) -> str:
+    """Return what a caption says of the intervals in a table of so many cells; nothing for one cell."""
+    if cells < 2:
+        return ""
+    return (
+        " Each interval is of its cell's own trials, one cell at a time, and is not adjusted for looking at many: "
+        f"there are {cells:,} on this page."
+    )
 
 
 def _interval(row: Mapping[Any, Any]) -> Interval:

@@ -195,6 +195,8 @@ class EditedInput(Arm):
         return cell.rendered(scaffold, filling(scaffold, own, item))
 
     def _counterpart(self, cell: Cell, paragraph: Item, item: Item, own: Item | None, word: str) -> Item:
+        if cell.tokenizer is None:  # trials are counted, and no model is there
+            return _written(paragraph, NEUTRAL[0], NEUTRAL[0])
         length = len(self._prompt(cell, item, own).token_ids)
         lengths: list[int] = []
         told = re.compile(rf"\b{re.escape(word)}\b", re.IGNORECASE)
