@@ -170,7 +170,7 @@ def test_a_store_of_the_older_keys_is_refused_and_the_error_says_how_to_export_i
         StoreError, match=r"version 5; got 1\. Export it with the version .*'introspection-bench export"
     ):
         Store.open(tmp_path / "run")
-    with pytest.raises(StoreError, match="schema version 4"):
+    with pytest.raises(StoreError, match="schema version 5"):
         sweep.generate()
 
 
