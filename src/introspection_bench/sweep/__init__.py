@@ -1,5 +1,6 @@
 """Sweeps: what to run (design, arms, planner), what was run (store), and the stages between them."""
 
+from ..background import Background
 from .arms import (
     Arm,
     ArmTrial,
@@ -11,6 +12,7 @@ from .arms import (
     Mention,
     Negated,
     NeutralLabels,
+    ProjectedOut,
     PromptOnly,
     Questions,
     RandomVector,
@@ -34,6 +36,7 @@ from .sweep import Sweep
 __all__ = [
     "Arm",
     "ArmTrial",
+    "Background",
     "BesideSteer",
     "Cell",
     "Design",
@@ -50,6 +53,7 @@ __all__ = [
     "NeutralLabels",
     "PlannedTrial",
     "Planner",
+    "ProjectedOut",
     "PromptOnly",
     "Questions",
     "RandomVector",

@@ -25,6 +25,7 @@ from .manifest import write_manifest
 from .planner import Ground, PlannedTrial, by_place, plan
 from .sessions import this_process
 from .store import Store
+from .words import background
 
 #: Called with each reading as soon as it is recorded.
 OnReading = Callable[[Reading], None]
@@ -54,10 +55,12 @@ def measure_run(
     spec = store.run_spec()
     if spec.found is None or spec.numerics is None or spec.design.date is None:
         raise SpecError(explain(str(store.path), required="a run of ours", got="an imported one", hint="Run it first."))
-    vectors = by_place(spec.design, store.vectors(), spec.found.n_layers)
+    stored = store.vectors()
+    vectors = by_place(spec.design, stored, spec.found.n_layers)
+    words = background(spec.design, stored, spec.found.n_layers)
     dosing = FindsDoses(store.found())  # the run's own: another model may need others
     told = (spec.found, spec.model.backend, spec.numerics, injector.tokenizer, spec.design.date)
-    ground = Ground(*told, vectors, dosing)
+    ground = Ground(*told, vectors, dosing, words)
     return measure_trials(store, measure, injector, plan(spec.design, ground), on_reading=on_reading)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 
+from ..background import Background
 from ..boundaries import checked
+from ..concepts import Concept
 from ..errors import ModelNotFoundError, SpecError, explain
 from ..freezing import frozen_mapping
 from ..injectors.base import ModelInfo
@@ -18,6 +20,7 @@ from ..vectors import ConceptVector, Provenance
 from .design import Design
 from .planner import Ground, by_place, plan, source_layers
 from .spec import ModelSpec, RunSpec
+from .words import background, background_words
 
 
 @attrs.frozen
@@ -61,7 +64,8 @@ def outline(spec: RunSpec, tokenizer: Tokenizer | None = None, config: Any = Non
         tokenizer, config = _described(spec.model)
     text = config.get_text_config()
     info = ModelInfo(spec.model.name, "", int(text.num_hidden_layers), int(text.hidden_size), "")
-    ground = Ground(info, spec.model.backend, 1, tokenizer, spec.design.day, _stand_ins(spec.design, info))
+    vectors, words = _stand_ins(spec.design, info), _word_stand_ins(spec.design, info)
+    ground = Ground(info, spec.model.backend, 1, tokenizer, spec.design.day, vectors, background=words)
     planned = plan(spec.design, ground)
     return Outline(
         spec.model.name,
@@ -74,16 +78,25 @@ def outline(spec: RunSpec, tokenizer: Tokenizer | None = None, config: Any = Non
 
 def _stand_ins(design: Design, info: ModelInfo) -> Mapping[tuple[str, int], ConceptVector]:
     """Return vectors that stand where extracted ones will, different for each concept and layer."""
+    given = {v.concept for v in design.vectors}
+    made = _made(design, info, [c for c in design.concepts or () if c.name not in given])
+    return by_place(design, [*design.vectors, *made], info.n_layers)
+
+
+def _word_stand_ins(design: Design, info: ModelInfo) -> Mapping[int, Background]:
+    return background(design, _made(design, info, background_words(design)), info.n_layers)
+
+
+def _made(design: Design, info: ModelInfo, concepts: Sequence[Concept]) -> list[ConceptVector]:
     provenance = Provenance("stand-in", info.name, "", "", 0, -1, 1.0, None)
     rng = np.random.default_rng(0)
-    given = {v.concept for v in design.vectors}
-    made = [
-        ConceptVector(rng.standard_normal(8), concept.name, layer, provenance)
-        for concept in design.concepts or ()
-        if concept.name not in given
+    # Few numbers are enough to tell vectors apart, but given ones have the model's width.
+    width = info.hidden_size if design.vectors else 8
+    return [
+        ConceptVector(rng.standard_normal(width), concept.name, layer, provenance)
+        for concept in concepts
         for layer in sorted(set(source_layers(design, info.n_layers).values()))
     ]
-    return by_place(design, [*design.vectors, *made], info.n_layers)
 
 
 def _described(model: ModelSpec) -> tuple[Tokenizer, Any]:
