@@ -84,8 +84,18 @@ class Background:
     @checked(VectorError)
     def combined(self, by_word: npt.NDArray[np.float64], own: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return a draw, shape (hidden_size,), of standard normal numbers: one by word, one by component."""
+        count, width = self.centred.shape
+        if np.shape(by_word) != (count,) or np.shape(own) != (width,):
+            raise VectorError(
+                explain(
+                    "by_word and own",
+                    required=f"{count} and {width} numbers",
+                    got=f"shapes {np.shape(by_word)} and {np.shape(own)}",
+                    hint="",
+                )
+            )
         # Word by word, in order: the sum is the same to the bit on every machine, and with it a trial's key.
-        of_words = np.add.reduce(by_word[:, None] * self.centred, axis=0) / math.sqrt(len(by_word))
+        of_words = np.add.reduce(by_word[:, None] * self.centred, axis=0) / math.sqrt(count)
         drawn: npt.NDArray[np.float64] = (
             math.sqrt(1 - self.shrinkage) * of_words + math.sqrt(self.shrinkage * self.variance) * own
         )

@@ -247,7 +247,7 @@ class ConceptVector:
     def derived(self, values: npt.ArrayLike, step: str) -> ConceptVector:
         """Return the vector with other values, and in its provenance a step more that says how they were made."""
         provenance = attrs.evolve(self.provenance, steps=(*self.provenance.steps, step))
-        return attrs.evolve(self, values=frozen_float32(values), provenance=provenance)
+        return attrs.evolve(self, values=values, provenance=provenance)
 
     def __repr__(self) -> str:
         p = self.provenance

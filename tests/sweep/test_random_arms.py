@@ -59,7 +59,7 @@ def made_background(width=32, layer=1, seed=0, strong=3.0) -> Background:
 @pytest.fixture(scope="module")
 def drawing(design) -> Design:
     arms = [Injected(2), RandomVector(4), RandomVector(4, "permuted"), COVARIANCE]
-    return attrs.evolve(design, arms=arms, layers=[1, (1, 2)], doses=["0.5 residual", "1 raw"], paired="draw")
+    return attrs.evolve(design, arms=arms, layers=[1, (1, 2)], doses=["0.5 residual"], paired="draw")
 
 
 @pytest.fixture(scope="module")
@@ -86,21 +86,23 @@ def concept_of(trial, trials):
 
 @pytest.mark.parametrize("arm", ["random", "random_permuted", "random_covariance"])
 def test_each_trial_of_a_cell_has_a_vector_of_its_own_as_long_as_its_concepts_and_the_same_in_each_cell(drawn, arm):
-    trials = of(drawn.planned, arm)
+    more = attrs.evolve(drawn.design, doses=["0.5 residual", "1 raw"], scaffolds=["lindsey", "lindsey_405b"])
+    everything = more.ask(drawn._ground, [])
+    trials = of(everything, arm)
     cells: dict[object, list[object]] = {}
     for trial in trials:
-        concept = concept_of(trial, drawn.planned)
+        concept = concept_of(trial, everything)
         for layer, found in vectors_of(trial).items():
             (own,) = (v for v in drawn.vectors if (v.concept, v.layer) == (concept, layer))
             assert found.norm == pytest.approx(own.norm, rel=1e-6)
             assert found.is_random
             assert found.concept == concept
-        told = (trial.condition.layers, trial.condition.dose)
+        told = (trial.condition.layers, trial.condition.dose, trial.condition.scaffold)
         cells.setdefault(told, []).append({n: v.digest for n, v in vectors_of(trial).items()})
-    assert len(cells) == 4
-    for (layers, _), found in cells.items():
+    assert len(cells) == 8
+    for (layers, *_), found in cells.items():
         assert [set(one) for one in found] == [set(layers)] * 4
-        assert found == next(other for (n, _), other in cells.items() if n == layers)
+        assert found == next(other for (n, *_), other in cells.items() if n == layers)
         assert len({one[1] for one in found}) == 4
     assert {t.condition.truth for t in trials} == {"other"}
     assert {t.condition.concept for t in trials} == {None}
@@ -280,7 +282,7 @@ def test_impact_is_matched_on_a_model_stored_with_the_neutral_figure_and_its_cel
 ):
     design = attrs.evolve(
         design,
-        arms=[Injected(2), RandomVector(4, matched="impact")],
+        arms=[Injected(1), RandomVector(2, matched="impact")],
         sampling=ib.Sampling(max_new_tokens=2),
     )
     sweep = Sweep(design, injector, tmp_path / "run")
@@ -300,7 +302,7 @@ def test_impact_is_matched_on_a_model_stored_with_the_neutral_figure_and_its_cel
         assert mine == pytest.approx(wanted, rel=0.02)
     frame = records_frame(results.records)
     cells = frame.groupby(list(CELL_COLUMNS), dropna=False).size()
-    assert cells.xs("random_impact", level="arm").tolist() == [4, 4]
+    assert cells.xs("random_impact", level="arm").tolist() == [2, 2]
     monkeypatch.setattr(dosing_values, "find_dose", None)
     again = Sweep(design, injector, tmp_path / "run")
     assert [t.key for t in again.planned] == [t.key for t in sweep.planned]
