@@ -36,11 +36,15 @@ RATIO_TOLERANCE = 0.05
 
 @attrs.frozen
 class MeasuringSummary:
-    """What one measuring stage did: ``measured`` new readings; ``kept`` were there already."""
+    """What one measuring stage did: ``measured`` new readings; ``kept`` were there already.
+
+    ``notes`` are sentences of the measure on what it counts for this model.
+    """
 
     measure: str
     measured: int
     kept: int
+    notes: tuple[str, ...] = ()
 
 
 @checked(SpecError)
@@ -81,6 +85,7 @@ def measure_trials(
     known = {t.key.digest: t for t in planned}
     there, nothing = store.reading_keys(), _reading(measure, injector, {}, np.zeros((), np.float32))
     jobs = []
+    notes: dict[str, None] = {}
     records = store.records()
     for record in records:
         trial = known.get(record.key.digest)
@@ -96,6 +101,7 @@ def measure_trials(
         replayed = Replayed(trial.request.prompt, record.reply.token_ids, injector.tokenizer, injector.model.n_layers)
         if nothing.key(record.key.digest) not in there:
             jobs.append(_Job(record, trial.request, measure.passes(replayed)))
+            notes |= dict.fromkeys(measure.notes(replayed))
     if jobs:
         with hold(store.directory, f"measure-{measure.digest[:12]}", f"measures {measure.name}") as lock:
             store.begin_session(this_process("measure", injector))
@@ -107,7 +113,7 @@ def measure_trials(
                 store.add_reading(job.record.key.digest, reading)
                 if on_reading is not None:
                     on_reading(reading)
-    return MeasuringSummary(measure.name, len(jobs), len(records) - len(jobs))
+    return MeasuringSummary(measure.name, len(jobs), len(records) - len(jobs), tuple(notes))
 
 
 def _reading(measure: Measure, injector: Injector, axes: Axes, values: FloatArray) -> Reading:
