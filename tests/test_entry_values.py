@@ -169,7 +169,6 @@ METHODS = {
     "Reading.key": (RECORD.readings[0].key, {"trial": "t"}),
     "Reading.at": (RECORD.readings[0].at, {"layer": 1, "set": "yes"}),
     "YesNo.sets": (measures.YesNo().sets, {"tokenizer": FakeTokenizer()}),
-    "YesNo.notes": (measures.YesNo().notes, {"trial": measures.Replayed(PROMPT, [1, 2], FakeTokenizer(), 4)}),
     "Cell.rendered": (CELL.rendered, {"scaffold": ib.LINDSEY, "item": None}),
     "Scaffold.asking": (ib.LINDSEY.asking, {"name": "mine", "question": "Well?"}),
     "Cell.dose_of": (CELL.dose_of, {"concept": "love"}),
@@ -240,7 +239,7 @@ def test_every_exported_class_has_a_value_here_or_is_none():
 
 #: What planner, stages and backends ask of values, with values of ours, a hundred thousand times.
 ASKED_WITHIN = {
-    "ask", "asks", "items", "trials", "contrast", "passes", "reading", "Replayed.blocks", "Read.shape",
+    "ask", "asks", "items", "trials", "contrast", "passes", "reading", "notes", "Replayed.blocks", "Read.shape",
     "Request.processed", "JudgeName.gave",
 }  # fmt: skip
 

@@ -14,7 +14,8 @@ from ..errors import AnalysisError, explain
 from ..frames import frame_with
 from ..measures.readings import Reading
 from ..trials import TrialRecord
-from .selection import require_columns
+from ..untrusted import encodable
+from .selection import check_grouping, require_columns
 
 #: Below this joint mass of yes and no the log-odds say little of what the model would say.
 LEAST_JOINT = 0.5
@@ -91,18 +92,19 @@ def log_odds_contrast(
     Raises:
         AnalysisError: a column is missing, or the arm or the battery has no trial with a difference.
     """
-    require_columns(frame, [*by, "arm", "concept", "asked", "log_odds", "change"])
+    require_columns(frame, ["arm", "asked", "log_odds", "change"])
+    check_grouping(frame, [*by, "concept"])
     there = frame[frame["change"].notna()]
     there = there.assign(concept=there["concept"].fillna(there["asked"]))
     parts = {}
     for name in (arm, battery):
-        mine = there[there["arm"] == name]
+        mine = there[there["arm"] == encodable(name)]
         if mine.empty:
             raise AnalysisError(
                 explain(
                     "arm, battery",
                     required=f"trials of {name!r} with their prompts unsteered beside them",
-                    got=f"{int((frame['arm'] == name).sum())} trials of it, none with its unsteered prompt",
+                    got=f"{int((frame['arm'] == encodable(name)).sum())} trials of it, none with its unsteered prompt",
                     hint="Run it with its clean arm (Questions(n, steered=False); Unsteered(n) for the scaffold).",
                 )
             )
