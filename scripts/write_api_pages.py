@@ -18,8 +18,9 @@ PAGES = {
         "What travels through the package: frozen objects without behaviour of their own beyond algebra, parsing and\n"
         "identity. The common names are also names of the package itself: `introspection_bench.Span` is\n"
         "`introspection_bench.spans.Span`.",
-        "doses effects vectors names concepts items labelled recipes prompts spans injection templates rendering "
-        "scaffolds conditions identity measures reasoning verdicts blinding trials plans records results frames "
+        "doses effects vectors background names concepts items labelled recipes prompts spans injection templates "
+        "rendering scaffolds conditions identity measures reasoning verdicts blinding trials plans records results "
+        "frames "
         "digests files databases credentials untrusted boundaries freezing structuring options plugins errors",
     ),
     "injectors": ("Injectors", "The port, the registry, the backends, and the demo's model.", "injectors demo_model"),

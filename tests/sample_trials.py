@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import attrs
+import numpy as np
+
 from introspection_bench.conditions import BUILTIN, Beside, Condition, Truth
 from introspection_bench.doses import Dose
 from introspection_bench.identity import Sampling, SteerKey, TrialKey
@@ -29,6 +32,33 @@ def make_verdict(concept: str | None = "love", *, judge: str = "rules", **change
         answers = {}
     told = {name: value for name, value in changes.items() if name in fields}
     return Verdict(judge, "strict4", "d" * 64, concept or "love", answers, **told)
+
+
+def yes_no(log_odds: float, joint: float = 0.8, opening: float = 0.1, entropy: float = 1.5) -> Reading:
+    """A reading of YesNo with such numbers."""
+    yes = np.log(joint) - np.log1p(np.exp(-log_odds))
+    values = [yes, yes - log_odds, np.log(joint), np.log(opening), log_odds, entropy]
+    axes = {"of": ("yes", "no", "joint", "opening", "log_odds", "entropy")}
+    return Reading("yes_no", "d" * 64, axes, values, "m", "torch", 1, "float32")
+
+
+def answered(
+    log_odds: float, arm: str, concept: str | None = "love", draw: int = 0, *, item: str | None = None, **more: Any
+) -> TrialRecord:
+    """A trial whose prompt is that of its scaffold and item, read by YesNo; an arm with "clean" steers nothing."""
+    joint, scaffold = more.get("joint", 0.8), more.get("scaffold", "lindsey")
+    still = arm == "control" or arm.endswith("_clean")
+    where = make_condition(arm, concept, () if still else (19,), scaffold=scaffold)
+    if still:
+        where = attrs.evolve(where, concept=None, dose=None, span=None)
+    made = record_of(where, draw, item=item, readings=(yes_no(log_odds, joint),))
+    key = attrs.evolve(made.key, prompt=f"{scaffold} {item}")
+    return attrs.evolve(made, trial=attrs.evolve(made.trial, key=key))
+
+
+def answered_records() -> tuple[TrialRecord, ...]:
+    """An injected trial and its prompt unsteered, read by YesNo."""
+    return answered(1.0, "injected"), answered(-1.0, "control")
 
 
 @functools.cache

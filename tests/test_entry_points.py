@@ -21,6 +21,7 @@ from introspection_bench.interop import TableLayout, write_jsonl
 from introspection_bench.judges.registry import judge_class
 from introspection_bench.testing import save_tiny_model
 from tests.odd_values import FEW, ODD, a_few, exported, fault, made_vector, make_records, near
+from tests.sample_trials import answered_records
 
 EFFECT = ib.DoseEffect("love", [1], ib.Dose(0.2, "residual"), ["v"], "p", 0, [0.5], [2.0], [1.5], [0.3], [0.4], [0.2])
 
@@ -64,6 +65,7 @@ def some(tmp_path_factory):
         results=results,
         frame=frame,
         verdicts=verdicts,
+        answered=answered_records(),
         rates=analysis.rates(frame, ["layers", "magnitude", "unit"]),
     )
 
@@ -101,6 +103,9 @@ CALLS = {
     "guessed_word": lambda s: {"reply": "It is about oceans."},
     "injected": lambda s: {"frame": s.frame},
     "interval": lambda s: {"k": 1, "n": 10},
+    "log_odds_frame": lambda s: {"records": s.answered},
+    "log_odds_contrast": lambda s: {"frame": analysis.log_odds_frame(s.answered), "battery": "injected"},
+    "log_odds_sentence": lambda s: {"frame": analysis.log_odds_frame(s.answered)},
     "mean_rate": lambda s: {"frame": s.frame, "outcome": "coherent"},
     "migration": lambda s: {"crossed": analysis.crossovers(s.frame)},
     "narrow_table": lambda s: {"frame": s.frame},

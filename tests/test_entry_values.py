@@ -83,6 +83,7 @@ def confusion():
     return analysis.agreement(verdicts, verdicts)
 
 
+BACKGROUND = sweep.Background([made_vector().random_like(n) for n in range(200)])
 INJECTION = ib.Injection(made_vector(), 1, "0.5 residual", "from(first)")
 STEERS = ib.resolve([INJECTION], PROMPT)
 REQUEST = ib.Request(PROMPT, STEERS, ib.Sampling())
@@ -122,8 +123,9 @@ VALUES = [
     ib.Study(DESIGN, ["demo"], "nowhere"), sweep.ArmTrial("love", [INJECTION]), DESIGN.beside[0],
     sweep.Injected(2), sweep.Unsteered(2), sweep.RandomVector(2), sweep.Negated(2), sweep.PromptOnly(2),
     sweep.Mention(2), sweep.EditedInput(2), sweep.Questions(2), sweep.ThirdPerson(2), sweep.NeutralLabels(2),
-    sweep.Match("love", "p1", 0.5, 0.4),
+    sweep.ProjectedOut(2), BACKGROUND, sweep.Match("love", "p1", 0.5, 0.4),
     sweep.Removed(2, "first"), sweep.Ground(TINY, "torch", 1, FakeTokenizer(), datetime.date(2026, 1, 2), CELL.vectors),
+    measures.YesNo(),
     measures.TokenLogprobs(SETS), measures.Continuations({"a": "Yes, I"}), measures.Cosines([made_vector()]),
     measures.Lens(SETS), measures.Residuals([1]), READ, measures.Pass([1, 2], [READ]),
     measures.Replayed(PROMPT, [1, 2], FakeTokenizer(), 4),
@@ -176,6 +178,10 @@ METHODS = {
     "ConceptVector.save": (made_vector().save, {"path": "w.safetensors"}),
     "ConceptVector.from_bytes": (ib.ConceptVector.from_bytes, {"data": made_vector().to_bytes(), "where": "here"}),
     "ConceptVector.random_like": (made_vector().random_like, {"seed": 1}),
+    "ConceptVector.permuted_like": (made_vector().permuted_like, {"seed": 1}),
+    "ConceptVector.derived": (made_vector().derived, {"values": [1.0] * 64, "step": "made anew"}),
+    "ConceptVector.cosine": (made_vector().cosine, {"other": made_vector()}),
+    "Background.combined": (BACKGROUND.combined, {"by_word": np.ones(200), "own": np.ones(64)}),
     "ConceptSet.from_toml": (ib.ConceptSet.from_toml, {"path": "c.toml"}),
     "ConceptSet.select": (lambda name: ib.load_concepts("pairs").select(name), {"name": "love"}),
     "ConceptSet.__getitem__": (ib.load_concepts("pairs").__getitem__, {"name": "love"}),
@@ -209,6 +215,7 @@ METHODS = {
     "Verdict.answer": (RECORD.verdicts[0].answer, {"criterion": "coherent"}),
     "Reading.key": (RECORD.readings[0].key, {"trial": "t"}),
     "Reading.at": (RECORD.readings[0].at, {"layer": 1, "set": "yes"}),
+    "YesNo.sets": (measures.YesNo().sets, {"tokenizer": FakeTokenizer()}),
     "Cell.rendered": (CELL.rendered, {"scaffold": ib.LINDSEY, "item": None}),
     "Scaffold.asking": (ib.LINDSEY.asking, {"name": "mine", "question": "Well?"}),
     "Cell.dose_of": (CELL.dose_of, {"concept": "love"}),
@@ -279,7 +286,7 @@ def test_every_exported_class_has_a_value_here_or_is_none():
 
 #: What planner, stages and backends ask of values, with values of ours, a hundred thousand times.
 ASKED_WITHIN = {
-    "ask", "most", "designs", "asks", "items", "trials", "contrast", "passes", "reading", "Replayed.blocks",
+    "ask", "most", "designs", "asks", "items", "trials", "contrast", "passes", "reading", "notes", "Replayed.blocks",
     "Read.shape", "Request.processed", "JudgeName.gave", "Confirmed.choose", "Confirmed.confirming",
 }  # fmt: skip
 

@@ -35,6 +35,8 @@ REMOVED = "removed"
 PERMUTED = "random_permuted"
 COVARIANCE = "random_covariance"
 IMPACT = "random_impact"
+PERMUTED_IMPACT = "random_permuted_impact"
+COVARIANCE_IMPACT = "random_covariance_impact"
 MENTION = "mention"
 EDITED_INPUT = "edited_input"
 EDITED_INPUT_CLEAN = "edited_input_clean"
@@ -47,6 +49,8 @@ NEUTRAL_LABELS = "neutral_labels"
 NEUTRAL_LABELS_CLEAN = "neutral_labels_clean"
 PROJECTED_OUT = "projected_out"
 PROJECTED_OTHER = "projected_other"
+#: The arms that inject random vectors, and no concept.
+RANDOMS = (RANDOM, PERMUTED, COVARIANCE, IMPACT, PERMUTED_IMPACT, COVARIANCE_IMPACT)
 #: The built-in arms in the order of tables and figures, with what is true there; all others follow, by name.
 BUILTIN: Mapping[str, Truth] = MappingProxyType(
     {
@@ -55,6 +59,8 @@ BUILTIN: Mapping[str, Truth] = MappingProxyType(
         PERMUTED: "other",
         COVARIANCE: "other",
         IMPACT: "other",
+        PERMUTED_IMPACT: "other",
+        COVARIANCE_IMPACT: "other",
         INJECTED: "injected",
         NEGATED: "other",
         PROMPT_ONLY: "injected",
@@ -101,8 +107,12 @@ def check_arm(arm: str) -> None:
 
 
 def place(arm: str) -> tuple[int, str]:
-    """Return where an arm stands among others: the built-in ones as in :data:`BUILTIN`, then the rest by name."""
-    return (tuple(BUILTIN).index(arm), "") if arm in BUILTIN else (len(BUILTIN), arm)
+    """Return where an arm stands among others: the built-in ones as in :data:`BUILTIN`, then the rest by name.
+
+    One that is told from a built-in one behind an @ (``projected_out@25``) stands behind it.
+    """
+    kind, _, which = arm.partition("@")
+    return (tuple(BUILTIN).index(kind), which.zfill(_LONGEST)) if kind in BUILTIN else (len(BUILTIN), arm)
 
 
 def ordered(arms: Iterable[str]) -> list[str]:
@@ -113,7 +123,7 @@ def ordered(arms: Iterable[str]) -> list[str]:
 def label(arm: str) -> str:
     """Return how a cell's name begins: nothing for an injection, which the concept and the dose tell."""
     told = {INJECTED: "", RANDOM: "random vector"}
-    return told.get(arm, arm.replace("_", " ") if arm in BUILTIN else arm)
+    return told.get(arm, arm.replace("_", " ") if arm.partition("@")[0] in BUILTIN else arm)
 
 
 @guarded(SpecError)

@@ -158,5 +158,21 @@ class Moved:
     kl: float = attrs.field(converter=float)
 
 
+@guarded(InjectionError)
+@attrs.frozen
+class Drawn:
+    """A random vector that was drawn with the covariance of words' vectors, by ``key``, its digest.
+
+    ``concept`` is the one that it stands for, at whose vector's norm it is injected, ``cosine`` that between the two,
+    ``layer`` where it is injected. ``steps`` are those of its provenance: the seed, and what was drawn from.
+    """
+
+    key: str
+    concept: str = attrs.field(converter=composed)
+    layer: int = attrs.field(converter=plain_int)
+    cosine: float = attrs.field(converter=float)
+    steps: tuple[str, ...] = attrs.field(converter=frozen_tuple)
+
+
 #: What is found on a model when a run is planned, and kept with it.
-Found: TypeAlias = FoundDose | Moved
+Found: TypeAlias = FoundDose | Moved | Drawn

@@ -140,6 +140,13 @@ class Span:
         return Span.between(self.start_anchor, anchor)
 
     @property
+    def onwards(self) -> Span:
+        """The span from its first position to the end of the reply."""
+        if self.kind == "generation":
+            return self
+        return Span.all() if self.start_anchor is None else Span.from_anchor(self.start_anchor)
+
+    @property
     def in_prompt(self) -> Span:
         """The span without the generated positions."""
         if self.kind == "prompt":

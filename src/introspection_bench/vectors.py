@@ -25,6 +25,8 @@ FloatArray = npt.NDArray[np.float32]
 #: Version of the file layout: a safetensors file with the tensor "values" and this JSON under "introspection_bench".
 FORMAT_VERSION = 1
 _HEADER = "introspection_bench"
+#: How a random vector's step of provenance begins: drawn uniformly, permuted, or drawn with a covariance.
+_RANDOM = ("random_like", "permuted_like", "covariance_like")
 
 
 @guarded(VectorError)
@@ -112,7 +114,17 @@ class ConceptVector:
     @property
     def unit(self) -> ConceptVector:
         """The vector scaled to norm 1."""
-        return self._derived(self.values / np.float64(self.norm), "unit")
+        return self.derived(self.values / np.float64(self.norm), "unit")
+
+    @checked(VectorError)
+    def cosine(self, other: ConceptVector) -> float:
+        """Return the cosine between two vectors; raises :class:`VectorError` where they differ in width."""
+        if other.values.size != self.values.size:
+            raise VectorError(
+                explain("other", required=f"a vector of width {self.values.size}", got=other.values.size, hint="")
+            )
+        lengths = self.norm * other.norm
+        return float(self.values.astype(np.float64) @ other.values.astype(np.float64)) / lengths
 
     @property
     def digest(self) -> str:
@@ -121,19 +133,19 @@ class ConceptVector:
 
     @property
     def is_random(self) -> bool:
-        """True for a norm-matched random control made by :meth:`random_like`."""
-        return any(step.startswith("random_like") for step in self.provenance.steps)
+        """True for a random vector of the same norm: of :meth:`random_like`, :meth:`permuted_like`, or a covariance."""
+        return any(step.startswith(_RANDOM) for step in self.provenance.steps)
 
     def __neg__(self) -> ConceptVector:
         if self.provenance.steps[-1:] == ("negated",):
             provenance = attrs.evolve(self.provenance, steps=self.provenance.steps[:-1])
             return attrs.evolve(self, values=-self.values, provenance=provenance)
-        return self._derived(-self.values, "negated")
+        return self.derived(-self.values, "negated")
 
     def __mul__(self, factor: float | Real) -> ConceptVector:
         if not isinstance(factor, Real):
             return NotImplemented
-        return self._derived(self.values.astype(np.float64) * float(factor), f"times {float(factor)!r}")
+        return self.derived(self.values.astype(np.float64) * float(factor), f"times {float(factor)!r}")
 
     __rmul__ = __mul__
 
@@ -144,12 +156,16 @@ class ConceptVector:
         depends on ``seed`` and the width alone: give each concept and layer a seed of its own. Raises
         :class:`VectorError` for a seed that is not a whole number >= 0.
         """
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise VectorError(
-                explain("seed", required="a whole number >= 0", got=seed, hint="A seed makes the control repeatable.")
-            )
-        noise = np.random.default_rng(seed).standard_normal(self.values.size)
-        return self._derived(noise / np.linalg.norm(noise) * self.norm, f"random_like seed {seed}")
+        noise = _rng(seed).standard_normal(self.values.size)
+        return self.derived(noise / np.linalg.norm(noise) * self.norm, f"random_like seed {seed}")
+
+    def permuted_like(self, seed: int) -> ConceptVector:
+        """Return the vector with its components in random order: a control that has their distribution, too.
+
+        A few large components of the residual stream stay as large, elsewhere. The order depends on ``seed`` and the
+        width alone. Raises :class:`VectorError` for a seed that is not a whole number >= 0.
+        """
+        return self.derived(_rng(seed).permutation(self.values), f"permuted_like seed {seed}")
 
     @checked(VectorError)
     def save(self, path: str | Path) -> Path:
@@ -227,9 +243,11 @@ class ConceptVector:
         provenance = strict_converter().structure(header["provenance"], Provenance)
         return cls(values, header["concept"], header["layer"], provenance)
 
-    def _derived(self, values: npt.ArrayLike, step: str) -> ConceptVector:
+    @checked(VectorError)
+    def derived(self, values: npt.ArrayLike, step: str) -> ConceptVector:
+        """Return the vector with other values, and in its provenance a step more that says how they were made."""
         provenance = attrs.evolve(self.provenance, steps=(*self.provenance.steps, step))
-        return attrs.evolve(self, values=frozen_float32(values), provenance=provenance)
+        return attrs.evolve(self, values=values, provenance=provenance)
 
     def __repr__(self) -> str:
         p = self.provenance
@@ -238,3 +256,11 @@ class ConceptVector:
             f"ConceptVector({self.concept!r}, layer {self.layer}, hidden {self.values.size}, norm {self.norm:.4g}, "
             f"{p.recipe} on {p.model_name}{steps})"
         )
+
+
+def _rng(seed: int) -> np.random.Generator:
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise VectorError(
+            explain("seed", required="a whole number >= 0", got=seed, hint="A seed makes the control repeatable.")
+        )
+    return np.random.default_rng(seed)

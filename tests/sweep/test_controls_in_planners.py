@@ -14,6 +14,7 @@ from fake_judge import FakePicky
 
 import introspection_bench as ib
 from introspection_bench.analysis import Stopping, departures, live_cells
+from introspection_bench.background import Background
 from introspection_bench.dosing import Probe
 from introspection_bench.errors import SpecError
 from introspection_bench.measures import TokenLogprobs
@@ -29,6 +30,8 @@ from introspection_bench.sweep import (
     ModelSpec,
     NeutralLabels,
     Plan,
+    ProjectedOut,
+    RandomVector,
     RunSpec,
     SelectionRule,
     Sequential,
@@ -58,8 +61,10 @@ HYPOTHESES = [Hypothesis("More.", "strict", ["injected"], "these concepts", "gre
 
 
 def of_each_kind(n: int) -> list[Any]:
-    """An arm for each word that a specification has."""
-    return [resolve(GROUP, ARMS, word)(n, **({"at": "reply"} if word == "removed" else {})) for word in ARMS]
+    """An arm for each word that a specification has, and those that need most of a model."""
+    each = [resolve(GROUP, ARMS, word)(n, **({"at": "reply"} if word == "removed" else {})) for word in ARMS]
+    further = [RandomVector(n, "covariance"), RandomVector(n, matched="impact"), ProjectedOut(n, 3, other=True)]
+    return [*each, *further]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +77,12 @@ def ground(smol_tokenizer) -> Ground:
         for layer in (1, 2)
     }
     info = ib.ModelInfo("m", "f", 4, 8, "float32")
-    return Ground(info, "torch", 1, smol_tokenizer, datetime.date(2026, 1, 2), vectors)
+    words = {
+        layer: Background([ConceptVector(rng.standard_normal(8), str(n), layer, told) for n in range(200)])
+        for layer in (1, 2)
+    }
+    day = datetime.date(2026, 1, 2)
+    return Ground(info, "torch", 1, smol_tokenizer, day, vectors, background=words)
 
 
 def test_a_dose_by_effect_is_chosen_as_one_cell_and_found_and_measured_for_the_concepts_that_confirm_it(
@@ -176,3 +186,24 @@ def test_no_scaffold_is_chosen_by_an_arm_that_asks_others():
     with pytest.raises(SpecError, match=r"rule.chooses: required some of \['dose', 'layers'\]"):
         Confirmed(design, Confirmation(SelectionRule(["scaffold"], arm="neutral_labels")))
     Confirmed(design, Confirmation(SelectionRule(["scaffold"])))
+
+
+def test_random_vectors_that_confirm_take_after_no_fresh_concept_and_are_found_again_by_a_measure(injector, tmp_path):
+    design = attrs.evolve(
+        DESIGN, doses=["0.5 residual", "1 residual"], arms=[Injected(1), RandomVector(1, "covariance")]
+    )
+    fresh = ib.ConceptSet("others", [ib.Concept("Banana", word="banana")])
+    planner = Confirmed(design, Confirmation(RULE, fresh="concepts", concepts=fresh))
+    sweep = Sweep(planner, injector, tmp_path)
+    assert "banana" in {v.concept for v in sweep.word_vectors}
+    results = sweep.run(FakePicky())
+    steps = {r.trial.part: v.vector.provenance.steps[-1] for r, v in _drawn(sweep, results)}
+    counts = {part: int(told.split(" of ")[1].split()[0]) for part, told in steps.items()}
+    assert counts["confirmation"] == counts["selection"] - 1
+    with Store.open(tmp_path) as store:
+        assert measure_run(store, TokenLogprobs({"o": ("Ok",)}), injector).measured == len(results)
+
+
+def _drawn(sweep: Sweep, results: ib.Results) -> list[tuple[ib.TrialRecord, Any]]:
+    steers = {t.key: t.request.steers for t in sweep.planned}
+    return [(r, steers[r.key][0]) for r in results if r.arm == "random_covariance"]

@@ -116,7 +116,7 @@ def test_each_random_trial_has_a_direction_of_its_own_as_long_as_a_concepts_vect
 
 
 def test_the_arms_beside_an_injection_differ_from_it_in_what_their_names_say(design, injector):
-    arms = [Injected(1), Negated(1), PromptOnly(1), Removed(1, at="reply")]
+    arms = [Injected(1), Negated(1), PromptOnly(1), Removed(1, at="reply", since="trial")]
     trials = planned(attrs.evolve(design, arms=arms, doses=["1 raw"], concepts=CONCEPTS.select("Bread")), injector)
     found = {t.condition.arm: (t.condition, t.request.steers[0]) for t in trials}
     _, injected = found["injected"]
@@ -134,7 +134,7 @@ def test_the_arms_beside_an_injection_differ_from_it_in_what_their_names_say(des
 
 
 def test_arms_that_do_the_same_on_this_prompt_are_different_draws_and_not_one_trial(design, injector):
-    trials = planned(attrs.evolve(design, arms=[PromptOnly(2), Removed(2, at="reply")]), injector)
+    trials = planned(attrs.evolve(design, arms=[PromptOnly(2), Removed(2, at="reply", since="trial")]), injector)
     assert len({t.key.digest for t in trials}) == len(trials)
     assert {t.trial.draw for t in trials} == {0, 1}
     assert {t.key.draw for t in trials} == {0, 1, 2, 3}

@@ -35,7 +35,10 @@ def test_its_files_are_read(tmp_path):
     (tmp_path / "s.toml").write_text(text)
     (tmp_path / "mine.toml").write_text(blocks("toml", "basalt"))
     design = RunSpec.from_toml(tmp_path / "s.toml").design
-    assert [arm.name for arm in design.arms] == ["mention", "no_questions", "no_questions_clean"]
+    assert [arm.name for arm in design.arms] == [
+        "mention", "no_questions", "no_questions_clean", "random", "random_covariance", "random_impact",
+        "projected_out", "projected_out@25",
+    ]  # fmt: skip
     assert len(design.items) == 8
     assert Questions(1, battery=str(tmp_path / "mine.toml")).battery.name == "my_questions"
 

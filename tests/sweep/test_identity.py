@@ -167,10 +167,10 @@ def test_a_store_of_the_older_keys_is_refused_and_the_error_says_how_to_export_i
     sweep.open_store().close()
     edit(tmp_path / "run" / "store.sqlite", "UPDATE meta SET value = '1' WHERE key = 'schema'")
     with pytest.raises(
-        StoreError, match=r"version 5; got 1\. Export it with the version .*'introspection-bench export"
+        StoreError, match=r"version 6; got 1\. Export it with the version .*'introspection-bench export"
     ):
         Store.open(tmp_path / "run")
-    with pytest.raises(StoreError, match="schema version 5"):
+    with pytest.raises(StoreError, match="schema version 6"):
         sweep.generate()
 
 

@@ -189,7 +189,7 @@ def _case(sweep: Sweep) -> Any:
         ("UPDATE sessions SET process = '{}'", "table sessions, row 1"),
         ("UPDATE sessions SET process = 'x'", "table sessions, row 1"),
         ("UPDATE sessions SET process = replace(process, '\"gpus\"', '\"cpus\"')", "table sessions, row 1"),
-        ("UPDATE meta SET value = '1' WHERE key = 'schema'", "schema version 5; got 1.*export RUN --to"),
+        ("UPDATE meta SET value = '1' WHERE key = 'schema'", "schema version 6; got 1.*export RUN --to"),
     ],
 )
 def test_damaged_sessions_and_stores_of_another_version_are_errors_that_name_the_place(

@@ -54,6 +54,7 @@ from .intervals import (
 )
 from .judge_error import JudgedStratum, JudgeError, judge_error
 from .live import effects_frame, live_cells
+from .log_odds import LEAST_JOINT, LOG_ODDS_BY, log_odds_contrast, log_odds_frame, log_odds_sentence
 from .logistic import LogisticFit, fit_logistic
 from .nulls import (
     Alternative,
@@ -82,6 +83,8 @@ from .tables import narrow_table, rates_table, render
 __all__ = [
     "CELL_COLUMNS",
     "FEWEST_CONCEPTS",
+    "LEAST_JOINT",
+    "LOG_ODDS_BY",
     "Agreement",
     "Alternative",
     "AtSensitivity",
@@ -156,6 +159,9 @@ __all__ = [
     "judged_rate",
     "like_these",
     "live_cells",
+    "log_odds_contrast",
+    "log_odds_frame",
+    "log_odds_sentence",
     "matched",
     "mean_rate",
     "migration",

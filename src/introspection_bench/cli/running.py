@@ -249,6 +249,8 @@ def measure(
         with injector, console.working(f"Measuring {wanted.name}") as phase:
             summary = measure_run(store, wanted, injector, on_reading=phase.count("measured"))
     console.tell(f"{summary.measure}: {summary.measured} measured, {summary.kept} there already")
+    for note in summary.notes:
+        console.tell(note)
 
 
 def status(run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]) -> None:

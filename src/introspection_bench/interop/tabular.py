@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 import attrs
 
 from ..boundaries import checked, guarded
-from ..conditions import BUILTIN, RANDOM, Condition, Truth, check_arm, parse_layers
+from ..conditions import BUILTIN, RANDOMS, Condition, Truth, check_arm, parse_layers
 from ..digests import digest
 from ..doses import Dose, Unit
 from ..errors import IntrospectionBenchError, ResultsFormatError, SpecError, explain
@@ -219,7 +219,7 @@ def _condition(row: _Row) -> Condition:
     return Condition(
         arm=arm,
         scaffold=scaffold,
-        concept=None if did_nothing or arm == RANDOM else stated,
+        concept=None if did_nothing or arm in RANDOMS else stated,
         asked=row.text("asked") or stated,
         layers=() if did_nothing else row.layers(),
         dose=None if did_nothing else row.dose(),

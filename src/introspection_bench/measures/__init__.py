@@ -8,6 +8,7 @@ from .base import Axes, Found, Measure, Pass, Read, ReadKind, Replayed
 from .readings import Reading
 from .stream import Cosines, Lens, Residuals
 from .tokens import JOINT, Continuations, TokenLogprobs
+from .yes_no import YesNo
 
 __all__ = [
     "JOINT",
@@ -24,4 +25,5 @@ __all__ = [
     "Replayed",
     "Residuals",
     "TokenLogprobs",
+    "YesNo",
 ]

@@ -153,6 +153,10 @@ class Measure(abc.ABC):
         Raises :class:`SpecError` for what this model or tokenizer can't carry, before anything runs.
         """
 
+    def notes(self, trial: Replayed) -> tuple[str, ...]:  # noqa: ARG002  # what a measure has to say of it
+        """Return sentences on what is counted for this model and what is not; the measuring stage hands them on."""
+        return ()
+
     @abc.abstractmethod
     def reading(self, passes: Sequence[Pass], found: Found) -> tuple[Axes, FloatArray]:
         """Return axes and values; ``found[p][r]`` is what read r of pass p brought."""

@@ -1,5 +1,6 @@
 """Sweeps: what to run (design, arms, planner), what was run (store), and the stages between them."""
 
+from ..background import Background
 from ..plans import FrozenPlan, Hypothesis, Plan, PlannedArm
 from .arms import (
     Arm,
@@ -12,6 +13,7 @@ from .arms import (
     Mention,
     Negated,
     NeutralLabels,
+    ProjectedOut,
     PromptOnly,
     Questions,
     RandomVector,
@@ -39,6 +41,7 @@ from .sweep import Sweep
 __all__ = [
     "Arm",
     "ArmTrial",
+    "Background",
     "BesideSteer",
     "Candidate",
     "Cell",
@@ -63,6 +66,7 @@ __all__ = [
     "PlannedArm",
     "PlannedTrial",
     "Planner",
+    "ProjectedOut",
     "PromptOnly",
     "Questions",
     "RandomVector",

@@ -14,6 +14,7 @@ from ..trials import Trial, TrialRecord
 from .choosing import Candidate, Chosen, Confirmation, choose
 from .design import Design
 from .planner import Ground, PlannedTrial, Planner, plan
+from .words import background, background_words
 
 
 @guarded(SpecError)
@@ -74,6 +75,7 @@ class Confirmed(Planner):
                     hint="A concept that chose the cell can't confirm it as a fresh one.",
                 )
             )
+        background_words(self.whole)  # what it raises should be known before anything is run
 
     @property
     def design(self) -> Design:
@@ -110,6 +112,9 @@ class Confirmed(Planner):
     @checked(SpecError)
     def confirming(self, ground: Ground, cell: Candidate, before: Sequence[Trial]) -> list[PlannedTrial]:
         """Return the trials that confirm a cell, none of them one of those before."""
+        if ground.background:
+            vectors = [v for some in ground.background.values() for v in some.vectors]
+            ground = attrs.evolve(ground, background=background(self.whole, vectors, ground.model.n_layers))
         found = plan(self.confirming_design(cell), ground, part="confirmation", before=before)
         again = {t.key.digest for t in found} & {t.key.digest for t in before}
         if again:  # by construction there is none; a referee should not have to trust that

@@ -10,6 +10,7 @@ from importlib import metadata
 import attrs
 import numpy as np
 
+from ..background import LEAST_WORDS, Background
 from ..boundaries import checked
 from ..credentials import without_credentials
 from ..errors import SpecError, explain
@@ -24,6 +25,8 @@ from .spec import RunSpec
 
 #: What of a specification is settled beforehand: not where it runs, nor what is found when it does.
 SETTLED = ("design", "model", "judge", "measures", "effects", "confirm", "stopping")
+#: As many as any model has: how many this one has is known when it is opened.
+_BLOCKS = 200
 NO_SELECTION = "No cell is chosen: all cells are reported."
 
 
@@ -89,4 +92,6 @@ def _cell(design: Design, arm: Arm) -> Cell:
     vectors = {(name, 0): ConceptVector(rng.standard_normal(8), name, 0, provenance) for name in concepts if arm.dosed}
     layers, dose = ([0], design.doses[0]) if arm.dosed else ([], None)
     told = (scaffold, layers, dose, design.span_of(scaffold.name), concepts, vectors, design.seed)
-    return Cell(*told, items=design.items_of(scaffold), words=design.words)
+    others = [ConceptVector(rng.standard_normal(8), str(n), 0, provenance) for n in range(LEAST_WORDS)]
+    words = {0: Background(others)} if arm.needs_background else {}
+    return Cell(*told, items=design.items_of(scaffold), words=design.words, background=words, n_layers=_BLOCKS)

@@ -13,7 +13,7 @@ import attrs
 from ..conditions import Condition
 from ..databases import Database
 from ..digests import canonical_json
-from ..effects import DoseEffect, Effects, Found, FoundDose, Moved
+from ..effects import DoseEffect, Drawn, Effects, Found, FoundDose, Moved
 from ..errors import StoreError, explain
 from ..identity import TrialKey
 from ..injection import Receipt
@@ -26,9 +26,9 @@ from ..verdicts import Verdict
 from .sessions import Process, Session, this_process
 
 #: What planning finds on the model, by the word for its kind.
-_FOUND: Mapping[str, type[Found]] = MappingProxyType({"dose": FoundDose, "moved": Moved})
+_FOUND: Mapping[str, type[Found]] = MappingProxyType({"dose": FoundDose, "moved": Moved, "drawn": Drawn})
 #: Raised with every change of the layout below.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 # A cell's trials share their condition and all of their key but the draw and the seed: those stand once, in "cells".
 _SCHEMA = """

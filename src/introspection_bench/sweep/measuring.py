@@ -28,6 +28,7 @@ from .planner import Ground, PlannedTrial
 from .sequential import Sequential
 from .sessions import this_process
 from .store import Store
+from .words import background
 
 #: Called with each reading as soon as it is recorded.
 OnReading = Callable[[Reading], None]
@@ -38,11 +39,15 @@ RATIO_TOLERANCE = 0.05
 
 @attrs.frozen
 class MeasuringSummary:
-    """What one measuring stage did: ``measured`` new readings; ``kept`` were there already."""
+    """What one measuring stage did: ``measured`` new readings; ``kept`` were there already.
+
+    ``notes`` are sentences of the measure on what it counts for this model.
+    """
 
     measure: str
     measured: int
     kept: int
+    notes: tuple[str, ...] = ()
 
 
 @checked(SpecError)
@@ -57,11 +62,12 @@ def measure_run(
     spec = store.run_spec()
     if spec.found is None or spec.numerics is None or spec.design.date is None:
         raise SpecError(explain(str(store.path), required="a run of ours", got="an imported one", hint="Run it first."))
-    planner = spec.planner
-    vectors = by_place(planner.whole, store.vectors(), spec.found.n_layers)
+    planner, stored = spec.planner, store.vectors()
+    vectors = by_place(planner.whole, stored, spec.found.n_layers)
+    words = background(planner.design, stored, spec.found.n_layers)
     told = (spec.found, spec.model.backend, spec.numerics, injector.tokenizer, spec.design.date, vectors)
     dosing = FindsDoses(store.found())  # the run's own: another model may need others
-    ground = Ground(*told, dosing=dosing, chosen=spec.chosen)
+    ground = Ground(*told, dosing=dosing, chosen=spec.chosen, background=words)
     planned = planner.most(ground) if isinstance(planner, Sequential) else planner.ask(ground, [])
     if isinstance(planner, Confirmed) and spec.chosen is not None and spec.chosen.cell is not None:
         planned += planner.confirming(ground, spec.chosen.cell, [t.trial for t in planned])
@@ -85,6 +91,7 @@ def measure_trials(
     known = {t.key.digest: t for t in planned}
     there, nothing = store.reading_keys(), _reading(measure, injector, {}, np.zeros((), np.float32))
     jobs = []
+    notes: dict[str, None] = {}
     records = store.records()
     for record in records:
         trial = known.get(record.key.digest)
@@ -100,6 +107,7 @@ def measure_trials(
         replayed = Replayed(trial.request.prompt, record.reply.token_ids, injector.tokenizer, injector.model.n_layers)
         if nothing.key(record.key.digest) not in there:
             jobs.append(_Job(record, trial.request, measure.passes(replayed)))
+            notes |= dict.fromkeys(measure.notes(replayed))
     if jobs:
         with hold(store.directory, f"measure-{measure.digest[:12]}", f"measures {measure.name}") as lock:
             store.begin_session(this_process("measure", injector))
@@ -111,7 +119,7 @@ def measure_trials(
                 store.add_reading(job.record.key.digest, reading)
                 if on_reading is not None:
                     on_reading(reading)
-    return MeasuringSummary(measure.name, len(jobs), len(records) - len(jobs))
+    return MeasuringSummary(measure.name, len(jobs), len(records) - len(jobs), tuple(notes))
 
 
 def _reading(measure: Measure, injector: Injector, axes: Axes, values: FloatArray) -> Reading:

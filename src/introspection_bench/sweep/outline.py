@@ -9,7 +9,9 @@ from typing import Any
 import attrs
 import numpy as np
 
+from ..background import Background
 from ..boundaries import checked
+from ..concepts import Concept
 from ..errors import ModelNotFoundError, SpecError, explain
 from ..freezing import frozen_mapping
 from ..injectors.base import ModelInfo
@@ -22,6 +24,7 @@ from .places import by_place, source_layers
 from .planner import Ground, PlannedTrial
 from .sequential import Sequential
 from .spec import ModelSpec, RunSpec
+from .words import background, background_words
 
 
 @attrs.frozen
@@ -66,7 +69,8 @@ def outline(spec: RunSpec, tokenizer: Tokenizer | None = None, config: Any = Non
     text = config.get_text_config()
     info = ModelInfo(spec.model.name, "", int(text.num_hidden_layers), int(text.hidden_size), "")
     planner = spec.planner
-    ground = Ground(info, spec.model.backend, 1, tokenizer, spec.design.day, _stand_ins(planner.whole, info))
+    vectors, words = _stand_ins(planner.whole, info), _word_stand_ins(planner.design, info)
+    ground = Ground(info, spec.model.backend, 1, tokenizer, spec.design.day, vectors, background=words)
     planned = planner.most(ground) if isinstance(planner, Sequential) else planner.ask(ground, [])
     if isinstance(planner, Confirmed):
         planned += planner.confirming(
@@ -94,16 +98,25 @@ def _first_cell(rule: SelectionRule, planned: Sequence[PlannedTrial]) -> Candida
 
 def _stand_ins(design: Design, info: ModelInfo) -> Mapping[tuple[str, int], ConceptVector]:
     """Return vectors that stand where extracted ones will, different for each concept and layer."""
+    given = {v.concept for v in design.vectors}
+    made = _made(design, info, [c for c in design.concepts or () if c.name not in given])
+    return by_place(design, [*design.vectors, *made], info.n_layers)
+
+
+def _word_stand_ins(design: Design, info: ModelInfo) -> Mapping[int, Background]:
+    return background(design, _made(design, info, background_words(design)), info.n_layers)
+
+
+def _made(design: Design, info: ModelInfo, concepts: Sequence[Concept]) -> list[ConceptVector]:
     provenance = Provenance("stand-in", info.name, "", "", 0, -1, 1.0, None)
     rng = np.random.default_rng(0)
-    given = {v.concept for v in design.vectors}
-    made = [
-        ConceptVector(rng.standard_normal(8), concept.name, layer, provenance)
-        for concept in design.concepts or ()
-        if concept.name not in given
+    # Few numbers are enough to tell vectors apart, but given ones have the model's width.
+    width = info.hidden_size if design.vectors else 8
+    return [
+        ConceptVector(rng.standard_normal(width), concept.name, layer, provenance)
+        for concept in concepts
         for layer in sorted(set(source_layers(design, info.n_layers).values()))
     ]
-    return by_place(design, [*design.vectors, *made], info.n_layers)
 
 
 def _described(model: ModelSpec) -> tuple[Tokenizer, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ..background import Background
 from ..blinding import decoy_name
 from ..boundaries import guarded, unguarded
 from ..conditions import Beside, Condition
@@ -64,8 +65,9 @@ class PlannedTrial:
 class Ground:
     """What a plan is made on: the model, the backend with its numerics, the run's vectors and its date.
 
-    ``vectors`` are by concept and by the layer that they are injected at. ``dosing`` finds doses by effect, None where
-    no model is loaded. ``chosen`` is what the run has chosen to be confirmed, None before it has.
+    ``vectors`` are by concept and by the layer that they are injected at, ``background`` by that layer those of the
+    words that random vectors take after. ``dosing`` finds doses by effect, None where no model is loaded. ``chosen`` is
+    what the run has chosen to be confirmed, None before it has.
     """
 
     model: ModelInfo
@@ -75,6 +77,7 @@ class Ground:
     day: datetime.date
     vectors: Mapping[tuple[str, int], ConceptVector] = attrs.field(converter=frozen_mapping)
     dosing: Dosing | None = None
+    background: Mapping[int, Background] = attrs.field(converter=frozen_mapping, factory=dict)
     chosen: Chosen | None = None
 
     @numerics.validator
@@ -216,7 +219,19 @@ class _Planning:
         ground = self.ground
         shared = (ground.vectors, self.design.seed, ground.tokenizer, ground.day, ground.dosing)
         items = self.design.items_of(scaffold)
-        return Cell(scaffold, layers, dose, span, self.concepts, *shared, items, self.design.words, self._prompts)
+        return Cell(
+            scaffold,
+            layers,
+            dose,
+            span,
+            self.concepts,
+            *shared,
+            items,
+            self.design.words,
+            ground.background,
+            ground.model.n_layers,
+            self._prompts,
+        )
 
     def _pairs(self, scaffold: Scaffold) -> list[tuple[str, int]]:
         """Return (concept, number) of the injected trials, which those without a concept are paired with."""
@@ -247,7 +262,8 @@ class _Planning:
             own = cell.items[number % len(cell.items)] if like is None else cell.item(*like)
             item = filling(scaffold, own, made.item)
             slot = (*(like or (None, number)), None if own is None else own.name)
-            place = (scaffold.name, None if item is None else item.name, made.concept, made.asked, made.injections)
+            steered = (made.injections, *made.beside.items())
+            place = (scaffold.name, None if item is None else item.name, made.concept, made.asked, steered)
             shared = settled.get(place)
             if shared is None:
                 shared = settled[place] = self._settled(arm, cell, made, scaffold, item)
@@ -275,11 +291,15 @@ class _Planning:
 
     def _settled(self, arm: Arm, cell: Cell, made: ArmTrial, scaffold: Scaffold, item: Item | None) -> _Settled:
         prompt = cell.rendered(scaffold, item)
-        steers = resolve([*made.injections, *(i for _, injections in self.beside for i in injections)], prompt)
+        own = [(_told(name, injections), injections) for name, injections in made.beside.items()]
+        beside = [*self.beside, *own]
+        steers = resolve([*made.injections, *(i for _, injections in beside for i in injections)], prompt)
         spans = dict.fromkeys(str(i.span) for i in made.injections)
         dose, effect = (cell.dose, None) if made.injections else (None, None)
         if dose is not None and dose.is_effect:
-            dose, effect = made.injections[0].dose, dose
+            # Of the concept that it stands for: what is matched to a concept's injection stands in its cell.
+            of = made.concept or (made.like and made.like[0])
+            dose, effect = cell.dose_of(of) if of in cell.concepts else made.injections[0].dose, dose
         condition = Condition(
             arm=arm.name,
             scaffold=scaffold.name,
@@ -288,7 +308,7 @@ class _Planning:
             layers=tuple(dict.fromkeys(i.layer for i in made.injections)),
             dose=dose,
             span="; ".join(spans) or None,
-            beside=tuple(told for told, _ in self.beside),
+            beside=tuple(told for told, _ in beside),
             model=self.ground.model.name,
             wording=scaffold.digest,
             effect=effect,
@@ -352,7 +372,7 @@ class _Planning:
             (layers,) = resolve_layers([steer.layers], self.ground.model.n_layers)
             vectors = steer.vectors if len(steer.vectors) > 1 else steer.vectors * len(layers)
             injections = [Injection(v, n, steer.dose, steer.span) for v, n in zip(vectors, layers, strict=True)]
-            yield Beside(steer.name, layers, steer.dose, str(steer.span)), tuple(injections)
+            yield _told(steer.name, injections), tuple(injections)
 
     def _check_apart(self, cell: Cell, places: dict[object, str]) -> None:
         """Raise where a cell's scaffold comes to the tokens and the positions of another one."""
@@ -370,3 +390,9 @@ class _Planning:
                         hint="Leave one out; for more trials of it raise the arms' n.",
                     )
                 )
+
+
+def _told(name: str, injections: Sequence[Injection]) -> Beside:
+    """Return further injections, of one dose and span, as a condition tells them."""
+    layers = tuple(dict.fromkeys(i.layer for i in injections))
+    return Beside(name, layers, injections[0].dose, str(injections[0].span))

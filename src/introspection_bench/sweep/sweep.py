@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ..background import DRAWN
 from ..boundaries import checked
 from ..concepts import ConceptSet
 from ..credentials import without_credentials
 from ..dosing import Probe, measure_effects
-from ..effects import Effects
+from ..effects import Drawn, Effects, Found
 from ..errors import SpecError, StoreError, explain
 from ..extraction import extract
 from ..files import file_stem, make_own_folder
@@ -40,6 +41,7 @@ from .planner import Ground, PlannedTrial, Planner
 from .sessions import this_process
 from .spec import EffectsSpec, ModelSpec, RunSpec
 from .store import Store
+from .words import background, background_words
 
 if TYPE_CHECKING:
     from ..judges.base import Judge
@@ -71,6 +73,8 @@ class Sweep:
             self._probe = functools.cache(lambda: Probe(injector, date=day))
             self._dosing = FindsDoses([] if store is None else store.found(), self._probe)
             self.vectors = _vectors(planner.whole, injector, known, day)
+            #: Those of the words that random vectors take after; none where no arm draws such.
+            self.word_vectors = _word_vectors(planner.design, injector, known, day)
             self.design: Design = attrs.evolve(planner.design, date=day)
             self.spec = self._spec(spec)
             vectors = by_place(planner.whole, self.vectors, injector.model.n_layers)
@@ -78,6 +82,7 @@ class Sweep:
             self._ground = Ground(
                 *told,
                 dosing=self._dosing,
+                background=background(planner.design, self.word_vectors, injector.model.n_layers),
                 chosen=store.chosen() if store is not None and planner.confirmation is not None else None,
             )
             self._ask(store)
@@ -211,8 +216,8 @@ class Sweep:
     def open_store(self) -> Store:
         """Create the run's store, or open it if it is this very run's."""
         trials = [t.trial for t in self.planned]
-        first, found = trials[: self._first_asked], list(self._dosing.found.values())
-        store = Store.create(self.directory, self.spec, first, self.vectors, found)
+        vectors = [*self.vectors, *self.word_vectors]
+        store = Store.create(self.directory, self.spec, trials[: self._first_asked], vectors, self._found())
         self._extend(store)
         return store
 
@@ -248,7 +253,17 @@ class Sweep:
         return more
 
     def _extend(self, store: Store) -> None:
-        store.extend([t.trial for t in self.planned], self._dosing.found.values(), self._ground.chosen)
+        store.extend([t.trial for t in self.planned], self._found(), self._ground.chosen)
+
+    def _found(self) -> list[Found]:
+        """Return what planning found on the model, and what it drew with the covariance of words."""
+        drawn: dict[str, Found] = {}
+        for steer in {s for t in self.planned for s in t.request.steers} if self.word_vectors else ():
+            vector, like = steer.vector, self._ground.vectors.get((steer.vector.concept, steer.layer))
+            if like is not None and any(step.startswith(DRAWN) for step in vector.provenance.steps):
+                told = (vector.concept, steer.layer, vector.cosine(like), vector.provenance.steps)
+                drawn.setdefault(vector.digest, Drawn(vector.digest, *told))
+        return [*self._dosing.found.values(), *drawn.values()]
 
     def _ask(self, store: Store | None) -> bool:
         """Ask the planner on while all that it asked for is done; return whether something is left to run.
@@ -302,7 +317,7 @@ class Sweep:
     def _write_aside(self, store: Store) -> None:
         """Write what the store can always remake: vectors as files, and a manifest for people."""
         folder = make_own_folder(self.directory / "vectors")
-        for vector in store.vectors():
+        for vector in self.vectors:
             name = f"{file_stem(vector.concept)}-layer{vector.layer}-{vector.digest[:8]}.safetensors"
             vector.save(folder / name)
         write_manifest(store)
@@ -321,6 +336,19 @@ def _check_once(planned: Sequence[PlannedTrial]) -> None:
                     hint="Their vectors have the same values, or two arms do the same: leave one out.",
                 )
             )
+
+
+def _word_vectors(
+    design: Design, injector: Injector, known: Sequence[ConceptVector], day: datetime.date
+) -> list[ConceptVector]:
+    """Return the vectors of the words that random ones take after, extracted as a design's own are."""
+    words = background_words(design)
+    if not words or design.concepts is None:
+        return []
+    layers = sorted(set(source_layers(design, injector.model.n_layers).values()))
+    return extract(
+        injector, words, layers, recipe=design.recipe, baseline=design.concepts.baseline, date=day, known=known
+    )
 
 
 def _of_run(store: Store | None, design: Design) -> tuple[list[ConceptVector], datetime.date]:

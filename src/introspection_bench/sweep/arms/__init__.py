@@ -10,6 +10,7 @@ from .asking import NeutralLabels, Questions
 from .base import Arm, ArmTrial, Cell, Dosing, Over
 from .injecting import Injected, Negated, PromptOnly, Removed, Unsteered
 from .randoms import RandomVector
+from .removing import ProjectedOut
 from .telling import EditedInput, Match, Mention
 from .third_person import ThirdPerson
 
@@ -30,6 +31,7 @@ ARMS: Mapping[str, Lazy] = MappingProxyType(
             "questions": Questions,
             "third_person": ThirdPerson,
             "neutral_labels": NeutralLabels,
+            "projected_out": ProjectedOut,
         }.items()
     }
 )
@@ -48,6 +50,7 @@ __all__ = [
     "Negated",
     "NeutralLabels",
     "Over",
+    "ProjectedOut",
     "PromptOnly",
     "Questions",
     "RandomVector",

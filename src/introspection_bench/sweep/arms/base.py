@@ -16,6 +16,7 @@ from typing import Literal
 
 import attrs
 
+from ...background import Background
 from ...boundaries import checked, guarded
 from ...conditions import BUILTIN, Truth
 from ...digests import digest
@@ -67,7 +68,9 @@ class Cell:
     ``layers`` are steered at once; they are empty and ``dose`` None for an arm that has no dose. ``vectors`` are by
     concept and by the layer that they are injected at. ``seed`` is the design's. A ``dose`` by effect is another one
     for each concept: see :meth:`dose_of`. ``items`` are those of the design that fill the scaffold's slots, the one
-    item None where it has none; ``words`` is how texts write each concept.
+    item None where it has none; ``words`` is how texts write each concept. ``background`` has, by injected layer, the
+    words' vectors that random ones may take after, where an arm :attr:`~Arm.needs_background`; ``n_layers`` is how many
+    blocks the model has.
     """
 
     scaffold: Scaffold
@@ -82,6 +85,8 @@ class Cell:
     dosing: Dosing | None = None
     items: tuple[Item | None, ...] = attrs.field(converter=frozen_tuple, default=(None,))
     words: Mapping[str, str] = attrs.field(converter=frozen_mapping, factory=dict)
+    background: Mapping[int, Background] = attrs.field(converter=frozen_mapping, factory=dict)
+    n_layers: int | None = None
     #: What was rendered already, which cells of one plan share: an arm that measures prompts renders many.
     prompts: dict[tuple[Scaffold, Item | None], RenderedPrompt] = attrs.field(factory=dict, eq=False, repr=False)
 
@@ -200,7 +205,8 @@ class ArmTrial:
     ``asked`` is the concept that judges are asked about, by default the injected one, else a decoy. ``scaffold``, one
     of :meth:`Arm.asks`, takes the place of the cell's, and ``item``, one of :meth:`Arm.items`, fills what slots it
     has of its own; the design's item fills the others. ``like`` is the concept and number of the injected trial that it
-    is paired with, where it injects none.
+    is paired with, where it injects none. ``beside`` are further injections by a name that tables show, of one dose
+    and span each: a direction that is removed at later layers, say.
     """
 
     concept: str | None
@@ -209,6 +215,19 @@ class ArmTrial:
     scaffold: Scaffold | None = None
     like: tuple[str, int] | None = None
     item: Item | None = None
+    beside: Mapping[str, tuple[Injection, ...]] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
+
+    def __attrs_post_init__(self) -> None:
+        uneven = [name for name, some in self.beside.items() if len({(i.dose, i.span) for i in some}) != 1]
+        if uneven:
+            raise SpecError(
+                explain(
+                    "beside",
+                    required="injections of one dose and span under each name",
+                    got=f"none, or several, under {uneven}",
+                    hint="Give those of another dose or span a name of their own.",
+                )
+            )
 
 
 def check_n(_: object, attribute: attrs.Attribute[int], value: int) -> None:
@@ -244,6 +263,11 @@ class Arm(abc.ABC):
     def dosed(self) -> bool:
         """Whether there is a cell for each layer and dose, whose vectors it uses; else one for each scaffold."""
         return True
+
+    @property
+    def needs_background(self) -> bool:
+        """Whether it draws from words' vectors, :attr:`Cell.background`, which a run then extracts and stores."""
+        return False
 
     def asks(self, scaffold: Scaffold) -> tuple[Scaffold, ...]:  # noqa: ARG002  # for subclasses
         """Return the scaffolds that it asks in place of a design's, so that a run can tell what its models were asked.

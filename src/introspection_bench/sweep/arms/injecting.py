@@ -10,6 +10,7 @@ import attrs
 from ...boundaries import guarded
 from ...conditions import CONTROL, INJECTED, NEGATED, PROMPT_ONLY, REMOVED
 from ...errors import SpecError
+from ...spans import START, Span
 from ...vectors import ConceptVector
 from .base import Arm, ArmTrial, Cell, Over, check_n
 
@@ -81,13 +82,18 @@ class PromptOnly(Arm):
 @guarded(SpecError)
 @attrs.frozen
 class Removed(Arm):
-    """As :class:`Injected` up to the anchor ``at`` and without it: what came before stays in keys and values."""
+    """The concept's vector is injected on the earlier turns alone: from ``since`` up to the anchor ``at``, without it.
+
+    What was steered stays in keys and values; nothing is steered from there on. ``since`` is an anchor, by default the
+    prompt's first token. The design's span does not matter.
+    """
 
     name: ClassVar[str] = REMOVED
     n: int = attrs.field(validator=check_n)
     at: str = "trial"
+    since: str = START
     concepts: Over = "each"
 
     def trials(self, cell: Cell) -> Iterator[ArmTrial]:
         """Yield the trials."""
-        return cell.injected(self.n, self.concepts, span=cell.span.until(self.at))
+        return cell.injected(self.n, self.concepts, span=Span.between(self.since, self.at))

@@ -1,0 +1,92 @@
+"""Log-odds at the answer read off a run, beside log-probabilities by hand."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import pytest
+
+import introspection_bench as ib
+from introspection_bench import analysis
+from introspection_bench.errors import SpecError
+from introspection_bench.labelled import Labels
+from introspection_bench.measures import Lens, Read, Replayed, YesNo
+from introspection_bench.measures.yes_no import variants
+from introspection_bench.spans import Positions
+from introspection_bench.sweep import Injected, NeutralLabels, Questions, Sweep, Unsteered
+
+WORDS = {"yes": ("a",), "no": ("b",), "openings": ("c",)}  # the tiny tokenizer has letters
+
+
+@pytest.fixture(scope="module")
+def measured(design, injector, tmp_path_factory):
+    arms = [Unsteered(2), Injected(1), Questions(2), Questions(2, steered=False), NeutralLabels(2)]
+    small = attrs.evolve(design, arms=arms, doses=["2 residual"], sampling=ib.Sampling(max_new_tokens=2))
+    sweep = Sweep(small, injector, tmp_path_factory.mktemp("yes_no") / "run")
+    sweep.generate()
+    summary = sweep.measure(YesNo(**WORDS))
+    return sweep, summary
+
+
+def test_the_numbers_are_those_of_the_models_own_distribution_at_the_answer_steered_as_the_trial(measured, injector):
+    sweep, _ = measured
+    record = next(r for r in sweep.results() if r.arm == "injected")
+    (request,) = [t.request for t in sweep.planned if t.key == record.key]
+    n = len(request.prompt.token_ids)
+    read = Read("distribution", Positions(n - 1, n, n))
+    (done,) = injector.generate([attrs.evolve(request, forced=(), reads=(read,))])
+    logprobs = done.readings[0][0].astype(np.float64)
+
+    def mass(word):
+        ids = {tuple(injector.tokenizer(t, add_special_tokens=False)["input_ids"]) for t in variants(word)}
+        return np.logaddexp.reduce([logprobs[i[0]] for i in ids if len(i) == 1])
+
+    (reading,) = record.readings
+    assert reading.at(of="log_odds") == pytest.approx(mass("a") - mass("b"), abs=1e-4)
+    assert reading.at(of="joint") == pytest.approx(np.logaddexp(mass("a"), mass("b")), abs=1e-4)
+    assert reading.at(of="opening") == pytest.approx(mass("c"), abs=1e-4)
+    assert reading.at(of="entropy") == pytest.approx(-(np.exp(logprobs) * logprobs).sum(), abs=1e-3)
+
+
+def test_a_run_with_batteries_tells_each_trials_difference_and_the_difference_in_differences(measured):
+    frame = analysis.log_odds_frame(measured[0].results())
+    assert frame[frame["arm"].isin(["injected", "no_questions"])]["change"].notna().all()
+    assert frame[frame["arm"] == "control"]["change"].abs().max() < 1e-4
+    table = analysis.log_odds_contrast(frame)
+    assert sorted(table["concept"]) == ["Bread", "Oceans"]
+    assert table["did"].notna().all()
+
+
+def test_texts_that_are_no_single_token_are_dropped_and_named(measured, injector):
+    (note,) = measured[1].notes
+    assert "yes counts 'a', 'A'" in note
+    assert "dropped, being no single token of this model: ' A', ' b', ' B'" in note
+    assert YesNo(**WORDS).sets(injector.tokenizer)["no"] == ("b", "B")
+
+
+def test_a_model_without_any_of_the_words_as_one_token_is_an_error_before_anything_runs(injector):
+    with pytest.raises(SpecError, match=r"YesNo\.yes"):
+        YesNo(yes=("certainly not one token",), no=("b",)).sets(injector.tokenizer)
+
+
+def test_where_a_question_tells_two_words_those_count_and_swapping_them_turns_the_sign(injector):
+    tokenizer, labels = injector.tokenizer, Labels("Kappa", "Sigma")
+
+    def sets(told):
+        prompt = ib.RenderedPrompt((1, 2, 3), told.sentence(yes_first=True), {})
+        ((read, _),) = [p.reads for p in YesNo().passes(Replayed(prompt, (), tokenizer, 4))]
+        return read.sets
+
+    assert sets(labels) == sets(labels.swapped)[::-1]
+    assert sets(labels)[0] != YesNo(**WORDS).sets(tokenizer)
+
+
+def test_by_layer_the_last_layers_lens_has_the_same_log_odds(measured, injector):
+    sweep, _ = measured
+    words = {name: texts for name, texts in YesNo(**WORDS).sets(injector.tokenizer).items() if name != "opening"}
+    sweep.measure(Lens(words))
+    record = next(r for r in sweep.results() if r.arm == "injected")
+    by_name = {r.measure: r for r in record.readings}
+    last = max(by_name["lens"].axes["layer"])
+    found = by_name["lens"].at(layer=last, set="yes") - by_name["lens"].at(layer=last, set="no")
+    assert found[0] == pytest.approx(by_name["yes_no"].at(of="log_odds"), abs=1e-4)
