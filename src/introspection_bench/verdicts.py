@@ -112,9 +112,9 @@ class Verdict:
     failed gives ``unscored`` its reason and leaves every answer None: never False. ``concept`` is what the judge
     was asked about: the trial's own, or the decoy on a control. ``judged`` is the part of the reply that was read:
     the answer, or the whole, reasoning included (the two with an empty line between them; places of ``evidence``
-    count in that text). ``asked`` says whether ``concept`` is the trial's own or another one of the run's
-    (:func:`~introspection_bench.sweep.judge_run`). ``ground`` is what ``affirmative`` was decided on, where the judge says so: a plain claim,
-    a plain denial, or neither, which is weak ground. ``raw`` is the judge's answer as it came; ``cost_usd`` what it
+    count in that text). ``asked`` says whether ``concept`` is the trial's own or another one of the run's. ``ground``
+    is what ``affirmative`` was decided on, where the judge says so: a plain claim, a plain denial, or neither, which is
+    weak ground. ``raw`` is the judge's answer as it came; ``cost_usd`` what it
     cost, None where unknown.
     """
 
