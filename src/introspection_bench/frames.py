@@ -17,7 +17,7 @@ from .injection import Receipt
 from .measures.readings import FloatArray, Reading
 from .trials import TrialRecord
 from .untrusted import encodable
-from .verdicts import CRITERIA, FURTHER, Verdict
+from .verdicts import CRITERIA, FURTHER, Asked, Verdict
 
 _CONDITION = {
     "scaffold": "string",
@@ -74,7 +74,12 @@ _NO_RECEIPT = (None, None, None, None)
 
 @checked(AnalysisError)
 def records_frame(
-    records: Iterable[TrialRecord], judge: str | None = None, rubric: str | None = None, *, repeats: bool = False
+    records: Iterable[TrialRecord],
+    judge: str | None = None,
+    rubric: str | None = None,
+    *,
+    repeats: bool = False,
+    asked: Asked = "own",
 ) -> pd.DataFrame:
     """Return one row per trial, with the verdict of one judge.
 
@@ -84,6 +89,7 @@ def records_frame(
         rubric: the same for the rubric.
         repeats: also the rows that list another trial's draw again (:attr:`TrialRecord.repeat_of`). They are no
             further trials: with them a rate is that of a published table, and its interval is too narrow.
+        asked: whether the verdicts are those on the trial's own concept, or on another one of the run's.
 
     Returns:
         A frame with a fresh index:
@@ -108,9 +114,9 @@ def records_frame(
         AnalysisError: no trial has a verdict of ``judge`` and ``rubric``; the message names those there are.
     """
     records = list(records)
-    if judge is not None or rubric is not None:
-        _check_judged(records, judge, rubric)
-    return frame_with(records, lambda record: record.verdict(judge, rubric), repeats=repeats)
+    if judge is not None or rubric is not None or asked != "own":
+        _check_judged(records, judge, rubric, asked)
+    return frame_with(records, lambda record: record.verdict(judge, rubric, asked=asked), repeats=repeats)
 
 
 def frame_with(
@@ -333,14 +339,16 @@ def _short_digest(*told: str | int) -> str:
     return digest("read_as", 1, list(told))[:8]
 
 
-def _check_judged(records: Sequence[TrialRecord], judge: str | None, rubric: str | None) -> None:
-    there = {(v.judge, v.rubric) for record in records for v in record.verdicts}
+def _check_judged(records: Sequence[TrialRecord], judge: str | None, rubric: str | None, asked: Asked) -> None:
+    there = {(v.judge, v.rubric) for record in records for v in record.verdicts if v.asked == asked}
     if not any(judge in (None, j) and rubric in (None, r) for j, r in there):
         raise AnalysisError(
             explain(
                 "judge, rubric",
                 required=f"one of {sorted(f'{j}/{r}' for j, r in there)}" if there else "a run that was judged",
-                got=f"judge {judge!r}, rubric {rubric!r}",
-                hint="Name a judge whose verdicts there are." if there else "introspection-bench judge RUN",
+                got=f"judge {judge!r}, rubric {rubric!r}, asked {asked!r}",
+                hint="Name a judge whose verdicts there are."
+                if there
+                else f"introspection-bench judge RUN{'' if asked == 'own' else f' --asked {asked}'}",
             )
         )

@@ -15,7 +15,7 @@ from .errors import AnalysisError
 from .freezing import frozen_mapping, frozen_tuple
 from .identity import Sampling
 from .trials import TrialPart, TrialRecord
-from .verdicts import Part, Verdict
+from .verdicts import Asked, Part, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class JudgeName:
     """Which judge gave a set of verdicts: ``judge``, ``rubric``, ``model`` (None without a model), blinded or not.
 
-    ``judged`` is the part of the replies that it read.
+    ``judged`` is the part of the replies that it read, ``asked`` which concept it was asked about.
     """
 
     judge: str
@@ -34,6 +34,7 @@ class JudgeName:
     model: str | None
     blinded: bool
     judged: Part = "answer"
+    asked: Asked = "own"
 
     @classmethod
     @checked(AnalysisError)
@@ -43,12 +44,13 @@ class JudgeName:
 
     def gave(self, verdict: Verdict) -> bool:
         """Whether a verdict is this judge's."""
-        return _named(verdict) == (self.judge, self.rubric, self.model, self.blinded, self.judged)
+        return _named(verdict) == (self.judge, self.rubric, self.model, self.blinded, self.judged, self.asked)
 
     def __str__(self) -> str:
         model = f" ({self.model})" if self.model else ""
         read = "" if self.judged == "answer" else ", reasoning and answer"
-        return f"{self.judge}/{self.rubric}{model}, {'blinded' if self.blinded else 'not blinded'}{read}"
+        about = "" if self.asked == "own" else ", asked about another concept"
+        return f"{self.judge}/{self.rubric}{model}, {'blinded' if self.blinded else 'not blinded'}{read}{about}"
 
 
 @guarded(AnalysisError)
@@ -79,10 +81,12 @@ class Results:
 
     @property
     def judges(self) -> tuple[JudgeName, ...]:
-        """The judges that gave verdicts here, the one with the most verdicts first."""
+        """The judges that gave verdicts here: the one with the most verdicts first, on other concepts last."""
         counts = Counter(_named(v) for record in self.records for v in record.verdicts)
         named = [(JudgeName(*told), n) for told, n in counts.items()]
-        return tuple(name for name, _ in sorted(named, key=lambda item: (-item[1], str(item[0]))))
+        return tuple(
+            name for name, _ in sorted(named, key=lambda item: (item[0].asked != "own", -item[1], str(item[0])))
+        )
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -130,6 +134,7 @@ class Results:
         *,
         repeats: bool = False,
         part: TrialPart | Literal["all"] | None = None,
+        asked: Asked = "own",
     ) -> pd.DataFrame:
         """Return one row per trial of one part (:meth:`of_part`); see :func:`introspection_bench.frames.records_frame`.
 
@@ -137,8 +142,8 @@ class Results:
         """
         from .frames import records_frame
 
-        return records_frame(self.of_part(part).records, judge, rubric, repeats=repeats)
+        return records_frame(self.of_part(part).records, judge, rubric, repeats=repeats, asked=asked)
 
 
-def _named(verdict: Verdict) -> tuple[str, str, str | None, bool, Part]:
-    return verdict.judge, verdict.rubric, verdict.judge_model, verdict.blinded, verdict.judged
+def _named(verdict: Verdict) -> tuple[str, str, str | None, bool, Part, Asked]:
+    return verdict.judge, verdict.rubric, verdict.judge_model, verdict.blinded, verdict.judged, verdict.asked

@@ -17,7 +17,7 @@ from .injection import Receipt
 from .measures.readings import Reading
 from .names import composed
 from .reasoning import Split, split
-from .verdicts import Part, Verdict, latest
+from .verdicts import Asked, Part, Verdict, latest
 
 #: Which part of a run a trial belongs to, where one part chooses what the other one confirms.
 TrialPart = Literal["selection", "confirmation"]
@@ -138,13 +138,15 @@ class TrialRecord:
         return self.key.seed if self.key.numerics or self.key.given_seed is not None else None
 
     @checked(SpecError)
-    def verdict(self, judge: str | None = None, rubric: str | None = None) -> Verdict | None:
+    def verdict(self, judge: str | None = None, rubric: str | None = None, *, asked: Asked = "own") -> Verdict | None:
         """The verdict of a judge and rubric; without names the only one there is.
 
-        Of one judge's verdicts on the answer and on the whole reply, that on the answer. Returns None where there is
+        ``asked`` chooses between a judge's verdict on the trial's own concept and that on another one. Of one judge's
+        verdicts on the answer and on the whole reply, that on the answer. Returns None where there is
         none. Raises :class:`SpecError` where several match.
         """
-        found = [v for v in self.verdicts if judge in (None, v.judge) and rubric in (None, v.rubric)]
+        mine = [v for v in self.verdicts if v.asked == asked]
+        found = [v for v in mine if judge in (None, v.judge) and rubric in (None, v.rubric)]
         if len(found) > 1:
             found = [v for v in found if v.judged == "answer"] or found
         if len(found) > 1:

@@ -16,6 +16,8 @@ from .names import composed
 
 #: What of a reply is judged: its answer alone, or its reasoning and answer as one text.
 Part = Literal["answer", "whole"]
+#: Which concept a judge is asked about: the trial's own (a decoy where it has none), or another one of the run's.
+Asked = Literal["own", "mismatched"]
 #: What a judge that says so decided on: a plain claim, a plain denial, or neither.
 Ground = Literal["claim", "denial", "neither"]
 #: The four criteria of the rubric ``strict4``, in the order in which they are always shown; a rubric may have others.
@@ -111,8 +113,9 @@ class Verdict:
     failed gives ``unscored`` its reason and leaves every answer None: never False. ``concept`` is what the judge
     was asked about: the trial's own, or the decoy on a control. ``judged`` is the part of the reply that was read:
     the answer, or the whole, reasoning included (the two with an empty line between them; places of ``evidence``
-    count in that text). ``ground`` is what ``affirmative`` was decided on, where the judge says so: a plain claim,
-    a plain denial, or neither, which is weak ground. ``raw`` is the judge's answer as it came; ``cost_usd`` what it
+    count in that text). ``asked`` says whether ``concept`` is the trial's own or another one of the run's. ``ground``
+    is what ``affirmative`` was decided on, where the judge says so: a plain claim, a plain denial, or neither, which is
+    weak ground. ``raw`` is the judge's answer as it came; ``cost_usd`` what it
     cost, None where unknown.
     """
 
@@ -131,6 +134,7 @@ class Verdict:
     cost_usd: float | None = None
     judged: Part = "answer"
     ground: Ground | None = None
+    asked: Asked = "own"
 
     def __attrs_post_init__(self) -> None:
         for name, value in self.answers.items():

@@ -70,6 +70,14 @@ def test_the_title_says_what_varies_and_whether_the_trials_are_the_same() -> Non
     assert other.title == "Judge and judge model vary; each on the trials that it scored"
 
 
+def test_a_second_verdict_that_was_asked_about_another_concept_is_no_further_judgement() -> None:
+    records = [
+        attrs.evolve(r, verdicts=[r.verdicts[0], attrs.evolve(r.verdicts[0], concept="rain", asked="mismatched")])
+        for r in run()
+    ]
+    assert multiverse(Results("r", records)) is None
+
+
 def test_two_wordings_of_one_rubric_and_two_parts_of_the_reply_are_judgements_of_their_own() -> None:
     def twice(**changes: str) -> list[TrialRecord]:
         return [

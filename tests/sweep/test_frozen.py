@@ -239,6 +239,14 @@ def test_fewer_and_more_trials_another_judge_and_another_plan_are_departures(spe
         departures(bare)
 
 
+def test_a_second_verdict_on_other_concepts_is_no_departure(run):
+    records = [
+        attrs.evolve(r, verdicts=[*r.verdicts, attrs.evolve(r.verdicts[0], judge="else", asked="mismatched")])
+        for r in run.records
+    ]
+    assert departures(attrs.evolve(run, records=records)) == ()
+
+
 def test_the_page_does_not_say_as_frozen_where_the_run_departs_and_says_nothing_of_plans_without_one(run, tmp_path):
     fewer = attrs.evolve(run, records=run.records[:-1])
     section = plan_section(fewer, None)

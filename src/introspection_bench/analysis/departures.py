@@ -116,7 +116,7 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 def _judged(plan: FrozenPlan, results: Results, judge: JudgeName | None) -> Iterator[tuple[str, str, str]]:
     told = plan.spec.get("judge") or {}
-    judges = results.judges if judge is None else (judge,)
+    judges = tuple(j for j in results.judges if j.asked == "own") if judge is None else (judge,)
     yield "judge.name", str(told.get("name")), ", ".join(sorted({j.judge for j in judges})) or "not judged"
     if judges:
         yield "judge.judged", str(told.get("judged")), ", ".join(sorted({j.judged for j in judges}))

@@ -27,6 +27,12 @@ PartOption = Annotated[
 ]
 
 
+AskedOption = Annotated[
+    Literal["own", "mismatched"],
+    typer.Option("--asked", help="Which concept is asked about: the trial's own, or another of the run's."),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(epilog="Example: `introspection-bench judge runs/demo --judge claude --batch --max-cost 2`")(judge)
@@ -76,6 +82,7 @@ def judge(
     retry_unscored: Annotated[bool, typer.Option("--retry-unscored", help="Judge again what failed.")] = False,
     check: Annotated[bool, typer.Option(help="First judge the control replies that every judge must pass.")] = True,
     judged: PartOption = "answer",
+    asked: AskedOption = "own",
 ) -> None:
     """Judge a run's replies. Judging again never generates again; what is scored already is kept."""
     from ..judges.registry import open_judge
@@ -91,7 +98,9 @@ def judge(
     with Store.open(run) as store, console.working(f"Judging with {name}") as phase, console.interruptible():
         opened = open_judge(name, **options)
         counted = phase.count("judged")
-        summary = judge_run(store, opened, retry_unscored=retry_unscored, check=check, part=judged, on_verdict=counted)
+        summary = judge_run(
+            store, opened, retry_unscored=retry_unscored, check=check, part=judged, asked=asked, on_verdict=counted
+        )
     cost = f", {summary.cost_usd:.4f} USD" if summary.cost_usd else ""
     console.tell(
         f"{summary.judge}/{summary.rubric}: {summary.judged} judged, {summary.unscored} unscored, "

@@ -265,7 +265,7 @@ def status(run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="Ru
         readings: dict[str, int] = {}
         for record in store.records():
             for verdict in record.verdicts:
-                name = f"{verdict.judge}/{verdict.rubric}"
+                name = f"{verdict.judge}/{verdict.rubric}{'' if verdict.asked == 'own' else ' (mismatched)'}"
                 verdicts[name] = verdicts.get(name, 0) + (verdict.unscored is None)
             for reading in record.readings:
                 readings[reading.measure] = readings.get(reading.measure, 0) + 1

@@ -13,7 +13,7 @@ from ..boundaries import guarded
 from ..concepts import Concept
 from ..conditions import Condition, layers_text
 from ..errors import SpecError
-from ..verdicts import Part, Verdict
+from ..verdicts import Asked, Part, Verdict
 from .rubrics import Rubric
 
 
@@ -42,7 +42,7 @@ class Case:
     judge is asked about: on a control a decoy, so that the judge can't tell the arms apart. ``disclosure`` is
     None unless the judge is unblinded. ``trial`` is the trial's digest and is not shown to a model. ``judged`` says
     which part of the reply ``reply`` is; ``unclear`` why that part can't be told from the rest, and such a case is
-    shown to no judge (:func:`verdicts_on`).
+    shown to no judge (:func:`verdicts_on`). ``asked`` says whether ``concept`` is the trial's own or another one.
     """
 
     trial: str
@@ -52,6 +52,7 @@ class Case:
     disclosure: Disclosure | None = None
     judged: Part = "answer"
     unclear: str | None = None
+    asked: Asked = "own"
 
 
 class Judge(abc.ABC):
@@ -104,7 +105,8 @@ def verdicts_on(judge: Judge, cases: Sequence[Case]) -> Iterator[tuple[int, Verd
         if case.unclear is not None:
             yield index, _unscored(judge, case)
     for index, verdict in judge.judge([cases[n] for n in asked]) if asked else ():
-        yield asked[index], attrs.evolve(verdict, judged=cases[asked[index]].judged)
+        case = cases[asked[index]]
+        yield asked[index], attrs.evolve(verdict, judged=case.judged, asked=case.asked)
 
 
 def _unscored(judge: Judge, case: Case) -> Verdict:
@@ -118,4 +120,5 @@ def _unscored(judge: Judge, case: Case) -> Verdict:
         success=judge.rubric.success,
         unscored=case.unclear,
         judged=case.judged,
+        asked=case.asked,
     )

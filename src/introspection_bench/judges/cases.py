@@ -8,7 +8,7 @@ from ..concepts import Concept
 from ..errors import ResultsFormatError, explain
 from ..scaffolds import BUILTIN
 from ..trials import TrialRecord
-from ..verdicts import Part
+from ..verdicts import Asked, Part
 from .base import Case, Disclosure
 from .blinding import asked_about
 
@@ -31,6 +31,7 @@ def case_of(
     *,
     blinded: bool = True,
     part: Part = "answer",
+    asked: Asked = "own",
 ) -> Case:
     """Return what a judge is shown of one record.
 
@@ -39,7 +40,8 @@ def case_of(
     """
     text, unclear = record.reply.to_judge(part)
     disclosure = None if blinded else Disclosure(record.condition)
-    return Case(record.key.digest, question, text, asked_about(record, concepts), disclosure, part, unclear)
+    concept = asked_about(record, concepts, asked)
+    return Case(record.key.digest, question, text, concept, disclosure, part, unclear, asked)
 
 
 def file_case_maker(

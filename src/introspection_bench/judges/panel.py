@@ -157,7 +157,7 @@ def combine(verdicts: Sequence[Verdict], rubric: str | Rubric, *, rule: Rule = "
     Raises :class:`JudgeError` for fewer than two verdicts, or verdicts on different concepts or by another rubric.
     """
     rubric = load_rubric(rubric)
-    shared = {(v.concept, v.blinded, v.judged) for v in verdicts}
+    shared = {(v.concept, v.blinded, v.judged, v.asked) for v in verdicts}
     strange = {v.rubric_digest for v in verdicts} != {rubric.digest}
     if len(verdicts) < 2 or len(shared) != 1 or strange or rule not in RULES:
         raise JudgeError(
@@ -193,6 +193,7 @@ def combine(verdicts: Sequence[Verdict], rubric: str | Rubric, *, rule: Rule = "
         notes="; ".join(f"{c}: {_tally([v.answer(c) for v in scored], len(scored))}" for c in split),
         cost_usd=None if None in costs else sum(c for c in costs if c is not None),
         judged=first.judged,
+        asked=first.asked,
     )
 
 
@@ -249,7 +250,9 @@ def combine_stored(
         mine = [
             v
             for v in record.verdicts
-            if v.rubric_digest == rubric.digest and judge in (v.judge, member_name(v.judge, v.judge_model))
+            if v.asked == "own"
+            and v.rubric_digest == rubric.digest
+            and judge in (v.judge, member_name(v.judge, v.judge_model))
         ]
         if len(mine) != 1:
             raise JudgeError(

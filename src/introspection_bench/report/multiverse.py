@@ -98,8 +98,9 @@ class Multiverse:
 
 
 def find_judgements(results: Results) -> list[Judgement]:
-    """Return whose verdicts there are, in the order of :attr:`~introspection_bench.analysis.Results.judges`."""
-    found = dict.fromkeys(Judgement(JudgeName.of(v), v.rubric_digest) for r in results for v in r.verdicts)
+    """Return whose verdicts on the trials' own concepts there are, in the order of :attr:`Results.judges`."""
+    own = (v for r in results for v in r.verdicts if v.asked == "own")
+    found = dict.fromkeys(Judgement(JudgeName.of(v), v.rubric_digest) for v in own)
     order = list(results.judges)
     return sorted(found, key=lambda j: (order.index(j.name), j.version))
 

@@ -21,7 +21,7 @@ from ..judges.registry import open_judge
 from ..scaffolds import Scaffold
 from ..structuring import strict_converter
 from ..trials import TrialRecord
-from ..verdicts import Part, Verdict, verdict_key
+from ..verdicts import Asked, Part, Verdict, verdict_key
 from .locks import RunLock, hold
 from .manifest import write_manifest
 from .sessions import this_process
@@ -51,6 +51,7 @@ def judge_run(
     retry_unscored: bool = False,
     check: bool = True,
     part: Part = "answer",
+    asked: Asked = "own",
     on_verdict: OnVerdict | None = None,
 ) -> JudgingSummary:
     """Judge every recorded reply that this judge, rubric and judge model has no verdict on.
@@ -60,19 +61,21 @@ def judge_run(
     measured. Each verdict is recorded in a transaction of its own. ``retry_unscored`` judges again what failed
     before. ``check`` has the judge pass the control replies first, if there is anything to judge. ``part`` is what is
     judged: the answer alone, or the whole reply with the model's reasoning; where the answer can't be told from the
-    reasoning, the verdict on it is unscored with that reason. Raises
+    reasoning, the verdict on it is unscored with that reason. ``asked`` "mismatched" gives each trial a second verdict:
+    whether its reply names another concept of the run, drawn by the trial's digest; how often it does is what naming
+    comes to without any match. Raises :class:`~introspection_bench.errors.ConceptError` where there is no other, and
     :class:`JudgeError` where the judge fails them or can't work at all, and
     :class:`~introspection_bench.errors.RunLockedError` where another process has the run judged by the same judge.
     """
     judge = open_judge(judge)
-    with _judging(store, judge, part) as lock:
-        pending, kept = pending_cases(store, judge, retry_unscored=retry_unscored, part=part)
+    with _judging(store, judge, part, asked) as lock:
+        pending, kept = pending_cases(store, judge, retry_unscored=retry_unscored, part=part, asked=asked)
         return _judge_pending(store, judge, lock, pending, kept=kept, check=check, on_verdict=on_verdict)
 
 
-def _judging(store: Store, judge: Judge, part: Part) -> AbstractContextManager[RunLock]:
+def _judging(store: Store, judge: Judge, part: Part, asked: Asked) -> AbstractContextManager[RunLock]:
     """Hold the lock of this judge on this run: two processes would pay twice for what one of them records."""
-    identity = digest("judging", 1, [judge.name, judge.rubric.digest, judge.model, judge.blinded, part])
+    identity = digest("judging", 1, [judge.name, judge.rubric.digest, judge.model, judge.blinded, part, asked])
     return hold(store.directory, f"judge-{identity[:12]}", f"judges by {judge.name}")
 
 
@@ -118,10 +121,10 @@ def _judge_pending(
 
 
 def pending_cases(
-    store: Store, judge: Judge, *, retry_unscored: bool = False, part: Part = "answer"
+    store: Store, judge: Judge, *, retry_unscored: bool = False, part: Part = "answer", asked: Asked = "own"
 ) -> tuple[list[Case], int]:
     """Return the cases that the judge still has to judge, and how many verdicts it has already given."""
-    make = case_maker(store, blinded=judge.blinded, part=part)
+    make = case_maker(store, blinded=judge.blinded, part=part, asked=asked)
     there = store.verdict_keys(scored_only=retry_unscored)
     cases, pending = 0, []
     for record in store.records():
@@ -132,13 +135,15 @@ def pending_cases(
     return pending, cases - len(pending)
 
 
-def case_maker(store: Store, *, blinded: bool = True, part: Part = "answer") -> Callable[[TrialRecord], Case]:
+def case_maker(
+    store: Store, *, blinded: bool = True, part: Part = "answer", asked: Asked = "own"
+) -> Callable[[TrialRecord], Case]:
     """Return the function that makes of one of the run's records what a judge is shown of it.
 
     Whoever judges a run's replies, or labels them, makes the cases by it.
     """
     concepts, question_of = run_concepts(store), run_questions(store)
-    return lambda record: case_of(record, concepts, question_of(record), blinded=blinded, part=part)
+    return lambda record: case_of(record, concepts, question_of(record), blinded=blinded, part=part, asked=asked)
 
 
 def _key(case: Case, judge: Judge) -> str:

@@ -16,7 +16,7 @@ from ..files import file_stem
 from ..freezing import frozen_tuple
 from ..measures.base import Measure
 from ..results import Results
-from ..verdicts import Part
+from ..verdicts import Asked, Part
 from .generating import OnTrial
 from .judging import JudgingSummary, judge_run
 from .measuring import MeasuringSummary, measure_run
@@ -73,9 +73,11 @@ class Study:
         return self.results()
 
     @checked(SpecError)
-    def judge(self, judge: str | Judge, *, retry_unscored: bool = False, part: Part = "answer") -> list[JudgingSummary]:
+    def judge(
+        self, judge: str | Judge, *, retry_unscored: bool = False, part: Part = "answer", asked: Asked = "own"
+    ) -> list[JudgingSummary]:
         """Judge all runs that there are; see :func:`judge_run`. No model is opened."""
-        return [judge_run(s, judge, retry_unscored=retry_unscored, part=part) for s in self._stores()]
+        return [judge_run(s, judge, retry_unscored=retry_unscored, part=part, asked=asked) for s in self._stores()]
 
     @checked(SpecError)
     def measure(self, measure: Measure) -> list[MeasuringSummary]:

@@ -27,7 +27,7 @@ from ..measures.base import Measure
 from ..results import Results
 from ..trials import TrialRecord
 from ..vectors import ConceptVector
-from ..verdicts import Part
+from ..verdicts import Asked, Part
 from .choosing import Confirmation, Fresh, SelectionRule
 from .confirming import Confirmed
 from .design import Design
@@ -192,10 +192,12 @@ class Sweep:
         sweep.open_store().close()
         return sweep
 
-    def judge(self, judge: str | Judge, *, retry_unscored: bool = False, part: Part = "answer") -> JudgingSummary:
+    def judge(
+        self, judge: str | Judge, *, retry_unscored: bool = False, part: Part = "answer", asked: Asked = "own"
+    ) -> JudgingSummary:
         """Judge every recorded reply that this judge has not scored; see :func:`judge_run`."""
         with Store.open(self.directory) as store:
-            return judge_run(store, judge, retry_unscored=retry_unscored, part=part)
+            return judge_run(store, judge, retry_unscored=retry_unscored, part=part, asked=asked)
 
     def measure(
         self, measure: Measure, injector: Injector | None = None, *, on_reading: OnReading | None = None
@@ -294,7 +296,7 @@ class Sweep:
     def _is_ready(self, record: TrialRecord) -> bool:
         """Whether a planner that needs verdicts may see a record."""
         needed = self._planner.judge
-        return needed is None or any(v.judge == needed for v in record.verdicts)
+        return needed is None or any(v.judge == needed and v.asked == "own" for v in record.verdicts)
 
     def _spec(self, stated: RunSpec | None) -> RunSpec:
         """Return what the store says of the run: what a file stated, with what was found when the model was opened."""

@@ -117,7 +117,8 @@ def choose_judge(results: Results, judge: str | None = None, rubric: str | None 
     Raises:
         AnalysisError: names were given and no verdict fits them.
     """
-    fitting = [j for j in results.judges if judge in (None, j.judge) and rubric in (None, j.rubric)]
+    own = [j for j in results.judges if j.asked == "own"]
+    fitting = [j for j in own if judge in (None, j.judge) and rubric in (None, j.rubric)]
     if fitting:
         return fitting[0]
     if judge is None and rubric is None:
@@ -244,10 +245,10 @@ def _page(
 
 def _warnings(results: Results, frame: pd.DataFrame, chosen: JudgeName | None) -> list[str]:
     said = []
-    if len(results.judges) > 1 and chosen is not None:
+    judges = [j for j in results.judges if j.asked == "own"]
+    if len(judges) > 1 and chosen is not None:
         said.append(
-            f"{len(results.judges)} judges gave verdicts; tables and figures use {chosen}. "
-            "The section on judges compares them."
+            f"{len(judges)} judges gave verdicts; tables and figures use {chosen}. The section on judges compares them."
         )
     if chosen is not None and not chosen.blinded and not any("blinded" in note for note in results.notes):
         said.append("The judge was not blinded: it was told the arm and the dose of each reply that it judged.")

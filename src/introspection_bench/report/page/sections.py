@@ -232,7 +232,7 @@ def judge_comparisons(results: Results, chosen: JudgeName | None) -> list[tuple[
     for other in results.judges:
         theirs = verdicts_by(results, other)
         shared = any(v.unscored is None and own[t].unscored is None for t, v in theirs.items() if t in own)
-        if other != chosen and shared:
+        if other != chosen and other.asked == chosen.asked and shared:
             found.append((chosen, other, agreement(own, theirs)))
     return found
 
@@ -253,7 +253,8 @@ def judge_section(results: Results, comparisons: Sequence[tuple[JudgeName, Judge
                 ", ".join(sorted({v.rubric_digest[:12] for v in verdicts})),
                 name.model or "none",
                 "yes" if name.blinded else "no",
-                "the answer" if name.judged == "answer" else "reasoning and answer",
+                ("the answer" if name.judged == "answer" else "reasoning and answer")
+                + ("" if name.asked == "own" else "; asked about another concept"),
                 f"{len(verdicts):,}",
                 f"{sum(unscored.values()):,}",
                 f"{math.fsum(costs):.2f}" if costs else "not stated",

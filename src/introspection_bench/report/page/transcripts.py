@@ -40,7 +40,8 @@ def judge_label(verdict: Verdict) -> str:
     """Return how a report names the source of a verdict: judge, rubric, judge model, blinding, and what it read."""
     model = f" · {verdict.judge_model}" if verdict.judge_model else ""
     read = "" if verdict.judged == "answer" else " · reasoning and answer"
-    return f"{verdict.judge} / {verdict.rubric}{model}{'' if verdict.blinded else ' · not blinded'}{read}"
+    about = "" if verdict.asked == "own" else " · asked about another concept"
+    return f"{verdict.judge} / {verdict.rubric}{model}{'' if verdict.blinded else ' · not blinded'}{read}{about}"
 
 
 def transcripts_payload(
