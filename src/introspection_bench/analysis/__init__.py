@@ -13,6 +13,13 @@ from .clustering import ClusterEstimate, bootstrap_rate, hierarchical_rate
 from .compare import Comparison, compare, spec_differences
 from .detection import Sensitivity, default_guesses, detection, guessed_word, sensitivity
 from .dose import SweetSpotRule, SweetSpots, crossovers, dose_response, migration, sweet_spots
+from .identification import (
+    Information,
+    beyond_observer,
+    identification,
+    mutual_information,
+    naming_frame,
+)
 from .intervals import (
     FEWEST_CONCEPTS,
     AtSensitivity,
@@ -86,6 +93,7 @@ __all__ = [
     "Estimand",
     "Estimate",
     "Exclusion",
+    "Information",
     "Interval",
     "JudgeAccuracy",
     "JudgeName",
@@ -104,6 +112,7 @@ __all__ = [
     "agreement",
     "anytime",
     "best_of_many",
+    "beyond_observer",
     "bootstrap_rate",
     "bound_if_varying",
     "by_concept",
@@ -127,6 +136,7 @@ __all__ = [
     "fit_logistic",
     "guessed_word",
     "hierarchical_rate",
+    "identification",
     "injected",
     "interval",
     "judged_d_prime",
@@ -139,6 +149,8 @@ __all__ = [
     "log_odds_sentence",
     "matched",
     "migration",
+    "mutual_information",
+    "naming_frame",
     "narrow_table",
     "null_bound",
     "outcome_interval",
