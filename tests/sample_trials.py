@@ -57,8 +57,12 @@ def answered(
 
 
 def answered_records() -> tuple[TrialRecord, ...]:
-    """An injected trial and its prompt unsteered, read by YesNo."""
-    return answered(1.0, "injected"), answered(-1.0, "control")
+    """An injected trial and its prompt unsteered, read by YesNo, Naming and Observer."""
+    axes = {"concept": ("love", "bread"), "of": ("logprob", "tokens")}
+    values, by = [[-1.0, 1.0], [-2.0, 1.0]], ("m", "torch", 1, "float32")
+    read = tuple(Reading(measure, "d" * 64, axes, values, *by) for measure in ("naming", "observer"))
+    trials = answered(1.0, "injected"), answered(-1.0, "control")
+    return tuple(attrs.evolve(t, readings=(*t.readings, *read), verdicts=(make_verdict(),)) for t in trials)
 
 
 @functools.cache

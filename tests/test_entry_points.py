@@ -107,6 +107,10 @@ CALLS = {
     "log_odds_contrast": lambda s: {"frame": analysis.log_odds_frame(s.answered), "battery": "injected"},
     "log_odds_sentence": lambda s: {"frame": analysis.log_odds_frame(s.answered)},
     "mean_rate": lambda s: {"frame": s.frame, "outcome": "coherent"},
+    "identification": lambda s: {"frame": analysis.naming_frame(s.answered), "shuffles": 10},
+    "naming_frame": lambda s: {"records": s.answered},
+    "mutual_information": lambda _: {"injected": ["a", "b"], "named": ["a", "b"], "shuffles": 10},
+    "beyond_observer": lambda s: {"records": s.answered},
     "migration": lambda s: {"crossed": analysis.crossovers(s.frame)},
     "narrow_table": lambda s: {"frame": s.frame},
     "outcome_interval": lambda s: {"frame": s.frame, "outcome": "coherent"},
@@ -279,7 +283,7 @@ def test_a_nearly_right_value_works_or_is_an_error_of_ours(some, name, data, mon
     if parameter in ("path", "stem", "folder", "directory"):  # a drawn path may be anywhere
         return
     odd = data.draw(near(good.get(parameter, defaults[parameter])))
-    if isinstance(odd, int | float) and abs(odd) > 1000 and parameter in ("draws", "resamples"):
+    if isinstance(odd, int | float) and abs(odd) > 1000 and parameter in ("draws", "resamples", "shuffles"):
         return
     assert fault(lambda: attempt(name, {**good, parameter: odd}), f"{parameter}={odd!r:.40}") == []
 

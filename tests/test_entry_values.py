@@ -107,6 +107,7 @@ CONFIRM = sweep.Confirmation(sweep.SelectionRule(["layers"]), {"injected": 3}, "
 PLAN = sweep.Plan([sweep.Hypothesis("a", "strict", ["injected"], "these concepts", "greater")], "b", ["c"])
 FROZEN = sweep.freeze(ib.RunSpec(DESIGN, MODEL, plan=PLAN), date=datetime.date(2026, 1, 2))
 CANDIDATE = sweep.Candidate("lindsey", [1], ib.Dose(1, "raw"), 1, 2, 3, 0)
+NAMES = {"love": ("love", "loving"), "bread": ("bread",)}
 SETS = {"yes": ("Yes",), "no": ("No", " No")}
 READ = measures.Read("residuals", STEERS[0].positions, [1])
 #: Of each class a value, which the odd ones differ from in one argument.
@@ -125,7 +126,8 @@ VALUES = [
     sweep.Mention(2), sweep.EditedInput(2), sweep.Questions(2), sweep.ThirdPerson(2), sweep.NeutralLabels(2),
     sweep.ProjectedOut(2), BACKGROUND, sweep.Match("love", "p1", 0.5, 0.4),
     sweep.Removed(2, "first"), sweep.Ground(TINY, "torch", 1, FakeTokenizer(), datetime.date(2026, 1, 2), CELL.vectors),
-    measures.YesNo(),
+    measures.YesNo(), measures.Naming(NAMES), measures.Observer(NAMES),
+    analysis.mutual_information(["a"], ["a"], shuffles=2),
     measures.TokenLogprobs(SETS), measures.Continuations({"a": "Yes, I"}), measures.Cosines([made_vector()]),
     measures.Lens(SETS), measures.Residuals([1]), READ, measures.Pass([1, 2], [READ]),
     measures.Replayed(PROMPT, [1, 2], FakeTokenizer(), 4),

@@ -13,11 +13,19 @@ from conftest import CONCEPTS
 from fake_judge import FakePicky
 
 import introspection_bench as ib
-from introspection_bench.analysis import Stopping, departures, live_cells
+from introspection_bench.analysis import (
+    Stopping,
+    departures,
+    identification,
+    live_cells,
+    log_odds_contrast,
+    log_odds_frame,
+    naming_frame,
+)
 from introspection_bench.background import Background
 from introspection_bench.dosing import Probe
-from introspection_bench.errors import SpecError
-from introspection_bench.measures import TokenLogprobs
+from introspection_bench.errors import AnalysisError, SpecError
+from introspection_bench.measures import Cosines, TokenLogprobs
 from introspection_bench.plugins import resolve
 from introspection_bench.sweep import (
     Confirmation,
@@ -201,7 +209,16 @@ def test_random_vectors_that_confirm_take_after_no_fresh_concept_and_are_found_a
     counts = {part: int(told.split(" of ")[1].split()[0]) for part, told in steps.items()}
     assert counts["confirmation"] == counts["selection"] - 1
     with Store.open(tmp_path) as store:
-        assert measure_run(store, TokenLogprobs({"o": ("Ok",)}), injector).measured == len(results)
+        for measure in (TokenLogprobs({"yes": ("Ok",), "no": ("a",)}), Cosines(sweep.vectors, at="reply")):
+            assert measure_run(store, measure, injector).measured == len(results)
+        records = store.records()
+    # What the readings say is pooled no more than verdicts are.
+    for pooling in (
+        lambda: identification(naming_frame(records, "cosines")),
+        lambda: log_odds_contrast(log_odds_frame(records, "token_logprobs")),
+    ):
+        with pytest.raises(AnalysisError, match="got both"):
+            pooling()
 
 
 def _drawn(sweep: Sweep, results: ib.Results) -> list[tuple[ib.TrialRecord, Any]]:

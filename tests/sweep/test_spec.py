@@ -11,7 +11,7 @@ import pytest
 import introspection_bench
 from introspection_bench import Depth, Dose, Item, Span, Word
 from introspection_bench.errors import SpecError
-from introspection_bench.measures import Lens, TokenLogprobs, YesNo
+from introspection_bench.measures import Lens, Naming, Observer, TokenLogprobs, YesNo
 from introspection_bench.sweep import BesideSteer, Injected, RandomVector, RunSpec, Store, Sweep, Unsteered
 
 GOOD = """
@@ -175,6 +175,9 @@ def test_measures_are_told_apart_by_all_that_they_read():
         YesNo(),
         YesNo(yes=("Aye",)),
         YesNo(openings=()),
+        Naming({"a": ("a",), "b": ("b",)}),
+        Naming({"a": ("a",), "b": ("b",)}, prefix="It is"),
+        Observer({"a": ("a",), "b": ("b",)}),
         Lens({"yes": ("Yes",)}),
         Lens({"yes": ("Yes",)}, layers=(1,)),
     ]

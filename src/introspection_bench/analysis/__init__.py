@@ -16,6 +16,13 @@ from .departures import Departure, departures, frozen_plan
 from .detection import Sensitivity, default_guesses, detection, guessed_word, sensitivity
 from .dose import SweetSpotRule, SweetSpots, crossovers, dose_response, migration, sweet_spots
 from .equal import Zero, same_as_control, same_as_zero_in
+from .identification import (
+    Information,
+    beyond_observer,
+    identification,
+    mutual_information,
+    naming_frame,
+)
 from .intervals import (
     FEWEST_CONCEPTS,
     AtSensitivity,
@@ -104,6 +111,7 @@ __all__ = [
     "Estimand",
     "Estimate",
     "Exclusion",
+    "Information",
     "Interval",
     "JudgeAccuracy",
     "JudgeError",
@@ -128,6 +136,7 @@ __all__ = [
     "agreement",
     "anytime",
     "best_of_many",
+    "beyond_observer",
     "bound_if_varying",
     "by_concept",
     "coherent",
@@ -151,6 +160,7 @@ __all__ = [
     "fit_logistic",
     "frozen_plan",
     "guessed_word",
+    "identification",
     "injected",
     "interval",
     "judge_error",
@@ -165,6 +175,8 @@ __all__ = [
     "matched",
     "mean_rate",
     "migration",
+    "mutual_information",
+    "naming_frame",
     "narrow_table",
     "null_bound",
     "outcome_interval",

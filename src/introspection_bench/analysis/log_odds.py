@@ -23,7 +23,7 @@ LEAST_JOINT = 0.5
 LOG_ODDS_BY = ("model", "base", "layers", "magnitude", "unit", "beside")
 _TOLD = (
     "trial", "arm", "truth", "concept", "asked", "item", "scaffold", "layers", "magnitude", "unit", "beside", "model",
-    "draw", "seed",
+    "draw", "seed", "part",
 )  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def log_odds_frame(records: Iterable[TrialRecord], measure: str = "yes_no") -> p
 
     Columns:
 
-    - ``trial arm truth concept asked item scaffold layers magnitude unit beside model draw seed`` as in
+    - ``trial arm truth concept asked item scaffold layers magnitude unit beside model draw seed part`` as in
       :func:`~introspection_bench.analysis.records_frame`, and ``base``, the design's scaffold that an arm's own one
       was made from;
     - ``log_odds`` (nats, yes minus no), ``joint`` (the probability of both together, not its log), ``opening`` (that

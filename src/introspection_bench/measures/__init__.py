@@ -5,6 +5,8 @@ the trial's own steers, and what is read on the way; :meth:`~.base.Measure.readi
 """
 
 from .base import Axes, Found, Measure, Pass, Read, ReadKind, Replayed
+from .naming import NAMING_PREFIX, Naming
+from .observer import Observer
 from .readings import Reading
 from .stream import Cosines, Lens, Residuals
 from .tokens import JOINT, Continuations, TokenLogprobs
@@ -12,12 +14,15 @@ from .yes_no import YesNo
 
 __all__ = [
     "JOINT",
+    "NAMING_PREFIX",
     "Axes",
     "Continuations",
     "Cosines",
     "Found",
     "Lens",
     "Measure",
+    "Naming",
+    "Observer",
     "Pass",
     "Read",
     "ReadKind",

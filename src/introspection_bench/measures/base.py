@@ -103,22 +103,41 @@ class Read:
 class Pass:
     """One replay: the token ids that are fed behind the prompt, and what is read.
 
-    ``forced`` empty runs the prompt alone; of k tokens the last is not fed, as in sampling.
+    ``forced`` empty runs the prompt alone; of k tokens the last is not fed, as in sampling. ``prompt`` is another one
+    than the trial's, None for its own: steers are resolved for the trial's prompt, so that over another one nothing is
+    steered. ``steered`` False leaves out all of the trial's steers.
     """
 
     forced: tuple[int, ...] = attrs.field(converter=frozen_ints)
     reads: tuple[Read, ...] = attrs.field(converter=frozen_tuple)
+    prompt: RenderedPrompt | None = None
+    steered: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        if self.prompt is not None and self.steered:
+            raise SpecError(
+                explain(
+                    "steered",
+                    required="False over another prompt than the trial's",
+                    got="True",
+                    hint="The trial's steers count positions of its own prompt.",
+                )
+            )
 
 
 @guarded(SpecError)
 @attrs.frozen
 class Replayed:
-    """What a measure is told of a trial: its prompt, its reply's recorded tokens, and of the model that is to read."""
+    """What a measure is told of a trial: its prompt, its reply's recorded tokens, and of the model that is to read.
+
+    ``text`` is the reply as it was read, its reasoning included.
+    """
 
     prompt: RenderedPrompt
     reply: tuple[int, ...] = attrs.field(converter=frozen_ints)
     tokenizer: Tokenizer
     n_layers: int
+    text: str = ""
 
     def blocks(self, chosen: tuple[int, ...] | None) -> tuple[int, ...]:
         """Return the chosen blocks, None for all; raises :class:`LayerError` for one that the model lacks."""

@@ -22,20 +22,23 @@ from .tokens import JOINT, before, check_sets, frozen_sets, token_sets
 class Cosines(Measure):
     """Cosines of the residual stream with vectors, by layer and position, over a span of prompt and reply.
 
-    ``layers`` None reads at every block that one of the vectors is from. Axes: ``layer``, ``position`` (absolute),
-    ``vector`` (the concept's name, with the layer where one concept has several).
+    ``at`` reads at one place in its stead, as :class:`Lens` does: where the token there is predicted (``reply``: at the
+    answer). ``layers`` None reads at every block that one of the vectors is from. Axes: ``layer``, ``position``
+    (absolute), ``vector`` (the concept's name, with the layer where one concept has several).
     """
 
     name: ClassVar[str] = "cosines"
     vectors: tuple[ConceptVector, ...] = attrs.field(converter=frozen_tuple)
     over: Span = attrs.field(converter=parse_span, factory=Span.generation)
     layers: tuple[int, ...] | None = attrs.field(converter=attrs.converters.optional(frozen_ints), default=None)
+    at: str | None = None
 
     def passes(self, trial: Replayed) -> tuple[Pass, ...]:
-        """One pass over prompt and reply."""
+        """One pass over prompt and reply, over the prompt alone for one place."""
+        where = self.over.resolve(trial.prompt) if self.at is None else before(trial.prompt, self.at)
         chosen = self.layers or tuple(sorted({v.layer for v in self.vectors}))
-        read = Read("cosines", self.over.resolve(trial.prompt), trial.blocks(chosen), vectors=self.vectors)
-        return (Pass(trial.reply, (read,)),)
+        read = Read("cosines", where, trial.blocks(chosen), vectors=self.vectors)
+        return (Pass(trial.reply if self.at is None else (), (read,)),)
 
     def reading(self, passes: Sequence[Pass], found: Found) -> tuple[Axes, FloatArray]:
         """Axes ``layer``, ``position`` and ``vector``."""

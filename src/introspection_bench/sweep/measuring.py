@@ -104,7 +104,8 @@ def measure_trials(
                     hint="Measure on a model with the same tokenizer; after a search, by Sweep.measure.",
                 )
             )
-        replayed = Replayed(trial.request.prompt, record.reply.token_ids, injector.tokenizer, injector.model.n_layers)
+        told = (injector.tokenizer, injector.model.n_layers, record.reply.to_judge("whole")[0])
+        replayed = Replayed(trial.request.prompt, record.reply.token_ids, *told)
         if nothing.key(record.key.digest) not in there:
             jobs.append(_Job(record, trial.request, measure.passes(replayed)))
             notes |= dict.fromkeys(measure.notes(replayed))
@@ -142,7 +143,7 @@ def _replays(injector: Injector, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, l
     requests, places = [], []
     for number, job in enumerate(jobs):
         for place, one in enumerate(job.passes):
-            requests.append(attrs.evolve(job.request, forced=one.forced, reads=one.reads))
+            requests.append(_request(job, one))
             places.append((number, place))
     waiting: dict[int, dict[int, Sequence[FloatArray]]] = {}
     for completion in injector.generate(requests):
@@ -156,8 +157,13 @@ def _replays(injector: Injector, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, l
             yield job, [found[n] for n in range(len(job.passes))]
 
 
+def _request(job: _Job, one: Pass) -> Request:
+    prompt, steers = one.prompt or job.request.prompt, job.request.steers if one.steered else ()
+    return attrs.evolve(job.request, prompt=prompt, steers=steers, forced=one.forced, reads=one.reads)
+
+
 def _check_replay(job: _Job, one: Pass, completion: Completion) -> None:
-    if one.forced != job.record.reply.token_ids:
+    if one.forced != job.record.reply.token_ids or not one.steered:
         return
     for recorded, again in zip(job.record.receipts, completion.receipts, strict=True):
         if not _alike(recorded, again):
