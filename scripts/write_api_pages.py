@@ -27,7 +27,7 @@ PAGES = {
     "services": (
         "Extraction, dosing and sweeps",
         "From concepts to vectors, and from a design to a run directory.",
-        "extraction dosing sweep",
+        "extraction dosing reads_out sweep",
     ),
     "analysis": ("Analysis", "Pure functions over trial records.", "analysis"),
     "report": ("Figures and report", "From records to figures and to one HTML file.", "report"),

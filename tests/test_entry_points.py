@@ -117,6 +117,12 @@ CALLS = {
     "readings_frame": lambda s: {"records": s.results.records, "measure": "lens"},
     "receipts_frame": lambda s: {"records": s.results.records},
     "records_frame": lambda s: {"records": s.results.records},
+    "vector_ranks": lambda s: {
+        "injector": s.injector,
+        "vectors": [attrs.evolve(made_vector(), values=[1.0] * 64)],
+        "concepts": s.concepts,
+    },
+    "reads_out_sentence": lambda _: {"ranks": [ib.VectorRank("love", 1, "d", 3, 5)]},
     "resolve": lambda s: {"injections": [INJECTION], "prompt": PROMPT},
     "render": lambda s: {"table": s.rates},
     "sample_size": lambda s: {"rate": 0.2},
