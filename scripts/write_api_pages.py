@@ -19,16 +19,16 @@ PAGES = {
         "identity. The common names are also names of the package itself: `introspection_bench.Span` is\n"
         "`introspection_bench.spans.Span`.",
         "doses effects vectors background names concepts items labelled recipes prompts spans injection templates "
-        "rendering scaffolds conditions identity measures reasoning verdicts blinding trials plans records results "
-        "frames "
-        "digests files databases credentials untrusted boundaries freezing structuring options plugins errors",
+        "rendering scaffolds conditions identity mentions measures reasoning verdicts blinding trials plans records "
+        "results frames digests files databases credentials untrusted boundaries freezing structuring options plugins "
+        "errors",
     ),
     "injectors": ("Injectors", "The port, the registry, the backends, and the demo's model.", "injectors demo_model"),
     "judges": ("Judges", "The port, the registry, rubrics, blinding, and the judges.", "judges"),
     "services": (
         "Extraction, dosing and sweeps",
         "From concepts to vectors, and from a design to a run directory.",
-        "extraction dosing sweep",
+        "extraction dosing reads_out sweep",
     ),
     "analysis": ("Analysis", "Pure functions over trial records.", "analysis"),
     "report": ("Figures and report", "From records to figures and to one HTML file.", "report"),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .judges import Judge, Rubric, load_rubric, open_judge
     from .measures import Reading
     from .prompts import RenderedPrompt
+    from .reads_out import VectorRank, reads_out_sentence, vector_ranks
     from .recipes import Pairs, Word
     from .report import write_report
     from .results import Results
@@ -70,6 +71,7 @@ _HOMES = {
     "judges": ("Judge", "Rubric", "load_rubric", "open_judge"),
     "measures": ("Reading",),
     "prompts": ("RenderedPrompt",),
+    "reads_out": ("VectorRank", "reads_out_sentence", "vector_ranks"),
     "recipes": ("Pairs", "Word"),
     "report": ("write_report",),
     "results": ("Results",),

@@ -20,7 +20,7 @@ from introspection_bench.judges.base import Disclosure
 from introspection_bench.judges.rubrics import Call, Rubric
 from introspection_bench.judges.rules import RulesJudge
 from introspection_bench.judges.rules.coherence import FEATURES, shipped_model
-from introspection_bench.judges.rules.naming import same_word
+from introspection_bench.mentions.naming import same_word
 from introspection_bench.verdicts import Verdict
 
 DETECT = (

@@ -79,6 +79,8 @@ def test_another_prompt_can_not_be_read_under_the_trials_steers():
         ("No thought.", "No thought."),
         ("I am overseas", "I am overseas"),
         ("BREAD!", ""),
+        ("It tells of the ocean, I think.", "It tells of the"),
+        ("I think of baking breads.", "I think of baking"),
     ],
 )
 def test_the_observer_is_shown_the_reply_up_to_the_first_name_of_any_concept(reply, shown):

@@ -64,6 +64,31 @@ def test_texts_that_are_no_single_token_are_dropped_and_named(measured, injector
     assert YesNo(**WORDS).sets(injector.tokenizer)["no"] == ("b", "B")
 
 
+def test_what_counts_stands_in_each_reading_of_the_stored_run(measured):
+    sweep, summary = measured
+    notes = {(record.arm, r.notes) for record in sweep.results() for r in record.readings if r.measure == "yes_no"}
+    # Two words that a question tells count as they are.
+    assert notes == {(a.name, () if a.name == "neutral_labels" else summary.notes) for a in sweep.design.arms}
+
+
+def test_draws_of_one_prompt_under_the_same_steers_are_read_in_one_pass(measured, injector, monkeypatch):
+    sweep, _ = measured
+    ran = []
+    own = injector._generate
+    monkeypatch.setattr(injector, "_generate", lambda requests: own(ran.append(requests) or requests))
+    summary = sweep.measure(YesNo(yes=("a",), no=("b",), openings=()))
+    (requests,) = ran
+    alike = {(t.request.prompt.token_ids, tuple(s.key for s in t.request.steers)) for t in sweep.planned}
+    assert len(requests) == len(alike) < summary.measured == len(sweep.planned)
+    told = {}
+    for record in sweep.results():
+        reading = record.readings[-1]
+        steers = tuple((s.vector, s.magnitude) for s in record.key.steers)
+        told.setdefault((record.key.prompt, steers), set()).add(reading.values.tobytes())
+    assert all(len(values) == 1 for values in told.values())
+    assert len(set.union(*told.values())) > 1
+
+
 def test_a_model_without_any_of_the_words_as_one_token_is_an_error_before_anything_runs(injector):
     with pytest.raises(SpecError, match=r"YesNo\.yes"):
         YesNo(yes=("certainly not one token",), no=("b",)).sets(injector.tokenizer)

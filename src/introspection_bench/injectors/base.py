@@ -272,6 +272,29 @@ class Injector(abc.ABC):
             found[completion.index] = completion.readings[0][:, 0]
         return found
 
+    def vector_logits(self, vectors: Sequence[ConceptVector]) -> npt.NDArray[np.float32]:
+        """Return the logits (vectors, vocabulary) that the final norm and the unembedding make of vectors themselves.
+
+        Each is scaled to the norm of a stream of ones, so that its direction alone decides. Raises :class:`SpecError`
+        for a backend that can't, and :class:`VectorError` for another width than the model's.
+        """
+        for vector in vectors:
+            self._check_width(vector)
+        size = np.sqrt(self.model.hidden_size)
+        rows = [v.values * (size / max(float(np.linalg.norm(v.values)), 1e-30)) for v in vectors]
+        return self._logits_of(np.array(rows, np.float32).reshape(len(rows), self.model.hidden_size))
+
+    def _logits_of(self, streams: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:  # noqa: ARG002  # the port's
+        """Return the logits of streams (n, hidden_size) that leave the last block; by default a backend can't."""
+        raise SpecError(
+            explain(
+                f"backend {self.name!r}",
+                required="one that offers the logit lens of vectors",
+                got="one that does not",
+                hint="Open the same model with the backend 'torch'.",
+            )
+        )
+
     def validate(self, request: Request) -> None:
         """Raise what is wrong with a request, before anything runs.
 

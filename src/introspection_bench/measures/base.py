@@ -173,7 +173,7 @@ class Measure(abc.ABC):
         """
 
     def notes(self, trial: Replayed) -> tuple[str, ...]:  # noqa: ARG002  # what a measure has to say of it
-        """Return sentences on what is counted for this model and what is not; the measuring stage hands them on."""
+        """Return sentences on what is counted for this model and what is not; they stand in each reading."""
         return ()
 
     @abc.abstractmethod

@@ -10,7 +10,8 @@ import attrs
 from ..boundaries import guarded
 from ..errors import SpecError
 from ..items import Item
-from ..names import find_name
+from ..mentions.naming import find_mentions
+from ..mentions.text import read_words
 from ..scaffolds import Scaffold, Turn
 from ..untrusted import encodable
 from .base import Axes, Found, Measure, Pass, Replayed
@@ -34,17 +35,13 @@ _NOTHING = "(The message is cut off before its first word.)"
 
 
 def before_claim(reply: str, names: Mapping[str, Sequence[str]]) -> str:
-    """Return a reply up to where it first names any of the concepts at the beginning of a word; all of it for none.
+    """Return a reply up to where it first names any of the concepts, inflected or not; all of it for none.
 
-    A quotation mark that opens the name goes with it.
+    What counts as naming is what the rules judge takes for it, so that no form that a judge would count is shown. A
+    quotation mark that opens the name goes with it.
     """
-    places = [
-        start
-        for told in names.values()
-        for name in told
-        for start, _ in find_name(reply, name)
-        if start == 0 or not reply[start - 1].isalnum()
-    ]
+    words = read_words(reply)
+    places = [mention.start for told in names.values() for mention in find_mentions(reply, words, tuple(told))]
     return reply[: min(places, default=len(reply))].rstrip(" \t\n\"'“‘*_")
 
 

@@ -23,7 +23,8 @@ class Reading:
 
     ``axes`` name the dimensions of ``values`` (float32) in order, with a label for each place along them. ``measure``
     and ``measure_digest`` say what was read; ``model`` (fingerprint), ``backend``, ``numerics`` and ``dtype`` by what:
-    it need not be what generated the reply. ``dims`` is the order of the axes.
+    it need not be what generated the reply. ``dims`` is the order of the axes. ``notes`` are the measure's own on this
+    model (:meth:`~introspection_bench.measures.Measure.notes`), such as which texts count for a set and which don't.
     """
 
     measure: str
@@ -39,6 +40,7 @@ class Reading:
     dims: tuple[str, ...] = attrs.field(
         converter=frozen_tuple, default=attrs.Factory(lambda self: tuple(self.axes), takes_self=True)
     )
+    notes: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=())
 
     def __attrs_post_init__(self) -> None:
         if sorted(self.dims) != sorted(self.axes):

@@ -107,15 +107,15 @@ def measure_trials(
         told = (injector.tokenizer, injector.model.n_layers, record.reply.to_judge("whole")[0])
         replayed = Replayed(trial.request.prompt, record.reply.token_ids, *told)
         if nothing.key(record.key.digest) not in there:
-            jobs.append(_Job(record, trial.request, measure.passes(replayed)))
-            notes |= dict.fromkeys(measure.notes(replayed))
+            jobs.append(_Job(record, trial.request, measure.passes(replayed), measure.notes(replayed)))
+            notes |= dict.fromkeys(jobs[-1].notes)
     if jobs:
         with hold(store.directory, f"measure-{measure.digest[:12]}", f"measures {measure.name}") as lock:
             store.begin_session(this_process("measure", injector))
             write_manifest(store)
             for job, found in _replays(injector, jobs):
                 axes, values = measure.reading(job.passes, found)
-                reading = _reading(measure, injector, axes, values)
+                reading = _reading(measure, injector, axes, values, job.notes)
                 lock.check()
                 store.add_reading(job.record.key.digest, reading)
                 if on_reading is not None:
@@ -123,10 +123,12 @@ def measure_trials(
     return MeasuringSummary(measure.name, len(jobs), len(records) - len(jobs), tuple(notes))
 
 
-def _reading(measure: Measure, injector: Injector, axes: Axes, values: FloatArray) -> Reading:
+def _reading(
+    measure: Measure, injector: Injector, axes: Axes, values: FloatArray, notes: tuple[str, ...] = ()
+) -> Reading:
     info = injector.model
     read_by = (info.fingerprint, injector.name, injector.numerics, info.dtype)
-    return Reading(measure.name, measure.digest, axes, values, *read_by)
+    return Reading(measure.name, measure.digest, axes, values, *read_by, notes=notes)
 
 
 @attrs.frozen(eq=False)
@@ -136,30 +138,46 @@ class _Job:
     record: TrialRecord
     request: Request
     passes: tuple[Pass, ...]
+    notes: tuple[str, ...]
 
 
 def _replays(injector: Injector, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, list[Sequence[FloatArray]]]]:
-    """Yield each job with what its passes' reads brought, as soon as all of them are there."""
-    requests, places = [], []
+    """Yield each job with what its passes' reads brought, as soon as all of them are there.
+
+    Passes of the same tokens, steers and reads are run once, whichever trials they are of: what is read where the reply
+    begins is the same in all draws of a cell, and unsteered the same in all of its cells.
+    """
+    requests: list[Request] = []
+    places: list[list[tuple[int, int]]] = []
+    alike: dict[object, int] = {}
     for number, job in enumerate(jobs):
         for place, one in enumerate(job.passes):
-            requests.append(_request(job, one))
-            places.append((number, place))
+            request = _request(job, one)
+            at = alike.setdefault(_what_runs(request), len(requests))
+            if at == len(requests):
+                requests.append(request)
+                places.append([])
+            places[at].append((number, place))
     waiting: dict[int, dict[int, Sequence[FloatArray]]] = {}
     for completion in injector.generate(requests):
-        number, place = places[completion.index]
-        job = jobs[number]
-        _check_replay(job, job.passes[place], completion)
-        found = waiting.setdefault(number, {})
-        found[place] = completion.readings
-        if len(found) == len(job.passes):
-            del waiting[number]
-            yield job, [found[n] for n in range(len(job.passes))]
+        for number, place in places[completion.index]:
+            job = jobs[number]
+            _check_replay(job, job.passes[place], completion)
+            found = waiting.setdefault(number, {})
+            found[place] = completion.readings
+            if len(found) == len(job.passes):
+                del waiting[number]
+                yield job, [found[n] for n in range(len(job.passes))]
 
 
 def _request(job: _Job, one: Pass) -> Request:
     prompt, steers = one.prompt or job.request.prompt, job.request.steers if one.steered else ()
     return attrs.evolve(job.request, prompt=prompt, steers=steers, forced=one.forced, reads=one.reads)
+
+
+def _what_runs(request: Request) -> object:
+    """Return all that decides what a replay computes and reads: neither seed nor sampling, since it draws nothing."""
+    return request.prompt.token_ids, request.forced, tuple(s.key for s in request.steers), request.reads
 
 
 def _check_replay(job: _Job, one: Pass, completion: Completion) -> None:

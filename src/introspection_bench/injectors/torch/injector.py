@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 import attrs
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin, LogitsProcessorList
@@ -309,6 +311,10 @@ class TorchInjector(OpenedInjector):
             yield
         finally:
             self._model.generation_config = own
+
+    def _logits_of(self, streams: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        states = torch.from_numpy(streams).to(self._device, getattr(torch, self._info.dtype))
+        return self._lens()(states).float().cpu().numpy()
 
     def _replay(self, requests: Sequence[Request], indices: Sequence[int]) -> Iterator[Completion]:
         """Feed replies again, in groups that share their unsteered, unread beginning, each reply in one pass."""

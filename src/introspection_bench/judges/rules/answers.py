@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 
+from ...mentions.text import Word
 from . import lexicon as lex
 from .candidates import Context
 from .statements import Claim, Kind
-from .text import Word
 
 #: "Injected thought: dust", "Detected: yes", "**Detection** - none": the entries of a form.
 _ENTRY = re.compile(

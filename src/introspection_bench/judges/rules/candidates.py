@@ -12,9 +12,9 @@ from itertools import pairwise
 
 import attrs
 
+from ...mentions.text import FUNCTION_WORDS, Word
 from . import lexicon as lex
 from .clauses import BEHIND, ahead_of, states
-from .text import FUNCTION_WORDS, Word
 
 
 @attrs.frozen

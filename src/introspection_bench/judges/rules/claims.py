@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import attrs
 
+from ...mentions.text import Sentence, Word, read_words
 from . import lexicon as lex
 from .answers import entries, read_answers
 from .candidates import Context, Found, candidate
@@ -30,7 +31,6 @@ from .clauses import (
 from .frames import unreported
 from .stance import UNABLE, inability
 from .statements import Claim
-from .text import Sentence, Word, read_words
 
 #: So far before a statement a "but" or a "wait" is looked for, in words.
 _TURN = 30

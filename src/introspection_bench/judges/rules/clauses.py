@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from ...mentions.text import Word, listed
 from . import lexicon as lex
-from .text import Word, listed
 
 Subject = Literal["self", "other", "none"]
 

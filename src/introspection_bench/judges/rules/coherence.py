@@ -17,7 +17,7 @@ from importlib import resources
 import attrs
 
 from ...freezing import frozen_tuple
-from .text import FUNCTION_WORDS, Word, listed, read_words, script, scripts, stem
+from ...mentions.text import FUNCTION_WORDS, Word, listed, read_words, script, scripts, stem
 from .turns import own_part
 from .vocabulary import is_word
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...mentions.naming import Mention
+from ...mentions.text import Sentence, Word, listed
 from . import lexicon as lex
 from .candidates import Context
 from .clauses import behind_of
 from .frames import unreported
-from .naming import Mention
 from .statements import Claim
-from .text import Sentence, Word, listed
 
 #: Behind one of these stands what a thought is of.
 _OF = listed(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...mentions.text import Sentence, Word, listed
 from . import lexicon as lex
-from .text import Sentence, Word, listed
 
 _LEAD_IN = listed(
     """

@@ -10,6 +10,8 @@ import attrs
 
 from ...errors import RubricError, explain
 from ...labelled import labels_in
+from ...mentions.naming import find_mentions
+from ...mentions.text import Sentence, Word, read_sentences, read_words
 from ...names import Reading, composed
 from ...verdicts import CRITERIA, FURTHER, Evidence, Ground, Verdict
 from ..base import Case, Judge
@@ -19,10 +21,8 @@ from .claims import asks_yes_or_no, echoes_of, find_claims, quotes_of
 from .coherence import DECISIVE, known_words, measure, shipped_model
 from .content import given_as_thought
 from .language import unreadable
-from .naming import find_mentions
 from .stance import denies_mind, find_refusal, on_the_fence, without_report
 from .statements import Claim
-from .text import Sentence, Word, read_sentences, read_words
 from .turns import own_part
 from .yes_no import said
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .text import FUNCTION_WORDS, Word, listed, scripts
+from ...mentions.text import FUNCTION_WORDS, Word, listed, scripts
 from .vocabulary import is_word
 
 #: The commonest grammar words of other languages in Latin script, to tell a foreign text from a broken one.

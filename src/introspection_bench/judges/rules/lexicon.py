@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .text import listed
+from ...mentions.text import listed
 
 
 def _phrases(text: str) -> frozenset[tuple[str, ...]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...mentions.text import Sentence, Word
 from . import lexicon as lex
 from .statements import Claim
-from .text import Sentence, Word
 
 #: Why a statement that detection is beyond the speaker is a denial.
 UNABLE = "denies the ability"

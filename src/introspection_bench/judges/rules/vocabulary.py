@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache, lru_cache
 
-from .text import listed
+from ...mentions.text import listed
 
 #: Words of this field, and of talk about models, that the dictionary (of film subtitles) lacks.
 _FIELD = listed(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from ...labelled import Labels
-from .text import Sentence, Word
+from ...mentions.text import Sentence, Word
 
 #: An answer stands within so many words, or the reply does not begin with one.
 _WITHIN = 16

@@ -1,4 +1,4 @@
-"""Reading a reply for the rules judge: words, sentences, scripts; everything linear in the reply's length."""
+"""Reading a reply: words, sentences, scripts; everything linear in the reply's length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import lru_cache
 import attrs
 import snowballstemmer
 
-from ...names import folded
+from ..names import folded
 
 #: A word: letters with inner apostrophes. No nested quantifiers over one class, so no backtracking.
 #: Zero-width characters and soft hyphens are allowed inside a word: they don't hide it from a reader either.

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import attrs
 
-from ...names import find_name, folded
+from ..names import find_name, folded
 from .text import Word, read_words, script, stem
 
 _INNER_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
