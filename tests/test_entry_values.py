@@ -190,7 +190,10 @@ METHODS = {
     "Design.items_of": (DESIGN.items_of, {"scaffold": ib.LINDSEY}),
     "Study.run_directory": (ib.Study(DESIGN, ["demo"], "nowhere").run_directory, {"model": MODEL}),
     "Study.generate": (ib.Study(DESIGN, ["no/such/model"], "nowhere").generate, {"on_trial": print}),
-    "Study.judge": (ib.Study(DESIGN, ["demo"], "nowhere").judge, {"judge": "rules", "part": "whole", "asked": "mismatched"}),
+    "Study.judge": (
+        ib.Study(DESIGN, ["demo"], "nowhere").judge,
+        {"judge": "rules", "part": "whole", "asked": "mismatched"},
+    ),
     "Study.measure": (ib.Study(DESIGN, ["no/such/model"], "nowhere").measure, {"measure": measures.Residuals([1])}),
     "Request.of": (
         ib.Request.of,
