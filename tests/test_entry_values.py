@@ -187,14 +187,14 @@ METHODS = {
     "ConceptSet.from_toml": (ib.ConceptSet.from_toml, {"path": "c.toml"}),
     "ConceptSet.select": (lambda name: ib.load_concepts("pairs").select(name), {"name": "love"}),
     "ConceptSet.__getitem__": (ib.load_concepts("pairs").__getitem__, {"name": "love"}),
-    "Results.frame": (ib.Results("r", make_records()).frame, {"judge": "rules", "rubric": "strict4"}),
+    "Results.frame": (ib.Results("r", make_records()).frame, {"judge": "rules", "rubric": "strict4", "asked": "own"}),
     "FrozenPlan.read": (sweep.FrozenPlan.read, {"path": "f.frozen.json"}),
     "FrozenPlan.from_told": (sweep.FrozenPlan.from_told, {"told": FROZEN.told(), "where": "here"}),
     "Results.of_part": (ib.Results("r", make_records()).of_part, {"part": "all"}),
     "SelectionRule.check_judge": (CONFIRM.rule.check_judge, {"judge": judges.open_judge("rules")}),
     "Confirmation.n_of": (CONFIRM.n_of, {"arm": "injected", "n": 2}),
     "Confirmed.confirming_design": (sweep.Confirmed(DESIGN, CONFIRM).confirming_design, {"cell": CANDIDATE}),
-    "TrialRecord.verdict": (RECORD.verdict, {"judge": "rules", "rubric": "strict4"}),
+    "TrialRecord.verdict": (RECORD.verdict, {"judge": "rules", "rubric": "strict4", "asked": "own"}),
     "ByConcept.counted": (analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0).counted, {"success": True}),
     "ByConcept.whatever": (
         analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0).whatever,
@@ -237,7 +237,10 @@ METHODS = {
     "Design.items_of": (DESIGN.items_of, {"scaffold": ib.LINDSEY}),
     "Study.run_directory": (ib.Study(DESIGN, ["demo"], "nowhere").run_directory, {"model": MODEL}),
     "Study.generate": (ib.Study(DESIGN, ["no/such/model"], "nowhere").generate, {"on_trial": print}),
-    "Study.judge": (ib.Study(DESIGN, ["demo"], "nowhere").judge, {"judge": "rules", "part": "whole"}),
+    "Study.judge": (
+        ib.Study(DESIGN, ["demo"], "nowhere").judge,
+        {"judge": "rules", "part": "whole", "asked": "mismatched"},
+    ),
     "Study.measure": (ib.Study(DESIGN, ["no/such/model"], "nowhere").measure, {"measure": measures.Residuals([1])}),
     "Request.of": (
         ib.Request.of,
