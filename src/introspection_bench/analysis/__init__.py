@@ -52,7 +52,7 @@ from .intervals import (
     trials_to_stop,
     worst_case,
 )
-from .judge_error import JudgedStratum, JudgeError, judge_error
+from .judge_error import JudgedOutcome, JudgedStratum, judge_error
 from .logistic import LogisticFit, fit_logistic
 from .nulls import (
     Alternative,
@@ -102,8 +102,8 @@ __all__ = [
     "Exclusion",
     "Interval",
     "JudgeAccuracy",
-    "JudgeError",
     "JudgeName",
+    "JudgedOutcome",
     "JudgedStratum",
     "LogisticFit",
     "MeanRate",
