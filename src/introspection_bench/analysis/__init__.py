@@ -59,7 +59,7 @@ from .intervals import (
     trials_to_stop,
     worst_case,
 )
-from .judge_error import JudgedStratum, JudgeError, judge_error
+from .judge_error import JudgedOutcome, JudgedStratum, judge_error
 from .live import effects_frame, live_cells
 from .log_odds import LEAST_JOINT, LOG_ODDS_BY, log_odds_contrast, log_odds_frame, log_odds_sentence
 from .logistic import LogisticFit, fit_logistic
@@ -114,8 +114,8 @@ __all__ = [
     "Information",
     "Interval",
     "JudgeAccuracy",
-    "JudgeError",
     "JudgeName",
+    "JudgedOutcome",
     "JudgedStratum",
     "LogisticFit",
     "MeanRate",

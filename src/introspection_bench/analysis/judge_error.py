@@ -76,7 +76,7 @@ class JudgedStratum:
 
 @guarded(AnalysisError)
 @attrs.frozen
-class JudgeError:
+class JudgedOutcome:
     """A criterion's rates by stratum, and what the judge's error leaves of the injected arm against the controls.
 
     ``difference`` and ``d_prime`` are corrected with each arm's own labels: sensitivity on garbled injected text is not
@@ -123,7 +123,7 @@ def judge_error(
     rubric: str | None = None,
     sensitivities: Sequence[float] = (0.5, 0.7, 0.9, 1.0),
     confidence: float = 0.95,
-) -> JudgeError:
+) -> JudgedOutcome:
     """Return a criterion's rates with the judge's error in them, from a run and verdicts that are held to be right.
 
     Args:
@@ -168,7 +168,7 @@ def judge_error(
         for part in (None, True, False)
         if (chosen := _of(rows, arm, part))
     ]
-    return JudgeError(criterion, strata, *_compared(strata, confidence))
+    return JudgedOutcome(criterion, strata, *_compared(strata, confidence))
 
 
 def _of(rows: Iterable[_Row], arm: str, part: bool | None) -> list[_Row]:

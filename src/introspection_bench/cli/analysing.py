@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
     )
     app.command(epilog="Example: `introspection-bench excludes runs/demo --outcome strict`")(excludes)
     app.command(epilog="Example: `introspection-bench compare runs/torch runs/vllm-lens`")(compare)
-    app.command(epilog="Example: `introspection-bench power --rate 0.2 --concepts 36 --margin 0.2`")(power)
+    app.command(epilog="Example: `introspection-bench power --rate 0.2 --concepts 36`")(power)
 
 
 def table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import tomllib
@@ -261,22 +262,34 @@ def _tell_accuracy(
             concepts=None if is_run else concepts,
             on_verdict=phase.count("judged"),
         )
-    columns = ["criterion", "n", "agreement", "kappa", "AC1", "prevalence", "bias", "both", "judge", "known", "neither"]
-    rows = [
+    pairs = [(c, pair) for c in found.agreement.criteria if (pair := c.pair) is not None]
+    # Two tables: one would be wider than a terminal.
+    console.table(
+        f"{judge.name} against what is known, with 95 % intervals",
+        ["criterion", "n", "agreement", "kappa", "AC1"],
         [
-            c.criterion,
-            c.n,
-            f"{c.agreement.rate:.1%} {c.agreement.low:.1%}–{c.agreement.high:.1%}",
-            *(f"{e.estimate:.2f} {e.low:.2f} to {e.high:.2f}" for e in (pair.kappa, pair.ac1)),
-            f"{pair.prevalence_index:.2f}",
-            f"{pair.bias_index:.2f}",
-            *(n for line in c.table for n in line),
-        ]
-        for c in found.agreement.criteria
-        if (pair := c.pair) is not None
-    ]
-    told = f"{judge.name} against what is known: 95 % intervals; who says true: both, one alone, neither"
-    console.table(told, columns, rows)
+            [
+                c.criterion,
+                c.n,
+                f"{c.agreement.rate:.1%} {c.agreement.low:.1%}–{c.agreement.high:.1%}",
+                *(_with_interval(e.estimate, e.low, e.high) for e in (pair.kappa, pair.ac1)),
+            ]
+            for c, pair in pairs
+        ],
+    )
+    console.table(
+        "Who says true; prevalence and bias index",
+        ["criterion", "both", "judge", "known", "neither", "prevalence", "bias"],
+        [
+            [
+                c.criterion,
+                *(n for line in c.table for n in line),
+                f"{pair.prevalence_index:.2f}",
+                f"{pair.bias_index:.2f}",
+            ]
+            for c, pair in pairs
+        ],
+    )
     rows = []
     for rate in found.rates:
         if rate.corrected is None:
@@ -285,6 +298,11 @@ def _tell_accuracy(
         corrected = f"{rate.corrected.estimate:.1%} [{rate.corrected.low:.1%}, {rate.corrected.high:.1%}]"
         rows.append([rate.criterion, f"{rate.judged.k}/{rate.judged.n}", corrected])
     console.table("Rates corrected for this judge's error", ["criterion", "as judged", "corrected"], rows)
+
+
+def _with_interval(*numbers: float) -> str:
+    found, low, high = ("–" if math.isnan(n) else f"{n + 0.0:.2f}".replace("-0.00", "0.00") for n in numbers)
+    return f"{found} {low} to {high}"
 
 
 def label(
