@@ -127,6 +127,7 @@ VALUES = [
     sweep.ProjectedOut(2), BACKGROUND, sweep.Match("love", "p1", 0.5, 0.4),
     sweep.Removed(2, "first"), sweep.Ground(TINY, "torch", 1, FakeTokenizer(), datetime.date(2026, 1, 2), CELL.vectors),
     ib.VectorRank("love", 1, "d", 3, 5), measures.YesNo(), measures.Naming(NAMES), measures.Observer(NAMES),
+    measures.ConceptLens(NAMES), measures.Opening("Oh,", [" yes"], [" no"]), measures.YesNo(through=measures.OPENINGS),
     analysis.mutual_information(["a"], ["a"], shuffles=2),
     measures.TokenLogprobs(SETS), measures.Continuations({"a": "Yes, I"}), measures.Cosines([made_vector()]),
     measures.Lens(SETS), measures.Residuals([1]), READ, measures.Pass([1, 2], [READ]),

@@ -29,7 +29,8 @@ from .injectors.base import Injector
 from .injectors.requests import Request
 from .items import Battery, load_battery
 from .measures.base import Read
-from .prompts import RenderedPrompt, Tokenizer
+from .measures.tokens import first_tokens
+from .prompts import RenderedPrompt
 from .scaffolds import Anchor, Scaffold, Turn
 from .spans import Positions, Span
 from .vectors import ConceptVector
@@ -147,21 +148,6 @@ def entropy(logprobs: Logprobs) -> float:
     """Return the entropy of a distribution in nats, of its log-probabilities."""
     there = logprobs > -math.inf
     return -float(np.sum(np.exp(logprobs[there]) * logprobs[there]))
-
-
-def first_tokens(names: Iterable[str], tokenizer: Tokenizer) -> list[int]:
-    """Return the ids with which a text may begin that says one of these names, in either case, after a space or not.
-
-    A token that is a space alone is passed over.
-    """
-    blank = set(tokenizer(" ", add_special_tokens=False)["input_ids"])
-    found = set()
-    for name in names:
-        for word in {name, name.lower(), name[:1].upper() + name[1:]}:
-            for text in (word, f" {word}"):
-                ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-                found.update([i for i in ids if i not in blank][:1])
-    return sorted(found)
 
 
 @checked(InjectionError)

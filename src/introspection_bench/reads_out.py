@@ -9,10 +9,10 @@ import numpy as np
 
 from .boundaries import checked, guarded
 from .concepts import Concept, ConceptSet
-from .dosing import first_tokens
 from .errors import VectorError, explain
 from .freezing import frozen_tuple, plain_int
 from .injectors.base import Injector
+from .measures.tokens import first_tokens
 from .names import composed
 from .vectors import ConceptVector
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from introspection_bench import ConceptVector, Provenance
-from introspection_bench.dosing import first_tokens
 from introspection_bench.injectors.base import Injector, ModelInfo
 from introspection_bench.injectors.receipts import make_receipt, unmeasured
 from introspection_bench.injectors.requests import Completion, Request
+from introspection_bench.measures.tokens import first_tokens
 from introspection_bench.testing import tiny_tokenizer
 from introspection_bench.trials import Reply
 

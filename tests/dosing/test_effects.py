@@ -11,9 +11,10 @@ import pytest
 from linear_readout import BREAD, TOKENIZER, FakeLinearReadout, along, entropy_of, gain_of, kl_of
 
 from introspection_bench import Concept, ConceptSet, Dose, Injection, Span
-from introspection_bench.dosing import FROM_TEXT, GRID, NEUTRAL, Probe, dose_effects, find_dose, first_tokens, grid_of
+from introspection_bench.dosing import FROM_TEXT, GRID, NEUTRAL, Probe, dose_effects, find_dose, grid_of
 from introspection_bench.errors import InjectionError
 from introspection_bench.items import load_battery
+from introspection_bench.measures.tokens import first_tokens
 from introspection_bench.sweep.dosing import FindsDoses
 
 

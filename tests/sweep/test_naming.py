@@ -9,7 +9,7 @@ import pytest
 import introspection_bench as ib
 from introspection_bench import analysis
 from introspection_bench.errors import SpecError
-from introspection_bench.measures import Cosines, Naming, Observer, Pass, Read, Replayed
+from introspection_bench.measures import ConceptLens, Cosines, Naming, Observer, Pass, Read, Replayed
 from introspection_bench.measures.observer import before_claim
 from introspection_bench.spans import Positions
 from introspection_bench.sweep import Injected, Sweep, Unsteered
@@ -100,6 +100,25 @@ def test_a_reader_of_the_residual_right_after_a_strong_injection_names_the_vecto
     mine = frame[frame["arm"] == "injected"]
     assert mine["correct"].all()
     assert np.isnan(frame[frame["arm"] == "control"]["rank"].astype(float)).all()
+
+
+def test_the_lens_finds_a_word_of_several_tokens_by_its_first_one(sweep, injector):
+    assert len(injector.tokenizer("oceans", add_special_tokens=False)["input_ids"]) > 1
+    sweep.measure(ConceptLens(NAMES))
+    record = next(r for r in sweep.results() if r.arm == "injected")
+    (request,) = [t.request for t in sweep.planned if t.key == record.key]
+    n = len(request.prompt.token_ids)
+    (done,) = injector.generate(
+        [attrs.evolve(request, forced=(), reads=(Read("distribution", Positions(n - 1, n, n)),))]
+    )
+    said = done.readings[0][0]
+    found = reading(record, "concept_lens")
+    for name, letters in (("Oceans", "oO"), ("Bread", "bB")):
+        ids = [injector.tokenizer(letter, add_special_tokens=False)["input_ids"][0] for letter in letters]
+        assert found.at(layer=3, concept=name) == pytest.approx(np.logaddexp.reduce(said[ids]), abs=1e-3)
+    frame = analysis.naming_frame(sweep.results().records, "concept_lens")
+    assert set(frame["read_layer"]) == {0, 1, 2, 3}
+    assert frame["among"].eq(2).all()
 
 
 def test_two_concepts_that_are_written_alike_can_not_be_told_apart_and_are_refused():

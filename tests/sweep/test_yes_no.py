@@ -10,7 +10,7 @@ import introspection_bench as ib
 from introspection_bench import analysis
 from introspection_bench.errors import SpecError
 from introspection_bench.labelled import Labels
-from introspection_bench.measures import Lens, Read, Replayed, YesNo
+from introspection_bench.measures import Lens, Opening, Read, Replayed, YesNo
 from introspection_bench.measures.yes_no import variants
 from introspection_bench.spans import Positions
 from introspection_bench.sweep import Injected, NeutralLabels, Questions, Sweep, Unsteered
@@ -87,6 +87,84 @@ def test_draws_of_one_prompt_under_the_same_steers_are_read_in_one_pass(measured
         told.setdefault((record.key.prompt, steers), set()).add(reading.values.tobytes())
     assert all(len(values) == 1 for values in told.values())
     assert len(set.union(*told.values())) > 1
+
+
+def test_the_same_prompt_unsteered_is_in_the_reading_and_is_what_the_controls_say(measured):
+    sweep, _ = measured
+    frame = sweep.results().frame()
+    frame = frame[frame["arm"].isin(["control", "injected"])]
+    odds = [c for c in frame.columns if c.startswith("yes_no") and c.endswith("].unsteered_log_odds")][:1]
+    (column,) = odds or ["yes_no.unsteered_log_odds"]
+    own = frame[frame["arm"] == "control"][column.replace("unsteered_", "")]
+    np.testing.assert_allclose(frame[column], own.iloc[0], atol=1e-4)
+
+
+def test_a_run_without_controls_has_a_difference_from_the_prompt_unsteered_too(design, injector, tmp_path):
+    small = attrs.evolve(design, arms=[Injected(1)], doses=["2 residual"], sampling=ib.Sampling(max_new_tokens=2))
+    sweep = Sweep(small, injector, tmp_path / "run")
+    sweep.generate()
+    sweep.measure(YesNo(**WORDS))
+    frame = analysis.log_odds_frame(sweep.results())
+    assert (frame["n_unsteered"] == 0).all()
+    assert (frame["change"].abs() > 1e-3).all()
+    (request, *_) = [t.request for t in sweep.planned]
+    n = len(request.prompt.token_ids)
+    read = Read("distribution", Positions(n - 1, n, n))
+    (done,) = injector.generate([attrs.evolve(request, steers=(), forced=(), reads=(read,))])
+    ids = {w: [injector.tokenizer(t, add_special_tokens=False)["input_ids"] for t in variants(w)] for w in "ab"}
+    a, b = (np.logaddexp.reduce([done.readings[0][0][i[0]] for i in ids[w] if len(i) == 1]) for w in "ab")
+    np.testing.assert_allclose(frame["unsteered"], a - b, atol=1e-4)
+
+
+#: "c" is two tokens' way to a yes or a no; behind "ef" only a yes counts.
+WAYS = (Opening("cd", yes=("a", " a"), no=("b",)), Opening("ef", yes=("a",)))
+
+
+def test_a_way_through_an_opening_counts_with_the_probability_of_all_of_its_tokens(measured, injector):
+    sweep, _ = measured
+    sweep.measure(YesNo(**WORDS, through=WAYS))
+    record = next(r for r in sweep.results() if r.arm == "injected")
+    (request,) = [t.request for t in sweep.planned if t.key == record.key]
+    n = len(request.prompt.token_ids)
+    reading = next(r for r in record.readings if "through_joint" in r.axes["of"])
+
+    def token(text):
+        (found,) = injector.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return found
+
+    def way(opening, answer, steers):
+        path = [*map(token, opening), token(answer)]
+        read = Read("distribution", Positions(n - 1, n - 1 + len(path), n))
+        (done,) = injector.generate([attrs.evolve(request, steers=steers, forced=path, reads=(read,))])
+        return sum(float(done.readings[0][k][t]) for k, t in enumerate(path))
+
+    for steers, begins in ((request.steers, ""), ((), "unsteered_")):
+        first = {w: way("", w, steers) for w in "abAB"}
+        yes = np.logaddexp.reduce([first["a"], first["A"], way("cd", "a", steers), way("ef", "a", steers)])
+        no = np.logaddexp.reduce([first["b"], first["B"], way("cd", "b", steers)])
+        assert reading.at(of=f"{begins}through_log_odds") == pytest.approx(yes - no, abs=1e-3)
+        assert reading.at(of=f"{begins}through_joint") == pytest.approx(np.logaddexp(yes, no), abs=1e-3)
+        assert reading.at(of=f"{begins}through_joint") > reading.at(of=f"{begins}joint")
+    (note,) = reading.notes
+    assert "'cd a'" in note
+
+
+@pytest.mark.parametrize(
+    "through",
+    [
+        pytest.param([Opening("a", yes=("b",))], id="an answer already begins it"),
+        pytest.param([Opening("c", yes=("d",)), Opening("cd", no=("a",))], id="one begins with another's answer"),
+        pytest.param([Opening("c", yes=("d",)), Opening("c", no=("d",))], id="a yes and a no at once"),
+    ],
+)
+def test_a_reply_that_would_be_counted_twice_is_refused(measured, through):
+    with pytest.raises(SpecError, match="count"):
+        measured[0].measure(YesNo(**WORDS, through=through))
+
+
+def test_openings_need_the_answer_to_be_at_the_reply():
+    with pytest.raises(SpecError, match="through"):
+        YesNo(at="trial", through=WAYS)
 
 
 def test_a_model_without_any_of_the_words_as_one_token_is_an_error_before_anything_runs(injector):

@@ -37,7 +37,8 @@ def naming_frame(records: Iterable[TrialRecord], measure: str = "naming", score:
       than short ones);
     - ``cosines`` read at one place (``Cosines(vectors, at="reply")``): the nearest vector, of those of the row's own
       layer where a concept has several;
-    - ``lens`` read at one place, its sets named like the concepts: the logit lens. These two are what a reader of the
+    - ``concept_lens``, or ``lens`` read at one place, its sets named like the concepts: the logit lens. These two are
+    what a reader of the
       residual at the answer names who sees no text.
 
     Columns: ``trial arm truth concept scaffold layers magnitude unit beside model part`` as in
@@ -198,6 +199,9 @@ def _scores(reading: Reading, score: Score) -> Iterator[tuple[int | None, tuple[
     if reading.dims == ("concept", "of"):
         total, tokens = (values[:, reading.axes["of"].index(name)] for name in ("logprob", "tokens"))
         yield None, tuple(map(str, reading.axes["concept"])), total / tokens if score == "per token" else total
+    elif reading.dims == ("layer", "concept"):
+        for number, layer in enumerate(reading.axes["layer"]):
+            yield int(layer), tuple(map(str, reading.axes["concept"])), values[number]
     elif len(reading.dims) == 3 and reading.dims[2] in ("vector", "set") and len(reading.axes["position"]) == 1:
         labels = [str(label) for label in reading.axes[reading.dims[2]]]
         for number, layer in enumerate(reading.axes["layer"]):

@@ -42,7 +42,8 @@ def log_odds_frame(records: Iterable[TrialRecord], measure: str = "yes_no") -> p
     - ``log_odds`` (nats, yes minus no), ``joint`` (the probability of both together, not its log), ``opening`` (that
       of openings that commit to neither, NaN where not read), ``entropy`` (nats, NaN where not read);
     - ``unsteered``: the mean log-odds of the very same prompt where the arm steers nothing, on ``n_unsteered`` trials
-      of the run; ``change`` = ``log_odds`` - ``unsteered``, NaN where the run has no such trial. The distribution at
+      of the run; where the run has none, what the reading itself found there without any steers (not on trials with
+      steers beside the arm's own). ``change`` = ``log_odds`` - ``unsteered``, NaN without either. The distribution at
       the answer depends on the prompt and the steers alone, so trials of one prompt pair whatever their seeds.
 
     Raises:
@@ -68,7 +69,10 @@ def log_odds_frame(records: Iterable[TrialRecord], measure: str = "yes_no") -> p
     prompt = pd.Series([f"{r.key.model} {r.key.prompt} {r.condition.beside}" for r in kept], index=frame.index)
     still = pd.Series([not r.condition.layers and r.condition.dose is None for r in kept], index=frame.index)
     clean = frame["log_odds"][still].groupby(prompt[still])
-    frame["unsteered"] = prompt.map(clean.mean()).astype(np.float64)
+    # A reading of the prompt without any steers is what was asked for only where nothing else is steered beside.
+    own = pd.Series([row["unsteered"] for row in read], index=frame.index, dtype=np.float64)
+    own = own.where(frame["beside"].isna())
+    frame["unsteered"] = prompt.map(clean.mean()).astype(np.float64).fillna(own)
     frame["n_unsteered"] = prompt.map(clean.size()).fillna(0).astype("Int64")
     frame["change"] = frame["log_odds"] - frame["unsteered"]
     return frame
@@ -163,4 +167,5 @@ def _numbers(reading: Reading) -> dict[str, float]:
         "joint": float(np.exp(np.logaddexp(yes, no))),
         "opening": float(np.exp(told.get("opening", np.nan))),
         "entropy": told.get("entropy", np.nan),
+        "unsteered": told.get("unsteered_log_odds", np.nan),
     }

@@ -11,8 +11,8 @@ from torch import Tensor
 def log_masses(logits: Tensor, sets: Sequence[Sequence[int]]) -> Tensor:
     """Return the log-probability of each set of token ids, and last that of all of them together.
 
-    ``logits`` are (positions, vocabulary) in any dtype; the result is (positions, sets + 1), float32. The ids of
-    different sets must be different.
+    ``logits`` are (positions, vocabulary) in any dtype; the result is (positions, sets + 1), float32. Where
+    different sets share ids, the last one counts those twice and is no probability.
     """
     logprobs = logits.float().log_softmax(dim=-1)
     parts = [logprobs[:, list(ids)].logsumexp(dim=-1) for ids in sets]

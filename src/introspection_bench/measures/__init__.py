@@ -7,15 +7,18 @@ the trial's own steers, and what is read on the way; :meth:`~.base.Measure.readi
 from .base import Axes, Found, Measure, Pass, Read, ReadKind, Replayed
 from .naming import NAMING_PREFIX, Naming
 from .observer import Observer
+from .openings import OPENINGS, Opening
 from .readings import Reading
-from .stream import Cosines, Lens, Residuals
+from .stream import ConceptLens, Cosines, Lens, Residuals
 from .tokens import JOINT, Continuations, TokenLogprobs
 from .yes_no import YesNo
 
 __all__ = [
     "JOINT",
     "NAMING_PREFIX",
+    "OPENINGS",
     "Axes",
+    "ConceptLens",
     "Continuations",
     "Cosines",
     "Found",
@@ -23,6 +26,7 @@ __all__ = [
     "Measure",
     "Naming",
     "Observer",
+    "Opening",
     "Pass",
     "Read",
     "ReadKind",

@@ -105,13 +105,14 @@ class Pass:
 
     ``forced`` empty runs the prompt alone; of k tokens the last is not fed, as in sampling. ``prompt`` is another one
     than the trial's, None for its own: steers are resolved for the trial's prompt, so that over another one nothing is
-    steered. ``steered`` False leaves out all of the trial's steers.
+    steered. ``steered`` False leaves out all of the trial's steers. ``name`` is what its measure knows it by.
     """
 
     forced: tuple[int, ...] = attrs.field(converter=frozen_ints)
     reads: tuple[Read, ...] = attrs.field(converter=frozen_tuple)
     prompt: RenderedPrompt | None = None
     steered: bool = True
+    name: str = ""
 
     def __attrs_post_init__(self) -> None:
         if self.prompt is not None and self.steered:
@@ -186,6 +187,8 @@ def _told(value: Any) -> Any:
         return [[k, _told(v)] for k, v in value.items()]
     if isinstance(value, tuple):
         return [_told(v) for v in value]
+    if attrs.has(type(value)) and not isinstance(value, ConceptVector | Span):
+        return [_told(getattr(value, f.name)) for f in attrs.fields(type(value))]
     return value.digest if isinstance(value, ConceptVector) else str(value) if isinstance(value, Span) else value
 
 

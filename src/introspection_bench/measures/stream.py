@@ -13,8 +13,9 @@ from ..freezing import frozen_ints, frozen_tuple
 from ..spans import REPLY, Span
 from ..vectors import ConceptVector
 from .base import Axes, Found, Measure, Pass, Read, Replayed, parse_span, places
+from .naming import as_names, check_names
 from .readings import FloatArray
-from .tokens import JOINT, before, check_sets, frozen_sets, token_sets
+from .tokens import JOINT, before, check_sets, first_tokens, frozen_sets, token_sets
 
 
 @guarded(SpecError)
@@ -77,6 +78,34 @@ class Lens(Measure):
         """Axes ``layer``, ``position`` and ``set``."""
         read, values = passes[0].reads[0], found[0][0]
         return {"layer": read.layers, "position": places(read, values.shape[1]), "set": (*self.sets, JOINT)}, values
+
+
+@guarded(SpecError)
+@attrs.frozen
+class ConceptLens(Measure):
+    """The logit lens of each concept's first tokens at one place, by layer: what it would have a reader name.
+
+    ``concepts`` are as those of :class:`~introspection_bench.measures.Naming`. Other than in :class:`Lens` a word may
+    have several tokens: it is looked for by its first one, in either case, after a space or not. Concepts that begin
+    with the same token have its mass each, and nothing here tells them apart. ``at`` and ``layers`` are as in
+    :class:`Lens`. Axes: ``layer``, ``concept``.
+    """
+
+    name: ClassVar[str] = "concept_lens"
+    concepts: Mapping[str, tuple[str, ...]] = attrs.field(converter=as_names, validator=check_names, hash=False)
+    at: str = REPLY
+    layers: tuple[int, ...] | None = attrs.field(converter=attrs.converters.optional(frozen_ints), default=None)
+
+    def passes(self, trial: Replayed) -> tuple[Pass, ...]:
+        """One pass over the prompt."""
+        sets = [first_tokens(names[:1], trial.tokenizer) for names in self.concepts.values()]
+        read = Read("lens", before(trial.prompt, self.at), trial.blocks(self.layers), sets)
+        return (Pass((), (read,)),)
+
+    def reading(self, passes: Sequence[Pass], found: Found) -> tuple[Axes, FloatArray]:
+        """Axes ``layer`` and ``concept``."""
+        axes: Axes = {"layer": passes[0].reads[0].layers, "concept": tuple(self.concepts)}
+        return axes, found[0][0][:, 0, :-1]
 
 
 @guarded(SpecError)

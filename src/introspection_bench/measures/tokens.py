@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -70,6 +70,27 @@ def token_sets(sets: Mapping[str, Sequence[str]], tokenizer: Tokenizer) -> tuple
             ids.add(tokens[0])
         found.append(tuple(sorted(ids)))
     return tuple(found)
+
+
+def first_tokens(names: Iterable[str], tokenizer: Tokenizer) -> list[int]:
+    """Return the ids with which a text may begin that says one of these names, in either case, after a space or not.
+
+    A token that is a space alone is passed over.
+    """
+    blank = set(tokenizer(" ", add_special_tokens=False)["input_ids"])
+    found = set()
+    for name in names:
+        for word in {name, name.lower(), name[:1].upper() + name[1:]}:
+            for text in (word, f" {word}"):
+                ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+                found.update([i for i in ids if i not in blank][:1])
+    return sorted(found)
+
+
+def begun_with(prompt: RenderedPrompt, text: str) -> str:
+    """Return how a text would begin a reply: behind a space where the prompt ends in the middle of a line of text."""
+    inside = prompt.template == "transcript" and not prompt.text[-1:].isspace()
+    return f" {text}" if inside or prompt.text[-1:].isalnum() else text
 
 
 def before(prompt: RenderedPrompt, place: str) -> Positions:

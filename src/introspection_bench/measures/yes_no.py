@@ -15,8 +15,9 @@ from ..labelled import labels_in
 from ..prompts import Tokenizer
 from ..spans import REPLY
 from .base import Axes, Found, Measure, Pass, Read, Replayed
+from .openings import Opening, Way, check_apart, masses_through, passes_through, ways_through
 from .readings import FloatArray
-from .tokens import JOINT, before, token_sets
+from .tokens import JOINT, before, begun_with, token_sets
 
 YES, NO, OPENING = "yes", "no", "opening"
 
@@ -40,9 +41,13 @@ class YesNo(Measure):
     count in their place, a word of several tokens by its first one.
 
     Axis ``of``, natural logarithms: ``yes`` and ``no`` (log of the mass of each), ``joint`` (of both), ``opening``
-    (where the model has any), ``log_odds`` (yes minus no, nats), ``entropy`` (nats, of the whole distribution).
-    ``at`` is an anchor, by default the reply's first token, which needs no reply. By layer read
-    ``Lens(YesNo().sets(tokenizer))``.
+    (where the model has any), ``log_odds`` (yes minus no, nats), ``entropy`` (nats, of the whole distribution). With
+    ``unsteered`` the same prompt is read without any steer as well: ``unsteered_log_odds``, ``unsteered_joint``.
+    ``through`` are openings that are followed to the answer behind them, each at the cost of a pass
+    (:data:`~introspection_bench.measures.OPENINGS`): ``through_log_odds`` and ``through_joint`` are of the first token
+    and of all these ways together, the probability of a whole opening times that of what follows it. They need ``at``
+    to be the reply, and are left out where labels stand in the place of yes and no. ``at`` is an anchor, by default the
+    reply's first token, which needs no reply. By layer read ``Lens(YesNo().sets(tokenizer))``.
     """
 
     name: ClassVar[str] = "yes_no"
@@ -50,8 +55,14 @@ class YesNo(Measure):
     no: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=("no", "nope", "nah"))
     openings: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=("oh", "I", "well", "hmm", "ah", "okay"))
     at: str = REPLY
+    unsteered: bool = True
+    through: tuple[Opening, ...] = attrs.field(converter=frozen_tuple, default=())
 
     def __attrs_post_init__(self) -> None:
+        if self.through and self.at != REPLY:
+            raise SpecError(
+                explain("through", required=f"at={REPLY!r}, where a reply begins", got=self.at, hint="Leave out one.")
+            )
         if not (self.yes and self.no and all([*self.yes, *self.no, *self.openings])):
             raise SpecError(
                 explain("yes, no", required="words for both, none empty", got=[self.yes, self.no], hint="As yes, no.")
@@ -86,26 +97,52 @@ class YesNo(Measure):
         told = [f"{name} counts {', '.join(map(repr, kept[name]))}" for name in (YES, NO)]
         if dropped:
             told.append(f"dropped, being no single token of this model: {', '.join(map(repr, dropped))}")
+        left_out = ways_through(self.through, trial.tokenizer)[1]
+        if left_out:
+            told.append(f"ways left out, ending in no single token: {', '.join(map(repr, left_out))}")
         return (f"{self.name}: {'; '.join(told)}",)
 
     def passes(self, trial: Replayed) -> tuple[Pass, ...]:
-        """One pass over the prompt."""
+        """One pass over the prompt and one for each way through an opening, and the same unsteered."""
         where = before(trial.prompt, self.at)
+        ways: list[Way] = []
         labels = labels_in(trial.prompt.text)
         if labels is None:
             sets = token_sets(self.sets(trial.tokenizer), trial.tokenizer)
+            written = [attrs.evolve(o, text=begun_with(trial.prompt, o.text)) for o in self.through]
+            ways = ways_through(written, trial.tokenizer)[0]
+            check_apart([((), {YES: sets[0], NO: sets[1]}), *ways])
         else:
             sets = _first_tokens({YES: labels.yes, NO: labels.no}, trial.tokenizer)
-        return (Pass((), (Read("logprobs", where, sets=sets), Read("distribution", where))),)
+        first = Read("logprobs", where, sets=sets)
+        mine = [Pass((), (first, Read("distribution", where))), *passes_through(ways, len(trial.prompt.token_ids))]
+        clean = [Pass((), (first,)), *mine[1:]] if self.unsteered else []
+        return (*mine, *(attrs.evolve(one, steered=False) for one in clean))
 
-    def reading(self, passes: Sequence[Pass], found: Found) -> tuple[Axes, FloatArray]:  # noqa: ARG002  # the port's
+    def reading(self, passes: Sequence[Pass], found: Found) -> tuple[Axes, FloatArray]:
         """Axis ``of``."""
         masses, logprobs = found[0][0][0].astype(np.float64), found[0][1][0].astype(np.float64)
         yes, no, *opening = masses[:-1]
         told = {YES: yes, NO: no, JOINT: np.logaddexp(yes, no)}
         told |= {OPENING: opening[0]} if opening else {}
         told |= {"log_odds": yes - no, "entropy": entropy(logprobs)}
+        steered = sum(one.steered for one in passes)
+        told |= _through(passes[:steered], found[:steered])
+        if self.unsteered:
+            yes, no = found[steered][0][0][:2].astype(np.float64)
+            clean = {"log_odds": yes - no, JOINT: np.logaddexp(yes, no)}
+            clean |= _through(passes[steered:], found[steered:])
+            told |= {f"unsteered_{name}": value for name, value in clean.items()}
         return {"of": tuple(told)}, frozen_float32(list(told.values()))
+
+
+def _through(passes: Sequence[Pass], found: Found) -> dict[str, float]:
+    """Return log-odds and joint mass of the first token and the ways through openings together; nothing without any."""
+    if len(passes) < 2:
+        return {}
+    first, ways = found[0][0][0][:2].astype(np.float64), masses_through(passes[1:], found[1:])
+    yes, no = np.logaddexp(first, ways)
+    return {"through_log_odds": yes - no, "through_joint": float(np.logaddexp(yes, no))}
 
 
 def entropy(logprobs: FloatArray) -> float:

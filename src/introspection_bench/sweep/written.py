@@ -19,7 +19,18 @@ from ..concepts import ConceptSet, load_concepts
 from ..doses import Depth, Dose
 from ..errors import IntrospectionBenchError, SpecError, VectorError, explain
 from ..items import Battery, Item, load_battery
-from ..measures import Continuations, Cosines, Lens, Measure, Naming, Observer, Residuals, TokenLogprobs, YesNo
+from ..measures import (
+    ConceptLens,
+    Continuations,
+    Cosines,
+    Lens,
+    Measure,
+    Naming,
+    Observer,
+    Residuals,
+    TokenLogprobs,
+    YesNo,
+)
 from ..plans import FrozenPlan
 from ..plugins import Lazy, resolve
 from ..recipes import RECIPES, Recipe
@@ -37,7 +48,7 @@ MEASURES_GROUP = "introspection_bench.measures"
 MEASURES: Mapping[str, Lazy] = MappingProxyType(
     {
         m.name: Lazy(m.__module__, m.__name__)
-        for m in (TokenLogprobs, YesNo, Continuations, Naming, Observer, Cosines, Lens, Residuals)
+        for m in (TokenLogprobs, YesNo, Continuations, Naming, Observer, Cosines, Lens, ConceptLens, Residuals)
     }
 )
 #: What a scaffold's table holds besides its fields, for people and for judges of runs that others made.

@@ -22,7 +22,10 @@ from .subject import FloatArray, Subject, require, residuals, same_completion
 
 @check(28)
 def replays_give_their_receipts_again(subject: Subject) -> str:
-    """A sampled reply that is fed again has the same receipts, tokens and residuals, in any batch and with any seed."""
+    """A sampled reply that is fed again has the same receipts, tokens and residuals, in any batch and with any seed.
+
+    A pass over another prompt that nothing steers, in one call with it, is that of a model which was never steered.
+    """
     layers = [subject.layer, subject.injector.model.n_layers - 1]
     steers = (
         subject.injection(Span.all(), magnitude=0.4, seed=1),
@@ -52,7 +55,22 @@ def replays_give_their_receipts_again(subject: Subject) -> str:
         for told, expected in zip(again.receipts, first.receipts, strict=True):
             require_like(subject, told, expected, f"{what}: a receipt")
     _prompts_alone_and_tokens_of_others(subject, steers)
+    _unsteered_beside(subject, steers)
     return ""
+
+
+def _unsteered_beside(subject: Subject, steers: tuple[Injection, ...]) -> None:
+    """Require that an unsteered pass over another prompt, right behind steered replays, has nothing of their steers."""
+    layers, (own, other) = [subject.layer, subject.injector.model.n_layers - 1], subject.prompts[:2]
+    tokens = own.token_ids[: subject.reply_tokens]
+    steered = subject.request(own, *steers, layers=layers, forced=tokens)
+    beside = [subject.request(prompt, layers=layers, forced=tokens) for prompt in (other, own)]
+    done = subject.run(steered, *beside, steered)
+    for request, completion in zip(beside, done[1:3], strict=True):
+        what = "an unsteered pass over another prompt" if request is beside[0] else "an unsteered pass"
+        require(not completion.receipts, f"{what} beside steered ones has receipts: {completion.receipts}")
+        clean = subject.clean(request.prompt, tokens, layers)
+        subject.same(residuals(completion), clean, f"{what} beside steered ones")
 
 
 def _prompts_alone_and_tokens_of_others(subject: Subject, steers: tuple[Injection, ...]) -> None:

@@ -44,6 +44,19 @@ class FakeReplaysUnsteered(FakeLying):
         return request.steers if request.forced is None else ()
 
 
+class FakeSteersReplaysLikeTheOneBefore(FakeBroken):
+    """Gives a replay without steers those of the last one that had some: its hooks are still on."""
+
+    caught_by = "replays_give_their_receipts_again"
+    left: Sequence[Steer] = ()
+
+    def active(self, request: Request) -> Sequence[Steer]:
+        if request.forced is None:
+            return request.steers
+        self.left = request.steers or self.left
+        return self.left
+
+
 class FakeReplaysAsPrompt(FakeLying):
     """Takes a replay's tokens for prompt, so that what steers the reply alone steers nothing, and the rest too much."""
 
