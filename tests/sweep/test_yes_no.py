@@ -11,9 +11,11 @@ from introspection_bench import analysis
 from introspection_bench.errors import SpecError
 from introspection_bench.labelled import Labels
 from introspection_bench.measures import Lens, Opening, Read, Replayed, YesNo
+from introspection_bench.measures.openings import masses_through, passes_through, ways_through
 from introspection_bench.measures.yes_no import variants
 from introspection_bench.spans import Positions
 from introspection_bench.sweep import Injected, NeutralLabels, Questions, Sweep, Unsteered
+from introspection_bench.testing import tiny_tokenizer
 
 WORDS = {"yes": ("a",), "no": ("b",), "openings": ("c",)}  # the tiny tokenizer has letters
 
@@ -76,7 +78,7 @@ def test_draws_of_one_prompt_under_the_same_steers_are_read_in_one_pass(measured
     ran = []
     own = injector._generate
     monkeypatch.setattr(injector, "_generate", lambda requests: own(ran.append(requests) or requests))
-    summary = sweep.measure(YesNo(yes=("a",), no=("b",), openings=()))
+    summary = sweep.measure(YesNo(yes=("a",), no=("b",), openings=(), unsteered=False))
     (requests,) = ran
     alike = {(t.request.prompt.token_ids, tuple(s.key for s in t.request.steers)) for t in sweep.planned}
     assert len(requests) == len(alike) < summary.measured == len(sweep.planned)
@@ -116,37 +118,62 @@ def test_a_run_without_controls_has_a_difference_from_the_prompt_unsteered_too(d
     np.testing.assert_allclose(frame["unsteered"], a - b, atol=1e-4)
 
 
-#: "c" is two tokens' way to a yes or a no; behind "ef" only a yes counts.
-WAYS = (Opening("cd", yes=("a", " a"), no=("b",)), Opening("ef", yes=("a",)))
+#: Behind two tokens; behind "ef" only a yes counts, and "xyz" is three tokens.
+WAYS = (Opening("cd", yes=("a", "xyz"), no=("b",)), Opening("ef", yes=("a",)))
 
 
 def test_a_way_through_an_opening_counts_with_the_probability_of_all_of_its_tokens(measured, injector):
     sweep, _ = measured
-    sweep.measure(YesNo(**WORDS, through=WAYS))
     record = next(r for r in sweep.results() if r.arm == "injected")
     (request,) = [t.request for t in sweep.planned if t.key == record.key]
     n = len(request.prompt.token_ids)
-    reading = next(r for r in record.readings if "through_joint" in r.axes["of"])
+    ways, left_out = ways_through(WAYS, injector.tokenizer)
+    assert left_out == ["cdxyz"]
 
-    def token(text):
-        (found,) = injector.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return found
-
-    def way(opening, answer, steers):
-        path = [*map(token, opening), token(answer)]
+    def said(opening, answer):
+        path = [injector.tokenizer(c, add_special_tokens=False)["input_ids"][0] for c in (*opening, answer)]
         read = Read("distribution", Positions(n - 1, n - 1 + len(path), n))
-        (done,) = injector.generate([attrs.evolve(request, steers=steers, forced=path, reads=(read,))])
+        (done,) = injector.generate([attrs.evolve(request, forced=path, reads=(read,))])
         return sum(float(done.readings[0][k][t]) for k, t in enumerate(path))
 
-    for steers, begins in ((request.steers, ""), ((), "unsteered_")):
-        first = {w: way("", w, steers) for w in "abAB"}
-        yes = np.logaddexp.reduce([first["a"], first["A"], way("cd", "a", steers), way("ef", "a", steers)])
-        no = np.logaddexp.reduce([first["b"], first["B"], way("cd", "b", steers)])
-        assert reading.at(of=f"{begins}through_log_odds") == pytest.approx(yes - no, abs=1e-3)
-        assert reading.at(of=f"{begins}through_joint") == pytest.approx(np.logaddexp(yes, no), abs=1e-3)
-        assert reading.at(of=f"{begins}through_joint") > reading.at(of=f"{begins}joint")
-    (note,) = reading.notes
-    assert "'cd a'" in note
+    passes = list(passes_through(ways, n))
+    asked = [attrs.evolve(request, forced=one.forced, reads=one.reads) for one in passes]
+    found = {done.index: done.readings for done in injector.generate(asked)}
+    # By themselves: beside the first token's mass, that of ways which a random model would hardly take is lost.
+    yes, no = masses_through(passes, [found[0], found[1]])
+    assert yes == pytest.approx(np.logaddexp(said("cd", "a"), said("ef", "a")), abs=1e-3)
+    assert no == pytest.approx(said("cd", "b"), abs=1e-3)
+
+
+def test_ways_are_added_to_the_first_token_steered_and_unsteered_apart():
+    measure = YesNo(yes=("a",), no=("b",), openings=(), through=WAYS)
+    trial = Replayed(ib.RenderedPrompt((1, 2, 3), "x "), (), tiny_tokenizer(), 4)
+    passes = measure.passes(trial)
+    assert [(p.steered, p.name) for p in passes] == [(s, w) for s in (True, False) for w in ("", "yes no", "yes")]
+    logs = {name: np.log(np.array(p, np.float32)) for name, p in PLANTED.items()}
+    steered = [[logs["first"], logs["all"]], [logs["behind cd"], logs["cd"]], [logs["behind ef"], logs["ef"]]]
+    clean = [[logs["clean first"]], [logs["behind cd"], logs["cd"] - np.float32(1)], [logs["behind ef"], logs["ef"]]]
+    axes, values = measure.reading(passes, [*steered, *clean])
+    told = dict(zip(axes["of"], np.exp(values.astype(np.float64)), strict=True))
+    yes, no = 0.1 + 0.5 * 0.4 * 0.25 + 0.2 * 0.5 * 0.6, 0.2 + 0.5 * 0.4 * 0.5
+    assert (told["log_odds"], told["joint"]) == pytest.approx((0.1 / 0.2, 0.3), rel=1e-5)
+    assert (told["through_log_odds"], told["through_joint"]) == pytest.approx((yes / no, yes + no), rel=1e-5)
+    yes, no = 0.3 + 0.5 * 0.4 * 0.25 / np.e**2 + 0.2 * 0.5 * 0.6, 0.1 + 0.5 * 0.4 * 0.5 / np.e**2
+    assert (told["unsteered_log_odds"], told["unsteered_joint"]) == pytest.approx((3.0, 0.4), rel=1e-5)
+    assert told["unsteered_through_log_odds"] == pytest.approx(yes / no, rel=1e-5)
+    assert told["unsteered_through_joint"] == pytest.approx(yes + no, rel=1e-5)
+
+
+#: Probabilities as reads bring them, in a row the joint one last; of an opening those of its two tokens.
+PLANTED = {
+    "first": [[0.1, 0.2, 0.3]],
+    "clean first": [[0.3, 0.1, 0.4]],
+    "all": [[0.5, 0.25, 0.25]],
+    "cd": [0.5, 0.4],
+    "behind cd": [[0.25, 0.5, 0.75]],
+    "ef": [0.2, 0.5],
+    "behind ef": [[0.6, 0.6]],
+}
 
 
 @pytest.mark.parametrize(
@@ -177,7 +204,7 @@ def test_where_a_question_tells_two_words_those_count_and_swapping_them_turns_th
 
     def sets(told):
         prompt = ib.RenderedPrompt((1, 2, 3), told.sentence(yes_first=True), {})
-        ((read, _),) = [p.reads for p in YesNo().passes(Replayed(prompt, (), tokenizer, 4))]
+        ((read, _),) = [p.reads for p in YesNo(unsteered=False).passes(Replayed(prompt, (), tokenizer, 4))]
         return read.sets
 
     assert sets(labels) == sets(labels.swapped)[::-1]
