@@ -7,7 +7,7 @@ assumes and how it was checked, and ``benchmarks/coverage.py`` checks it again.
 from __future__ import annotations
 
 from .best import BestCell, best_of_many, each_of_many
-from .differences import difference
+from .differences import difference, difference_in_differences
 from .discrimination import discrimination
 from .equivalence import Equivalence, EquivalencePlan, equivalence, plan_equivalence, same_as_zero
 from .judged import (
@@ -44,6 +44,7 @@ __all__ = [
     "bound_if_varying",
     "curve_over_sensitivity",
     "difference",
+    "difference_in_differences",
     "discrimination",
     "each_of_many",
     "equivalence",

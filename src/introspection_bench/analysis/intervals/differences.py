@@ -9,7 +9,7 @@ import numpy as np
 from ...boundaries import checked
 from ...errors import AnalysisError, explain
 from ..binomial import Sided, check_probability
-from .confidence import mean_bounds, meld
+from .confidence import Confidence, mean_bounds, mean_confidence, meld
 from .means import FIXED_ASSUMES, RANDOM_ASSUMES, concepts_needed, confidence_of
 from .values import FEWEST_CONCEPTS, ConceptCounts, Estimand, Estimate, error_aside
 
@@ -89,6 +89,86 @@ def difference(
         RANDOM_ASSUMES if random else FIXED_ASSUMES,
         needs,
     )
+
+
+@checked(AnalysisError)
+def difference_in_differences(
+    first: tuple[ConceptCounts, ConceptCounts],
+    second: tuple[ConceptCounts, ConceptCounts],
+    *,
+    estimand: Estimand,
+    paired: bool = False,
+    confidence: float = 0.95,
+    sided: Sided = "two",
+) -> Estimate:
+    """Return how much more the first pair of arms differs than the second: (a - b) - (c - d), -2 to 2.
+
+    Args:
+        first: counts of an arm and of what it rises from: injected trials and controls.
+        second: the same of another question: a battery under the injection, and without.
+        estimand: whether the concepts are fixed or could have been others.
+        paired: entry by entry the two arms a and c are about the same concept; over concepts like these their
+            differences within concepts are then bounded, and melded with the other two arms.
+        confidence: of the interval.
+        sided: as :func:`difference`.
+
+    Returns:
+        The difference, its interval melded from those of the four arms: Clopper and Pearson's on these concepts,
+        Gaffke's over concepts like these, and "can't be said" where an arm that has concepts has too few.
+
+    Raises:
+        AnalysisError: as :func:`difference`.
+    """
+    check_probability("confidence", confidence)
+    (a, b), (c, d) = first, second
+    if paired and a.concepts != c.concepts:
+        raise AnalysisError(
+            explain(
+                "paired",
+                required="arms of as many concepts, in the same order",
+                got=(a.concepts, c.concepts),
+                hint="Leave paired out where the arms have other concepts.",
+            )
+        )
+    below, above = error_aside(confidence, sided)
+    random = estimand == "concepts like these"
+    several = [arm.concepts for arm in (a, b, c, d) if arm.concepts > 1]
+    fewest = min([*several, *([a.concepts] if paired else [])], default=1)
+    needs = concepts_needed(fewest, confidence, sided) if random and fewest < FEWEST_CONCEPTS else ""
+    found = a.rate - b.rate - c.rate + d.rate
+    if needs:
+        low = high = math.nan
+    elif random and paired:
+        parts = (_apart(a, c), confidence_of(b, estimand), confidence_of(d, estimand))
+        low, high = meld(lambda x, y, z: x - y + z, parts, (True, False, True), below=below, above=above)
+    else:
+        low, high = meld(
+            lambda w, x, y, z: w - x - y + z,
+            [confidence_of(arm, estimand) for arm in (a, b, c, d)],
+            (True, False, False, True),
+            below=below,
+            above=above,
+        )
+    if not needs:
+        low, high = max(min(low, found), -2.0), min(max(high, found), 2.0)
+    return Estimate(
+        "difference in differences of rates",
+        estimand,
+        found,
+        low,
+        high,
+        confidence,
+        sided,
+        f"melded {'Gaffke' if random else 'Clopper-Pearson'} bounds of four arms",
+        RANDOM_ASSUMES if random else FIXED_ASSUMES,
+        needs,
+    )
+
+
+def _apart(first: ConceptCounts, second: ConceptCounts) -> Confidence:
+    """Return the distributions of the mean difference within concepts."""
+    apart, seen = np.unique(first.rates - second.rates, return_counts=True)
+    return mean_confidence(np.clip((apart + 1) / 2, 0, 1), seen).scaled(2, -1)
 
 
 def _fewest(first: ConceptCounts, second: ConceptCounts, *, paired: bool) -> int:

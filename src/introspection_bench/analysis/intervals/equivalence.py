@@ -95,7 +95,7 @@ def equivalence(
         difference(first, second, estimand=estimand, paired=paired, confidence=c)
         for c in (confidence, 2 * confidence - 1)
     )
-    return _judge(wide, narrow, margin)
+    return equivalence_of(wide, narrow, margin)
 
 
 @checked(AnalysisError)
@@ -115,7 +115,8 @@ def same_as_zero(counts: ConceptCounts, margin: float, *, estimand: Estimand, co
     return Equivalence(verdict, margin, sum(counts.successes) > 0, wide, narrow)
 
 
-def _judge(wide: Estimate, narrow: Estimate, margin: float) -> Equivalence:
+def equivalence_of(wide: Estimate, narrow: Estimate, margin: float) -> Equivalence:
+    """Return the verdict on a difference from its two-sided interval and that of TOST (:class:`Equivalence`)."""
     if not wide.said:
         return Equivalence("neither", margin, False, wide, narrow)
     nonzero = wide.low > 0 or wide.high < 0
