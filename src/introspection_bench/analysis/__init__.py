@@ -16,6 +16,8 @@ from .departures import Departure, departures, frozen_plan
 from .detection import Sensitivity, default_guesses, detection, guessed_word, sensitivity
 from .dose import SweetSpotRule, SweetSpots, crossovers, dose_response, migration, sweet_spots
 from .equal import Zero, same_as_control, same_as_zero_in
+from .explaining import Explained, Finding, explain_away
+from .explaining_rules import RULES, Rule
 from .identification import (
     Information,
     beyond_observer,
@@ -42,6 +44,7 @@ from .intervals import (
     bound_if_varying,
     curve_over_sensitivity,
     difference,
+    difference_in_differences,
     discrimination,
     each_of_many,
     equivalence,
@@ -83,6 +86,7 @@ from .power import (
     trials_to_find,
 )
 from .rates import counts, outcome_interval, rates
+from .rises import RiseContrast, rise_contrast
 from .selection import coherent, controls, dosed, injected, outcomes_of, scored, shown_of
 from .stopping import CellSoFar, Stopped, Stopping, stopped, stopping_of
 from .tables import narrow_table, rates_table, render
@@ -92,6 +96,7 @@ __all__ = [
     "FEWEST_CONCEPTS",
     "LEAST_JOINT",
     "LOG_ODDS_BY",
+    "RULES",
     "Agreement",
     "Alternative",
     "AtSensitivity",
@@ -111,6 +116,8 @@ __all__ = [
     "Estimand",
     "Estimate",
     "Exclusion",
+    "Explained",
+    "Finding",
     "Information",
     "Interval",
     "JudgeAccuracy",
@@ -123,6 +130,8 @@ __all__ = [
     "PairAgreement",
     "PairTable",
     "Results",
+    "RiseContrast",
+    "Rule",
     "SampleSize",
     "Scope",
     "Sensitivity",
@@ -150,6 +159,7 @@ __all__ = [
     "departures",
     "detection",
     "difference",
+    "difference_in_differences",
     "discrimination",
     "dose_response",
     "dosed",
@@ -157,6 +167,7 @@ __all__ = [
     "effects_frame",
     "equivalence",
     "excludes",
+    "explain_away",
     "fit_logistic",
     "frozen_plan",
     "guessed_word",
@@ -195,6 +206,7 @@ __all__ = [
     "receipts_frame",
     "records_frame",
     "render",
+    "rise_contrast",
     "same_as_control",
     "same_as_zero",
     "same_as_zero_in",

@@ -39,7 +39,7 @@ _DOSE = ("layers", "magnitude", "unit")
 
 @attrs.frozen
 class Compared:
-    """A difference with its verdicts of equivalence; ``rate`` is of both arms, ``per_concept`` their trials a concept."""
+    """A difference with its verdicts; ``rate`` is the mean over arms, ``per_concept`` their trials of a concept."""
 
     these: Estimate
     like: Estimate | None

@@ -7,52 +7,32 @@ them nothing is decided. docs/explaining_rules.md has every rule with its thresh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import attrs
 import pandas as pd
 
 from ..boundaries import checked, guarded
-from ..conditions import (
-    CONTROL,
-    COVARIANCE,
-    COVARIANCE_IMPACT,
-    EDITED_INPUT,
-    IMPACT,
-    INJECTED,
-    MENTION,
-    NEUTRAL_LABELS,
-    NEUTRAL_LABELS_CLEAN,
-    NO_QUESTIONS,
-    NO_QUESTIONS_CLEAN,
-    PERMUTED,
-    PERMUTED_IMPACT,
-    PROMPT_ONLY,
-    RANDOM,
-    RANDOMS,
-    REMOVED,
-    THIRD_PERSON,
-)
+from ..conditions import INJECTED
 from ..effects import Effects
 from ..errors import AnalysisError
 from ..freezing import frozen_tuple
-from .arms_compared import AS_TOLD, Compared, counted, held_against, rises_against
+from .arms_compared import Compared, counted
 from .binomial import check_probability, percent
 from .contrast import points
+from .explaining_rules import OUTCOMES, RULES, Evidence, Rule, Task
 from .intervals import Estimate, same_as_zero
 from .live import LIVE_BY, live_cells
 from .needed import needed
 from .selection import require_columns
 
-Task = Literal["detection", "naming"]
 #: Whether an explanation holds, is excluded, is left open by the interval, or has no trials that could decide.
 Decision = Literal["holds", "excluded", "not decided", "not run"]
-#: The outcome of each task.
-OUTCOMES: dict[Task, str] = {"detection": "affirmative", "naming": "identifies"}
 #: Above this share of cells whose dose is not alive, a report can't be of the concept.
 MOST_DEAD = 0.5
 NOTHING_EXPLAINS = "nothing here explains it away"
+_THESE_ALONE = "(of these concepts; not decided of concepts like these)"
 _VERB = {"detection": "affirms", "naming": "names the concept"}
 
 
@@ -64,7 +44,8 @@ class Finding:
     ``arm`` is the arm that decided (empty where none did). ``remains`` is what is left of the result beside the
     explanation, a difference on these concepts, and ``like`` the same over concepts like these: None where the rule
     rests on no interval. ``threshold`` is what is compared with: the margin, or a share of cells. ``open`` says that
-    the unscored trials could change the verdict.
+    the unscored trials could change the verdict, ``alike`` that it is decided so of concepts like these, too (None
+    where that is no question).
     """
 
     rule: str
@@ -76,6 +57,7 @@ class Finding:
     remains: Estimate | None = None
     like: Estimate | None = None
     open: bool = False
+    alike: bool | None = None
 
 
 @guarded(AnalysisError)
@@ -109,7 +91,8 @@ class Explained:
             never = {"detection": "hardly ever affirms a thought", "naming": "hardly ever names the concept"}[self.task]
             return (f"{never} under injection: nothing there to explain", *dose)
         if self.clean:
-            return (NOTHING_EXPLAINS,)
+            beyond = all(f.alike is not False for f in self.findings)
+            return (NOTHING_EXPLAINS if beyond else f"{NOTHING_EXPLAINS} {_THESE_ALONE}",)
         return tuple(f.sentence for f in self.decided("holds"))
 
     @property
@@ -125,182 +108,6 @@ class Explained:
         if missing:
             said.append(f"{what}, not run, so that nothing is claimed without it: {'; '.join(missing)}.")
         return tuple(said)
-
-
-@attrs.frozen(eq=False)
-class Evidence:
-    """What rules read: trials with reports judged, trials with answers by yes or no judged, and the doses' effects."""
-
-    frame: pd.DataFrame
-    answers: pd.DataFrame | None
-    effects: Effects | None
-    margin: float
-    confidence: float
-    blinded: bool
-    arm: str
-
-
-@attrs.frozen
-class Rule:
-    """One other explanation: what remains beside it, by arm, and the words for it.
-
-    ``arms`` are those that can decide, each of them enough. ``holds``, ``excluded`` and ``missing`` are the words where
-    it holds, where it does not, and where no such arm has trials; ``{verb}`` stands for what the task is about.
-    """
-
-    name: str
-    tasks: tuple[Task, ...]
-    arms: tuple[str, ...]
-    remains: Callable[[Evidence, str, Task], Compared | None]
-    holds: str
-    excluded: str
-    missing: str
-
-
-def beside_arm(evidence: Evidence, arm: str, task: Task) -> Compared | None:
-    """How much more often the injected trials show it than the arm does."""
-    outcome = OUTCOMES[task]
-    if arm in (CONTROL, *RANDOMS) and task == "naming" and not evidence.blinded:
-        return None  # a judge that knows of no concept finds no name by construction
-    return _held(evidence, (evidence.frame, evidence.arm, outcome), (evidence.frame, arm, outcome))
-
-
-def beside_answers(evidence: Evidence, arm: str, task: Task) -> Compared | None:
-    """How much more often the injected trials show it than the arm's answer is yes."""
-    return _held(evidence, (evidence.frame, evidence.arm, OUTCOMES[task]), (evidence.answers, arm, "says_yes"))
-
-
-def over_control(evidence: Evidence, arm: str, task: Task) -> Compared | None:
-    """How much more often the arm shows it than the controls do."""
-    if task == "naming" and not evidence.blinded:
-        return None
-    outcome = OUTCOMES[task]
-    return _held(evidence, (evidence.frame, arm, outcome), (evidence.frame, CONTROL, outcome))
-
-
-def over_clean(evidence: Evidence, arm: str, task: Task) -> Compared | None:  # noqa: ARG001  # the rules' signature
-    """How much more often the arm's answer is yes than without the injection."""
-    return _held(evidence, (evidence.answers, arm, "says_yes"), (evidence.answers, NEUTRAL_LABELS_CLEAN, "says_yes"))
-
-
-def beside_rise(evidence: Evidence, arm: str, task: Task) -> Compared | None:
-    """How much more it rises over the controls than yes to the battery rises over the battery without the injection."""
-    outcome = OUTCOMES[task]
-    mine = ((evidence.frame, evidence.arm, outcome), (evidence.frame, CONTROL, outcome))
-    other = ((evidence.answers, arm, "says_yes"), (evidence.answers, NO_QUESTIONS_CLEAN, "says_yes"))
-    return rises_against(mine, other, margin=evidence.margin, confidence=evidence.confidence)
-
-
-def _held(evidence: Evidence, first: AS_TOLD, second: AS_TOLD) -> Compared | None:
-    return held_against(first, second, margin=evidence.margin, confidence=evidence.confidence)
-
-
-_DETECTION: tuple[Task, ...] = ("detection",)
-_NAMING: tuple[Task, ...] = ("naming",)
-_BOTH: tuple[Task, ...] = ("detection", "naming")
-_YESNO = "and judge it by the rubric yesno"
-#: Every rule that rests on arms, in the order in which they are said.
-RULES: tuple[Rule, ...] = (
-    Rule(
-        "no injection",
-        _BOTH,
-        (CONTROL,),
-        beside_arm,
-        "{verb} as often without any injection",
-        "{verb} more often than without an injection",
-        "controls (Unsteered), judged blind",
-    ),
-    Rule(
-        "disturbance of equal norm",
-        _DETECTION,
-        (RANDOM, PERMUTED),
-        beside_arm,
-        "affirms as often under random vectors of equal norm: a disturbance alarm, no content",
-        "affirms more often than under random vectors of equal norm",
-        "random vectors of equal norm (RandomVector)",
-    ),
-    Rule(
-        "disturbance like words",
-        _DETECTION,
-        (COVARIANCE, COVARIANCE_IMPACT),
-        beside_arm,
-        "affirms as often under random vectors that vary as words' do: a disturbance alarm, no content",
-        "affirms more often than under random vectors that vary as words' do",
-        'random vectors with the words\' covariance (RandomVector(kind="covariance"))',
-    ),
-    Rule(
-        "disturbance of equal effect",
-        _DETECTION,
-        (IMPACT, PERMUTED_IMPACT, COVARIANCE_IMPACT),
-        beside_arm,
-        "affirms as often under random vectors of equal effect: a disturbance alarm, no content",
-        "affirms more often than under random vectors of equal effect",
-        'random vectors of equal effect (RandomVector(matched="impact"))',
-    ),
-    Rule(
-        "guess",
-        _NAMING,
-        RANDOMS,
-        beside_arm,
-        "names a concept as often under random vectors that hold none: a guess",
-        "names the concept more often than under random vectors",
-        "random vectors (RandomVector)",
-    ),
-    Rule(
-        "yes-bias",
-        _DETECTION,
-        (NO_QUESTIONS,),
-        beside_rise,
-        "yes to no-questions rises as much: yes-bias",
-        "affirms by more than yes to no-questions rises",
-        f"no-questions with and without the injection (Questions, steered = false beside it), {_YESNO}",
-    ),
-    Rule(
-        "somebody else",
-        _DETECTION,
-        (THIRD_PERSON,),
-        beside_answers,
-        "says yes as often of somebody else's trial: no look at its own state",
-        "affirms more often than of somebody else's trial",
-        f"somebody else's trial (ThirdPerson), {_YESNO}",
-    ),
-    Rule(
-        "the word yes",
-        _DETECTION,
-        (NEUTRAL_LABELS,),
-        over_clean,
-        "affirms only by the word yes: under other labels nothing rises",
-        "affirms under other labels than yes and no, too",
-        f"other labels with and without the injection (NeutralLabels, steered = false beside it), {_YESNO}",
-    ),
-    Rule(
-        "mention",
-        _BOTH,
-        (MENTION,),
-        beside_arm,
-        "{verb} as often when the concept only stands in the text",
-        "{verb} more often than where the concept only stands in the text",
-        "the concept in the text instead (Mention)",
-    ),
-    Rule(
-        "edited input",
-        _BOTH,
-        (EDITED_INPUT,),
-        beside_arm,
-        "{verb} as often when a paragraph on the concept only stands in the text",
-        "{verb} more often than where a paragraph on the concept only stands in the text",
-        "a paragraph on the concept instead (EditedInput)",
-    ),
-    Rule(
-        "steered reply",
-        _BOTH,
-        (PROMPT_ONLY, REMOVED),
-        over_control,
-        "{verb} only while its reply is steered",
-        "{verb} with no token of its reply steered, too",
-        "the injection on the prompt alone (PromptOnly or Removed), and controls",
-    ),
-)
 
 
 @checked(AnalysisError)
@@ -369,11 +176,20 @@ def _finding(rule: Rule, evidence: Evidence, task: Task) -> Finding:
     more = "" if decision == "holds" else f" {_numbers(compared.these)}"
     if decision == "not decided":
         more += _would_need(compared.rate, evidence, compared.per_concept)
-    if decision != "not decided" and compared.verdicts[1:]:
-        more += _likewise(compared, decision)
-    unsure = decision != "not decided" and _decision(compared, worst=True) != decision
-    like = compared.like
-    return Finding(rule.name, task, decision, words + more, evidence.margin, arm, compared.these, like, unsure)
+    alike = None if decision == "not decided" else _alike(compared, decision)
+    more += f" {_THESE_ALONE}" if alike is False else ""
+    return Finding(
+        rule.name,
+        task,
+        decision,
+        words + more,
+        evidence.margin,
+        arm,
+        compared.these,
+        compared.like,
+        decision != "not decided" and _decision(compared, worst=True) != decision,
+        alike,
+    )
 
 
 def _decision(compared: Compared, *, worst: bool = False) -> Decision:
@@ -388,18 +204,18 @@ def _decision(compared: Compared, *, worst: bool = False) -> Decision:
     return "excluded" if verdict.interval.low > 0 else "not decided"
 
 
-def _likewise(compared: Compared, decision: Decision) -> str:
+def _alike(compared: Compared, decision: Decision) -> bool | None:
+    """Return whether a decision is made of concepts like these, too; None where neither arm has concepts."""
+    if not compared.verdicts[1:]:
+        return None
     over = compared.verdicts[1]
     if not over.interval.said:
-        return " (of these concepts alone: there are too few to speak of others like them)"
-    same = over.within.high < over.margin if decision == "holds" else over.interval.low > 0
-    return "" if same else " (of these concepts; not decided of concepts like these)"
+        return False
+    return over.within.high < over.margin if decision == "holds" else over.interval.low > 0
 
 
 def _numbers(found: Estimate) -> str:
-    return (
-        f"({points(found.estimate)} points, {percent(found.confidence)} {points(found.low)} to {points(found.high)})"
-    )
+    return f"({points(found.estimate)} points, {percent(found.confidence)} {points(found.low)} to {points(found.high)})"
 
 
 def _would_need(rate: float, evidence: Evidence, per_concept: int) -> str:

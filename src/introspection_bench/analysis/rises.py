@@ -35,9 +35,13 @@ class RiseContrast:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What is said of these concepts, of concepts like these, and of the unscored trials, in words."""
-        said = [in_words(e).replace("A difference", "A difference in differences") for e in (self.these, self.like) if e]
+        said = [
+            in_words(e).replace("A difference", "A difference in differences") for e in (self.these, self.like) if e
+        ]
         if self.these.low > 0:
-            said.append(f"It rises more than that of the other question: no bias towards any yes accounts for all of it ({THESE}).")
+            said.append(
+                f"It rises more than that of the other question: no bias towards any yes accounts for all ({THESE})."
+            )
         if self.unscored:
             said.append(
                 f"Whatever the {self.unscored:,} unscored trials would have been, it lies between "
@@ -74,9 +78,7 @@ def rise_contrast(
 
     def found(estimand: Estimand, level: float, fill: tuple[int, ...] | None = None) -> Estimate:
         a, b, c, d = (_filled(arm, None if fill is None else fill[i]) for i, arm in enumerate(arms))
-        return difference_in_differences(
-            (a, b), (c, d), estimand=estimand, paired=bool(shared), confidence=level
-        )
+        return difference_in_differences((a, b), (c, d), estimand=estimand, paired=bool(shared), confidence=level)
 
     these = found(THESE, confidence)
     like = found(LIKE, confidence) if any(any(arm.concepts) for arm in arms) else None
