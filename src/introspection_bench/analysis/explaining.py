@@ -41,11 +41,11 @@ _VERB = {"detection": "affirms", "naming": "names the concept"}
 class Finding:
     """What one rule says of one task.
 
-    ``arm`` is the arm that decided (empty where none did). ``remains`` is what is left of the result beside the
-    explanation, a difference on these concepts, and ``like`` the same over concepts like these: None where the rule
-    rests on no interval. ``threshold`` is what is compared with: the margin, or a share of cells. ``open`` says that
-    the unscored trials could change the verdict, ``alike`` that it is decided so of concepts like these, too (None
-    where that is no question).
+    ``arm`` is the arm that decided (empty where none did), ``by_arm`` what each arm of the rule that has trials says.
+    ``remains`` is what is left of the result beside the explanation, a difference on these concepts, and ``like`` the
+    same over concepts like these: None where the rule rests on no interval. ``threshold`` is what is compared with: the
+    margin, or a share of cells. ``open`` says that the unscored trials could change the verdict, ``alike`` that it is
+    decided so of concepts like these, too (None where that is no question).
     """
 
     rule: str
@@ -58,6 +58,7 @@ class Finding:
     like: Estimate | None = None
     open: bool = False
     alike: bool | None = None
+    by_arm: tuple[tuple[str, Decision], ...] = attrs.field(default=(), converter=frozen_tuple)
 
 
 @guarded(AnalysisError)
@@ -189,6 +190,7 @@ def _finding(rule: Rule, evidence: Evidence, task: Task) -> Finding:
         compared.like,
         decision != "not decided" and _decision(compared, worst=True) != decision,
         alike,
+        [(each, _decision(its)) for each, its in found],
     )
 
 

@@ -1,4 +1,4 @@
-"""Commands that calculate: table, excludes, compare, power."""
+"""Commands that calculate: table, excludes, explain, compare, power."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
         table
     )
     app.command(epilog="Example: `introspection-bench excludes runs/demo --outcome strict`")(excludes)
+    app.command(epilog="Example: `introspection-bench explain runs/demo --margin 0.15`")(explain)
     app.command(epilog="Example: `introspection-bench compare runs/torch runs/vllm-lens`")(compare)
     app.command(epilog="Example: `introspection-bench power --rate 0.2 --concepts 36`")(power)
 
@@ -77,6 +78,43 @@ def excludes(
             console.tell(sentence)
     else:
         typer.echo(render(found.table(), format), nl=False)  # type: ignore[arg-type]  # render checks it
+    for note in results.notes:
+        console.say(f"note: {note}")
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(metavar="RUN_OR_FILE", help="Run directory or results file.")],
+    *,
+    judge: Annotated[str | None, typer.Option(help="Whose verdicts.")] = None,
+    rubric: Annotated[str | None, typer.Option(help="Of which rubric, on reports.")] = None,
+    margin: Annotated[float, typer.Option(help="Largest difference of rates that counts as none.")] = 0.1,
+    confidence: Annotated[float, typer.Option(help="Of each interval.")] = 0.95,
+) -> None:
+    """Say what would explain the reports away: a bias, a disturbance, a parrot, a dead dose; and what was not run.
+
+    Noticing and naming are told apart. An explanation is said to hold, or not to, only where an interval decides it.
+    """
+    from ..analysis import explain_away
+    from ..interop import read_results
+    from ..report.page.explained import answering
+    from ..report.page.html import choose_judge, verdict_frame
+
+    results = read_results(run).of_part()
+    chosen = choose_judge(results, judge, rubric)
+    answers = answering(results, chosen)
+    found = explain_away(
+        verdict_frame(results, chosen),
+        None if answers is None else verdict_frame(results, answers),
+        results.effects,
+        margin=margin,
+        confidence=confidence,
+        blinded=chosen is None or chosen.blinded,
+    )
+    for each in found:
+        for sentence in each.sentences:
+            console.tell(sentence)
+    if not found:
+        console.tell("No injected trial has a verdict on affirming or naming: there is nothing to explain.")
     for note in results.notes:
         console.say(f"note: {note}")
 

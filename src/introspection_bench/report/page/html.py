@@ -31,6 +31,7 @@ from ..multiverse import multiverse
 from ..tables import Section
 from ..wording import plural
 from .conversations import known_prompts
+from .explained import answering, explained_section
 from .headlines import headlines
 from .planned import plan_section
 from .sections import clustered, control_section, judge_comparisons, judge_section, null_section
@@ -186,6 +187,7 @@ def _page(
     success = success_of(results, chosen)
     judged = multiverse(results)
     alive = effects_section(results)
+    answers = answering(results, chosen)
     plates = gallery(frame, doses, comparisons, judged, results.effects)
     shown = [_inline(plate) for plate in plates[:MOST_FIGURES]]
     environment = jinja2.Environment(
@@ -217,6 +219,12 @@ def _page(
             *headlines(frame, success, blinded=chosen is None or chosen.blinded),
             *([] if judged is None else [judged.headline]),
         ],
+        explained=explained_section(
+            frame,
+            None if answers is None else verdict_frame(results.records, answers),
+            results.effects,
+            blinded=chosen is None or chosen.blinded,
+        ),
         plan=plan,
         nulls=null_section(frame, success),
         cells=cell_tables(frame),

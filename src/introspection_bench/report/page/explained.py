@@ -1,0 +1,108 @@
+"""The page's first screen on what would explain the result away: the controls beside it, and the verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from ...analysis.arms_compared import counted, held_against
+from ...analysis.binomial import percent
+from ...analysis.by_concept import ByConcept
+from ...analysis.contrast import points
+from ...analysis.explaining import Explained, explain_away
+from ...conditions import INJECTED, ordered
+from ...effects import Effects
+from ...results import JudgeName, Results
+from ..tables import Section, TextTable
+
+#: The heading, and what docs/explaining_rules.md calls it.
+TITLE = "What would explain it away"
+#: The rubric by which answers to other questions are judged.
+ANSWERS = "yesno"
+#: The largest difference of rates that counts as none on a page.
+MARGIN = 0.1
+_DECIDED = {"holds": "explains it", "excluded": "does not explain it", "not decided": "not decided"}
+
+
+def answering(results: Results, chosen: JudgeName | None) -> JudgeName | None:
+    """Return whose verdicts on answers by yes or no stand beside a judge's: its own, else those of most trials."""
+    there = [j for j in results.judges if j.rubric == ANSWERS and j.asked == "own"]
+    own = [j for j in there if chosen is not None and (j.judge, j.model) == (chosen.judge, chosen.model)]
+    return next(iter([*own, *there]), None)
+
+
+def explained_section(
+    frame: pd.DataFrame,
+    answers: pd.DataFrame | None,
+    effects: Effects,
+    *,
+    blinded: bool = True,
+    margin: float = MARGIN,
+) -> Section | None:
+    """Return the strict rate with its controls beside it and the verdicts; None where no injected trial is scored."""
+    found = explain_away(frame, answers, effects, blinded=blinded, margin=margin)
+    if not found:
+        return None
+    said = [sentence for each in found for sentence in each.sentences]
+    rests = (
+        f"Where two rates differ by less than {margin * 100:.3g} points, with 95 % confidence, they are called as often; "
+        "where an interval decides neither, nothing is claimed. The rules: docs/explaining_rules.md."
+    )
+    return Section(TITLE, [*said, rests], [_table(frame, answers, found, margin)])
+
+
+def _table(frame: pd.DataFrame, answers: pd.DataFrame | None, found: Iterable[Explained], margin: float) -> TextTable:
+    found = list(found)
+    arms = sorted(ordered(frame["arm"]), key=lambda arm: arm != INJECTED)
+    rows = [_row(frame, answers, arm, found, margin) for arm in arms]
+    return TextTable(
+        "The strict rate with its controls beside it. Injected less an arm: strict rates in the cells that both have, "
+        "in points, with the 95 % interval on these concepts",
+        ("Arm", "affirmed", "named", "strict", "injected less it", "verdict"),
+        rows,
+    )
+
+
+def _row(
+    frame: pd.DataFrame, answers: pd.DataFrame | None, arm: str, found: Iterable[Explained], margin: float
+) -> tuple[str, ...]:
+    scaffolds = frame.loc[frame["arm"] == arm, "scaffold"]
+    name = arm.replace("_", " ")
+    if scaffolds.str.contains(":").any():  # another question, whose answer is no report
+        says = None if answers is None or "says_yes" not in answers else counted((answers, arm, "says_yes"))
+        return (name, f"says yes {_rate(says)}", "–", "–", "–", _verdict(arm, found))
+    rates = [_rate(counted((frame, arm, outcome))) for outcome in ("affirmative", "identifies", "strict")]
+    apart = None
+    if arm != INJECTED:
+        of = ((frame, INJECTED, "strict"), (frame, arm, "strict"))
+        apart = held_against(*of, margin=margin, confidence=0.95)
+    told = (
+        "–"
+        if apart is None
+        else f"{_points(apart.these.estimate)} ({_points(apart.these.low)} to {_points(apart.these.high)})"
+    )
+    return (name, *rates, told, _verdict(arm, found))
+
+
+def _points(share: float) -> str:
+    return points(round(share, 3) + 0.0)
+
+
+def _rate(by: ByConcept | None) -> str:
+    if by is None:
+        return "–"
+    unscored = f", {by.unscored:,} unscored" if by.unscored else ""
+    return f"{percent(by.counts.rate)} ({sum(by.counts.successes):,}/{sum(by.counts.trials):,}{unscored})"
+
+
+def _verdict(arm: str, found: Iterable[Explained]) -> str:
+    """Return what an arm's trials say of each task; a rule of several arms is decided by the one that explains most."""
+    told = [
+        f"{each.task}: {_DECIDED[decision]}"
+        for each in found
+        for finding in each.findings
+        for name, decision in finding.by_arm
+        if name == arm and decision in _DECIDED
+    ]
+    return "; ".join(dict.fromkeys(told)) or "–"
