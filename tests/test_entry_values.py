@@ -110,6 +110,8 @@ CANDIDATE = sweep.Candidate("lindsey", [1], ib.Dose(1, "raw"), 1, 2, 3, 0)
 NAMES = {"love": ("love", "loving"), "bread": ("bread",)}
 SETS = {"yes": ("Yes",), "no": ("No", " No")}
 READ = measures.Read("residuals", STEERS[0].positions, [1])
+FINDING = analysis.Finding("mention", "naming", "holds", "said", 0.1, "mention", THESE, by_arm=[("mention", "holds")])
+EXPLAINED = analysis.Explained("naming", THESE, False, [FINDING])
 #: Of each class a value, which the odd ones differ from in one argument.
 VALUES = [
     ib.load_battery("wordings"), EFFECT, FOUND, ib.Effects([EFFECT]),
@@ -145,6 +147,7 @@ VALUES = [
     analysis.SweetSpotRule(), analysis.SweetSpots(analysis.SweetSpotRule(), SPOTS, 0.95),
     analysis.sensitivity(COUNTS, COUNTS), analysis.Zero(SAME, SAME, THESE, 1),
     analysis.Contrast(COUNTS, COUNTS, True, THESE, THESE, THESE, 0.1, verdicts=[SAME]),
+    analysis.RiseContrast(THESE, THESE, THESE, True, 1, [SAME]), EXPLAINED, EXPLAINED.findings[0],
     confusion(), confusion().criteria[0],
     analysis.Comparison("a", "b", FRAME, CELLS, FRAME, FRAME, 0.95),
     COUNTS, THESE, AGREED, AGREED.table, analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0),
@@ -196,6 +199,7 @@ METHODS = {
     "Confirmation.n_of": (CONFIRM.n_of, {"arm": "injected", "n": 2}),
     "Confirmed.confirming_design": (sweep.Confirmed(DESIGN, CONFIRM).confirming_design, {"cell": CANDIDATE}),
     "TrialRecord.verdict": (RECORD.verdict, {"judge": "rules", "rubric": "strict4", "asked": "own"}),
+    "Explained.decided": (EXPLAINED.decided, {"decision": "holds"}),
     "ByConcept.counted": (analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0).counted, {"success": True}),
     "ByConcept.whatever": (
         analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0).whatever,

@@ -196,7 +196,7 @@ def test_a_mistake_is_one_line_that_says_what_to_do_and_exit_code_1(place, words
 def test_every_command_shows_an_example_in_its_help():
     root = command("--help", cwd=Path.cwd()).stdout
     names = ["demo", "run", "status", "judge", "judge-check", "label", "report", "export", "import", "table"]
-    for name in [*names, "excludes", "compare", "power", "check", "backends", "concepts"]:
+    for name in [*names, "excludes", "explain", "compare", "power", "check", "backends", "concepts"]:
         assert name in root
         assert f"introspection-bench {name}" in command(name, "--help", cwd=Path.cwd()).stdout
 

@@ -43,7 +43,7 @@ EXAMPLES = sorted(
     {e for t in [*helps().values(), *(p.read_text(encoding="utf-8") for p in PAGES)] for e in shown_in(t)}
 )
 #: Those of the help texts that need no model, no key and nobody at the terminal.
-RUNNABLE = ("status", "report", "export", "table", "excludes", "compare", "power", "backends", "concepts")
+RUNNABLE = ("status", "report", "export", "table", "excludes", "explain", "compare", "power", "backends", "concepts")
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -32,6 +32,7 @@ CALLS = {
     "export": ["export", "run", "--to", "b.jsonl"],
     "table": ["table", "run"],
     "excludes": ["excludes", "run"],
+    "explain": ["explain", "run"],
     "compare": ["compare", "run", "run"],
     "power": ["power", "--rate", "0.2"],
     "check": ["check", "torch", "--model", "nowhere"],

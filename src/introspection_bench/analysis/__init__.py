@@ -17,7 +17,7 @@ from .detection import Sensitivity, default_guesses, detection, guessed_word, se
 from .dose import SweetSpotRule, SweetSpots, crossovers, dose_response, migration, sweet_spots
 from .equal import Zero, same_as_control, same_as_zero_in
 from .explaining import Explained, Finding, explain_away
-from .explaining_rules import RULES, Rule
+from .explaining_rules import RULES
 from .identification import (
     Information,
     beyond_observer,
@@ -131,7 +131,6 @@ __all__ = [
     "PairTable",
     "Results",
     "RiseContrast",
-    "Rule",
     "SampleSize",
     "Scope",
     "Sensitivity",

@@ -75,6 +75,7 @@ class Explained:
     silent: bool
     findings: tuple[Finding, ...] = attrs.field(converter=frozen_tuple)
 
+    @checked(AnalysisError)
     def decided(self, decision: Decision) -> tuple[Finding, ...]:
         """Return the findings with this decision."""
         return tuple(f for f in self.findings if f.decision == decision)

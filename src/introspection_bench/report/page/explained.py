@@ -46,7 +46,7 @@ def explained_section(
         return None
     said = [sentence for each in found for sentence in each.sentences]
     rests = (
-        f"Where two rates differ by less than {margin * 100:.3g} points, with 95 % confidence, they are called as often; "
+        f"Where less than {margin * 100:.3g} points remain, with 95 % confidence, it is called as often; "
         "where an interval decides neither, nothing is claimed. The rules: docs/explaining_rules.md."
     )
     return Section(TITLE, [*said, rests], [_table(frame, answers, found, margin)])
