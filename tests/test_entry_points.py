@@ -97,7 +97,6 @@ CALLS = {
     "dosed": lambda s: {"frame": s.frame},
     "dose_response": lambda s: {"frame": s.frame, "outcomes": ["coherent"]},
     "excludes": lambda s: {"frame": s.frame},
-    "explain_away": lambda s: {"frame": s.frame, "answers": s.frame, "effects": ib.Effects()},
     "fit_logistic": lambda s: {"magnitude": [0.0, 1.0, 2.0, 3.0] * 5, "outcome": [0, 0, 1, 1] * 4 + [0, 1, 0, 1]},
     "freeze": lambda s: {"spec": s.planned},
     "frozen_plan": lambda s: {"results": s.results},
@@ -163,6 +162,7 @@ CALLS = {
 
 #: Those that need a model, a run, a page or a figure: a tenth of a second for each call that works.
 SLOW = {
+    "explain_away": lambda s: {"frame": s.frame, "answers": s.frame, "effects": ib.Effects()},
     "extract": lambda s: {"injector": s.injector, "concepts": s.concepts, "layers": [1]},
     "random_controls": lambda s: {"vectors": [made_vector()]},
     "write_report": lambda s: {"records": s.results, "path": s.folder / "r.html"},

@@ -18,6 +18,7 @@ from ..conditions import INJECTED
 from ..effects import Effects
 from ..errors import AnalysisError
 from ..freezing import frozen_tuple
+from ..untrusted import encodable
 from .arms_compared import Compared, counted
 from .binomial import check_probability, percent
 from .contrast import points
@@ -149,7 +150,7 @@ def explain_away(
     if answers is not None:
         require_columns(answers, [*LIVE_BY, "scaffold", "arm", "asked", "unscored"])
         answers = answers if "says_yes" in answers.columns else None
-    evidence = Evidence(frame, answers, effects, margin, confidence, blinded, arm)
+    evidence = Evidence(frame, answers, effects, margin, confidence, blinded, encodable(arm))
     return tuple(found for task in OUTCOMES if (found := _explained(evidence, task)) is not None)
 
 
