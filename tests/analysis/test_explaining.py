@@ -241,3 +241,10 @@ def test_every_arm_of_a_rule_is_built_in_and_a_margin_out_of_range_is_an_error()
     assert {arm for rule in RULES for arm in rule.arms} <= set(BUILTIN)
     with pytest.raises(AnalysisError, match="margin"):
         judged(scripted(introspector), margin=1.5)
+
+
+def test_a_rise_that_is_not_decided_is_quoted_and_needs_more_trials_than_a_difference_of_two_arms_does():
+    few = run(yes_sayer, n=5, arms=("injected", "control", "no_questions", "no_questions_clean"))
+    (found,) = explained(few)["detection"].decided("not decided")
+    assert found.sentence.startswith("“yes to no-questions rises as much: yes-bias” (+0 points")
+    assert "would need about 42 trials an arm" in found.sentence

@@ -39,7 +39,7 @@ _DOSE = ("layers", "magnitude", "unit")
 
 @attrs.frozen
 class Compared:
-    """A difference with its verdicts; ``rate`` is the mean over arms, ``per_concept`` their trials of a concept."""
+    """A difference with its verdicts; ``rate`` is the mean over its ``arms``, ``per_concept`` their trials of one."""
 
     these: Estimate
     like: Estimate | None
@@ -47,6 +47,7 @@ class Compared:
     verdicts: tuple[Equivalence, ...] = attrs.field(converter=frozen_tuple)
     rate: float
     per_concept: int
+    arms: int = 2
 
 
 def held_against(first: AS_TOLD, second: AS_TOLD, *, margin: float | None, confidence: float) -> Compared | None:
@@ -87,7 +88,7 @@ def rises_against(
     if a is None or b is None or c is None or d is None:
         return None
     found = rise_contrast((a, b), (c, d), margin=margin, confidence=confidence)
-    return Compared(found.these, found.like, found.whatever, found.verdicts, *_sizes([a, c]))
+    return Compared(found.these, found.like, found.whatever, found.verdicts, *_sizes([a, c]), 4)
 
 
 def counted(of: AS_TOLD) -> ByConcept | None:

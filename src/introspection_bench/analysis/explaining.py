@@ -7,6 +7,7 @@ them nothing is decided. docs/explaining_rules.md has every rule with its thresh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
@@ -174,11 +175,11 @@ def _finding(rule: Rule, evidence: Evidence, task: Task) -> Finding:
     order: tuple[Decision, ...] = ("holds", "not decided", "excluded")
     arm, compared = min(found, key=lambda each: order.index(_decision(each[1])))
     decision = _decision(compared)
-    words = {"holds": rule.holds, "excluded": rule.excluded, "not decided": f"whether it {rule.holds}"}[decision]
+    words = {"holds": rule.holds, "excluded": rule.excluded, "not decided": f"“{rule.holds}”"}[decision]
     words = words.format(verb=_VERB[task])
     more = "" if decision == "holds" else f" {_numbers(compared.these)}"
     if decision == "not decided":
-        more += _would_need(compared.rate, evidence, compared.per_concept)
+        more += _would_need(compared.rate, evidence, compared.per_concept, compared.arms)
     alike = None if decision == "not decided" else _alike(compared, decision)
     more += f" {_THESE_ALONE}" if alike is False else ""
     return Finding(
@@ -222,8 +223,9 @@ def _numbers(found: Estimate) -> str:
     return f"({points(found.estimate)} points, {percent(found.confidence)} {points(found.low)} to {points(found.high)})"
 
 
-def _would_need(rate: float, evidence: Evidence, per_concept: int) -> str:
-    trials, concepts = needed(round(rate, 2), evidence.margin, per_concept, confidence=evidence.confidence)
+def _would_need(rate: float, evidence: Evidence, per_concept: int, arms: int = 2) -> str:
+    margin = evidence.margin * math.sqrt(2 / arms)  # a difference of differences varies as much more
+    trials, concepts = needed(round(rate, 2), margin, per_concept, confidence=evidence.confidence)
     return (
         f": would need about {trials:,} trials an arm on these concepts, or {per_concept:,} trials on each of about "
         f"{concepts:,} concepts"
@@ -242,7 +244,7 @@ def parrot(evidence: Evidence) -> Finding:
     words = {
         "holds": "repeats the concept without affirming: a parrot",
         "excluded": "names the concept in replies that affirm",
-        "not decided": "whether it repeats the concept without affirming",
+        "not decided": "“repeats the concept without affirming: a parrot”",
     }[decision]
     if decision == "not decided":
         words += _would_need(by.counts.rate, evidence, _per_concept(by.counts.trials))
