@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     # Each name again for type checkers and editors; tests/test_package.py compares both lists.
     from . import measures
-    from .analysis import compare, rates
+    from .analysis import compare, contrast, rates
     from .concepts import Concept, ConceptSet, Pair, load_concepts
     from .conditions import Condition
     from .doses import Depth, Dose, Unit
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
-    "analysis": ("compare", "rates"),
+    "analysis": ("compare", "contrast", "rates"),
     "concepts": ("Concept", "ConceptSet", "Pair", "load_concepts"),
     "conditions": ("Condition",),
     "doses": ("Depth", "Dose", "Unit"),

@@ -11,7 +11,8 @@ from .by_concept import ByConcept, by_concept, matched
 from .calibration import JudgeAccuracy
 from .chosen import CellBound
 from .compare import Comparison, compare, spec_differences
-from .contrast import Contrast, contrast
+from .contrast import Contrast, contrast_pairs
+from .contrasts import ArmContrast, contrast
 from .departures import Departure, departures, frozen_plan
 from .detection import Sensitivity, default_guesses, detection, guessed_word, sensitivity
 from .dose import SweetSpotRule, SweetSpots, crossovers, dose_response, migration, sweet_spots
@@ -43,15 +44,19 @@ from .intervals import (
     best_of_many,
     bound_if_varying,
     curve_over_sensitivity,
+    d_prime_difference,
     difference,
     difference_in_differences,
+    difference_of_unbounded,
     discrimination,
     each_of_many,
     equivalence,
+    fewest_concepts,
     judged_d_prime,
     judged_difference,
     judged_rate,
     like_these,
+    mean_of_unbounded,
     null_bound,
     pair_agreement,
     plan_equivalence,
@@ -99,6 +104,7 @@ __all__ = [
     "RULES",
     "Agreement",
     "Alternative",
+    "ArmContrast",
     "AtSensitivity",
     "BestCell",
     "Bound",
@@ -150,15 +156,18 @@ __all__ = [
     "coherent",
     "compare",
     "contrast",
+    "contrast_pairs",
     "controls",
     "counts",
     "crossovers",
     "curve_over_sensitivity",
+    "d_prime_difference",
     "default_guesses",
     "departures",
     "detection",
     "difference",
     "difference_in_differences",
+    "difference_of_unbounded",
     "discrimination",
     "dose_response",
     "dosed",
@@ -167,6 +176,7 @@ __all__ = [
     "equivalence",
     "excludes",
     "explain_away",
+    "fewest_concepts",
     "fit_logistic",
     "frozen_plan",
     "guessed_word",
@@ -183,6 +193,7 @@ __all__ = [
     "log_odds_frame",
     "log_odds_sentence",
     "matched",
+    "mean_of_unbounded",
     "mean_rate",
     "migration",
     "mutual_information",

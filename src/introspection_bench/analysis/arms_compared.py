@@ -18,7 +18,7 @@ from ..conditions import (
 from ..freezing import frozen_tuple
 from .by_concept import ByConcept, by_concept
 from .cells import groups
-from .contrast import contrast
+from .contrast import contrast_pairs
 from .intervals import Equivalence, Estimate
 from .rises import rise_contrast
 
@@ -56,16 +56,22 @@ def held_against(first: AS_TOLD, second: AS_TOLD, *, margin: float | None, confi
     Cells are of one model and base scaffold, and of the same layers and dose asked for where both arms have a dose. Of
     an arm without one each trial counts once: it stands against all doses of the other together.
     """
+    pairs = matched_cells(first, second)
+    if not pairs:
+        return None
+    found = contrast_pairs(pairs, margin=margin, confidence=confidence)
+    arms_ = [arm for pair in pairs for arm in pair]
+    return Compared(found.these, found.like, found.whatever, found.verdicts, *_sizes(arms_))
+
+
+def matched_cells(first: AS_TOLD, second: AS_TOLD) -> list[tuple[ByConcept, ByConcept]]:
+    """Return both arms by concept in each cell that both have (:func:`held_against`)."""
     pairs = []
     for one, other in _cells(*map(_part, (first, second))):
         arms = (by_concept(one, first[2]), by_concept(other, second[2]))
         if arms[0] is not None and arms[1] is not None:
             pairs.append((arms[0], arms[1]))
-    if not pairs:
-        return None
-    found = contrast(pairs, margin=margin, confidence=confidence)
-    arms_ = [arm for pair in pairs for arm in pair]
-    return Compared(found.these, found.like, found.whatever, found.verdicts, *_sizes(arms_))
+    return pairs
 
 
 def rises_against(
@@ -76,6 +82,18 @@ def rises_against(
     The two arms are those of the cells that both have; the four are then pooled over cells, concept by concept, within
     the models and base scaffolds that all have.
     """
+    arms = matched_rises(first, second)
+    if arms is None:
+        return None
+    a, b, c, d = arms
+    found = rise_contrast((a, b), (c, d), margin=margin, confidence=confidence)
+    return Compared(found.these, found.like, found.whatever, found.verdicts, *_sizes([a, c]), 4)
+
+
+def matched_rises(
+    first: tuple[AS_TOLD, AS_TOLD], second: tuple[AS_TOLD, AS_TOLD]
+) -> tuple[ByConcept, ByConcept, ByConcept, ByConcept] | None:
+    """Return an arm, its base, the other arm and its base by concept (:func:`rises_against`); None where one lacks."""
     cells = list(_cells(_part(first[0]), _part(second[0])))
     bases = [_part(first[1]), _part(second[1])]
     if not cells or any(base.empty for base in bases):
@@ -87,8 +105,7 @@ def rises_against(
     a, b, c, d = told
     if a is None or b is None or c is None or d is None:
         return None
-    found = rise_contrast((a, b), (c, d), margin=margin, confidence=confidence)
-    return Compared(found.these, found.like, found.whatever, found.verdicts, *_sizes([a, c]), 4)
+    return a, b, c, d
 
 
 def counted(of: AS_TOLD) -> ByConcept | None:

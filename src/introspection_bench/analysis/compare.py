@@ -17,7 +17,7 @@ from ..results import Results
 from .binomial import check_probability, percent
 from .by_concept import ByConcept, by_concept
 from .cells import groups
-from .contrast import Contrast, contrast, excludes_zero, in_words, unexcluded
+from .contrast import Contrast, contrast_pairs, excludes_zero, in_words, unexcluded
 from .intervals import ConceptCounts
 from .selection import check_grouping, check_outcomes, require_columns, shown_of
 
@@ -224,7 +224,7 @@ _POOLED = ("arm", "outcome", "estimand", "matched", *_COUNTED, "difference", "lo
 def _contrast(pairs: Sequence[_Pair], margin: float | None, confidence: float) -> Contrast | None:
     """Return the second run less the first over cells; None where a run has no verdict on the outcome."""
     there = [(second, first) for first, second in pairs if first is not None and second is not None]
-    return contrast(there, margin=margin, confidence=confidence) if there else None
+    return contrast_pairs(there, margin=margin, confidence=confidence) if there else None
 
 
 def _by_arm(

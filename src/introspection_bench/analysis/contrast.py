@@ -63,7 +63,7 @@ class Contrast:
 
 
 @checked(AnalysisError)
-def contrast(
+def contrast_pairs(
     pairs: Sequence[tuple[ByConcept, ByConcept]], *, margin: float | None = None, confidence: float = 0.95
 ) -> Contrast:
     """Return the first arm's mean rate less the second's, over one cell or several matched ones.

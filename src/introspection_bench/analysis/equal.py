@@ -9,7 +9,7 @@ from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
 from .binomial import percent
 from .by_concept import ByConcept, by_concept
-from .contrast import LIKE, THESE, Contrast, contrast
+from .contrast import LIKE, THESE, Contrast, contrast_pairs
 from .intervals import Equivalence, Estimate, same_as_zero
 from .selection import controls, injected, require_columns
 
@@ -52,7 +52,7 @@ def same_as_control(
             )
         )
     found = [_counted(arm, outcome, name) for arm, name in zip(arms, ("injected", "control"), strict=True)]
-    return contrast([(found[0], found[1])], margin=margin, confidence=confidence)
+    return contrast_pairs([(found[0], found[1])], margin=margin, confidence=confidence)
 
 
 @guarded(AnalysisError)

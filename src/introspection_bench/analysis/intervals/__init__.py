@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .best import BestCell, best_of_many, each_of_many
 from .differences import difference, difference_in_differences
-from .discrimination import discrimination
+from .discrimination import d_prime_difference, discrimination
 from .equivalence import Equivalence, EquivalencePlan, equivalence, plan_equivalence, same_as_zero
 from .judged import (
     AtSensitivity,
@@ -23,6 +23,7 @@ from .kappa import PairAgreement, PairTable, pair_agreement
 from .means import like_these, these_concepts
 from .null import NullBound, ToleranceBound, VariationBound, bound_if_varying, null_bound, tolerance_bound
 from .sequential import anytime, trials_to_stop
+from .unbounded import difference_of_unbounded, fewest_concepts, mean_of_unbounded
 from .values import FEWEST_CONCEPTS, ConceptCounts, Estimand, Estimate
 
 __all__ = [
@@ -43,15 +44,19 @@ __all__ = [
     "best_of_many",
     "bound_if_varying",
     "curve_over_sensitivity",
+    "d_prime_difference",
     "difference",
     "difference_in_differences",
+    "difference_of_unbounded",
     "discrimination",
     "each_of_many",
     "equivalence",
+    "fewest_concepts",
     "judged_d_prime",
     "judged_difference",
     "judged_rate",
     "like_these",
+    "mean_of_unbounded",
     "null_bound",
     "pair_agreement",
     "plan_equivalence",

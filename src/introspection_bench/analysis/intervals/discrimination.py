@@ -105,6 +105,60 @@ def discrimination(
     )
 
 
+@checked(AnalysisError)
+def d_prime_difference(
+    first: tuple[ConceptCounts, ConceptCounts],
+    second: tuple[ConceptCounts, ConceptCounts],
+    *,
+    confidence: float = 0.95,
+    sided: Sided = "two",
+) -> Estimate:
+    """Return the d′ of the first signal and noise less that of the second, on these concepts.
+
+    The interval is melded from the exact bounds of the four rates, which must be of different trials: where both have
+    the same noise it cancels, and :func:`discrimination` of the two signals is their difference. Of concepts like these
+    nothing is said: arms on the same concepts are not independent there.
+
+    Args:
+        first: hits and false alarms.
+        second: those of the other question.
+        confidence: of the interval, infinite on a side where rates of 0 or 1 leave it open.
+        sided: two-sided, or one bound.
+
+    Raises:
+        AnalysisError: an argument is out of range.
+    """
+    check_probability("confidence", confidence)
+    rates = [r for pair in (first, second) for r in smoothed(*pair)]
+    a, b, c, d = (ndtri(rate) for rate in rates)
+    found = float(a - b - c + d)
+    parts = [confidence_of(arm, "these concepts") for arm in (*first, *second)]
+
+    def bound(end: float, below: float, above: float) -> tuple[float, float]:
+        def of(*drawn: Floats) -> Floats:
+            a, b, c, d = map(ndtri, drawn)
+            with np.errstate(invalid="ignore"):
+                value = a - b - c + d
+            return np.where(np.isnan(value), end, value)
+
+        return meld(of, parts, (True, False, False, True), below=below, above=above)
+
+    below, above = error_aside(confidence, sided)
+    low = bound(-math.inf, below, 0.0)[0]
+    high = bound(math.inf, 0.0, above)[1]
+    return Estimate(
+        "d′, a difference",
+        "these concepts",
+        found,
+        min(low, found),
+        max(high, found),
+        confidence,
+        sided,
+        "melded Clopper-Pearson bounds of four arms",
+        FIXED_ASSUMES,
+    )
+
+
 def bounds_of(
     measure: Measure, parts: tuple[Confidence, Confidence], error: tuple[float, float]
 ) -> tuple[float, float]:

@@ -132,7 +132,7 @@ class Estimate:
 
 
 #: Quantities that are no shares and are not shown as percentages.
-UNSCALED = ("d′", "A′", "AUC", "kappa", "AC1")
+UNSCALED = ("d′", "A′", "AUC", "kappa", "AC1", "log-odds")
 
 
 def error_aside(confidence: float, sided: Sided) -> tuple[float, float]:

@@ -1,0 +1,267 @@
+"""One arm held against others of its run: rates, d′ or log-odds, and a sentence on what each contrast rules out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal
+
+import attrs
+import numpy as np
+import pandas as pd
+
+from ..boundaries import checked, guarded
+from ..conditions import (
+    CONTROL,
+    EDITED_INPUT,
+    EDITED_INPUT_CLEAN,
+    INJECTED,
+    MENTION,
+    NEUTRAL_LABELS,
+    NEUTRAL_LABELS_CLEAN,
+    NO_QUESTIONS,
+    NO_QUESTIONS_CLEAN,
+    PROMPT_ONLY,
+    RANDOMS,
+    REMOVED,
+    THIRD_PERSON,
+    YES_QUESTIONS,
+    YES_QUESTIONS_CLEAN,
+)
+from ..errors import AnalysisError, explain
+from ..freezing import frozen_tuple
+from ..results import Results
+from .arms_compared import AS_TOLD, matched_cells, matched_rises
+from .binomial import check_probability, percent
+from .by_concept import ByConcept
+from .contrast import contrast_pairs
+from .intervals import (
+    ConceptCounts,
+    Estimate,
+    d_prime_difference,
+    difference_of_unbounded,
+    discrimination,
+    mean_of_unbounded,
+)
+from .log_odds import LOG_ODDS_BY, log_odds_contrast, log_odds_frame
+from .rises import rise_contrast
+
+Of = Literal["rate", "d′", "log-odds"]
+Kind = Literal["difference", "difference in differences"]
+#: Arms that ask something else, and the same without the injection: they are held against by how much more is said.
+BASES: Mapping[str, str] = MappingProxyType(
+    {
+        NO_QUESTIONS: NO_QUESTIONS_CLEAN,
+        YES_QUESTIONS: YES_QUESTIONS_CLEAN,
+        NEUTRAL_LABELS: NEUTRAL_LABELS_CLEAN,
+    }
+)
+#: The rubric by which answers to questions are judged.
+ANSWERS = "yesno"
+_ASKING = frozenset([*BASES, *BASES.values(), THIRD_PERSON])
+_RULED_OUT = {
+    CONTROL: "that it is said as often with nothing injected",
+    NO_QUESTIONS: "that the injection makes the model say yes to any question (a yes-bias)",
+    YES_QUESTIONS: "that the injection raises a right yes to other questions as much",
+    NEUTRAL_LABELS: "that other labels than yes and no rise as much",
+    **dict.fromkeys(BASES.values(), "that it is said as often without the injection"),
+    MENTION: "that the concept's word in the text does as much",
+    EDITED_INPUT: "that a paragraph on the concept in the text does as much",
+    EDITED_INPUT_CLEAN: "that the paragraph's neutral stand-in does as much",
+    THIRD_PERSON: "that it is said as often of somebody else's trial",
+    **dict.fromkeys((PROMPT_ONLY, REMOVED), "that the steering of the reply adds nothing to it"),
+    **dict.fromkeys(RANDOMS, "that a random vector in the concept's place does as much (a disturbance alarm)"),
+}
+
+
+@guarded(AnalysisError)
+@attrs.frozen
+class ArmContrast:
+    """An arm held against another one: ``of`` less ``against``, each less its base for a difference in differences.
+
+    ``found`` are the estimates: of a rate on these concepts and, where an arm has concepts, over concepts like these;
+    of d′ on these concepts; of log-odds over concepts like these, or on the one concept that there is. ``whatever`` is
+    the interval on these concepts that holds whatever the unscored trials would have been, None where all are scored.
+    """
+
+    outcome: str
+    measure: Of
+    kind: Kind
+    of: str
+    against: str
+    found: tuple[Estimate, ...] = attrs.field(converter=frozen_tuple)
+    whatever: Estimate | None = None
+
+    @property
+    def name(self) -> str:
+        """The contrast as a formula."""
+        if self.kind == "difference":
+            return f"{self.of} − {self.against}"
+        bases = [BASES.get(self.of, CONTROL), BASES.get(self.against, CONTROL)]
+        if self.measure == "log-odds":
+            bases = [f"{arm} unsteered" for arm in (self.of, self.against)]
+        return f"({self.of} − {bases[0]}) − ({self.against} − {bases[1]})"
+
+    @property
+    def rules_out(self) -> str:
+        """What is ruled out, in words, where an interval lies above zero whatever the unscored trials would have been.
+
+        Empty where none does.
+        """
+        shown = [e for e in self.found if e.said and e.low > 0]
+        if not shown:
+            return ""
+        if self.whatever is not None and self.whatever.low <= 0:
+            return ""
+        wide = shown[-1]  # of concepts like these, where that is shown: the wider claim
+        ruled = _RULED_OUT.get(self.against, f"that it is as much in {self.against} trials")
+        return f"Rules out {ruled} ({percent(wide.confidence)}, {wide.estimand})."
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The estimates, what the unscored trials could change, and what is ruled out or that nothing is."""
+        said = [f"{self.name}: {each.sentence}" for each in self.found]
+        if self.whatever is not None:
+            said.append(f"{self.name}: {self.whatever.sentence}")
+        return (*said, self.rules_out or "Nothing is ruled out by it.")
+
+
+@checked(AnalysisError)
+def contrast(
+    results: Results,
+    outcome: str = "affirmative",
+    *,
+    of: str = INJECTED,
+    against: Sequence[str] = (CONTROL,),
+    measure: Of = "rate",
+    judge: str | None = None,
+    rubric: str | None = None,
+    confidence: float = 0.95,
+) -> tuple[ArmContrast, ...]:
+    """Return one arm held against others of the same run, over the cells that both have.
+
+    An arm that asks another question (:data:`BASES`) is held against by a difference in differences: how much more
+    ``of`` rises over the controls than that arm's yes rises over the same questions without the injection. Of log-odds
+    each arm's change from its own prompt unsteered is taken, always.
+
+    Args:
+        results: of a run; arms of questions need verdicts by the rubric ``yesno``, log-odds readings of ``YesNo``.
+        outcome: a criterion of the reports; it is not read for log-odds.
+        of: the arm whose result it is.
+        against: other arms.
+        measure: ``rate``, ``d′`` (where both share the controls, these cancel: it is how well the two arms' trials are
+            told apart) or ``log-odds``.
+        judge: whose verdicts.
+        rubric: which rubric on reports; needed where there are several beside ``yesno``.
+        confidence: of each interval, one at a time.
+
+    Returns:
+        One for each arm of ``against``, in that order.
+
+    Raises:
+        AnalysisError: an arm has no trials in a cell that both have, or no verdicts or readings; or an argument is out
+            of range.
+    """
+    check_probability("confidence", confidence)
+    if measure not in ("rate", "d′", "log-odds"):
+        raise AnalysisError(explain("measure", required="'rate', 'd′' or 'log-odds'", got=repr(measure), hint=""))
+    if isinstance(against, str) or not against:
+        raise AnalysisError(explain("against", required="a list of arms", got=repr(against), hint="['control']"))
+    if measure == "log-odds":
+        frame = log_odds_frame(results.of_part().records)
+        return tuple(_of_log_odds(frame, of, each, confidence) for each in against)
+    others = {j.rubric for j in results.judges if j.rubric != ANSWERS}
+    if rubric is None and len(others) == 1:
+        (rubric,) = others  # a run with questions has two rubrics on each trial, but one on reports
+    frames = {False: results.frame(judge, rubric)}
+    if any(arm in _ASKING for arm in (of, *against)):
+        frames[True] = results.frame(judge, ANSWERS)
+
+    def told(arm: str) -> AS_TOLD:
+        return (frames[True], arm, "says_yes") if arm in _ASKING else (frames[False], arm, outcome)
+
+    return tuple(
+        _of_rises(told, outcome, (of, each), measure, confidence)
+        if each in BASES
+        else _of_arms(told, outcome, (of, each), measure, confidence)
+        for each in against
+    )
+
+
+def _of_arms(
+    told: Callable[[str], AS_TOLD], outcome: str, arms: tuple[str, str], measure: Of, confidence: float
+) -> ArmContrast:
+    pairs = matched_cells(told(arms[0]), told(arms[1]))
+    if not pairs:
+        raise _lacking(*arms, "trials of both in one cell, with verdicts")
+    if measure == "d′":
+        signal, noise = (_summed([pair[side] for pair in pairs]) for side in (0, 1))
+        found = [discrimination(signal, noise, confidence=confidence)]
+        return ArmContrast(outcome, measure, "difference", *arms, found)
+    apart = contrast_pairs(pairs, confidence=confidence)
+    found = [apart.these, *([apart.like] if apart.like else [])]
+    return ArmContrast(outcome, measure, "difference", *arms, found, apart.whatever if apart.unscored else None)
+
+
+def _of_rises(
+    told: Callable[[str], AS_TOLD], outcome: str, arms: tuple[str, str], measure: Of, confidence: float
+) -> ArmContrast:
+    bases = [BASES.get(arm, CONTROL) for arm in arms]
+    four = matched_rises((told(arms[0]), told(bases[0])), (told(arms[1]), told(bases[1])))
+    if four is None:
+        raise _lacking(*arms, f"trials of {bases[0]!r} and {bases[1]!r} beside them, and verdicts on all")
+    a, b, c, d = four
+    if measure == "d′":
+        found = [d_prime_difference((a.counts, b.counts), (c.counts, d.counts), confidence=confidence)]
+        return ArmContrast(outcome, measure, "difference in differences", *arms, found)
+    rose = rise_contrast((a, b), (c, d), confidence=confidence)
+    found = [rose.these, *([rose.like] if rose.like else [])]
+    worst = rose.whatever if rose.unscored else None
+    return ArmContrast(outcome, measure, "difference in differences", *arms, found, worst)
+
+
+def _of_log_odds(frame: pd.DataFrame, of: str, against: str, confidence: float) -> ArmContrast:
+    """Return the mean over concepts of their differences in change; of one concept that of its trials."""
+    table = log_odds_contrast(frame, of, against, _told_by(frame, against))
+    if table.empty:
+        raise _lacking(of, against, "trials about one concept in one cell")
+    each = table.groupby("concept", sort=True)["did"].mean()
+    if len(each) > 1:
+        found = mean_of_unbounded(each.tolist(), quantity="log-odds (nats), a difference", confidence=confidence)
+        return ArmContrast("log_odds", "log-odds", "difference in differences", of, against, [found])
+    about = frame["concept"].fillna(frame["asked"]) == each.index[0]
+    changes = [_changes(frame[about & (frame["arm"] == arm)]) for arm in (of, against)]
+    found = difference_of_unbounded(*changes, quantity="log-odds (nats)", confidence=confidence)
+    return ArmContrast("log_odds", "log-odds", "difference in differences", of, against, [found])
+
+
+def _told_by(frame: pd.DataFrame, against: str) -> tuple[str, ...]:
+    """Return by what cells are told apart: an arm without a dose stands against all doses together."""
+    there = frame[frame["arm"] == against]
+    dosed = there["layers"].notna().any() or there["unit"].notna().any()
+    return tuple(column for column in LOG_ODDS_BY if dosed or column in ("model", "base", "beside"))
+
+
+def _changes(part: pd.DataFrame) -> list[float]:
+    return [float(value) for value in part["change"] if np.isfinite(value)]
+
+
+def _summed(arms: Sequence[ByConcept]) -> ConceptCounts:
+    """Return an arm's counts by concept, summed over cells."""
+    sums: dict[str, tuple[int, int]] = {}
+    for arm in arms:
+        for concept, k, n in zip(arm.concepts, arm.counts.successes, arm.counts.trials, strict=True):
+            before = sums.get(concept, (0, 0))
+            sums[concept] = (before[0] + k, before[1] + n)
+    return ConceptCounts([k for k, _ in sums.values()], [n for _, n in sums.values()])
+
+
+def _lacking(of: str, against: str, required: str) -> AnalysisError:
+    return AnalysisError(
+        explain(
+            "of, against",
+            required=required,
+            got=f"{of!r} and {against!r}",
+            hint="Run the missing arm in the same sweep, and judge it (questions by the rubric 'yesno').",
+        )
+    )

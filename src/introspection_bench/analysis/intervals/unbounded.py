@@ -1,0 +1,211 @@
+"""Means of numbers without bounds, such as log-odds: by flipping signs over concepts, by exchanging trials of one.
+
+Both intervals invert a permutation test, whose level holds exactly at any number of observations under what it assumes,
+and for which the values that an interval can end at are means of parts of the data. No interval holds its level for the
+mean of *every* distribution without bounds, at any number of observations (Bahadur and Savage 1956, Annals of
+Mathematical Statistics 27): symmetry, or a mere shift, is the price. docs/explaining_contrasts.md has what becomes of
+the level where it doesn't hold.
+
+Sources: Hartigan 1969, "Using subsample values as typical values", Journal of the American Statistical Association 64,
+for signs; Fisher's exchange of two samples, inverted by its critical shifts, for trials.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from ...boundaries import checked
+from ...errors import AnalysisError, explain
+from ..binomial import Sided, check_probability
+from .values import Estimate, Floats, error_aside
+
+#: Up to so many ways all are gone through; of more, so many are drawn from a fixed seed, which keeps the level.
+MOST_WAYS = 20_000
+SIGNS_ASSUME = (
+    "concepts are independent draws from the kind that is meant, and their values lie symmetrically about the mean"
+)
+SHIFT_ASSUMES = "trials are independent, and the two samples differ by a shift alone; nothing is said of other concepts"
+
+
+@checked(AnalysisError)
+def mean_of_unbounded(
+    values: Sequence[float], *, quantity: str = "log-odds", confidence: float = 0.95, sided: Sided = "two"
+) -> Estimate:
+    """Return the mean over concepts like these of a number without bounds, of which each concept has one.
+
+    For paired arms give the concepts' differences. The interval holds the means for which a test by signs flipped is
+    not significant (Hartigan's typical values: its ends are means of some of the concepts). It is exact where concepts
+    lie symmetrically about their mean, whatever the distribution; it needs no equal variances and no normality. Where
+    they lie askew, say where few concepts show an effect and most show none, the level is not kept.
+
+    Args:
+        values: one finite number for each concept.
+        quantity: what the number is, for the sentence.
+        confidence: of the interval.
+        sided: two-sided, or one bound.
+
+    Returns:
+        The mean with its interval. With fewer concepts than can reach the level (6 at 95 %, two-sided) ``low`` and
+        ``high`` are NaN and ``needs`` says how many it takes.
+
+    Raises:
+        AnalysisError: no value, one that is not finite, or an argument out of range.
+    """
+    check_probability("confidence", confidence)
+    x = _finite("values", values)
+    below, above = error_aside(confidence, sided)
+    fewest = fewest_concepts(confidence, sided)
+    needs = ""
+    low = high = math.nan
+    if x.size < fewest:
+        needs = f"there {'is 1 concept' if x.size == 1 else f'are {x.size} concepts'} and it takes {fewest}"
+    else:
+        low, high = _between(_subset_means(x), below, above)
+    found = float(x.mean())
+    low, high = min(low, found), max(high, found)  # NaN stays where nothing is said
+    return Estimate(
+        quantity,
+        "concepts like these",
+        found,
+        low,
+        high,
+        confidence,
+        sided,
+        "signs flipped over concepts",
+        SIGNS_ASSUME,
+        needs,
+    )
+
+
+@checked(AnalysisError)
+def difference_of_unbounded(
+    first: Sequence[float],
+    second: Sequence[float],
+    *,
+    quantity: str = "log-odds",
+    confidence: float = 0.95,
+    sided: Sided = "two",
+) -> Estimate:
+    """Return the first sample's mean less the second's, of one concept's trials and no pairing.
+
+    The interval holds the shifts for which exchanging trials between the samples is not significant: exact at any
+    numbers of trials where the two differ by a shift alone. Trials of several concepts are not independent: give
+    :func:`mean_of_unbounded` the concepts' differences instead.
+
+    Args:
+        first: one finite number for each trial.
+        second: those of the other arm.
+        quantity: what the number is, for the sentence.
+        confidence: of the interval.
+        sided: two-sided, or one bound.
+
+    Returns:
+        The difference with its interval; NaN and ``needs`` where the ways to exchange the trials are too few for the
+        level (4 against 4 trials are the fewest at 95 %, two-sided).
+
+    Raises:
+        AnalysisError: a sample is empty, a value is not finite, or an argument is out of range.
+    """
+    check_probability("confidence", confidence)
+    a, b = _finite("first", first), _finite("second", second)
+    below, above = error_aside(confidence, sided)
+    ways = math.comb(a.size + b.size, a.size)
+    needs = ""
+    low = high = math.nan
+    if 1 / ways > min(error for error in (below, above) if error):
+        needs = f"{a.size} and {b.size} trials can be exchanged in {ways} ways only, too few for this confidence"
+    else:
+        low, high = _between(_shifts(a, b, ways), below, above)
+    found = float(a.mean() - b.mean())
+    low, high = min(low, found), max(high, found)
+    return Estimate(
+        f"{quantity}, a difference",
+        "these concepts",
+        found,
+        low,
+        high,
+        confidence,
+        sided,
+        "trials exchanged between the two arms",
+        SHIFT_ASSUMES,
+        needs,
+    )
+
+
+def fewest_concepts(confidence: float, sided: Sided = "two") -> int:
+    """Return the fewest concepts with which :func:`mean_of_unbounded` reaches a confidence: 2**n ways to flip signs."""
+    smallest = min(error for error in error_aside(confidence, sided) if error)
+    # An error a hair below a power of two by rounding (1 - 0.96875) is that power.
+    return max(1, math.ceil(-math.log2(smallest) - 1e-9))
+
+
+def _finite(name: str, values: Sequence[float]) -> Floats:
+    x = np.asarray(list(values), dtype=np.float64)
+    if x.ndim != 1 or not x.size or not np.isfinite(x).all():
+        raise AnalysisError(
+            explain(
+                name,
+                required="finite numbers, and at least one",
+                got=[v for v in x.ravel().tolist() if not math.isfinite(v)][:3] or "none",
+                hint="Leave out what has no reading.",
+            )
+        )
+    return x
+
+
+def _between(critical: Floats, below: float, above: float) -> tuple[float, float]:
+    """Return the interval that the critical values, each as likely to lie below the truth, leave at these errors.
+
+    With ``m`` of them the truth falls into each of the ``m + 1`` gaps with equal probability.
+    """
+    places = np.sort(critical)
+    gaps = places.size + 1
+    low, high = -math.inf, math.inf
+    if below:
+        low = float(places[_gaps_within(below, gaps) - 1])
+    if above:
+        high = float(places[-_gaps_within(above, gaps)])
+    return low, high
+
+
+def _gaps_within(error: float, gaps: int) -> int:
+    return max(1, math.floor(error * gaps + 1e-9))
+
+
+def _subset_means(x: Floats) -> Floats:
+    """Return the means of all parts of the values but the empty one, or of as many drawn ones."""
+    chosen = _signs(x.size)
+    return np.asarray((chosen @ x) / chosen.sum(axis=1))
+
+
+@lru_cache(maxsize=8)
+def _signs(n: int) -> npt.NDArray[np.float64]:
+    """Return whose signs are flipped, shape (ways, n), none of them no one's."""
+    if 2**n - 1 <= MOST_WAYS:
+        codes = np.arange(1, 2**n)
+        return ((codes[:, None] >> np.arange(n)) & 1).astype(np.float64)
+    drawn = np.random.default_rng(0).integers(0, 2, size=(MOST_WAYS - 1, n)).astype(np.float64)
+    return drawn[drawn.any(axis=1)]
+
+
+def _shifts(a: Floats, b: Floats, ways: int) -> Floats:
+    """Return for each way to exchange as many of ``a`` for some of ``b`` the shift at which it changes nothing."""
+    both, n = np.concatenate([a, b]), a.size
+    if ways - 1 <= MOST_WAYS:
+        chosen = np.zeros((ways, both.size))
+        for row, places in enumerate(combinations(range(both.size), n)):
+            chosen[row, list(places)] = 1
+    else:
+        rng = np.random.default_rng(0)
+        order = np.argsort(rng.random((MOST_WAYS - 1, both.size)), axis=1)
+        chosen = (order < n).astype(np.float64)
+    left, came = 1 - chosen[:, :n], chosen[:, n:]
+    many = came.sum(axis=1)
+    moved = many > 0  # the way that exchanges nothing says nothing of a shift
+    return np.asarray((left[moved] @ a - came[moved] @ b) / many[moved])

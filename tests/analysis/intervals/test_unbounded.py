@@ -1,0 +1,102 @@
+"""Means of numbers without bounds, against tests that are written out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from introspection_bench.analysis.intervals import (
+    ConceptCounts,
+    d_prime_difference,
+    difference_of_unbounded,
+    fewest_concepts,
+    mean_of_unbounded,
+)
+from introspection_bench.errors import AnalysisError
+
+X = (1.3, -0.2, 2.1, 0.4, 0.9, 3.3, 1.1)
+
+
+def p_by_signs(x, mean: float) -> float:
+    """The two-sided p of a mean by all flips of signs: twice the smaller share of sums as extreme as the one seen."""
+    apart = np.asarray(x) - mean
+    sums = [float(np.dot(signs, apart)) for signs in itertools.product((1, -1), repeat=len(x))]
+    seen = apart.sum()
+    return 2 * min(np.mean([s >= seen - 1e-12 for s in sums]), np.mean([s <= seen + 1e-12 for s in sums]))
+
+
+def p_by_exchange(a, b, shift: float) -> float:
+    both = np.concatenate([np.asarray(a) - shift, b])
+    sums = [sum(both[list(chosen)]) for chosen in itertools.combinations(range(both.size), len(a))]
+    seen = sum(both[: len(a)])
+    return 2 * min(np.mean([s >= seen - 1e-12 for s in sums]), np.mean([s <= seen + 1e-12 for s in sums]))
+
+
+def test_the_interval_of_a_mean_holds_what_flipping_signs_does_not_reject_and_nothing_else():
+    found = mean_of_unbounded(X)
+    for end, outwards in ((found.low, -1e-6), (found.high, 1e-6)):
+        assert p_by_signs(X, end + outwards) <= 0.05 + 1e-12 < p_by_signs(X, end - outwards)
+
+
+def test_the_interval_of_a_difference_holds_the_shifts_that_exchanging_trials_does_not_reject():
+    a, b = (1.2, 3.1, 0.7, 2.2, 1.9), (0.1, -0.4, 1.3, 0.6)
+    found = difference_of_unbounded(a, b)
+    assert found.estimate == pytest.approx(np.mean(a) - np.mean(b))
+    for end, outwards in ((found.low, -1e-6), (found.high, 1e-6)):
+        assert p_by_exchange(a, b, end + outwards) <= 0.05 + 1e-12 < p_by_exchange(a, b, end - outwards)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "sided", "fewest"), [(0.95, "two", 6), (0.95, "upper", 5), (1 - 2 / 64, "two", 6)]
+)
+def test_below_the_fewest_concepts_that_reach_the_level_nothing_is_said_but_how_many_it_takes(
+    confidence, sided, fewest
+):
+    assert fewest_concepts(confidence, sided) == fewest
+    few = mean_of_unbounded(X[: fewest - 1], confidence=confidence, sided=sided)
+    assert math.isnan(few.low)
+    assert f"it takes {fewest}" in few.sentence
+    assert mean_of_unbounded(X[:fewest], confidence=confidence, sided=sided).said
+
+
+def test_three_trials_against_four_are_too_few_at_95_percent_and_four_against_four_are_not():
+    assert not difference_of_unbounded(X[:3], X[3:]).said
+    assert difference_of_unbounded(X[:4], X[1:5]).said
+
+
+def test_drawn_ways_give_nearly_the_interval_of_all_of_them(monkeypatch):
+    x = np.random.default_rng(3).normal(1, 1, 13)
+    whole = mean_of_unbounded(x)
+    monkeypatch.setattr("introspection_bench.analysis.intervals.unbounded.MOST_WAYS", 4000)
+    monkeypatch.setattr(
+        "introspection_bench.analysis.intervals.unbounded._signs",
+        __import__("introspection_bench.analysis.intervals.unbounded", fromlist=["_signs"])._signs.__wrapped__,
+    )
+    drawn = mean_of_unbounded(x)
+    assert (drawn.low, drawn.high) != (whole.low, whole.high)
+    assert (drawn.low, drawn.high) == pytest.approx((whole.low, whole.high), abs=0.1)
+
+
+def test_log_odds_are_shown_as_numbers_and_not_as_shares():
+    assert "1.27" in mean_of_unbounded(X).sentence
+
+
+@pytest.mark.parametrize("odd", [[], [1.0, math.nan], [math.inf]])
+def test_values_that_are_no_finite_numbers_are_an_error(odd):
+    with pytest.raises(AnalysisError, match="finite"):
+        mean_of_unbounded(odd)
+
+
+def test_a_difference_of_d_primes_takes_the_second_from_the_first_and_is_open_where_a_rate_is_1():
+    good, noise, same = ConceptCounts([45], [50]), ConceptCounts([5], [50]), ConceptCounts([25], [50])
+    found = d_prime_difference((good, noise), (same, same))
+    assert found.low > 0
+    assert found.estimate == pytest.approx(2.56, abs=0.15)
+    turned = d_prime_difference((same, same), (good, noise))
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low), abs=0.02)
+    certain = d_prime_difference((ConceptCounts([50], [50]), noise), (same, same))
+    assert math.isinf(certain.high)
+    assert certain.low > 0
