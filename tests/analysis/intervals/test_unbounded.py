@@ -14,9 +14,11 @@ from introspection_bench.analysis.intervals import (
     difference_of_unbounded,
     fewest_concepts,
     mean_of_unbounded,
+    unbounded,
 )
 from introspection_bench.errors import AnalysisError
 
+LEVELS = [(0.95, "two", 6), (0.95, "upper", 5), (1 - 2 / 64, "two", 6)]
 X = (1.3, -0.2, 2.1, 0.4, 0.9, 3.3, 1.1)
 
 
@@ -49,12 +51,8 @@ def test_the_interval_of_a_difference_holds_the_shifts_that_exchanging_trials_do
         assert p_by_exchange(a, b, end + outwards) <= 0.05 + 1e-12 < p_by_exchange(a, b, end - outwards)
 
 
-@pytest.mark.parametrize(
-    ("confidence", "sided", "fewest"), [(0.95, "two", 6), (0.95, "upper", 5), (1 - 2 / 64, "two", 6)]
-)
-def test_below_the_fewest_concepts_that_reach_the_level_nothing_is_said_but_how_many_it_takes(
-    confidence, sided, fewest
-):
+@pytest.mark.parametrize(("confidence", "sided", "fewest"), LEVELS)
+def test_below_the_fewest_concepts_that_reach_the_level_it_is_only_said_how_many_it_takes(confidence, sided, fewest):
     assert fewest_concepts(confidence, sided) == fewest
     few = mean_of_unbounded(X[: fewest - 1], confidence=confidence, sided=sided)
     assert math.isnan(few.low)
@@ -70,12 +68,10 @@ def test_three_trials_against_four_are_too_few_at_95_percent_and_four_against_fo
 def test_drawn_ways_give_nearly_the_interval_of_all_of_them(monkeypatch):
     x = np.random.default_rng(3).normal(1, 1, 13)
     whole = mean_of_unbounded(x)
-    monkeypatch.setattr("introspection_bench.analysis.intervals.unbounded.MOST_WAYS", 4000)
-    monkeypatch.setattr(
-        "introspection_bench.analysis.intervals.unbounded._signs",
-        __import__("introspection_bench.analysis.intervals.unbounded", fromlist=["_signs"])._signs.__wrapped__,
-    )
+    monkeypatch.setattr(unbounded, "MOST_WAYS", 4000)
+    unbounded._signs.cache_clear()
     drawn = mean_of_unbounded(x)
+    unbounded._signs.cache_clear()
     assert (drawn.low, drawn.high) != (whole.low, whole.high)
     assert (drawn.low, drawn.high) == pytest.approx((whole.low, whole.high), abs=0.1)
 

@@ -1,0 +1,214 @@
+"""How often the intervals of contrasts hold the truth, at 2, 5, 10 and 50 concepts: the tables of docs.
+
+    nice -n 19 python benchmarks/contrast_coverage.py              # some minutes on one core
+    python benchmarks/contrast_coverage.py --small                 # a part of it, as the tests run it
+    python benchmarks/contrast_coverage.py --write FILE            # and keep the table
+
+Exit status 1, with the settings named, where a level isn't kept that is claimed: misses as many as these have a
+probability below 1 in 10,000 at the stated level. Log-odds whose concepts lie askew are simulated too: no level is
+claimed there. A row says "–" where nothing is said with so few concepts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from scipy.stats import binom
+
+from introspection_bench.analysis import intervals as iv
+
+CONCEPTS = (2, 5, 10, 50)
+WITH_SIX = (2, 5, 6, 10, 50)
+TRIALS = 20
+THESE, LIKE = "these concepts", "concepts like these"
+
+
+@attrs.frozen
+class Row:
+    """One kind of interval at one number of concepts: the worst of its settings."""
+
+    contrast: str
+    concepts: int
+    coverage: float
+    where: str
+    sims: int
+    width: float
+    claimed: bool = True
+
+    @property
+    def kept(self) -> bool:
+        if not self.claimed or np.isnan(self.coverage):
+            return True
+        misses = round((1 - self.coverage) * self.sims)
+        return bool(binom.sf(misses - 1, self.sims, 0.05) >= 1e-4)
+
+
+def rates(rng: np.random.Generator, concepts: int, mean: float, icc: float, kind: str) -> Any:
+    """Return concepts' true rates: alike, by a Beta distribution, or some at 0 and the rest at one rate."""
+    if icc == 0 or mean == 0:
+        return np.full(concepts, mean)
+    if kind == "Beta":
+        return rng.beta(mean * (1 / icc - 1), (1 - mean) * (1 / icc - 1), size=concepts)
+    rate = mean + icc * (1 - mean)
+    return rate * (rng.random(concepts) < mean / rate)
+
+
+#: The concepts: how they vary, and how.
+VARIED = ((0.0, "alike"), (0.3, "Beta"), (0.5, "some never"))
+#: Mean rates: an arm, and another one.
+PAIRS = ((0.3, 0.05), (0.5, 0.5), (0.9, 0.2))
+#: Mean rates: an arm and its controls, a battery under the injection and without.
+FOURS = ((0.5, 0.05, 0.3, 0.1), (0.3, 0.02, 0.28, 0.0), (0.9, 0.5, 0.5, 0.1))
+
+
+def counts(rng: np.random.Generator, true: Any) -> iv.ConceptCounts:
+    return iv.ConceptCounts(rng.binomial(TRIALS, true), [TRIALS] * len(true))
+
+
+def of_rates(estimand: str, four: bool, paired: bool) -> Callable[..., Iterator[tuple[str, bool, float]]]:
+    """Return a simulation: setting, whether the interval held the truth (None where nothing was said), its width."""
+
+    def simulate(rng: np.random.Generator, concepts: int, sims: int) -> Iterator[Any]:
+        for (icc, kind), means in itertools.product(VARIED, FOURS if four else PAIRS):
+            setting = f"{kind}, {', '.join(f'{m:g}' for m in means)}"
+            for _ in range(sims):
+                # What a concept does in both arms goes together where they are paired, as it does in a run.
+                true = [rates(rng, concepts, m, icc, kind) for m in means]
+                if paired:
+                    order = np.argsort(rng.random(concepts)) if rng.random() < 0.5 else np.arange(concepts)
+                    true[-2 if four else -1] = np.sort(true[-2 if four else -1])[order]
+                    true[0] = np.sort(true[0])
+                found = [counts(rng, t) for t in true]
+                real = [t.mean() if estimand == THESE else m for t, m in zip(true, means, strict=True)]
+                if four:
+                    got = iv.difference_in_differences(
+                        (found[0], found[1]), (found[2], found[3]), estimand=estimand, paired=paired
+                    )
+                    target = real[0] - real[1] - real[2] + real[3]
+                else:
+                    got = iv.difference(*found, estimand=estimand, paired=paired)
+                    target = real[0] - real[1]
+                yield setting, None if not got.said else got.low <= target <= got.high, got.high - got.low
+
+    return simulate
+
+
+def of_d_prime(rng: np.random.Generator, concepts: int, sims: int) -> Iterator[Any]:
+    """Concepts of fixed rates; the d′ that is meant is that of the mean rates."""
+    from introspection_bench.analysis.intervals.discrimination import d_prime_of
+
+    for (icc, kind), means in itertools.product(VARIED, FOURS[:1] + FOURS[2:]):
+        for _ in range(sims):
+            true = [rates(rng, concepts, m, icc, kind) for m in means]
+            found = [counts(rng, t) for t in true]
+            a, b, c, d = (t.mean() for t in true)
+            of = d_prime_of(np.array([a, c]), np.array([b, d]))  # infinite where concepts never do it
+            if not np.isfinite(of).all():
+                continue
+            target = float(of[0] - of[1])
+            got = iv.d_prime_difference((found[0], found[1]), (found[2], found[3]))
+            yield f"{kind}, {', '.join(f'{m:g}' for m in means)}", got.low <= target <= got.high, got.high - got.low
+
+
+SYMMETRIC: dict[str, Callable[[np.random.Generator, int], Any]] = {
+    "normal": lambda rng, n: rng.normal(1, 1, n),
+    "heavy tails (t, 2 degrees)": lambda rng, n: 1 + rng.standard_t(2, n),
+    "two kinds, one in two": lambda rng, n: 2.0 * rng.integers(0, 2, n) + rng.normal(0, 0.2, n),
+}
+ASKEW: dict[str, Callable[[np.random.Generator, int], Any]] = {
+    "exponential": lambda rng, n: rng.exponential(1, n),
+    "an effect of 3.33 on 3 in 10": lambda rng, n: (rng.random(n) < 0.3) / 0.3 + rng.normal(0, 0.2, n),
+    "an effect of 10 on 1 in 10": lambda rng, n: (rng.random(n) < 0.1) * 10 + rng.normal(0, 0.2, n),
+}
+
+
+def of_means(
+    drawn: dict[str, Callable[[np.random.Generator, int], Any]], *, lower: bool = False
+) -> Callable[..., Iterator[Any]]:
+    """Return a simulation of two-sided intervals at 95 %, or of their lower ends alone."""
+
+    def simulate(rng: np.random.Generator, concepts: int, sims: int) -> Iterator[Any]:
+        for setting, draw in drawn.items():  # all have a mean of 1
+            for _ in range(sims):
+                got = iv.mean_of_unbounded(draw(rng, concepts))
+                held = got.low <= 1 and (lower or got.high >= 1)
+                yield setting, None if not got.said else held, got.high - got.low
+
+    return simulate
+
+
+def of_one_concept(rng: np.random.Generator, concepts: int, sims: int) -> Iterator[Any]:  # noqa: ARG001
+    for trials in ((4, 4), (5, 20), (20, 20)):
+        for name, draw in (("normal", rng.normal), ("exponential", lambda *a: rng.exponential(1, a[-1]))):
+            for _ in range(sims):
+                first = draw(0, 1, trials[0]) + 1
+                got = iv.difference_of_unbounded(first, draw(0, 1, trials[1]))
+                yield f"{trials[0]} and {trials[1]} trials, {name}", got.low <= 1 <= got.high, got.high - got.low
+
+
+#: Name, simulation, whether its level is claimed, draws of each setting, numbers of concepts.
+CASES: tuple[tuple[str, Callable[..., Iterator[Any]], bool, int, tuple[int, ...]], ...] = (
+    (f"difference of rates, {THESE}", of_rates(THESE, four=False, paired=False), True, 300, CONCEPTS),
+    (f"difference of rates, {LIKE}, paired", of_rates(LIKE, four=False, paired=True), True, 150, CONCEPTS),
+    (f"difference in differences, {THESE}", of_rates(THESE, four=True, paired=False), True, 60, CONCEPTS),
+    (f"difference in differences, {LIKE}, paired", of_rates(LIKE, four=True, paired=True), True, 60, CONCEPTS),
+    (f"difference of d′, {THESE}", of_d_prime, True, 60, CONCEPTS),
+    ("log-odds, symmetric concepts", of_means(SYMMETRIC), True, 2000, WITH_SIX),
+    ("log-odds, concepts that lie askew", of_means(ASKEW), False, 2000, WITH_SIX),
+    ("log-odds, concepts that lie askew, lower end alone", of_means(ASKEW, lower=True), False, 2000, WITH_SIX),
+    ("log-odds, trials of one concept", of_one_concept, True, 1000, (1,)),
+)
+
+
+def row_of(name: str, simulated: Iterator[Any], concepts: int, claimed: bool) -> Row:
+    seen: dict[str, list[tuple[bool | None, float]]] = {}
+    for setting, held, width in simulated:
+        seen.setdefault(setting, []).append((held, width))
+    said = {setting: [e for e in each if e[0] is not None] for setting, each in seen.items()}
+    if not any(said.values()):
+        return Row(name, concepts, np.nan, "", 0, np.nan, claimed)
+    held = {setting: float(np.mean([h for h, _ in each])) for setting, each in said.items()}
+    worst = min(held, key=lambda setting: held[setting])
+    width = float(np.median([w for each in said.values() for _, w in each]))
+    return Row(name, concepts, held[worst], worst, len(said[worst]), width, claimed)
+
+
+def table(rows: list[Row]) -> str:
+    told = ["| contrast | concepts | lowest coverage | where | draws | median width |", "|---|---|---|---|---|---|"]
+    for r in rows:
+        none = np.isnan(r.coverage)
+        numbers = ("–",) * 3 if none else (f"{r.coverage:.3f}", str(r.sims), f"{r.width:.2f}")
+        where = r.where or "nothing is said"
+        told.append(f"| {r.contrast} | {r.concepts} | {numbers[0]} | {where} | {numbers[1]} | {numbers[2]} |")
+    return "\n".join(told) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="few concepts, few draws")
+    parser.add_argument("--write", type=Path, help="file for the table")
+    asked = parser.parse_args()
+    rng = np.random.default_rng(13)
+    rows = []
+    for name, simulate, claimed, sims, over in CASES:
+        for concepts in [c for c in over if c <= (6 if asked.small else 50)]:
+            draws = max(4, sims // 100) if asked.small else sims
+            rows.append(row_of(name, simulate(rng, concepts, draws), concepts, claimed))
+            print(table(rows[-1:]).splitlines()[-1], flush=True)
+    if asked.write:
+        asked.write.write_text(table(rows), encoding="utf-8")
+    broken = [r for r in rows if not r.kept]
+    for r in broken:
+        print(f"NOT KEPT: {r.contrast}: {r.concepts} concepts, {r.where}: {r.coverage:.3f}")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
