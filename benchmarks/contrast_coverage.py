@@ -44,6 +44,7 @@ class Row:
 
     @property
     def kept(self) -> bool:
+        """Whether the coverage is not below the level by more than chance, or no level is claimed."""
         if not self.claimed or np.isnan(self.coverage):
             return True
         misses = round((1 - self.coverage) * self.sims)
