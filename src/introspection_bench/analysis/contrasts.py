@@ -31,6 +31,7 @@ from ..conditions import (
 from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
 from ..results import Results
+from ..untrusted import encodable
 from .arms_compared import AS_TOLD, matched_cells, matched_rises
 from .binomial import check_probability, percent
 from .by_concept import ByConcept
@@ -167,6 +168,7 @@ def contrast(
         raise AnalysisError(explain("measure", required="'rate', 'd′' or 'log-odds'", got=repr(measure), hint=""))
     if isinstance(against, str) or not against:
         raise AnalysisError(explain("against", required="a list of arms", got=repr(against), hint="['control']"))
+    of, against = encodable(of), [encodable(arm) for arm in against]  # as arms are spelled in frames
     if measure == "log-odds":
         frame = log_odds_frame(results.of_part().records)
         return tuple(_of_log_odds(frame, of, each, confidence) for each in against)

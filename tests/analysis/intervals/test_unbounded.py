@@ -96,3 +96,8 @@ def test_a_difference_of_d_primes_takes_the_second_from_the_first_and_is_open_wh
     certain = d_prime_difference((ConceptCounts([50], [50]), noise), (same, same))
     assert math.isinf(certain.high)
     assert certain.low > 0
+
+
+def test_more_values_than_a_run_has_are_an_error_and_take_no_room():
+    with pytest.raises(AnalysisError, match="at most"):
+        mean_of_unbounded(range(10**6))

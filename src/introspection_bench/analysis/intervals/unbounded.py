@@ -27,6 +27,8 @@ from .values import Estimate, Floats, error_aside
 
 #: Up to so many ways all are gone through; of more, so many are drawn from a fixed seed, which keeps the level.
 MOST_WAYS = 20_000
+#: More values than any run has concepts, or trials of one; each way takes as much room.
+MOST_VALUES = 5_000
 SIGNS_ASSUME = (
     "concepts are independent draws from the kind that is meant, and their values lie symmetrically about the mean"
 )
@@ -138,15 +140,24 @@ def difference_of_unbounded(
     )
 
 
+@checked(AnalysisError)
 def fewest_concepts(confidence: float, sided: Sided = "two") -> int:
-    """Return the fewest concepts with which :func:`mean_of_unbounded` reaches a confidence: 2**n ways to flip signs."""
+    """Return the fewest concepts with which :func:`mean_of_unbounded` reaches a confidence: 2**n ways to flip signs.
+
+    Raises :class:`AnalysisError` for an argument out of range.
+    """
+    check_probability("confidence", confidence)
     smallest = min(error for error in error_aside(confidence, sided) if error)
     # An error a hair below a power of two by rounding (1 - 0.96875) is that power.
     return max(1, math.ceil(-math.log2(smallest) - 1e-9))
 
 
 def _finite(name: str, values: Sequence[float]) -> Floats:
-    x = np.asarray(list(values), dtype=np.float64)
+    x = np.asarray(list(values)[: MOST_VALUES + 1], dtype=np.float64)
+    if x.ndim == 1 and x.size > MOST_VALUES:
+        raise AnalysisError(
+            explain(name, required=f"at most {MOST_VALUES:,} values", got="more", hint="Give each concept's mean.")
+        )
     if x.ndim != 1 or not x.size or not np.isfinite(x).all():
         raise AnalysisError(
             explain(
@@ -184,14 +195,14 @@ def _subset_means(x: Floats) -> Floats:
     return np.asarray((chosen @ x) / chosen.sum(axis=1))
 
 
-@lru_cache(maxsize=8)
-def _signs(n: int) -> npt.NDArray[np.float64]:
+@lru_cache(maxsize=2)
+def _signs(n: int) -> npt.NDArray[np.floating]:
     """Return whose signs are flipped, shape (ways, n), none of them no one's."""
     if 2**n - 1 <= MOST_WAYS:
         codes = np.arange(1, 2**n)
         return ((codes[:, None] >> np.arange(n)) & 1).astype(np.float64)
-    drawn = np.random.default_rng(0).integers(0, 2, size=(MOST_WAYS - 1, n)).astype(np.float64)
-    return drawn[drawn.any(axis=1)]
+    drawn = np.random.default_rng(0).integers(0, 2, size=(MOST_WAYS - 1, n), dtype=np.int8)
+    return drawn[drawn.any(axis=1)].astype(np.float32)
 
 
 def _shifts(a: Floats, b: Floats, ways: int) -> Floats:
@@ -203,8 +214,9 @@ def _shifts(a: Floats, b: Floats, ways: int) -> Floats:
             chosen[row, list(places)] = 1
     else:
         rng = np.random.default_rng(0)
-        order = np.argsort(rng.random((MOST_WAYS - 1, both.size)), axis=1)
-        chosen = (order < n).astype(np.float64)
+        chosen = np.zeros((MOST_WAYS - 1, both.size), dtype=np.float32)
+        for row in chosen:
+            row[rng.permutation(both.size)[:n]] = 1
     left, came = 1 - chosen[:, :n], chosen[:, n:]
     many = came.sum(axis=1)
     moved = many > 0  # the way that exchanges nothing says nothing of a shift
