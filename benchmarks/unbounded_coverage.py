@@ -125,7 +125,7 @@ def of_one_concept(rng: np.random.Generator, concepts: int, sims: int) -> Iterat
 
 #: Name, simulation, whether its level is claimed, draws of each setting, numbers of concepts.
 CASES: tuple[tuple[str, Callable[..., Iterator[Any]], bool, int, tuple[int, ...]], ...] = (
-    ("difference of d′, these concepts", of_d_prime, True, 60, CONCEPTS),
+    ("difference of d′, these concepts", of_d_prime, True, 400, CONCEPTS),
     ("log-odds, symmetric concepts", of_means(SYMMETRIC), True, 2000, WITH_SIX),
     ("log-odds, concepts that lie askew", of_means(ASKEW), False, 2000, WITH_SIX),
     ("log-odds, concepts that lie askew, lower end alone", of_means(ASKEW, lower=True), False, 2000, WITH_SIX),
@@ -133,7 +133,7 @@ CASES: tuple[tuple[str, Callable[..., Iterator[Any]], bool, int, tuple[int, ...]
 )
 
 
-def row_of(name: str, simulated: Iterator[Any], concepts: int, claimed: bool) -> Row:
+def row_of(name: str, simulated: Iterator[Any], concepts: int, sims: int, *, claimed: bool) -> Row:
     seen: dict[str, list[tuple[bool | None, float]]] = {}
     for setting, held, width in simulated:
         seen.setdefault(setting, []).append((held, width))
@@ -141,7 +141,8 @@ def row_of(name: str, simulated: Iterator[Any], concepts: int, claimed: bool) ->
     if not any(said.values()):
         return Row(name, concepts, np.nan, "", 0, np.nan, claimed)
     held = {setting: float(np.mean([h for h, _ in each])) for setting, each in said.items()}
-    worst = min(held, key=lambda setting: held[setting])
+    # Of a setting with a few draws, where concepts seldom do it at all, nothing could be told.
+    worst = min((s for s in held if len(said[s]) >= sims / 4), key=lambda setting: held[setting])
     width = float(np.median([w for each in said.values() for _, w in each]))
     return Row(name, concepts, held[worst], worst, len(said[worst]), width, claimed)
 
@@ -166,7 +167,7 @@ def main() -> int:
     for name, simulate, claimed, sims, over in CASES:
         for concepts in [c for c in over if c <= (6 if asked.small else 50)]:
             draws = max(4, sims // 100) if asked.small else sims
-            rows.append(row_of(name, simulate(rng, concepts, draws), concepts, claimed))
+            rows.append(row_of(name, simulate(rng, concepts, draws), concepts, draws, claimed=claimed))
             print(table(rows[-1:]).splitlines()[-1], flush=True)
     if asked.write:
         asked.write.write_text(table(rows), encoding="utf-8")
