@@ -1,8 +1,8 @@
-"""How often the intervals of log-odds and of differences of d′ hold the truth, at 2, 5, 6, 10 and 50 concepts.
+"""How often the intervals of contrasts hold the truth: rates, d′ and log-odds, at 2, 5, 10 and 50 concepts.
 
-    nice -n 19 python benchmarks/unbounded_coverage.py              # some minutes on one core
-    python benchmarks/unbounded_coverage.py --small                 # a part of it, as the tests run it
-    python benchmarks/unbounded_coverage.py --write FILE            # and keep the table
+    nice -n 19 python benchmarks/contrast_coverage.py              # some minutes on one core
+    python benchmarks/contrast_coverage.py --small                 # a part of it, as the tests run it
+    python benchmarks/contrast_coverage.py --write FILE            # and keep the table
 
 Exit status 1, with the settings named, where a level isn't kept that is claimed: misses as many as these have a
 probability below 1 in 10,000 at the stated level. Log-odds whose concepts lie askew are simulated too: no level is
@@ -25,6 +25,7 @@ from scipy.stats import binom
 from introspection_bench.analysis import intervals as iv
 
 CONCEPTS = (2, 5, 10, 50)
+THESE, LIKE = "these concepts", "concepts like these"
 WITH_SIX = (2, 5, 6, 10, 50)
 TRIALS = 20
 
@@ -62,12 +63,41 @@ def rates(rng: np.random.Generator, concepts: int, mean: float, icc: float, kind
 
 #: The concepts: how they vary, and how.
 VARIED = ((0.0, "alike"), (0.3, "Beta"), (0.5, "some never"))
+#: Mean rates: an arm, and another one.
+PAIRS = ((0.3, 0.05), (0.5, 0.5), (0.9, 0.2))
 #: Mean rates: an arm and its controls, a battery under the injection and without.
 FOURS = ((0.5, 0.05, 0.3, 0.1), (0.3, 0.02, 0.28, 0.0), (0.9, 0.5, 0.5, 0.1))
 
 
 def counts(rng: np.random.Generator, true: Any) -> iv.ConceptCounts:
     return iv.ConceptCounts(rng.binomial(TRIALS, true), [TRIALS] * len(true))
+
+
+def of_rates(estimand: str, four: bool, paired: bool) -> Callable[..., Iterator[tuple[str, bool, float]]]:
+    """Return a simulation: setting, whether the interval held the truth (None where nothing was said), its width."""
+
+    def simulate(rng: np.random.Generator, concepts: int, sims: int) -> Iterator[Any]:
+        for (icc, kind), means in itertools.product(VARIED, FOURS if four else PAIRS):
+            setting = f"{kind}, {', '.join(f'{m:g}' for m in means)}"
+            for _ in range(sims):
+                # In half of the draws what a concept does in the two paired arms goes together.
+                true = [rates(rng, concepts, m, icc, kind) for m in means]
+                if paired and rng.random() < 0.5:
+                    for arm in (0, 2 if four else 1):
+                        true[arm] = np.sort(true[arm])
+                found = [counts(rng, t) for t in true]
+                real = [t.mean() if estimand == THESE else m for t, m in zip(true, means, strict=True)]
+                if four:
+                    got = iv.difference_in_differences(
+                        (found[0], found[1]), (found[2], found[3]), estimand=estimand, paired=paired
+                    )
+                    target = real[0] - real[1] - real[2] + real[3]
+                else:
+                    got = iv.difference(*found, estimand=estimand, paired=paired)
+                    target = real[0] - real[1]
+                yield setting, None if not got.said else got.low <= target <= got.high, got.high - got.low
+
+    return simulate
 
 
 def of_d_prime(rng: np.random.Generator, concepts: int, sims: int) -> Iterator[Any]:
@@ -125,6 +155,10 @@ def of_one_concept(rng: np.random.Generator, concepts: int, sims: int) -> Iterat
 
 #: Name, simulation, whether its level is claimed, draws of each setting, numbers of concepts.
 CASES: tuple[tuple[str, Callable[..., Iterator[Any]], bool, int, tuple[int, ...]], ...] = (
+    (f"difference of rates, {THESE}", of_rates(THESE, four=False, paired=False), True, 300, CONCEPTS),
+    (f"difference of rates, {LIKE}, paired", of_rates(LIKE, four=False, paired=True), True, 100, CONCEPTS),
+    (f"difference in differences, {THESE}", of_rates(THESE, four=True, paired=False), True, 100, CONCEPTS),
+    (f"difference in differences, {LIKE}, paired", of_rates(LIKE, four=True, paired=True), True, 60, CONCEPTS),
     ("difference of d′, these concepts", of_d_prime, True, 400, CONCEPTS),
     ("log-odds, symmetric concepts", of_means(SYMMETRIC), True, 2000, WITH_SIX),
     ("log-odds, concepts that lie askew", of_means(ASKEW), False, 2000, WITH_SIX),
