@@ -144,7 +144,7 @@ def of_means(
     return simulate
 
 
-def of_one_concept(rng: np.random.Generator, concepts: int, sims: int) -> Iterator[Any]:  # noqa: ARG001
+def of_one_concept(rng: np.random.Generator, concepts: int, sims: int) -> Iterator[Any]:  # noqa: ARG001  # the simulations' signature
     for trials in ((4, 4), (5, 20), (20, 20)):
         for name, draw in (("normal", rng.normal), ("exponential", lambda *a: rng.exponential(1, a[-1]))):
             for _ in range(sims):

@@ -9,8 +9,8 @@ from pathlib import Path
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
 
-def load():
-    spec = importlib.util.spec_from_file_location("coverage_of_intervals", BENCHMARKS / "coverage.py")
+def load(name: str = "coverage"):
+    spec = importlib.util.spec_from_file_location(f"{name}_of_intervals", BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # attrs looks a class's module up by its name
     spec.loader.exec_module(module)
@@ -29,3 +29,8 @@ def test_a_level_that_is_not_kept_is_told_and_exits_1(monkeypatch, capsys) -> No
     monkeypatch.setattr(sys, "argv", ["coverage.py", "--small"])
     assert module.main() == 1
     assert "NOT KEPT: an interval: five concepts" in capsys.readouterr().out
+
+
+def test_the_intervals_of_contrasts_keep_their_level_in_the_small_grid(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["contrast_coverage.py", "--small"])
+    assert load("contrast_coverage").main() == 0, capsys.readouterr().out

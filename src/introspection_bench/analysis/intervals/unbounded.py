@@ -215,8 +215,8 @@ def _shifts(a: Floats, b: Floats, ways: int) -> Floats:
     else:
         rng = np.random.default_rng(0)
         chosen = np.zeros((MOST_WAYS - 1, both.size), dtype=np.float32)
-        for row in chosen:
-            row[rng.permutation(both.size)[:n]] = 1
+        for way in range(len(chosen)):
+            chosen[way, rng.permutation(both.size)[:n]] = 1
     left, came = 1 - chosen[:, :n], chosen[:, n:]
     many = came.sum(axis=1)
     moved = many > 0  # the way that exchanges nothing says nothing of a shift
