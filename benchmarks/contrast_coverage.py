@@ -20,6 +20,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+from scipy.special import betaincinv
 from scipy.stats import binom
 
 from introspection_bench.analysis import intervals as iv
@@ -51,14 +52,14 @@ class Row:
         return bool(binom.sf(misses - 1, self.sims, 0.05) >= 1e-4)
 
 
-def rates(rng: np.random.Generator, concepts: int, mean: float, icc: float, kind: str) -> Any:
-    """Return concepts' true rates: alike, by a Beta distribution, or some at 0 and the rest at one rate."""
+def rates(at: Any, mean: float, icc: float, kind: str) -> Any:
+    """Return concepts' true rates at these quantiles: alike, by a Beta distribution, or some at 0, the rest at one."""
     if icc == 0 or mean == 0:
-        return np.full(concepts, mean)
+        return np.full(at.shape, mean)
     if kind == "Beta":
-        return rng.beta(mean * (1 / icc - 1), (1 - mean) * (1 / icc - 1), size=concepts)
+        return betaincinv(mean * (1 / icc - 1), (1 - mean) * (1 / icc - 1), at)
     rate = mean + icc * (1 - mean)
-    return rate * (rng.random(concepts) < mean / rate)
+    return rate * (at < mean / rate)
 
 
 #: The concepts: how they vary, and how.
@@ -80,11 +81,10 @@ def of_rates(estimand: str, four: bool, paired: bool) -> Callable[..., Iterator[
         for (icc, kind), means in itertools.product(VARIED, FOURS if four else PAIRS):
             setting = f"{kind}, {', '.join(f'{m:g}' for m in means)}"
             for _ in range(sims):
-                # In half of the draws what a concept does in the two paired arms goes together.
-                true = [rates(rng, concepts, m, icc, kind) for m in means]
-                if paired and rng.random() < 0.5:
-                    for arm in (0, 2 if four else 1):
-                        true[arm] = np.sort(true[arm])
+                at = rng.random((len(means), concepts))
+                if paired and rng.random() < 0.5:  # what a concept does in the two paired arms goes together
+                    at[2 if four else 1] = at[0]
+                true = [rates(u, m, icc, kind) for u, m in zip(at, means, strict=True)]
                 found = [counts(rng, t) for t in true]
                 real = [t.mean() if estimand == THESE else m for t, m in zip(true, means, strict=True)]
                 if four:
@@ -106,7 +106,7 @@ def of_d_prime(rng: np.random.Generator, concepts: int, sims: int) -> Iterator[A
 
     for (icc, kind), means in itertools.product(VARIED, FOURS[:1] + FOURS[2:]):
         for _ in range(sims):
-            true = [rates(rng, concepts, m, icc, kind) for m in means]
+            true = [rates(rng.random(concepts), m, icc, kind) for m in means]
             found = [counts(rng, t) for t in true]
             a, b, c, d = (t.mean() for t in true)
             of = d_prime_of(np.array([a, c]), np.array([b, d]))  # infinite where concepts never do it

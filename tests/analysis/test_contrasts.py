@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 import introspection_bench as ib
@@ -101,3 +102,18 @@ def test_arms_that_have_no_trials_are_an_error_that_names_them():
         ib.contrast(ib.Results("made", run(introspector, arms=("injected", "control"))), against=["mention"])
     with pytest.raises(AnalysisError, match="against"):
         ib.contrast(ib.Results("made", run(introspector, arms=("injected",))), against="control")
+
+
+def test_a_judge_that_was_told_of_the_injection_rules_nothing_out_of_names_where_nothing_was_injected():
+    records = run(introspector, arms=("injected", "control", "mention"))
+    sighted = [
+        attrs.evolve(r, verdicts=[attrs.evolve(v, blinded=False) for v in r.verdicts if v.rubric == "strict4"])
+        for r in records
+    ]
+    control, mention = ib.contrast(ib.Results("told", sighted), "identifies", against=["control", "mention"])
+    assert control.found[0].low > 0
+    assert control.rules_out == ""
+    assert "by construction" in control.sentences[-2]
+    assert mention.rules_out
+    (blind,) = ib.contrast(ib.Results("blind", records), "identifies", against=["control"])
+    assert blind.rules_out

@@ -59,6 +59,7 @@ BASES: Mapping[str, str] = MappingProxyType(
 )
 #: The rubric by which answers to questions are judged.
 ANSWERS = "yesno"
+_NAMING = frozenset(["identifies", "immediate", "strict"])
 _ASKING = frozenset([*BASES, *BASES.values(), THIRD_PERSON])
 _RULED_OUT = {
     CONTROL: "that it is said as often with nothing injected",
@@ -83,6 +84,8 @@ class ArmContrast:
     ``found`` are the estimates: of a rate on these concepts and, where an arm has concepts, over concepts like these;
     of d′ on these concepts; of log-odds over concepts like these, or on the one concept that there is. ``whatever`` is
     the interval on these concepts that holds whatever the unscored trials would have been, None where all are scored.
+    ``told`` says that a judge that was told what was injected looked for a name where there is none: that it finds none
+    is by construction, and rules nothing out.
     """
 
     outcome: str
@@ -92,6 +95,7 @@ class ArmContrast:
     against: str
     found: tuple[Estimate, ...] = attrs.field(converter=frozen_tuple)
     whatever: Estimate | None = None
+    told: bool = False
 
     @property
     def name(self) -> str:
@@ -112,7 +116,7 @@ class ArmContrast:
         shown = [e for e in self.found if e.said and e.low > 0]
         if not shown:
             return ""
-        if self.whatever is not None and self.whatever.low <= 0:
+        if self.told or (self.whatever is not None and self.whatever.low <= 0):
             return ""
         wide = shown[-1]  # of concepts like these, where that is shown: the wider claim
         ruled = _RULED_OUT.get(self.against, f"that it is as much in {self.against} trials")
@@ -124,6 +128,8 @@ class ArmContrast:
         said = [f"{self.name}: {each.sentence}" for each in self.found]
         if self.whatever is not None:
             said.append(f"{self.name}: {self.whatever.sentence}")
+        if self.told:
+            said.append("The judge was told what was injected: that it finds no name there is by construction.")
         return (*said, self.rules_out or "Nothing is ruled out by it.")
 
 
@@ -182,11 +188,17 @@ def contrast(
     def told(arm: str) -> AS_TOLD:
         return (frames[True], arm, "says_yes") if arm in _ASKING else (frames[False], arm, outcome)
 
-    return tuple(
+    found = [
         _of_rises(told, outcome, (of, each), measure, confidence)
         if each in BASES
         else _of_arms(told, outcome, (of, each), measure, confidence)
         for each in against
+    ]
+    judges = [j for j in results.judges if judge in (None, j.judge) and rubric in (None, j.rubric)]
+    sighted = outcome in _NAMING and not all(j.blinded for j in judges)
+    return tuple(
+        attrs.evolve(each, told=sighted and (each.against in (CONTROL, *RANDOMS) or each.against in BASES))
+        for each in found
     )
 
 

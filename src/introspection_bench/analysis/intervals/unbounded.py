@@ -123,7 +123,7 @@ def difference_of_unbounded(
     if 1 / ways > min(error for error in (below, above) if error):
         needs = f"{a.size} and {b.size} trials can be exchanged in {ways} ways only, too few for this confidence"
     else:
-        low, high = _between(_shifts(a, b, ways), below, above)
+        low, high = _between(_shifts(a, b), below, above)
     found = float(a.mean() - b.mean())
     low, high = min(low, found), max(high, found)
     return Estimate(
@@ -205,19 +205,26 @@ def _signs(n: int) -> npt.NDArray[np.floating]:
     return drawn[drawn.any(axis=1)].astype(np.float32)
 
 
-def _shifts(a: Floats, b: Floats, ways: int) -> Floats:
+def _shifts(a: Floats, b: Floats) -> Floats:
     """Return for each way to exchange as many of ``a`` for some of ``b`` the shift at which it changes nothing."""
-    both, n = np.concatenate([a, b]), a.size
-    if ways - 1 <= MOST_WAYS:
-        chosen = np.zeros((ways, both.size))
-        for row, places in enumerate(combinations(range(both.size), n)):
-            chosen[row, list(places)] = 1
-    else:
-        rng = np.random.default_rng(0)
-        chosen = np.zeros((MOST_WAYS - 1, both.size), dtype=np.float32)
-        for way in range(len(chosen)):
-            chosen[way, rng.permutation(both.size)[:n]] = 1
-    left, came = 1 - chosen[:, :n], chosen[:, n:]
+    chosen = _exchanged(a.size, b.size)
+    left, came = 1 - chosen[:, : a.size], chosen[:, a.size :]
     many = came.sum(axis=1)
     moved = many > 0  # the way that exchanges nothing says nothing of a shift
     return np.asarray((left[moved] @ a - came[moved] @ b) / many[moved])
+
+
+@lru_cache(maxsize=2)
+def _exchanged(n: int, others: int) -> npt.NDArray[np.floating]:
+    """Return which ``n`` of both samples' trials make up the first, shape (ways, n + others)."""
+    both, ways = n + others, math.comb(n + others, n)
+    if ways - 1 <= MOST_WAYS:
+        chosen = np.zeros((ways, both))
+        for row, places in enumerate(combinations(range(both), n)):
+            chosen[row, list(places)] = 1
+        return chosen
+    rng = np.random.default_rng(0)
+    drawn = np.zeros((MOST_WAYS - 1, both), dtype=np.float32)
+    for way in range(len(drawn)):
+        drawn[way, rng.permutation(both)[:n]] = 1
+    return drawn
