@@ -120,6 +120,11 @@ def ordered(arms: Iterable[str]) -> list[str]:
     return sorted(set(arms), key=place)
 
 
+def injected_first(arms: Iterable[str]) -> list[str]:
+    """Return the different arms in the order of tables, but first what a run is about: the injection."""
+    return sorted(ordered(arms), key=lambda arm: arm != INJECTED)
+
+
 def label(arm: str) -> str:
     """Return how a cell's name begins: nothing for an injection, which the concept and the dose tell."""
     told = {INJECTED: "", RANDOM: "random vector"}

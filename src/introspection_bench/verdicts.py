@@ -167,6 +167,11 @@ class Verdict:
         return None if self.unscored is not None else all(self.answers.get(c) is True for c in self.success)
 
     @checked(SpecError)
+    def outcome(self, name: str) -> bool | None:
+        """What is counted under a name: :attr:`strict` for ``strict``, else the answer to that criterion."""
+        return self.strict if name == "strict" else self.answers.get(name)
+
+    @checked(SpecError)
     def key(self, trial: str) -> str:
         """The identity: trial digest, judge, rubric, judge model, concept asked about, blinding, part that was read."""
         return verdict_key(

@@ -80,7 +80,7 @@ def assess(
 
 def _rate(confusion: Confusion, scored: Sequence[Verdict]) -> AssessedRate:
     criterion = confusion.criterion
-    met = sum((v.strict if criterion == "strict" else v.answer(criterion)) is True for v in scored)
+    met = sum(v.outcome(criterion) is True for v in scored)
     rate = interval(met, len(scored))
     (tp, fp), (fn, tn) = confusion.table
     try:

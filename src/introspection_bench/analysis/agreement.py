@@ -263,20 +263,16 @@ def asked_of(verdicts: Iterable[Verdict]) -> tuple[str, ...]:
     """
     scored = [v for v in verdicts if v.unscored is None]
     there = dict.fromkeys([*CRITERIA, "strict", *(c for v in scored for c in v.answers)])
-    answered = {c for c in there if any(_said(v, c) is not None for v in scored)}
+    answered = {c for c in there if any(v.outcome(c) is not None for v in scored)}
     if "identifies" in answered and not any(v.answer("identifies") for v in scored):
         answered.add("immediate")
     return tuple(c for c in there if c in answered)
 
 
-def _said(verdict: Verdict, criterion: str) -> bool | None:
-    return verdict.strict if criterion == "strict" else verdict.answers.get(criterion)
-
-
 def _confusion(
     criterion: str, pairs: Sequence[tuple[Verdict, Verdict]], not_applicable: NotApplicable, confidence: float
 ) -> Confusion:
-    answers = [(_said(a, criterion), _said(b, criterion)) for a, b in pairs]
+    answers = [(a.outcome(criterion), b.outcome(criterion)) for a, b in pairs]
     if not_applicable == "not met":
         answers = [(a is True, b is True) for a, b in answers]
     elif not_applicable == "leave out":

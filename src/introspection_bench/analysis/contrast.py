@@ -107,7 +107,7 @@ def contrast_pairs(
         these,
         found[1] if len(found) > 1 else None,
         whatever,
-        exact_p(first, second) if paired else exact_p(*(_total(arm) for arm in (first, second))),
+        exact_p(first, second) if paired else exact_p(first.pooled, second.pooled),
         unscored,
         sum(arm.lost for pair in pairs for arm in pair),
         [_equivalence(*e, margin=m, paired=paired, confidence=confidence) for e in asked for m in margins],
@@ -156,10 +156,6 @@ def _by_sum(arm: Sequence[_Entry]) -> ConceptCounts:
         before = sums.get(concept, (0, 0))
         sums[concept] = (before[0] + k, before[1] + n)
     return ConceptCounts([k for k, _ in sums.values()], [n for _, n in sums.values()])
-
-
-def _total(arm: ConceptCounts) -> ConceptCounts:
-    return ConceptCounts([sum(arm.successes)], [sum(arm.trials)])
 
 
 @lru_cache(maxsize=4096)

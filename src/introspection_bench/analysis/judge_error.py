@@ -151,8 +151,8 @@ def judge_error(
             r.arm,
             v.answer("coherent") is True,
             r.condition.concept or "",
-            _met(v, criterion),
-            _met(told, criterion) if told is not None and told.unscored is None else None,
+            v.outcome(criterion) is True,
+            told.outcome(criterion) is True if told is not None and told.unscored is None else None,
         )
         for r in results.records
         if r.repeat_of is None and (v := verdicts.get(r.key.digest)) is not None
@@ -216,10 +216,6 @@ def _compared(strata: Iterable[JudgedStratum], confidence: float) -> tuple[Estim
         judged_d_prime(injected.counts, control.counts, judges[0], noise_judge=judges[1], confidence=confidence),
         "",
     )
-
-
-def _met(verdict: Verdict, criterion: str) -> bool:
-    return (verdict.strict if criterion == "strict" else verdict.answer(criterion)) is True
 
 
 def _counts(rows: Iterable[_Row]) -> ConceptCounts:

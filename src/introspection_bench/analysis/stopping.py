@@ -158,7 +158,7 @@ def _met(record: TrialRecord, rule: Stopping) -> bool | None:
     verdict = record.verdict(rule.judge, rule.rubric)
     if verdict is None or verdict.unscored is not None:
         return None
-    return (verdict.strict if rule.outcome == "strict" else verdict.answer(rule.outcome)) is True
+    return verdict.outcome(rule.outcome) is True
 
 
 def _so_far(

@@ -11,9 +11,9 @@ import pandas as pd
 
 from ..analysis.binomial import bounds, percent
 from ..analysis.by_concept import by_concept
-from ..analysis.intervals import ConceptCounts, these_concepts
+from ..analysis.intervals import these_concepts
 from ..analysis.selection import controls, injected
-from ..conditions import CONTROL, INJECTED, ordered
+from ..conditions import CONTROL, INJECTED, injected_first
 from ..frames import frame_with
 from ..results import JudgeName, Results
 from ..trials import TrialRecord
@@ -147,7 +147,7 @@ def _last(record: TrialRecord, judgement: Judgement) -> Verdict | None:
 
 def _rows(frame: pd.DataFrame, name: str) -> Iterator[tuple[object, ...]]:
     signal = injected(frame)
-    arms = {arm: signal[signal["arm"] == arm] for arm in sorted(ordered(signal["arm"]), key=lambda a: a != INJECTED)}
+    arms = {arm: signal[signal["arm"] == arm] for arm in injected_first(signal["arm"])}
     for arm, part in {**arms, CONTROL: controls(frame)}.items():
         for outcome in OUTCOMES:
             found = by_concept(part, outcome) if len(part) else None
@@ -155,7 +155,7 @@ def _rows(frame: pd.DataFrame, name: str) -> Iterator[tuple[object, ...]]:
                 continue
             counts = found.counts
             if arm == CONTROL:
-                counts = ConceptCounts([sum(counts.successes)], [sum(counts.trials)])
+                counts = counts.pooled
             told = these_concepts(counts)
             unscored = int(part["unscored"].notna().sum())
             yield (

@@ -251,7 +251,7 @@ def _candidate(rule: SelectionRule, place: tuple[Any, ...], records: Sequence[Tr
                 hint="Judge the run by that judge first.",
             )
         )
-    met = sum((v.strict if rule.outcome == "strict" else v.answer(rule.outcome)) is True for v in scored)
+    met = sum(v.outcome(rule.outcome) is True for v in scored)
     coherent = sum(v.answers.get("coherent") is True for v in scored)
     scaffold, layers, dose = place
     return Candidate(scaffold, layers or (), dose, met, coherent, len(records), len(records) - len(scored))

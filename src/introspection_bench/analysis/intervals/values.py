@@ -81,6 +81,11 @@ class ConceptCounts:
         return len(set(self.trials)) == 1
 
     @property
+    def pooled(self) -> ConceptCounts:
+        """All trials as those of one concept: where trials, not concepts, are what was sampled."""
+        return ConceptCounts([sum(self.successes)], [sum(self.trials)])
+
+    @property
     def failures(self) -> ConceptCounts:
         """The same trials with success and failure exchanged."""
         return ConceptCounts([n - k for k, n in zip(self.successes, self.trials, strict=True)], self.trials)

@@ -10,6 +10,7 @@ import pandas as pd
 from ...boundaries import checked
 from ...conditions import CONTROL, INJECTED
 from ...errors import AnalysisError, explain
+from .marks import interval, rate_axis
 from .style import FURTHER_MARKERS, LIGHT, Theme, drawing, lettering, looks, new_figure
 
 if TYPE_CHECKING:
@@ -61,26 +62,9 @@ def judge_rates(
                 at = lines.index(row["judgement"]) + _APART * (number - (len(arms) - 1) / 2) / max(1, len(arms) / 2)
                 hollow = row["arm"] == CONTROL
                 further = number if not hollow and row["arm"] != INJECTED else None
-                look = theme.ink if hollow else colour
-                axes.hlines(at, row["low"], row["high"], color=look, linewidth=1.3)
-                axes.plot(
-                    [row["rate"]],
-                    [at],
-                    marker=stroke.marker if further is None else FURTHER_MARKERS[further % len(FURTHER_MARKERS)],
-                    markersize=5.5,
-                    color=theme.paper if hollow else look,
-                    markeredgecolor=look,
-                    linestyle="none",
-                    zorder=3,
-                    clip_on=False,
-                )
-            axes.set_xlim(-0.02, 1.02)
-            axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "50", "", "100"])
-            axes.set_title(outcome)
-            axes.grid(visible=True, axis="x")
-            axes.set_axisbelow(True)
-            axes.tick_params(axis="y", length=0)
-            axes.spines["left"].set_visible(False)
+                marker = stroke.marker if further is None else FURTHER_MARKERS[further % len(FURTHER_MARKERS)]
+                interval(axes, row, at, marker, colour, hollow=hollow, theme=theme)
+            rate_axis(axes, outcome)
         panels[0].set_yticks(range(len(lines)), [lettering(line, 120) for line in lines])
         panels[0].set_ylim(len(lines) - 0.5, -0.5)
         figure.supxlabel("rate (% of scored trials), with 95 % interval, these concepts; hollow: controls", fontsize=9)

@@ -119,18 +119,31 @@ def forest(
             continue
         if control:
             axes.axvspan(row["low"], row["high"], color=theme.rule, alpha=0.6, linewidth=0, zorder=0)
-        axes.hlines(at, row["low"], row["high"], color=theme.ink if control else colour, linewidth=1.3)
-        axes.plot(
-            [row["rate"]],
-            [at],
-            marker=marker,
-            markersize=5.5,
-            color=theme.paper if control else colour,
-            markeredgecolor=theme.ink if control else colour,
-            linestyle="none",
-            zorder=3,
-            clip_on=False,
-        )
+        interval(axes, row, at, marker, colour, hollow=control, theme=theme)
+    rate_axis(axes, outcome)
+
+
+def interval(
+    axes: Axes, row: Mapping[Any, Any], at: float, marker: str, colour: str, *, hollow: bool, theme: Theme
+) -> None:
+    """Draw a row's ``rate`` as a point on the line ``at``, with its interval; ``hollow`` is how controls look."""
+    edge = theme.ink if hollow else colour
+    axes.hlines(at, row["low"], row["high"], color=edge, linewidth=1.3)
+    axes.plot(
+        [row["rate"]],
+        [at],
+        marker=marker,
+        markersize=5.5,
+        color=theme.paper if hollow else colour,
+        markeredgecolor=edge,
+        linestyle="none",
+        zorder=3,
+        clip_on=False,
+    )
+
+
+def rate_axis(axes: Axes, outcome: str) -> None:
+    """Give a panel of horizontal lines its scale of rates, in percent, and the outcome as its title."""
     axes.set_xlim(-0.02, 1.02)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "50", "", "100"])
     axes.set_title(outcome)

@@ -11,7 +11,7 @@ from ...analysis.binomial import percent
 from ...analysis.by_concept import ByConcept
 from ...analysis.contrast import points
 from ...analysis.explaining import Explained, explain_away
-from ...conditions import INJECTED, ordered
+from ...conditions import INJECTED, injected_first
 from ...effects import Effects
 from ...results import JudgeName, Results
 from ..tables import Section, TextTable
@@ -54,7 +54,7 @@ def explained_section(
 
 def _table(frame: pd.DataFrame, answers: pd.DataFrame | None, found: Iterable[Explained], margin: float) -> TextTable:
     found = list(found)
-    arms = sorted(ordered(frame["arm"]), key=lambda arm: arm != INJECTED)
+    arms = injected_first(frame["arm"])
     rows = [_row(frame, answers, arm, found, margin) for arm in arms]
     return TextTable(
         "The strict rate with its controls beside it. Injected less an arm: strict rates in the cells that both have, "

@@ -15,7 +15,6 @@ from ...analysis.binomial import bounds, percent
 from ...analysis.by_concept import ByConcept, by_concept, matched
 from ...analysis.cells import groups, is_missing
 from ...analysis.intervals import (
-    ConceptCounts,
     Estimand,
     Estimate,
     difference,
@@ -25,7 +24,7 @@ from ...analysis.intervals import (
 )
 from ...analysis.rates import outcome_interval
 from ...analysis.selection import controls, injected, shown_of
-from ...conditions import CELL_COLUMNS, INJECTED, RANDOM, ordered
+from ...conditions import CELL_COLUMNS, INJECTED, RANDOM, injected_first, ordered
 from ...errors import AnalysisError, explain
 from ...frames import NOT_JUDGED
 from ...verdicts import CRITERIA
@@ -59,7 +58,7 @@ def headlines(frame: pd.DataFrame, success: Sequence[str] = CRITERIA, *, blinded
             "No trial has a verdict, so there are no rates: judge the run, or read the transcripts.",
         ]
     signal = injected(frame)
-    arms = {arm: signal[signal["arm"] == arm] for arm in _first_injected(signal["arm"])}
+    arms = {arm: signal[signal["arm"] == arm] for arm in injected_first(signal["arm"])}
     arms = {arm: part for arm, part in arms.items() if part["unscored"].isna().any()}
     few = too_few(arms.values())
     said = [
@@ -274,8 +273,7 @@ def _difference(
         return difference(*matched(mine, theirs), estimand=estimand, paired=True)
     if paired and _has_concepts(theirs):
         return difference(mine.counts, theirs.counts, estimand=estimand)
-    whole = ConceptCounts([sum(theirs.counts.successes)], [sum(theirs.counts.trials)])
-    return difference(mine.counts, whole, estimand=estimand)
+    return difference(mine.counts, theirs.counts.pooled, estimand=estimand)
 
 
 def _by(part: pd.DataFrame, outcome: str) -> ByConcept:
@@ -323,10 +321,6 @@ def _whatever(count: int) -> str:
 
 def _kind(arm: str) -> str:
     return "injected trials" if arm == INJECTED else f"trials of the arm {arm!r}"
-
-
-def _first_injected(arms: pd.Series[str]) -> list[str]:
-    return sorted(ordered(arms), key=lambda arm: arm != INJECTED)  # what a run is about comes first
 
 
 def _settings(part: pd.DataFrame, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

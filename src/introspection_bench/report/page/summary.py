@@ -14,7 +14,7 @@ from ...analysis.binomial import Interval
 from ...analysis.cells import NAMED, cell_name, dose_text, groups, is_dosed, is_missing, rank, telling
 from ...analysis.rates import rates
 from ...analysis.selection import dosed, shown_of
-from ...conditions import CELL_COLUMNS, INJECTED, ordered
+from ...conditions import CELL_COLUMNS, injected_first
 from ...credentials import HIDDEN, is_credential
 from ...freezing import frozen_tuple
 from ..wording import listing, plural
@@ -81,7 +81,7 @@ def _doses(frame: pd.DataFrame) -> str:
 
 def _arms(frame: pd.DataFrame) -> str:
     sizes = frame["arm"].value_counts()
-    arms = sorted(ordered(sizes.index), key=lambda arm: arm != INJECTED)  # what a run is about comes first
+    arms = injected_first(sizes.index)
     return ", ".join(f"{sizes[arm]:,} {arm}" for arm in arms) or "none"
 
 

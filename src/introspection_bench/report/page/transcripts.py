@@ -154,7 +154,7 @@ def _verdict(verdict: Verdict, reply: Reply, judges: _Pool, criteria: Sequence[s
     places = _utf16_offsets(reply.text, (p for e in evidence for p in (e.start, e.stop)))
     return [
         judges.number(judge_label(verdict)),
-        [verdict.strict if name == "strict" else verdict.answers.get(name) for name in criteria],
+        [verdict.outcome(name) for name in criteria],
         verdict.unscored,
         verdict.concept,
         verdict.notes,
