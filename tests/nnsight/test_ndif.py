@@ -172,7 +172,8 @@ def test_a_job_answers_no_request_that_differs_in_steers_forced_tokens_or_reads(
     prompt = prompt_of(injector)
     steers, reads = injections(injector), everything(injector, prompt)
     request = Request.of(prompt, steers, SAMPLING, forced=(5, 6, 7), reads=reads)
-    lens, cosines = reads[5], reads[4]
+    lens, cosines = (next(r for r in reads if r.kind == kind) for kind in ("lens", "cosines"))
+    before = [r for r in reads if r is not lens]
     others = [
         Request.of(prompt, steers[1:], SAMPLING, forced=(5, 6, 7), reads=reads),
         Request.of(prompt, [attrs.evolve(s, dose=-s.dose) for s in steers], SAMPLING, forced=(5, 6, 7), reads=reads),
@@ -181,9 +182,9 @@ def test_a_job_answers_no_request_that_differs_in_steers_forced_tokens_or_reads(
         attrs.evolve(request, forced=(), reads=reads[:1]),
         Request.of(prompt, steers, SAMPLING),
         attrs.evolve(request, reads=reads[1:]),
-        attrs.evolve(request, reads=[*reads[:5], attrs.evolve(lens, layers=(0, 3))]),
-        attrs.evolve(request, reads=[*reads[:5], attrs.evolve(lens, sets=((5,),))]),
-        attrs.evolve(request, reads=[*reads[:5], attrs.evolve(lens, positions=Positions(1, 2, len(prompt.token_ids)))]),
+        attrs.evolve(request, reads=[*before, attrs.evolve(lens, layers=(0, 3))]),
+        attrs.evolve(request, reads=[*before, attrs.evolve(lens, sets=((5,),))]),
+        attrs.evolve(request, reads=[*before, attrs.evolve(lens, positions=Positions(1, 2, len(prompt.token_ids)))]),
         attrs.evolve(request, reads=[attrs.evolve(cosines, vectors=cosines.vectors[::-1])]),
         attrs.evolve(request, reads=[cosines]),
         attrs.evolve(request, seed=1),
