@@ -140,6 +140,7 @@ VALUES = [
     judges.Disclosure(RECORD.condition), sweep.PlannedTrial(RECORD.trial, REQUEST),
     INTERVAL, BOUND, analysis.Scope(), analysis.Alternative(1, 10, 0.1, 0.5), LIGHT,
     analysis.Exclusion("coherent", BOUND, BOUND, [BOUND], BEST, "a cell", LEAST), LEAST,
+    analysis.Liveness(3, 60, 1, 20, 1, 10),
     analysis.MeanRate("coherent", BY_CONCEPT, THESE, THESE, THESE), analysis.sample_size(0.2),
     analysis.JudgeAccuracy(9, 10, 9, 10), JUDGED, JUDGED.strata[0],
     STOPPING, STOPPED, STOPPED.cells[0], sweep.Sequential(DESIGN, STOPPING),

@@ -95,7 +95,12 @@ def test_excludes_says_how_little_a_run_excludes_over_concepts_and_how_the_cell_
     lines = command("excludes", "run", "--confidence", "0.9", "--format", "csv", cwd=place).stdout.splitlines()
     assert lines[0].startswith("scope,outcome,k,n,concepts,rate,low,high,high_like_these,")
     assert {line.split(",")[1] for line in lines[1:]} == {"strict"}
-    assert "|---|" in command("excludes", "run", "--format", "markdown", cwd=place).stdout
+    table = command("excludes", "run", "--format", "markdown", cwd=place)
+    assert "|---|" in table.stdout
+    for said in (shown, table.stderr):
+        assert "was not measured, so nothing is stated over live cells alone: sweep.measure_effects()" in " ".join(
+            said.split()
+        )
 
 
 def test_comparing_a_run_with_itself_finds_no_difference(place):

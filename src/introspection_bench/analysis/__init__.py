@@ -25,6 +25,7 @@ from .identification import (
     identification,
     mutual_information,
     naming_frame,
+    naming_measures,
 )
 from .intervals import (
     FEWEST_CONCEPTS,
@@ -68,8 +69,8 @@ from .intervals import (
     worst_case,
 )
 from .judge_error import JudgedOutcome, JudgedStratum, judge_error
-from .live import effects_frame, live_cells
-from .log_odds import LEAST_JOINT, LOG_ODDS_BY, log_odds_contrast, log_odds_frame, log_odds_sentence
+from .live import Liveness, effects_frame, live_cells, live_trials, liveness
+from .log_odds import LEAST_JOINT, LOG_ODDS_BY, log_odds_by_arm, log_odds_contrast, log_odds_frame, log_odds_sentence
 from .logistic import LogisticFit, fit_logistic
 from .nulls import (
     Alternative,
@@ -130,6 +131,7 @@ __all__ = [
     "JudgeName",
     "JudgedOutcome",
     "JudgedStratum",
+    "Liveness",
     "LogisticFit",
     "MeanRate",
     "NullBound",
@@ -189,6 +191,9 @@ __all__ = [
     "judged_rate",
     "like_these",
     "live_cells",
+    "live_trials",
+    "liveness",
+    "log_odds_by_arm",
     "log_odds_contrast",
     "log_odds_frame",
     "log_odds_sentence",
@@ -198,6 +203,7 @@ __all__ = [
     "migration",
     "mutual_information",
     "naming_frame",
+    "naming_measures",
     "narrow_table",
     "null_bound",
     "outcome_interval",

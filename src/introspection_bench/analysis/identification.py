@@ -23,6 +23,7 @@ from .selection import check_grouping, require_columns
 #: What concepts are ranked by: the likelihood of the whole word, or that of it by token.
 Score = Literal["sum", "per token"]
 _TOLD = ("trial", "arm", "truth", "concept", "scaffold", "layers", "magnitude", "unit", "beside", "model", "part")
+_AT_PLACES = (("layer", "position", "vector"), ("layer", "position", "set"))
 _LAYERED = re.compile(r"(?P<name>.*) \((?P<layer>\d+)\)")
 
 
@@ -77,6 +78,20 @@ def naming_frame(records: Iterable[TrialRecord], measure: str = "naming", score:
     frame["correct"] = (frame["rank"] == 1).astype("boolean")
     frame["among"] = pd.array(among, dtype="Int64")
     return frame
+
+
+@checked(AnalysisError)
+def naming_measures(records: Iterable[TrialRecord]) -> tuple[str, ...]:
+    """Return the measures of which :func:`naming_frame` can be made, in the order in which they first occur.
+
+    They rank concepts at one place, and some injected concept is among those that they rank.
+    """
+    found: dict[str, None] = {}
+    for record in records:
+        for reading in record.readings:
+            if reading.measure not in found and any(record.concept in names for _, names, _ in _scores(reading, "sum")):
+                found[reading.measure] = None
+    return tuple(found)
 
 
 @guarded(AnalysisError)
@@ -196,13 +211,13 @@ def beyond_observer(
 def _scores(reading: Reading, score: Score) -> Iterator[tuple[int | None, tuple[str, ...], npt.NDArray[np.float64]]]:
     """Yield for each layer of a reading, None where it has none, the concepts and the score of each."""
     values = reading.values.astype(np.float64)
-    if reading.dims == ("concept", "of"):
+    if reading.dims == ("concept", "of") and {"logprob", "tokens"} <= set(reading.axes["of"]):
         total, tokens = (values[:, reading.axes["of"].index(name)] for name in ("logprob", "tokens"))
         yield None, tuple(map(str, reading.axes["concept"])), total / tokens if score == "per token" else total
     elif reading.dims == ("layer", "concept"):
         for number, layer in enumerate(reading.axes["layer"]):
             yield int(layer), tuple(map(str, reading.axes["concept"])), values[number]
-    elif len(reading.dims) == 3 and reading.dims[2] in ("vector", "set") and len(reading.axes["position"]) == 1:
+    elif reading.dims in _AT_PLACES and len(reading.axes["position"]) == 1:
         labels = [str(label) for label in reading.axes[reading.dims[2]]]
         for number, layer in enumerate(reading.axes["layer"]):
             chosen = {} if reading.dims[2] == "vector" else {n: n for n in labels if n != "joint"}

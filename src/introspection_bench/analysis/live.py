@@ -5,13 +5,15 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+import attrs
 import pandas as pd
 
-from ..boundaries import checked
-from ..conditions import layers_text
+from ..boundaries import checked, guarded
+from ..conditions import CELL_COLUMNS, layers_text
 from ..effects import DoseEffect, Effects
-from ..errors import AnalysisError
-from .selection import require_columns
+from ..errors import AnalysisError, explain
+from ..freezing import plain_int
+from .selection import injected, require_columns, scored
 
 #: What tells the cells apart whose doses have effects, in a frame of trials as in one of effects.
 LIVE_BY = ("model", "concept", "layers", "magnitude", "unit")
@@ -74,6 +76,96 @@ def live_cells(frame: pd.DataFrame, effects: Effects) -> pd.DataFrame:
     cells = zip(*(frame[c] for c in LIVE_BY), strict=True)
     told = [known.get(cell) if right else None for cell, right in zip(cells, injected, strict=True)]
     return frame.assign(live=pd.array(told, dtype="boolean"))
+
+
+@guarded(AnalysisError)
+@attrs.frozen
+class Liveness:
+    """How many of the cells with scored injected trials have a live dose, and how many of these trials are theirs.
+
+    ``unknown_cells`` and ``unknown_trials`` are those whose dose's effect was not measured; they are not live ones.
+    Raises :class:`AnalysisError` for counts below 0, or parts that are more than the whole.
+    """
+
+    cells: int = attrs.field(converter=plain_int)
+    trials: int = attrs.field(converter=plain_int)
+    live_cells: int = attrs.field(converter=plain_int)
+    live_trials: int = attrs.field(converter=plain_int)
+    unknown_cells: int = attrs.field(converter=plain_int)
+    unknown_trials: int = attrs.field(converter=plain_int)
+
+    def __attrs_post_init__(self) -> None:
+        fields = (self.live_cells, self.unknown_cells, self.live_trials, self.unknown_trials)
+        over = self.live_cells + self.unknown_cells > self.cells or self.live_trials + self.unknown_trials > self.trials
+        if min(fields) < 0 or over:
+            raise AnalysisError(
+                explain(
+                    "cells, trials",
+                    required="counts >= 0 of which the live and the unknown ones are parts",
+                    got=attrs.astuple(self),
+                    hint="Make it with liveness(frame, effects).",
+                )
+            )
+
+    @property
+    def some(self) -> bool:
+        """Whether some cells are live and others are not known to be: what holds of all need not hold of these."""
+        return 0 < self.live_trials < self.trials
+
+    @property
+    def sentence(self) -> str:
+        """The counts in words; where nothing was measured, how it is."""
+        if self.unknown_cells == self.cells:
+            return (
+                "Which of these doses are live was not measured, so nothing is stated over live cells alone: "
+                "sweep.measure_effects(), or a table [effects] in the specification, measures it."
+            )
+        unknown = f"; of {self.unknown_cells:,} ({self.unknown_trials:,}) that was not measured"
+        left = unknown if self.unknown_cells else ""
+        if not self.live_cells:
+            return (
+                f"No cell is live, of {self.cells:,} with {self.trials:,} scored injected trials{left}: nothing is "
+                "excluded of doses that say their concept."
+            )
+        if self.live_cells == self.cells:
+            return (
+                f"All {self.cells:,} cells of the {self.trials:,} scored injected trials are live: over live cells "
+                "alone the same holds."
+                if self.cells > 1
+                else f"The one cell of the {self.trials:,} scored injected trials is live."
+            )
+        verb = "is" if self.live_cells == 1 else "are"
+        return (
+            f"{self.live_cells:,} of {self.cells:,} cells {verb} live, with {self.live_trials:,} of {self.trials:,} "
+            f"scored injected trials{left}."
+        )
+
+
+@checked(AnalysisError)
+def liveness(frame: pd.DataFrame, effects: Effects) -> Liveness:
+    """Return how many of a frame's cells with scored injected trials are live.
+
+    Cells are told apart by all of :data:`~introspection_bench.conditions.CELL_COLUMNS`. ``frame`` is from
+    :func:`~introspection_bench.analysis.records_frame`; raises :class:`AnalysisError` where it lacks columns.
+    """
+    require_columns(frame, CELL_COLUMNS)
+    part = live_cells(scored(injected(frame)), effects)
+    told = part.groupby(list(CELL_COLUMNS), dropna=False, sort=False)["live"].agg(["first", "size"])
+    live, unknown = told["first"].fillna(value=False).astype(bool), told["first"].isna()
+    return Liveness(
+        len(told),
+        len(part),
+        int(live.sum()),
+        int(told.loc[live, "size"].sum()),
+        int(unknown.sum()),
+        int(told.loc[unknown, "size"].sum()),
+    )
+
+
+@checked(AnalysisError)
+def live_trials(frame: pd.DataFrame, effects: Effects) -> pd.DataFrame:
+    """Return the injected trials of live cells, unscored ones too; errors as :func:`live_cells`."""
+    return frame[live_cells(frame, effects)["live"].fillna(value=False)]
 
 
 def _row(one: DoseEffect) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..boundaries import checked
-from ..conditions import NO_QUESTIONS
+from ..conditions import NO_QUESTIONS, ordered
 from ..errors import AnalysisError, explain
 from ..frames import frame_with
 from ..measures.readings import Reading
@@ -25,6 +25,7 @@ _TOLD = (
     "trial", "arm", "truth", "concept", "asked", "item", "scaffold", "layers", "magnitude", "unit", "beside", "model",
     "draw", "seed", "part",
 )  # fmt: skip
+_MEANS = ("log_odds", "unsteered", "change")
 
 
 @checked(AnalysisError)
@@ -121,6 +122,31 @@ def log_odds_contrast(
 
 
 @checked(AnalysisError)
+def log_odds_by_arm(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return each arm's mean log-odds of yes and their mean change from the same prompts unsteered.
+
+    ``frame`` comes from :func:`log_odds_frame`. Means are over concepts (on arms without one those asked about), each
+    weighing the same. Columns: ``arm``; ``n`` trials on ``concepts``; ``log_odds`` (nats); ``joint``, the median over
+    trials of the probability of yes and no together; ``steered``, whether anything is steered: an arm that steers
+    nothing is its own prompt unsteered, and its change none by construction; ``n_change``, how many trials have their
+    prompt unsteered beside them, and of these ``unsteered`` and ``change`` (NaN without any). Raises
+    :class:`AnalysisError` for a missing column.
+    """
+    require_columns(frame, ["arm", "concept", "asked", "layers", "unit", "beside", *_MEANS, "joint"])
+    about = frame.assign(concept=frame["concept"].fillna(frame["asked"]).fillna(""))
+    rows = []
+    for arm in ordered(about["arm"]):
+        mine = about[about["arm"] == arm]
+        paired = mine[mine["change"].notna()]
+        row = {"arm": arm, "n": len(mine), "concepts": mine["concept"].nunique()}
+        row |= {"log_odds": _over_concepts(mine, "log_odds"), "joint": float(mine["joint"].median())}
+        row |= {"steered": bool(mine[["layers", "unit", "beside"]].notna().any(axis=None)), "n_change": len(paired)}
+        row |= {name: _over_concepts(paired, name) for name in ("unsteered", "change")}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+@checked(AnalysisError)
 def log_odds_sentence(frame: pd.DataFrame) -> str:
     """Return a sentence where the joint mass of yes and no is small on many trials; an empty one where it is not.
 
@@ -140,8 +166,17 @@ def log_odds_sentence(frame: pd.DataFrame) -> str:
     )
 
 
+def tells_yes_no(reading: Reading, measure: str = "yes_no") -> bool:
+    """Return whether a reading is of this measure and has the log-probabilities of yes and of no."""
+    return reading.measure == measure and len(reading.axes) == 1 and {"yes", "no"} <= set(_of(reading))
+
+
+def _over_concepts(part: pd.DataFrame, column: str) -> float:
+    return float(part.groupby("concept")[column].mean().mean())
+
+
 def _reading(record: TrialRecord, measure: str) -> Reading | None:
-    mine = [r for r in record.readings if r.measure == measure and len(r.axes) == 1 and {"yes", "no"} <= set(_of(r))]
+    mine = [r for r in record.readings if tells_yes_no(r, measure)]
     if len(mine) > 1:
         raise AnalysisError(
             explain(

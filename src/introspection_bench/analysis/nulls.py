@@ -10,6 +10,7 @@ from scipy.stats import binom
 
 from ..boundaries import checked, guarded
 from ..conditions import CELL_COLUMNS
+from ..effects import Effects
 from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
 from .binomial import Sided, percent
@@ -17,6 +18,7 @@ from .by_concept import ByConcept, by_concept
 from .cells import groups
 from .chosen import CellBound, Cells, cells_of
 from .intervals import BestCell, Estimate, NullBound, null_bound
+from .live import Liveness, live_trials, liveness
 from .selection import check_grouping, check_outcomes, coherent, injected, scored
 
 
@@ -155,7 +157,8 @@ class Exclusion:
     the most coherent trials that claim a thought or name the concept, then the one with the most coherent trials.
     ``least_bounded``: the largest upper bound of any cell that holds for all cells at once. Both are None where there
     is no cell to choose from. ``mixed``: some cell has several concepts. ``paired``: trials of several cells share
-    their random numbers.
+    their random numbers. ``liveness``: how many cells have a live dose, None where effects were not given; ``live``:
+    all of this over live cells alone, None unless some are live and others are not.
     """
 
     outcome: str
@@ -167,6 +170,8 @@ class Exclusion:
     least_bounded: CellBound | None = None
     mixed: bool = False
     paired: bool = False
+    liveness: Liveness | None = None
+    live: Exclusion | None = None
 
     @property
     def bounds(self) -> tuple[Bound, ...]:
@@ -195,8 +200,21 @@ class Exclusion:
         return tuple(said)
 
     @property
+    def live_sentences(self) -> tuple[str, ...]:
+        """How many cells are live, and what is excluded over these alone where that is something else."""
+        if self.liveness is None:
+            return ()
+        apart = () if self.live is None else self.live.over_all_cells
+        return (self.liveness.sentence, *(f"Over live cells alone: {said}" for said in apart))
+
+    @property
     def sentences(self) -> tuple[str, ...]:
         """All of it in plain sentences."""
+        return (*self.over_all_cells, *self.live_sentences)
+
+    @property
+    def over_all_cells(self) -> tuple[str, ...]:
+        """What is excluded over all cells, whether they are live or not."""
         shared = "Trials of several cells share their random numbers; bounds that pool them take them as independent."
         pooled = (*(s for b in self.bounds for s in b.sentences), *([shared] if self.paired else []))
         return (*pooled, *self.cell_sentences)
@@ -216,7 +234,8 @@ class Exclusion:
         ``scope outcome k n concepts rate``; ``low high``, for these concepts; ``high_like_these``, over concepts like
         these however they vary; ``high_whatever``, with all unscored trials as successes; ``corrected``, a chosen
         cell's rate corrected for the choice; ``method confidence sided cells``; and how it was ``chosen``. NaN and NA
-        where something is not said. A single cell's ``low`` and ``high`` hold for all cells at once.
+        where something is not said. A single cell's ``low`` and ``high`` hold for all cells at once. The rows of
+        :attr:`live` follow, their ``scope`` beginning with ``live cells:``.
         """
         rows = [_row(b) for b in self.bounds]
         best, least = self.best, self.least_bounded
@@ -242,7 +261,11 @@ class Exclusion:
                         "chosen": chosen,
                     }
                 )
-        return pd.DataFrame(rows, columns=list(_DTYPES)).assign(outcome=self.outcome).astype(_DTYPES)
+        own = pd.DataFrame(rows, columns=list(_DTYPES)).assign(outcome=self.outcome).astype(_DTYPES)
+        if self.live is None:
+            return own
+        apart = self.live.table()
+        return pd.concat([own, apart.assign(scope="live cells: " + apart["scope"])], ignore_index=True)
 
 
 #: How one of several cells of the highest rate is named, in words.
@@ -277,6 +300,7 @@ def excludes(
     by: Sequence[str] = CELL_COLUMNS,
     confidence: float = 0.95,
     sided: Sided = "two",
+    effects: Effects | None = None,
 ) -> Exclusion:
     """Return what the injected trials exclude about the rate of ``outcome``; a count above 0 works too.
 
@@ -289,12 +313,15 @@ def excludes(
         by: what makes a cell.
         confidence: of each bound.
         sided: ``two`` or ``upper``; what is said of single cells is always two-sided.
+        effects: what the run's doses do to neutral prompts (``Results.effects``). With it, all is also stated over the
+            cells whose dose is live; without any measured, that it was not measured.
 
     Raises:
         AnalysisError: there is no scored injected trial, or an argument is out of range.
     """
     check_outcomes(frame, [outcome])
     check_grouping(frame, by)
+    scopes = tuple(scopes)
     for name, value, wrong, hint in (
         ("sided", sided, "lower", "A lower bound excludes nothing above it."),
         ("outcome", outcome, "unscored", "Unscored trials are counted by rates(frame)."),
@@ -318,6 +345,8 @@ def excludes(
             explain("frame", required="at least one scored injected trial", got="none", hint="Judge the run first.")
         )
     cells: Cells = cells_of(everything, outcome, by=by, confidence=confidence)
+    alive = None if effects is None else liveness(frame, effects)
+    apart = None if effects is None or alive is None or not alive.some else live_trials(frame, effects)
     return Exclusion(
         outcome,
         pooled=bound(Scope()),
@@ -328,6 +357,10 @@ def excludes(
         least_bounded=cells.least_bounded,
         mixed=cells.mixed,
         paired=cells.paired,
+        liveness=alive,
+        live=None
+        if apart is None
+        else excludes(apart, outcome, scopes=scopes, by=by, confidence=confidence, sided=sided),
     )
 
 

@@ -11,6 +11,8 @@ from . import console
 
 #: How a table may be written.
 FORMATS = ("text", "markdown", "latex", "csv")
+#: What a table may be of.
+OF = ("verdicts", "log-odds", "naming", "wordings")
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +29,7 @@ def register(app: typer.Typer) -> None:
 def table(
     run: Annotated[Path, typer.Argument(metavar="RUN_OR_FILE", help="Run directory or results file.")],
     *,
+    of: Annotated[str, typer.Option(help=", ".join(OF))] = "verdicts",
     by: Annotated[list[str] | None, typer.Option(help="Column to group by; repeat it. By default, cells.")] = None,
     format: Annotated[str, typer.Option(help=", ".join(FORMATS))] = "text",  # noqa: A002  # the word users type
     judge: Annotated[str | None, typer.Option(help="Whose verdicts.")] = None,
@@ -37,8 +40,12 @@ def table(
     """Print counts and rates with exact intervals, and every denominator.
 
     Intervals are for these concepts, and where a row is of five or more, for concepts like these as well. What they
-    are about stands on the error output, so that the table can be redirected.
+    are about stands on the error output, so that the table can be redirected. With `--of` the tables of the report on
+    what measures read and on wordings of the question, with the report's sentences on the error output.
     """
+    if of != "verdicts":
+        _table_of(run, of, format, judge, rubric)
+        return
     from ..analysis import CELL_COLUMNS, rates, rates_table, render
     from ..analysis.tables import table_heading
     from ..interop import read_results
@@ -55,6 +62,32 @@ def table(
         console.say(f"note: {note}")
 
 
+def _table_of(run: Path, of: str, format: str, judge: str | None, rubric: str | None) -> None:  # noqa: A002
+    """Print a section of the report: its sentences on the error output, its tables one after the other."""
+    import pandas as pd
+
+    from ..analysis import render
+    from ..errors import AnalysisError, explain
+    from ..interop import read_results
+    from ..report.page.html import choose_judge, measured_sections, verdict_frame
+
+    results = read_results(run).of_part()
+    chosen = choose_judge(results, judge, rubric)
+    if of not in OF:
+        raise AnalysisError(explain("of", required=f"one of {list(OF)}", got=of, hint=""))
+    section = measured_sections(results, verdict_frame(results, chosen), chosen)[of]
+    if section is None:
+        hint = "See docs/report.md for what it needs: sweep.measure(...), or a design that asks in several wordings."
+        raise AnalysisError(explain("of", required=f"a run with {of}", got=f"none in {run}", hint=hint))
+    for sentence in section.sentences:
+        console.say(sentence)
+    for table in section.tables:
+        console.say(table.caption)
+        typer.echo(render(pd.DataFrame(table.rows, columns=table.columns), format), nl=False)  # type: ignore[arg-type]  # render checks it
+    for note in results.notes:
+        console.say(f"note: {note}")
+
+
 def excludes(
     run: Annotated[Path, typer.Argument(metavar="RUN_OR_FILE", help="Run directory or results file.")],
     *,
@@ -66,17 +99,22 @@ def excludes(
         str, typer.Option(help="text: sentences; as a table: markdown, latex, csv.")
     ] = "text",
 ) -> None:
-    """Say which rates the injected trials exclude, on these concepts and over concepts like these."""
+    """Say which rates the injected trials exclude, on these concepts and over concepts like these.
+
+    All of it comes a second time over the cells whose dose is live, where the run measured that.
+    """
     from ..analysis import excludes as excluded
     from ..analysis import render
     from ..interop import read_results
 
     results = read_results(run)
-    found = excluded(results.frame(judge, rubric), outcome, confidence=confidence)
+    found = excluded(results.frame(judge, rubric), outcome, confidence=confidence, effects=results.effects)
     if format == "text":
         for sentence in found.sentences:
             console.tell(sentence)
     else:
+        if found.liveness is not None:
+            console.say(found.liveness.sentence)
         typer.echo(render(found.table(), format), nl=False)  # type: ignore[arg-type]  # render checks it
     for note in results.notes:
         console.say(f"note: {note}")

@@ -22,9 +22,9 @@ def known_prompts(results: Results) -> dict[tuple[str, str | None], str]:
     A scaffold is one of the built-in ones or of those in the specification whose wording has the digest that the
     trial's condition names, so never another one's. Where one name stands for two wordings, neither is shown.
     """
-    stated = _stated(results.spec, "scaffolds", Scaffold)
+    stated = values_in(results.spec, "scaffolds", Scaffold)
     known = {scaffold.digest: scaffold for scaffold in (*stated, *BUILTIN.values())}
-    items = {item.name: item for item in _stated(results.spec, "items", Item)}
+    items = {item.name: item for item in values_in(results.spec, "items", Item)}
     wanted = {(r.scaffold, r.trial.item, r.condition.wording): None for r in results if r.condition.wording in known}
     found: dict[tuple[str, str | None], str] = {}
     wordings: dict[str, set[str]] = {}
@@ -44,7 +44,7 @@ def known_prompts(results: Results) -> dict[tuple[str, str | None], str]:
     return found
 
 
-def _stated(spec: Mapping[str, Any], field: str, kind: type[Any]) -> Iterator[Any]:
+def values_in(spec: Mapping[str, Any], field: str, kind: type[Any]) -> Iterator[Any]:
     """Yield the values of a specification's list that can be read, wherever among its tables it stands."""
     for name, value in spec.items():
         if name == field and isinstance(value, list | tuple):
@@ -54,4 +54,4 @@ def _stated(spec: Mapping[str, Any], field: str, kind: type[Any]) -> Iterator[An
                 except (cattrs.BaseValidationError, TypeError, ValueError):  # others' files may say it otherwise
                     continue
         elif isinstance(value, Mapping):
-            yield from _stated(value, field, kind)
+            yield from values_in(value, field, kind)

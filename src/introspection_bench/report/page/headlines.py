@@ -22,13 +22,16 @@ from ...analysis.intervals import (
     null_bound,
     these_concepts,
 )
+from ...analysis.live import live_trials, liveness
 from ...analysis.rates import outcome_interval
 from ...analysis.selection import controls, injected, shown_of
 from ...conditions import CELL_COLUMNS, INJECTED, RANDOM, injected_first, ordered
+from ...effects import Effects
 from ...errors import AnalysisError, explain
 from ...frames import NOT_JUDGED
 from ...verdicts import CRITERIA
 from ..wording import all_of, listing, plural
+from .wordings import spread
 
 #: Trials that differ in one of these are compared with the controls of their own setting.
 _SETTING = ("scaffold", "model", "beside")
@@ -39,7 +42,14 @@ _ESTIMANDS: tuple[Estimand, Estimand] = ("these concepts", "concepts like these"
 _NOTHING = 1e-9
 
 
-def headlines(frame: pd.DataFrame, success: Sequence[str] = CRITERIA, *, blinded: bool = True) -> list[str]:
+def headlines(
+    frame: pd.DataFrame,
+    success: Sequence[str] = CRITERIA,
+    *,
+    blinded: bool = True,
+    effects: Effects | None = None,
+    wordings: Sequence[str] = (),
+) -> list[str]:
     """Return what was found as plain sentences, each number with its count, interval and what that is about.
 
     Args:
@@ -47,6 +57,8 @@ def headlines(frame: pd.DataFrame, success: Sequence[str] = CRITERIA, *, blinded
         success: what the judge's rubric takes for it (:attr:`~introspection_bench.verdicts.Verdict.success`).
         blinded: whether the judge did not know what was injected. Where it did, what it says of naming on controls
             compares with nothing.
+        effects: what the run's doses do (``Results.effects``): what a null excludes is then said of live cells, too.
+        wordings: the items that are wordings of the question; over them rates of affirming then have a range.
 
     Of criteria that the rubric does not ask, nothing is said.
     """
@@ -63,11 +75,15 @@ def headlines(frame: pd.DataFrame, success: Sequence[str] = CRITERIA, *, blinded
     few = too_few(arms.values())
     said = [
         what_ran(frame),
-        *noticing(frame, arms),
+        *noticing(frame, arms, wordings),
         *(f"No interval is given for concepts like these: {n}." for n in few),
     ]
     for arm, part in arms.items():
-        said += [succeeded(part, arm, success), *named(part, arm, controls(frame) if blinded else None)]
+        said += [
+            succeeded(part, arm, success),
+            *succeeded_live(part, effects),
+            *named(part, arm, controls(frame) if blinded else None),
+        ]
         own = [o for o in shown_of(part) if o not in (*CRITERIA, "strict")]
         said += [f"{o} was true in {stated(part, o, _kind(arm))}." for o in own if part[o].notna().any()]
         said += whatever(part, arm)
@@ -95,7 +111,7 @@ def too_few(parts: Iterable[pd.DataFrame]) -> list[str]:
     return list(dict.fromkeys(needs for by in found if (needs := like_these(by.counts).needs)))
 
 
-def noticing(frame: pd.DataFrame, arms: Mapping[str, pd.DataFrame]) -> list[str]:
+def noticing(frame: pd.DataFrame, arms: Mapping[str, pd.DataFrame], wordings: Sequence[str] = ()) -> list[str]:
     """Return how often a thought was affirmed where there was one and where there was none, arm by arm."""
     asked = {arm: part for arm, part in arms.items() if part["affirmative"].notna().any()}
     noise = controls(frame)
@@ -116,7 +132,14 @@ def noticing(frame: pd.DataFrame, arms: Mapping[str, pd.DataFrame]) -> list[str]
             continue
         for name, trials in settings:
             under = f"Under {name} the" if name else "The"
-            found.append(f"{under} model affirmed a thought in {_noticed(trials, _same(noise, trials, _SETTING), arm)}")
+            own = _same(noise, trials, _SETTING)
+            said = f"{under} model affirmed a thought in {_noticed(trials, own, arm)}"
+            ranges = [
+                f"{kind} {over}"
+                for kind, part in (("controls", own), (_kind(arm), trials))
+                if (over := spread(part, wordings))
+            ]
+            found.append(f"{said} By wording: {', '.join(ranges)}." if ranges else said)
     return found
 
 
@@ -139,6 +162,16 @@ def succeeded(part: pd.DataFrame, arm: str, success: Sequence[str]) -> str:
         return f"{opening}{stated(part, 'strict', _kind(arm))}."
     said = [f"{opening}none of {sum(by.counts.trials):,} scored {_kind(arm)}.", *null_bound(by.counts).sentences]
     return " ".join(said)
+
+
+def succeeded_live(part: pd.DataFrame, effects: Effects | None) -> list[str]:
+    """Return, where success was never met, how many of the cells are live, and what that excludes over these alone."""
+    by = by_concept(part, "strict")
+    if effects is None or by is None or any(by.counts.successes) or not _has_concepts(by):
+        return []
+    alive, live = liveness(part, effects), by_concept(live_trials(part, effects), "strict")
+    apart = null_bound(live.counts).sentences if alive.some and live is not None else ()
+    return [" ".join([alive.sentence, *([f"Over live cells alone, {apart[0]}", *apart[1:]] if apart else ())])]
 
 
 def named(part: pd.DataFrame, arm: str, noise: pd.DataFrame | None) -> list[str]:

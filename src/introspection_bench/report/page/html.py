@@ -33,10 +33,13 @@ from ..wording import plural
 from .conversations import known_prompts
 from .explained import answering, explained_section
 from .headlines import headlines
+from .log_odds import log_odds_section
+from .naming import naming_section
 from .planned import plan_section
 from .sections import clustered, control_section, judge_comparisons, judge_section, null_section
 from .summary import cell_tables, facts, flatten, place
 from .transcripts import script_json, transcripts_payload
+from .wordings import wording_section, wordings_of
 
 #: A page with more figures than this would take long to make and to read.
 MOST_FIGURES = 24
@@ -110,6 +113,18 @@ def write_figures(
         )
         for path in save_figure(plate.draw(theme=LIGHT), Path(folder) / plate.stem, formats=formats)
     ]
+
+
+def measured_sections(results: Results, frame: pd.DataFrame, chosen: JudgeName | None) -> dict[str, Section | None]:
+    """Return the sections on wordings and on what measures read, by name; None for what the run lacks.
+
+    ``frame`` holds the verdicts of ``chosen``.
+    """
+    return {
+        "wordings": wording_section(frame, wordings_of(results)),
+        "log-odds": log_odds_section(results),
+        "naming": naming_section(results, chosen),
+    }
 
 
 def choose_judge(results: Results, judge: str | None = None, rubric: str | None = None) -> JudgeName | None:
@@ -186,7 +201,8 @@ def _page(
     doses = find_doses(frame)
     success = success_of(results, chosen)
     judged = multiverse(results)
-    alive = effects_section(results)
+    measured = {"alive": effects_section(results), **measured_sections(results, frame, chosen)}
+    further = {id_: section for id_, section in measured.items() if section is not None}
     answers = answering(results, chosen)
     plates = gallery(frame, doses, comparisons, judged, results.effects)
     shown = [_inline(plate) for plate in plates[:MOST_FIGURES]]
@@ -204,7 +220,7 @@ def _page(
         "cells": "Cells",
         "detection": "Controls and detection",
         "dose": "Dose and response" if doses else "",
-        "alive": alive.title if alive else "",
+        **{id_: section.title for id_, section in further.items()},
         "figures": "Figures" if shown else "",
         "judges": "Judges" if len(results.judges) else "",
         "transcripts": "Transcripts",
@@ -216,7 +232,13 @@ def _page(
         sections=[(id_, name) for id_, name in sections.items() if name],
         warnings=_warnings(results, frame, chosen),
         headlines=[
-            *headlines(frame, success, blinded=chosen is None or chosen.blinded),
+            *headlines(
+                frame,
+                success,
+                blinded=chosen is None or chosen.blinded,
+                effects=results.effects,
+                wordings=wordings_of(results),
+            ),
             *([] if judged is None else [judged.headline]),
         ],
         explained=explained_section(
@@ -226,13 +248,13 @@ def _page(
             blinded=chosen is None or chosen.blinded,
         ),
         plan=plan,
-        nulls=null_section(frame, success),
+        nulls=null_section(frame, success, results.effects),
         cells=cell_tables(frame),
         clustered=clustered(frame),
         outcomes=shown_of(frame),
         controls=control_section(frame),
         dose=dose_section(frame, doses),
-        alive=alive,
+        further=list(further.items()),
         figures=shown,
         figures_left_out=_left_out(len(plates)),
         judges=judge_section(results, comparisons),

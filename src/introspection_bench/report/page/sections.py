@@ -15,11 +15,12 @@ from ...analysis.by_concept import by_concept
 from ...analysis.cells import NAMED, cell_name, groups, is_missing, telling
 from ...analysis.detection import TASKS, default_guesses, detection
 from ...analysis.intervals import these_concepts
-from ...analysis.nulls import excludes
+from ...analysis.nulls import Exclusion, excludes
 from ...analysis.over_concepts import mean_rate
 from ...analysis.power import sample_size
 from ...analysis.rates import rates
 from ...analysis.selection import controls, injected, scored, shown_of
+from ...effects import Effects
 from ...results import JudgeName, Results
 from ...trials import TrialRecord
 from ...verdicts import CRITERIA, Verdict
@@ -32,22 +33,30 @@ PUBLISHED_RATE = 0.2
 _MOST_GUESSES = 12
 
 
-def null_section(frame: pd.DataFrame, success: Sequence[str] = CRITERIA) -> Section | None:
-    """Return what the strict counts exclude, with the trials it would take; None without scored injected trials."""
+def null_section(
+    frame: pd.DataFrame, success: Sequence[str] = CRITERIA, effects: Effects | None = None
+) -> Section | None:
+    """Return what the strict counts exclude, with the trials it would take; None without scored injected trials.
+
+    With ``effects`` of the run's doses all of it is also stated over live cells alone.
+    """
     if scored(injected(frame)).empty:
         return None
-    found = excludes(frame)
+    found = excludes(frame, effects=effects)
     counts = found.pooled.counts
     clean = counts is not None and not any(counts.counts.successes)
-    sentences = list(found.sentences)
+    sentences = list(found.over_all_cells)
     if found.best is not None:
-        cell = "In that cell" if found.best.cells > 1 else "In the one cell"
         sentences.append(
-            f"{cell}: {found.under(PUBLISHED_RATE).sentence} {percent(PUBLISHED_RATE)} is about what "
+            f"{_in_the_best(found)} {percent(PUBLISHED_RATE)} is about what "
             "Lindsey 2026 reports for the best setting of Claude Opus 4.1, so it compares with a single cell, not with "
             "the pooled trials."
         )
     sentences.append(sample_size(PUBLISHED_RATE).sentence)
+    sentences += found.live_sentences
+    if found.live is not None and found.live.best is not None:
+        said = _in_the_best(found.live)
+        sentences.append(f"Over live cells alone: {said[:1].lower()}{said[1:]}")
     rows = [_excluded(row) for row in found.table().to_dict("records")]
     columns = ("Trials", "k/n", "rate", "excluded on these concepts", "over concepts like these", "cells", "chosen")
     return Section(
@@ -61,6 +70,11 @@ def null_section(frame: pd.DataFrame, success: Sequence[str] = CRITERIA) -> Sect
             )
         ],
     )
+
+
+def _in_the_best(found: Exclusion) -> str:
+    cell = "In that cell" if found.best is not None and found.best.cells > 1 else "In the one cell"
+    return f"{cell}: {found.under(PUBLISHED_RATE).sentence}"
 
 
 def _excluded(row: Mapping[Any, Any]) -> tuple[str, ...]:
