@@ -17,7 +17,7 @@ from .injection import Receipt
 from .measures.readings import FloatArray, Reading
 from .trials import TrialRecord
 from .untrusted import encodable
-from .verdicts import CRITERIA, FURTHER, Asked, Verdict
+from .verdicts import CRITERIA, FURTHER, Asked, Verdict, fits_rubric
 
 _CONDITION = {
     "scaffold": "string",
@@ -341,7 +341,7 @@ def _short_digest(*told: str | int) -> str:
 
 def _check_judged(records: Sequence[TrialRecord], judge: str | None, rubric: str | None, asked: Asked) -> None:
     there = {(v.judge, v.rubric) for record in records for v in record.verdicts if v.asked == asked}
-    if not any(judge in (None, j) and rubric in (None, r) for j, r in there):
+    if not any(judge in (None, j) and fits_rubric(r, rubric) for j, r in there):
         raise AnalysisError(
             explain(
                 "judge, rubric",

@@ -17,7 +17,7 @@ from .injection import Receipt
 from .measures.readings import Reading
 from .names import composed
 from .reasoning import Split, split
-from .verdicts import Asked, Part, Verdict, latest
+from .verdicts import Asked, Part, Verdict, fits_rubric, latest
 
 #: Which part of a run a trial belongs to, where one part chooses what the other one confirms.
 TrialPart = Literal["selection", "confirmation"]
@@ -146,7 +146,7 @@ class TrialRecord:
         none. Raises :class:`SpecError` where several match.
         """
         mine = [v for v in self.verdicts if v.asked == asked]
-        found = [v for v in mine if judge in (None, v.judge) and rubric in (None, v.rubric)]
+        found = [v for v in mine if judge in (None, v.judge) and fits_rubric(v.rubric, rubric)]
         if len(found) > 1:
             found = [v for v in found if v.judged == "answer"] or found
         if len(found) > 1:

@@ -185,6 +185,11 @@ class Verdict:
         )
 
 
+def fits_rubric(rubric: str, wanted: str | None) -> bool:
+    """Return whether a rubric is the one that is asked for: by its name, of any version, or as in "strict4/1"."""
+    return wanted in (None, rubric, rubric.partition("/")[0])
+
+
 def verdict_key(
     trial: str,
     judge: str,

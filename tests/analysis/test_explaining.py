@@ -67,7 +67,7 @@ def trial(arm: str, concept: str, number: int, told: tuple[bool, bool, bool], **
     if arm in STILL or arm in RANDOMS:
         made = attrs.evolve(made, concept=None)
     report = make_verdict(concept, affirmative=affirms, identifies=names, immediate=names or None)
-    answer = Verdict("rules", "yesno", "e" * 64, concept, {"says_yes": yes, "coherent": True}, ("says_yes",))
+    answer = Verdict("rules", "yesno/1", "e" * 64, concept, {"says_yes": yes, "coherent": True}, ("says_yes",))
     return record_of(made, number, verdicts=(report, answer))
 
 

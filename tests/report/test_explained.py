@@ -5,7 +5,7 @@ from __future__ import annotations
 from introspection_bench import Results
 from introspection_bench.analysis import records_frame
 from introspection_bench.report import write_report
-from introspection_bench.report.page.explained import TITLE, explained_section
+from introspection_bench.report.page.explained import TITLE, answering, explained_section
 from tests.analysis.test_explaining import alive, introspector, magnitude_alarm, run, scripted
 
 
@@ -39,3 +39,7 @@ def test_the_page_has_the_box_behind_the_first_sentences_and_lists_what_was_not_
 def test_a_run_without_verdicts_has_no_such_box():
     frame = records_frame([])
     assert explained_section(frame, None, alive()) is None
+
+
+def test_answers_judged_by_any_version_of_the_rubric_are_found():
+    assert answering(Results("r", run(introspector, n=1)), None).rubric == "yesno/1"

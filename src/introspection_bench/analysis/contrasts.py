@@ -32,6 +32,7 @@ from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
 from ..results import Results
 from ..untrusted import encodable
+from ..verdicts import fits_rubric
 from .arms_compared import AS_TOLD, matched_cells, matched_rises
 from .binomial import check_probability, percent
 from .by_concept import ByConcept
@@ -178,7 +179,7 @@ def contrast(
     if measure == "log-odds":
         frame = log_odds_frame(results.of_part().records)
         return tuple(_of_log_odds(frame, of, each, confidence) for each in against)
-    others = {j.rubric for j in results.judges if j.rubric != ANSWERS}
+    others = {j.rubric for j in results.judges if not fits_rubric(j.rubric, ANSWERS)}
     if rubric is None and len(others) == 1:
         (rubric,) = others  # a run with questions has two rubrics on each trial, but one on reports
     frames = {False: results.frame(judge, rubric)}
@@ -194,7 +195,7 @@ def contrast(
         else _of_arms(told, outcome, (of, each), measure, confidence)
         for each in against
     ]
-    judges = [j for j in results.judges if judge in (None, j.judge) and rubric in (None, j.rubric)]
+    judges = [j for j in results.judges if judge in (None, j.judge) and fits_rubric(j.rubric, rubric)]
     sighted = outcome in _NAMING and not all(j.blinded for j in judges)
     return tuple(
         attrs.evolve(each, told=sighted and (each.against in (CONTROL, *RANDOMS) or each.against in BASES))

@@ -15,6 +15,7 @@ from ..errors import SpecError, explain
 from ..freezing import frozen_ints, frozen_mapping, frozen_tuple, plain_float, plain_int
 from ..judges.base import Judge
 from ..trials import TrialRecord
+from ..verdicts import fits_rubric
 
 #: What a rule may choose; what it doesn't is kept whole.
 Chooses = Literal["scaffold", "layers", "dose"]
@@ -83,7 +84,7 @@ class SelectionRule:
     def check_judge(self, judge: Judge) -> None:
         """Raise :class:`SpecError` unless a judge is the rule's, and can say what the rule asks."""
         criteria = judge.rubric.criteria
-        fine = judge.name == self.judge and self.rubric in (None, judge.rubric.id)
+        fine = judge.name == self.judge and fits_rubric(judge.rubric.id, self.rubric)
         if not fine or self.outcome not in ("strict", *criteria) or (self.coherent and "coherent" not in criteria):
             raise SpecError(
                 explain(

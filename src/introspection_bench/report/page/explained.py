@@ -14,6 +14,7 @@ from ...analysis.explaining import Explained, explain_away
 from ...conditions import INJECTED, injected_first
 from ...effects import Effects
 from ...results import JudgeName, Results
+from ...verdicts import fits_rubric
 from ..tables import Section, TextTable
 
 #: The heading, and what docs/explaining_rules.md calls it.
@@ -27,7 +28,7 @@ _DECIDED = {"holds": "explains it", "excluded": "does not explain it", "not deci
 
 def answering(results: Results, chosen: JudgeName | None) -> JudgeName | None:
     """Return whose verdicts on answers by yes or no stand beside a judge's: its own, else those of most trials."""
-    there = [j for j in results.judges if j.rubric == ANSWERS and j.asked == "own"]
+    there = [j for j in results.judges if fits_rubric(j.rubric, ANSWERS) and j.asked == "own"]
     own = [j for j in there if chosen is not None and (j.judge, j.model) == (chosen.judge, chosen.model)]
     return next(iter([*own, *there]), None)
 

@@ -22,7 +22,7 @@ from ...files import write_file
 from ...frames import frame_with
 from ...results import JudgeName, Results
 from ...trials import TrialRecord
-from ...verdicts import CRITERIA, Verdict
+from ...verdicts import CRITERIA, Verdict, fits_rubric
 from ..doses import dose_section, find_doses
 from ..effects import effects_section
 from ..figures.gallery import Plate, gallery
@@ -134,7 +134,7 @@ def choose_judge(results: Results, judge: str | None = None, rubric: str | None 
         AnalysisError: names were given and no verdict fits them.
     """
     own = [j for j in results.judges if j.asked == "own"]
-    fitting = [j for j in own if judge in (None, j.judge) and rubric in (None, j.rubric)]
+    fitting = [j for j in own if judge in (None, j.judge) and fits_rubric(j.rubric, rubric)]
     if fitting:
         return fitting[0]
     if judge is None and rubric is None:
