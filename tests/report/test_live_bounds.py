@@ -35,7 +35,7 @@ def trials(hits: int = 0) -> list:
 
 
 SOME = Effects([effect("love"), effect("bread", live=False)])  # dust was not measured
-COUNT = "1 of 3 cells is live, with 20 of 60 scored injected trials; of 1 (10) that was not measured."
+COUNT = "1 of 3 cells is live, with 20 of 60 scored injected trials (1 with 10 of them were not measured)."
 
 
 def test_every_bound_comes_a_second_time_over_live_cells_with_how_many_these_are():

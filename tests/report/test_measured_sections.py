@@ -190,7 +190,7 @@ def test_where_the_question_is_asked_in_several_wordings_their_spread_stands_bes
     (said,) = [s for s in headlines(frame, wordings=names) if "By wording" in s]
     assert "The model affirmed a thought in 0 of 8 scored controls and 5 of 32 scored injected trials" in said
     assert "injected trials from 0 % (w2, 0 of 4) to 100 % (w1, 4 of 4) over 8 wordings of the question." in said
-    assert "controls from 0 % (w1, 0 of 1) to 0 % (w8, 0 of 1)" in said
+    assert "controls 0 % in each of 8 wordings of the question, injected" in said
     section = wording_section(frame, names)
     assert "injected, affirmative: from 0 % (w2, 0 of 4) to 100 % (w1, 4 of 4)" in " ".join(section.sentences)
     assert [row[0] for row in section.tables[0].rows] == [f"w{n}" for n in range(1, 9)]

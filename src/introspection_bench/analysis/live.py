@@ -120,8 +120,8 @@ class Liveness:
                 "Which of these doses are live was not measured, so nothing is stated over live cells alone: "
                 "sweep.measure_effects(), or a table [effects] in the specification, measures it."
             )
-        unknown = f"; of {self.unknown_cells:,} ({self.unknown_trials:,}) that was not measured"
-        left = unknown if self.unknown_cells else ""
+        unmeasured = f"{self.unknown_cells:,} with {self.unknown_trials:,} of them were not measured"
+        left = f" ({unmeasured})" if self.unknown_cells else ""
         if not self.live_cells:
             return (
                 f"No cell is live, of {self.cells:,} with {self.trials:,} scored injected trials{left}: nothing is "

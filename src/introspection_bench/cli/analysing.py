@@ -62,7 +62,7 @@ def table(
         console.say(f"note: {note}")
 
 
-def _table_of(run: Path, of: str, format: str, judge: str | None, rubric: str | None) -> None:  # noqa: A002
+def _table_of(run: Path, of: str, format: str, judge: str | None, rubric: str | None) -> None:  # noqa: A002  # as above
     """Print a section of the report: its sentences on the error output, its tables one after the other."""
     import pandas as pd
 

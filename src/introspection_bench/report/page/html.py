@@ -201,7 +201,8 @@ def _page(
     doses = find_doses(frame)
     success = success_of(results, chosen)
     judged = multiverse(results)
-    measured = {"alive": effects_section(results), **measured_sections(results, frame, chosen)}
+    measured = measured_sections(results, frame, chosen)
+    measured = {"wordings": measured["wordings"], "alive": effects_section(results), **measured}
     further = {id_: section for id_, section in measured.items() if section is not None}
     answers = answering(results, chosen)
     plates = gallery(frame, doses, comparisons, judged, results.effects)

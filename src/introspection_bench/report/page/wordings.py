@@ -46,7 +46,10 @@ def by_wording(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 
 def spread(frame: pd.DataFrame, names: Sequence[str], outcome: str = "affirmative") -> str:
-    """Return ``from 0 % (w3, 0 of 4) to 50 % (w1, 2 of 4)``; empty where fewer than two wordings have scored trials."""
+    """Return ``from 0 % (w3, 0 of 4) to 50 % (w1, 2 of 4)``; ``0 % in each of 8 wordings`` where none differs.
+
+    Empty where fewer than two wordings have scored trials.
+    """
     if not names:
         return ""
     table = rates(by_wording(frame, names), ["asked_in"], outcomes=[outcome])
@@ -54,6 +57,8 @@ def spread(frame: pd.DataFrame, names: Sequence[str], outcome: str = "affirmativ
     if len(there) < 2:
         return ""
     least, most = there.iloc[0], there.iloc[-1]
+    if least["rate"] == most["rate"]:
+        return f"{percent(least['rate'])} in each of {len(there)} wordings of the question"
     ends = [f"{percent(e['rate'])} ({e['asked_in']}, {e['k']} of {e['n']})" for e in (least, most)]
     return f"from {ends[0]} to {ends[1]} over {len(there)} wordings of the question"
 
