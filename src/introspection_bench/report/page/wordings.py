@@ -11,7 +11,7 @@ from ...analysis.binomial import bounds, percent
 from ...analysis.cells import groups
 from ...analysis.rates import rates
 from ...analysis.selection import scored
-from ...conditions import INJECTED, ordered
+from ...conditions import injected_first
 from ...items import Item
 from ...results import Results
 from ..tables import Section, TextTable
@@ -66,7 +66,7 @@ def spread(frame: pd.DataFrame, names: Sequence[str], outcome: str = "affirmativ
 def wording_section(frame: pd.DataFrame, names: Sequence[str]) -> Section | None:
     """Return the rates of each arm by the wording of the question; None where there is one, or nothing is scored."""
     there = scored(by_wording(frame, names)) if names else frame.iloc[:0]
-    arms = sorted(ordered(there["arm"]), key=lambda arm: arm != INJECTED)
+    arms = injected_first(there["arm"])
     outcomes = [o for o in _OUTCOMES if o in there and there[o].notna().any()]
     tables, told = [], []
     for arm in arms:
