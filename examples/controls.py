@@ -18,7 +18,7 @@ from introspection_bench.analysis import explain_away
 from introspection_bench.demo_model import resolve_name
 from introspection_bench.judges import open_judge
 
-CONCEPTS = ("Oceans", "Bread", "Poetry")
+CONCEPTS = ("Oceans", "Bread")
 
 
 def controls(layer: int = 20, dose: str = "0.3 residual", times: int = 1) -> ib.Design:
@@ -33,24 +33,24 @@ def controls(layer: int = 20, dose: str = "0.3 residual", times: int = 1) -> ib.
         paired="draw",
         sampling=ib.Sampling(max_new_tokens=30),
         arms=[
-            arms.Injected(8 * n),
+            arms.Injected(6 * n),
             arms.PromptOnly(4 * n),
             arms.Removed(2 * n),
-            arms.Unsteered(24 * n),
+            arms.Unsteered(12 * n),
             arms.Mention(2 * n),
-            arms.EditedInput(2 * n),
-            arms.EditedInput(2 * n, neutral=True),
-            arms.RandomVector(12 * n),
-            arms.RandomVector(6 * n, "permuted"),
-            arms.RandomVector(6 * n, "covariance"),
-            arms.RandomVector(3 * n, matched="impact"),
-            arms.Negated(2 * n),
+            arms.EditedInput(n),
+            arms.EditedInput(n, neutral=True),
+            arms.RandomVector(8 * n),
+            arms.RandomVector(4 * n, "permuted"),
+            arms.RandomVector(4 * n, "covariance"),
+            arms.RandomVector(2 * n, matched="impact"),
+            arms.Negated(n),
             arms.ProjectedOut(2 * n),
             arms.ProjectedOut(2 * n, other=True),
-            arms.Questions(8 * n),
-            arms.Questions(8 * n, steered=False),
-            arms.Questions(4 * n, answer="yes"),
-            arms.Questions(4 * n, answer="yes", steered=False),
+            arms.Questions(5 * n),
+            arms.Questions(5 * n, steered=False),
+            arms.Questions(3 * n, answer="yes"),
+            arms.Questions(3 * n, answer="yes", steered=False),
             arms.ThirdPerson(2 * n),
             arms.NeutralLabels(2 * n),
             arms.NeutralLabels(2 * n, steered=False),

@@ -222,7 +222,7 @@ INTERVALS = {
     "judged_rate": lambda s: {"counts": COUNTS, "judge": JUDGE},
     "like_these": lambda s: {"counts": COUNTS},
     "matched": lambda s: {"first": of_concepts("a", "b"), "second": of_concepts("b", "c"), "within": ["b"]},
-    "mean_of_unbounded": lambda s: {"values": [1.0, 2.0, 0.5, 3.0, 0.1, 0.2]},
+    "median_of_unbounded": lambda s: {"values": [1.0, 2.0, 0.5, 3.0, 0.1, 0.2]},
     "null_bound": lambda s: {"counts": COUNTS, "correlations": [0.0, 0.3]},
     "pair_agreement": lambda s: {"table": analysis.PairTable(3, 1, 0, 16)},
     "plan_concepts": lambda s: {"rate": 0.2, "concepts": 6},

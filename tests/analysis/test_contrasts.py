@@ -79,14 +79,22 @@ def read(concepts, own: float, battery: float, draws: int = 2):
 
 def test_log_odds_over_concepts_are_held_against_the_battery_and_say_nothing_of_five_concepts():
     (found,) = ib.contrast(read(CONCEPTS, 4.0, 1.0), against=["no_questions"], measure="log-odds")
-    (mean,) = found.found
-    assert mean.estimate == pytest.approx(3.25, abs=1e-4)
-    assert 3.0 - 1e-4 <= mean.low < mean.high <= 3.5 + 1e-4
+    (median,) = found.found
+    assert median.estimate == pytest.approx(3.25, abs=1e-4)
+    assert (median.low, median.high) == pytest.approx((3.0, 3.5), abs=1e-4)
     assert found.name == "(injected − injected unsteered) − (no_questions − no_questions unsteered)"
     assert "yes-bias" in found.rules_out
+    assert found.rules_out.endswith("at least half of concepts like these).")
     (few,) = ib.contrast(read(CONCEPTS[:5], 4.0, 1.0), against=["no_questions"], measure="log-odds")
     assert not few.found[0].said
     assert few.rules_out == ""
+
+
+def test_log_odds_that_move_in_a_few_concepts_alone_rule_nothing_out():
+    records = [r for c in CONCEPTS for r in read((c,), 9.0 if c in CONCEPTS[:2] else 0.9, 1.0).records]
+    (found,) = ib.contrast(ib.Results("few", records), against=["no_questions"], measure="log-odds")
+    assert found.found[0].said
+    assert found.rules_out == ""
 
 
 def test_log_odds_of_one_concept_are_held_against_trial_by_trial():

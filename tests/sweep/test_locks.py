@@ -59,7 +59,10 @@ def test_one_judge_judges_a_run_once_at_a_time_and_another_judge_beside_it(desig
     sweep = Sweep(design, injector, tmp_path / "run")
     sweep.generate()
     with Store.open(sweep.directory) as store:
-        with _judging(store, open_judge("rules"), "answer", "own"), pytest.raises(RunLockedError, match="judges by rules"):
+        with (
+            _judging(store, open_judge("rules"), "answer", "own"),
+            pytest.raises(RunLockedError, match="judges by rules"),
+        ):
             judge_run(store, "rules")
         with _judging(store, open_judge("rules", rubric="paper2"), "answer", "own"):
             assert judge_run(store, "rules").judged == 26

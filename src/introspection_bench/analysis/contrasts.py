@@ -43,7 +43,7 @@ from .intervals import (
     d_prime_difference,
     difference_of_unbounded,
     discrimination,
-    mean_of_unbounded,
+    median_of_unbounded,
 )
 from .log_odds import LOG_ODDS_BY, log_odds_contrast, log_odds_frame
 from .rises import rise_contrast
@@ -121,7 +121,8 @@ class ArmContrast:
             return ""
         wide = shown[-1]  # of concepts like these, where that is shown: the wider claim
         ruled = _RULED_OUT.get(self.against, f"that it is as much in {self.against} trials")
-        return f"Rules out {ruled} ({percent(wide.confidence)}, {wide.estimand})."
+        half = "at least half of " if self.measure == "log-odds" and wide.estimand == "concepts like these" else ""
+        return f"Rules out {ruled} ({percent(wide.confidence)}, {half}{wide.estimand})."
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -236,13 +237,13 @@ def _of_rises(
 
 
 def _of_log_odds(frame: pd.DataFrame, of: str, against: str, confidence: float) -> ArmContrast:
-    """Return the mean over concepts of their differences in change; of one concept that of its trials."""
+    """Return the median over concepts of their differences in change; of one concept that of its trials."""
     table = log_odds_contrast(frame, of, against, _told_by(frame, against))
     if table.empty:
         raise _lacking(of, against, "trials about one concept in one cell")
     each = table.groupby("concept", sort=True)["did"].mean()
     if len(each) > 1:
-        found = mean_of_unbounded(each.tolist(), quantity="log-odds (nats), a difference", confidence=confidence)
+        found = median_of_unbounded(each.tolist(), quantity="log-odds (nats), a difference", confidence=confidence)
         return ArmContrast("log_odds", "log-odds", "difference in differences", of, against, [found])
     about = frame["concept"].fillna(frame["asked"]) == each.index[0]
     changes = [_changes(frame[about & (frame["arm"] == arm)]) for arm in (of, against)]

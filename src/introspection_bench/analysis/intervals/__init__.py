@@ -23,7 +23,7 @@ from .kappa import PairAgreement, PairTable, pair_agreement
 from .means import like_these, these_concepts
 from .null import NullBound, ToleranceBound, VariationBound, bound_if_varying, null_bound, tolerance_bound
 from .sequential import anytime, trials_to_stop
-from .unbounded import difference_of_unbounded, fewest_concepts, mean_of_unbounded
+from .unbounded import difference_of_unbounded, fewest_concepts, median_of_unbounded
 from .values import FEWEST_CONCEPTS, ConceptCounts, Estimand, Estimate
 
 __all__ = [
@@ -56,7 +56,7 @@ __all__ = [
     "judged_difference",
     "judged_rate",
     "like_these",
-    "mean_of_unbounded",
+    "median_of_unbounded",
     "null_bound",
     "pair_agreement",
     "plan_equivalence",

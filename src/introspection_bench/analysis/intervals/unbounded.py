@@ -1,13 +1,13 @@
-"""Means of numbers without bounds, such as log-odds: by flipping signs over concepts, by exchanging trials of one.
+"""Numbers without bounds, such as log-odds: the median concept, and the trials of one concept.
 
-Both intervals invert a permutation test, whose level holds exactly at any number of observations under what it assumes,
-and for which the values that an interval can end at are means of parts of the data. No interval holds its level for the
-mean of *every* distribution without bounds, at any number of observations (Bahadur and Savage 1956, Annals of
-Mathematical Statistics 27): symmetry, or a mere shift, is the price. docs/explaining_contrasts.md has what becomes of
-the level where it doesn't hold.
+No interval holds its level for the mean of every distribution without bounds, at any number of observations (Bahadur
+and Savage 1956, Annals of Mathematical Statistics 27): where one concept in ten has a large effect and the others none,
+a sample that lacks it tells nothing of it. So over concepts the median is bounded, for which order statistics hold the
+level whatever the distribution; and two samples of one concept's trials by exchanging them, exact where they differ by
+a mere shift.
 
-Sources: Hartigan 1969, "Using subsample values as typical values", Journal of the American Statistical Association 64,
-for signs; Fisher's exchange of two samples, inverted by its critical shifts, for trials.
+Sources: Thompson 1936, Annals of Mathematical Statistics 7, for order statistics; Fisher's exchange of two samples,
+inverted by its critical shifts, for trials.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binom
 
 from ...boundaries import checked
 from ...errors import AnalysisError, explain
@@ -29,22 +30,19 @@ from .values import Estimate, Floats, error_aside
 MOST_WAYS = 20_000
 #: More values than any run has concepts, or trials of one; each way takes as much room.
 MOST_VALUES = 5_000
-SIGNS_ASSUME = (
-    "concepts are independent draws from the kind that is meant, and their values lie symmetrically about the mean"
-)
+ORDER_ASSUMES = "concepts are independent draws from the kind that is meant"
 SHIFT_ASSUMES = "trials are independent, and the two samples differ by a shift alone; nothing is said of other concepts"
 
 
 @checked(AnalysisError)
-def mean_of_unbounded(
+def median_of_unbounded(
     values: Sequence[float], *, quantity: str = "log-odds", confidence: float = 0.95, sided: Sided = "two"
 ) -> Estimate:
-    """Return the mean over concepts like these of a number without bounds, of which each concept has one.
+    """Return the median over concepts like these of a number without bounds, of which each concept has one.
 
-    For paired arms give the concepts' differences. The interval holds the means for which a test by signs flipped is
-    not significant (Hartigan's typical values: its ends are means of some of the concepts). It is exact where concepts
-    lie symmetrically about their mean, whatever the distribution; it needs no equal variances and no normality. Where
-    they lie askew, say where few concepts show an effect and most show none, the level is not kept.
+    For paired arms give the concepts' differences. The interval's ends are concepts' own values, by the sign test: it
+    holds its level for the median of any distribution, askew or not. It says nothing of the mean: an effect in fewer
+    than half of the concepts leaves the median where it is.
 
     Args:
         values: one finite number for each concept.
@@ -53,36 +51,41 @@ def mean_of_unbounded(
         sided: two-sided, or one bound.
 
     Returns:
-        The mean with its interval. With fewer concepts than can reach the level (6 at 95 %, two-sided) ``low`` and
+        The median with its interval. With fewer concepts than can reach the level (6 at 95 %, two-sided) ``low`` and
         ``high`` are NaN and ``needs`` says how many it takes.
 
     Raises:
         AnalysisError: no value, one that is not finite, or an argument out of range.
     """
     check_probability("confidence", confidence)
-    x = _finite("values", values)
-    below, above = error_aside(confidence, sided)
+    x = np.sort(_finite("values", values))
     fewest = fewest_concepts(confidence, sided)
     needs = ""
     low = high = math.nan
     if x.size < fewest:
         needs = f"there {'is 1 concept' if x.size == 1 else f'are {x.size} concepts'} and it takes {fewest}"
     else:
-        low, high = _between(_subset_means(x), below, above)
-    found = float(x.mean())
-    low, high = min(low, found), max(high, found)  # NaN stays where nothing is said
+        below, above = (_place(x.size, error) for error in error_aside(confidence, sided))
+        low = float(x[below - 1]) if below else -math.inf
+        high = float(x[-above]) if above else math.inf
     return Estimate(
-        quantity,
+        f"{quantity} of the median concept",
         "concepts like these",
-        found,
+        float(np.median(x)),
         low,
         high,
         confidence,
         sided,
-        "signs flipped over concepts",
-        SIGNS_ASSUME,
+        "order statistics",
+        ORDER_ASSUMES,
         needs,
     )
+
+
+def _place(n: int, error: float) -> int:
+    """Return the rank of the value beyond which the median lies with at most this probability; 0 for no bound."""
+    # An error a hair below that of a rank by rounding is that rank's.
+    return int(binom.ppf(error * (1 + 1e-9), n, 0.5)) if error else 0
 
 
 @checked(AnalysisError)
@@ -98,7 +101,7 @@ def difference_of_unbounded(
 
     The interval holds the shifts for which exchanging trials between the samples is not significant: exact at any
     numbers of trials where the two differ by a shift alone. Trials of several concepts are not independent: give
-    :func:`mean_of_unbounded` the concepts' differences instead.
+    :func:`median_of_unbounded` the concepts' differences instead.
 
     Args:
         first: one finite number for each trial.
@@ -142,9 +145,10 @@ def difference_of_unbounded(
 
 @checked(AnalysisError)
 def fewest_concepts(confidence: float, sided: Sided = "two") -> int:
-    """Return the fewest concepts with which :func:`mean_of_unbounded` reaches a confidence: 2**n ways to flip signs.
+    """Return the fewest concepts with which :func:`median_of_unbounded` reaches a confidence.
 
-    Raises :class:`AnalysisError` for an argument out of range.
+    All of n lie on one side of the median with probability 2**-n. Raises :class:`AnalysisError` for an argument out of
+    range.
     """
     check_probability("confidence", confidence)
     smallest = min(error for error in error_aside(confidence, sided) if error)
@@ -187,22 +191,6 @@ def _between(critical: Floats, below: float, above: float) -> tuple[float, float
 
 def _gaps_within(error: float, gaps: int) -> int:
     return max(1, math.floor(error * gaps + 1e-9))
-
-
-def _subset_means(x: Floats) -> Floats:
-    """Return the means of all parts of the values but the empty one, or of as many drawn ones."""
-    chosen = _signs(x.size)
-    return np.asarray((chosen @ x) / chosen.sum(axis=1))
-
-
-@lru_cache(maxsize=2)
-def _signs(n: int) -> npt.NDArray[np.floating]:
-    """Return whose signs are flipped, shape (ways, n), none of them no one's."""
-    if 2**n - 1 <= MOST_WAYS:
-        codes = np.arange(1, 2**n)
-        return ((codes[:, None] >> np.arange(n)) & 1).astype(np.float64)
-    drawn = np.random.default_rng(0).integers(0, 2, size=(MOST_WAYS - 1, n), dtype=np.int8)
-    return drawn[drawn.any(axis=1)].astype(np.float32)
 
 
 def _shifts(a: Floats, b: Floats) -> Floats:
