@@ -127,7 +127,7 @@ def test_of_the_nearest_vector_it_is_said_that_it_may_be_the_one_just_added():
     nearest = Reading("cosines", "d" * 64, axes, [[[1.0, *[0.0] * 6]]], "m", "torch", 1, "float32")
     section = naming_section(Results("r", [read("love", 0, nearest), read("bread", 0, nearest)]), None)
     assert section.tables[0].rows[0][:6] == (
-        "the nearest vector (cosines)", "injected", "19", "2", "2", "50 % (1.26 to 98.7 %)",
+        "nearest vector (cosines)", "injected", "19", "2", "2", "50 % (1.26 to 98.7 %)",
     )  # fmt: skip
     assert "nearly always the one just added" in " ".join(section.sentences)
 

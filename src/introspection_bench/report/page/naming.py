@@ -19,11 +19,11 @@ from .one_way import one_way
 TITLE = "Which concept is named, without a judge"
 OBSERVER = "observer"
 _WHAT = {
-    "naming": "the likeliest word behind “I detect an injected thought” (naming)",
-    "cosines": "the nearest vector (cosines)",
-    "concept_lens": "the logit lens (concept_lens)",
-    "lens": "the logit lens (lens)",
-    OBSERVER: "a reader of the text (observer)",
+    "naming": "likeliest word (naming)",
+    "cosines": "nearest vector (cosines)",
+    "concept_lens": "logit lens (concept_lens)",
+    "lens": "logit lens (lens)",
+    OBSERVER: "reader of the text (observer)",
 }
 #: Permutations by which the bias of the bits is found; a page has a row for each layer and arm.
 SHUFFLES = 200
