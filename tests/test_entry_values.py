@@ -222,6 +222,7 @@ METHODS = {
     "Dose.parse": (ib.Dose.parse, {"value": "2 raw"}),
     "Depth.layer": (ib.Depth(0.5).layer, {"n_layers": 4}),
     "Verdict.answer": (RECORD.verdicts[0].answer, {"criterion": "coherent"}),
+    "Verdict.outcome": (RECORD.verdicts[0].outcome, {"name": "strict"}),
     "Reading.key": (RECORD.readings[0].key, {"trial": "t"}),
     "Reading.at": (RECORD.readings[0].at, {"layer": 1, "set": "yes"}),
     "YesNo.sets": (measures.YesNo().sets, {"tokenizer": FakeTokenizer()}),
