@@ -2,6 +2,7 @@
 
     nice -n 19 python benchmarks/contrast_coverage.py              # some minutes on one core
     python benchmarks/contrast_coverage.py --small                 # a part of it, as the tests run it
+    python benchmarks/contrast_coverage.py --only log-odds         # the rows whose name begins so
     python benchmarks/contrast_coverage.py --write FILE            # and keep the table
 
 Exit status 1, with the settings named, where a level isn't kept: misses as many as these have a probability below 1 in
@@ -19,8 +20,10 @@ from typing import Any
 
 import attrs
 import numpy as np
+from scipy import stats
+from scipy.optimize import brentq
 from scipy.special import betaincinv
-from scipy.stats import binom, norm
+from scipy.stats import binom
 
 from introspection_bench.analysis import intervals as iv
 
@@ -40,6 +43,7 @@ class Row:
     where: str
     sims: int
     width: float
+    error: float = 0.05
 
     @property
     def kept(self) -> bool:
@@ -47,7 +51,7 @@ class Row:
         if np.isnan(self.coverage):
             return True
         misses = round((1 - self.coverage) * self.sims)
-        return bool(binom.sf(misses - 1, self.sims, 0.05) >= 1e-4)
+        return bool(binom.sf(misses - 1, self.sims, self.error) >= 1e-4)
 
 
 def rates(at: Any, mean: float, icc: float, kind: str) -> Any:
@@ -115,73 +119,156 @@ def of_d_prime(rng: np.random.Generator, concepts: int, sims: int) -> Iterator[A
             yield f"{kind}, {', '.join(f'{m:g}' for m in means)}", got.low <= target <= got.high, got.high - got.low
 
 
-def _some(rng: np.random.Generator, n: int, share: float, effect: float) -> Any:
-    return (rng.random(n) < share) * effect + rng.normal(0, 0.2, n)
+@attrs.frozen
+class Population:
+    """Concepts, or prompts of one, that are drawn from parts of a mixture: each part's weight and distribution."""
+
+    parts: tuple[tuple[float, Any], ...]
+
+    def draw(self, rng: np.random.Generator, n: int) -> Any:
+        """Return so many independent ones."""
+        of = rng.choice(len(self.parts), n, p=[weight for weight, _ in self.parts])
+        drawn = [part.rvs(n, random_state=rng) for _, part in self.parts]
+        return np.choose(of, drawn)
+
+    def above(self, threshold: float) -> float:
+        """Return the true share that lies above."""
+        return float(sum(weight * part.sf(threshold) for weight, part in self.parts))
+
+    @property
+    def median(self) -> float:
+        """The true median."""
+        return float(brentq(lambda x: self.above(x) - 0.5, -100, 100))
+
+    def mirrored(self) -> Population:
+        """The same with the other sign."""
+        return Population(tuple((weight, Mirrored(part)) for weight, part in self.parts))
 
 
-def _median_of(share: float) -> float:
-    """Of numbers of which most lie about 0 and this share far above: a quantile of the most alone."""
-    return float(norm.ppf(0.5 / (1 - share))) * 0.2
+@attrs.frozen
+class Mirrored:
+    """A distribution with the other sign, as far as a population asks it."""
+
+    part: Any
+
+    def rvs(self, n: int, random_state: np.random.Generator) -> Any:
+        """As scipy's."""
+        return -self.part.rvs(n, random_state=random_state)
+
+    def sf(self, threshold: float) -> float:
+        """As scipy's."""
+        return float(self.part.cdf(-threshold))
 
 
-#: How concepts' log-odds are drawn, and the median of that.
-LOG_ODDS: dict[str, tuple[Callable[[np.random.Generator, int], Any], float]] = {
-    "normal": (lambda rng, n: rng.normal(1, 1, n), 1.0),
-    "heavy tails (t, 2 degrees)": (lambda rng, n: rng.standard_t(2, n), 0.0),
-    "exponential": (lambda rng, n: rng.exponential(1, n), float(np.log(2))),
-    "an effect of 3 on 3 in 10": (lambda rng, n: _some(rng, n, 0.3, 3.0), _median_of(0.3)),
-    "an effect of 10 on 1 in 10": (lambda rng, n: _some(rng, n, 0.1, 10.0), _median_of(0.1)),
-    "an effect of -10 on 1 in 10": (lambda rng, n: -_some(rng, n, 0.1, 10.0), -_median_of(0.1)),
+def _mixed(*parts: tuple[float, Any]) -> Population:
+    return Population(parts)
+
+
+_NONE = stats.norm(0, 0.2)  # what is read of a concept that shows nothing
+ASKEW = {
+    "exponential": _mixed((1, stats.expon())),
+    "lognormal": _mixed((1, stats.lognorm(1.5))),
+    "an effect of 3.33 on 3 in 10": _mixed((0.3, stats.norm(3.33, 0.2)), (0.7, _NONE)),
+    "an effect of 10 on 1 in 10": _mixed((0.1, stats.norm(10, 0.2)), (0.9, _NONE)),
 }
+#: Differences of concepts, in nats.
+POPULATIONS = {
+    "normal": _mixed((1, stats.norm(1, 1))),
+    "no effect": _mixed((1, _NONE)),
+    "heavy tails (t, 2 degrees)": _mixed((1, stats.t(2, 1))),
+    "heavy tails (Cauchy)": _mixed((1, stats.cauchy(1))),
+    "two kinds, one in two": _mixed((0.5, stats.norm(0, 0.2)), (0.5, stats.norm(2, 0.2))),
+    **ASKEW,
+    **{f"{name}, mirrored": each.mirrored() for name, each in ASKEW.items()},
+}
+MOVED = float(np.log(2))
 
 
 def of_medians(rng: np.random.Generator, concepts: int, sims: int) -> Iterator[Any]:
-    for setting, (draw, median) in LOG_ODDS.items():
-        for _ in range(sims):
-            got = iv.median_of_unbounded(draw(rng, concepts))
-            yield setting, None if not got.said else got.low <= median <= got.high, got.high - got.low
+    for setting, population in POPULATIONS.items():
+        target = population.median
+        for values in population.draw(rng, sims * concepts).reshape(sims, concepts):
+            got = iv.median_of_unbounded(values)
+            yield setting, None if not got.said else got.low <= target <= got.high, got.high - got.low
+
+
+def of_shares(rng: np.random.Generator, concepts: int, sims: int) -> Iterator[Any]:
+    for setting, population in POPULATIONS.items():
+        target = population.above(MOVED)
+        for values in population.draw(rng, sims * concepts).reshape(sims, concepts):
+            got = iv.share_of_unbounded(values, MOVED)
+            yield setting, None if not got.said else got.low <= target <= got.high, got.high - got.low
+
+
+def of_ruling_out(rng: np.random.Generator, concepts: int, sims: int) -> Iterator[Any]:
+    """Populations of which half move by nothing or less: how seldom it is said that half move by more."""
+    for setting, population in POPULATIONS.items():
+        target = population.median
+        for values in population.draw(rng, sims * concepts).reshape(sims, concepts):
+            got = iv.median_of_unbounded(values - target)
+            yield setting, None if not got.said else got.low <= 0, np.nan
+
+
+#: Prompts of one concept in two arms; a trial where the arms differ in spread or shape is no mere shift.
+ONE_CONCEPT = {
+    "normal": (_mixed((1, stats.norm(1, 1))), _mixed((1, stats.norm(0, 1)))),
+    "normal, five times as wide": (_mixed((1, stats.norm(1, 5))), _mixed((1, stats.norm(0, 1)))),
+    "exponential, and mirrored": (ASKEW["exponential"], ASKEW["exponential"].mirrored()),
+    "an effect of 10 on 1 in 10, and none": (ASKEW["an effect of 10 on 1 in 10"], _mixed((1, _NONE))),
+    "heavy tails (Cauchy)": (_mixed((1, stats.cauchy(1))), _mixed((1, stats.cauchy()))),
+}
 
 
 def of_one_concept(rng: np.random.Generator, concepts: int, sims: int) -> Iterator[Any]:  # noqa: ARG001  # the simulations' signature
-    for trials in ((4, 4), (5, 20), (20, 20)):
-        for name, draw in (("normal", rng.normal), ("exponential", lambda *a: rng.exponential(1, a[-1]))):
-            for _ in range(sims):
-                first = draw(0, 1, trials[0]) + 1
-                got = iv.difference_of_unbounded(first, draw(0, 1, trials[1]))
-                yield f"{trials[0]} and {trials[1]} trials, {name}", got.low <= 1 <= got.high, got.high - got.low
+    for prompts in ((7, 7), (20, 7), (20, 20)):
+        for name, (mine, theirs) in ONE_CONCEPT.items():
+            target = mine.median - theirs.median
+            first, second = (
+                p.draw(rng, sims * n).reshape(sims, n) for p, n in zip((mine, theirs), prompts, strict=True)
+            )
+            for a, b in zip(first, second, strict=True):
+                got = iv.difference_of_unbounded(a, b)
+                held = got.low <= target <= got.high
+                yield f"{prompts[0]} and {prompts[1]} prompts, {name}", held, got.high - got.low
 
 
-#: Name, simulation, draws of each setting, numbers of concepts.
-CASES: tuple[tuple[str, Callable[..., Iterator[Any]], int, tuple[int, ...]], ...] = (
-    (f"difference of rates, {THESE}", of_rates(THESE, four=False, paired=False), 300, CONCEPTS),
-    (f"difference of rates, {LIKE}, paired", of_rates(LIKE, four=False, paired=True), 100, CONCEPTS),
-    (f"difference in differences, {THESE}", of_rates(THESE, four=True, paired=False), 100, CONCEPTS),
-    (f"difference in differences, {LIKE}, paired", of_rates(LIKE, four=True, paired=True), 60, CONCEPTS),
-    ("difference of d′, these concepts", of_d_prime, 400, CONCEPTS),
-    ("log-odds of the median concept", of_medians, 2000, WITH_SIX),
-    ("log-odds, trials of one concept", of_one_concept, 1000, (1,)),
+#: Name, simulation, its error, draws of each setting, numbers of concepts.
+CASES: tuple[tuple[str, Callable[..., Iterator[Any]], float, int, tuple[int, ...]], ...] = (
+    (f"difference of rates, {THESE}", of_rates(THESE, four=False, paired=False), 0.05, 300, CONCEPTS),
+    (f"difference of rates, {LIKE}, paired", of_rates(LIKE, four=False, paired=True), 0.05, 100, CONCEPTS),
+    (f"difference in differences, {THESE}", of_rates(THESE, four=True, paired=False), 0.05, 100, CONCEPTS),
+    (f"difference in differences, {LIKE}, paired", of_rates(LIKE, four=True, paired=True), 0.05, 60, CONCEPTS),
+    ("difference of d′, these concepts", of_d_prime, 0.05, 400, CONCEPTS),
+    ("log-odds, median over concepts", of_medians, 0.05, 2000, WITH_SIX),
+    ("log-odds, share of concepts moved", of_shares, 0.05, 2000, WITH_SIX),
+    ("log-odds, nothing ruled out where half don't move", of_ruling_out, 0.025, 2000, WITH_SIX),
+    ("log-odds, medians over prompts, one concept", of_one_concept, 0.05, 1000, (1,)),
 )
+#: Rows that can be tried alone have a stream of their own.
+ALONE = "log-odds"
 
 
-def row_of(name: str, simulated: Iterator[Any], concepts: int, sims: int) -> Row:
+def row_of(name: str, simulated: Iterator[Any], concepts: int, sims: int, error: float) -> Row:
     seen: dict[str, list[tuple[bool | None, float]]] = {}
     for setting, held, width in simulated:
         seen.setdefault(setting, []).append((held, width))
     said = {setting: [e for e in each if e[0] is not None] for setting, each in seen.items()}
     if not any(said.values()):
-        return Row(name, concepts, np.nan, "", 0, np.nan)
+        return Row(name, concepts, np.nan, "", 0, np.nan, error)
     held = {setting: float(np.mean([h for h, _ in each])) for setting, each in said.items()}
     # Of a setting with a few draws, where concepts seldom do it at all, nothing could be told.
     worst = min((s for s in held if len(said[s]) >= sims / 4), key=lambda setting: held[setting])
     width = float(np.median([w for each in said.values() for _, w in each]))
-    return Row(name, concepts, held[worst], worst, len(said[worst]), width)
+    return Row(name, concepts, held[worst], worst, len(said[worst]), width, error)
 
 
 def table(rows: list[Row]) -> str:
     told = ["| contrast | concepts | lowest coverage | where | draws | median width |", "|---|---|---|---|---|---|"]
     for r in rows:
         none = np.isnan(r.coverage)
-        numbers = ("–",) * 3 if none else (f"{r.coverage:.3f}", str(r.sims), f"{r.width:.2f}")
+        numbers = (
+            ("–",) * 3 if none else (f"{r.coverage:.3f}", str(r.sims), "–" if np.isnan(r.width) else f"{r.width:.2f}")
+        )
         where = r.where or "nothing is said"
         told.append(f"| {r.contrast} | {r.concepts} | {numbers[0]} | {where} | {numbers[1]} | {numbers[2]} |")
     return "\n".join(told) + "\n"
@@ -190,15 +277,18 @@ def table(rows: list[Row]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="few concepts, few draws")
-    parser.add_argument("--only", default="", help="contrasts whose name begins so")
     parser.add_argument("--write", type=Path, help="file for the table")
+    parser.add_argument("--only", default="", help="how the names of the rows begin")
     asked = parser.parse_args()
     rng = np.random.default_rng(13)
     rows = []
-    for name, simulate, sims, over in (case for case in CASES if case[0].startswith(asked.only)):
+    for place, (name, simulate, error, sims, over) in enumerate(CASES):
+        if not name.startswith(asked.only):
+            continue
         for concepts in [c for c in over if c <= (6 if asked.small else 50)]:
             draws = max(4, sims // 100) if asked.small else sims
-            rows.append(row_of(name, simulate(rng, concepts, draws), concepts, draws))
+            stream = np.random.default_rng([13, place, concepts]) if name.startswith(ALONE) else rng
+            rows.append(row_of(name, simulate(stream, concepts, draws), concepts, draws, error))
             print(table(rows[-1:]).splitlines()[-1], flush=True)
     if asked.write:
         asked.write.write_text(table(rows), encoding="utf-8")

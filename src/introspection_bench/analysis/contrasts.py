@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
 import attrs
-import numpy as np
 import pandas as pd
 
 from ..boundaries import checked, guarded
@@ -29,14 +29,14 @@ from ..conditions import (
     YES_QUESTIONS_CLEAN,
 )
 from ..errors import AnalysisError, explain
-from ..freezing import frozen_tuple
+from ..freezing import frozen_mapping, frozen_tuple
 from ..results import Results
 from ..untrusted import encodable
 from ..verdicts import fits_rubric
 from .arms_compared import AS_TOLD, matched_cells, matched_rises
 from .binomial import check_probability, percent
 from .by_concept import ByConcept
-from .contrast import contrast_pairs
+from .contrast import LIKE, contrast_pairs
 from .intervals import (
     ConceptCounts,
     Estimate,
@@ -44,6 +44,7 @@ from .intervals import (
     difference_of_unbounded,
     discrimination,
     median_of_unbounded,
+    share_of_unbounded,
 )
 from .log_odds import LOG_ODDS_BY, log_odds_contrast, log_odds_frame
 from .rises import rise_contrast
@@ -60,6 +61,8 @@ BASES: Mapping[str, str] = MappingProxyType(
 )
 #: The rubric by which answers to questions are judged.
 ANSWERS = "yesno"
+#: Nats above which a concept counts as moved, unless another threshold is given: the odds of yes are doubled.
+LEAST_MOVED = math.log(2)
 _NAMING = frozenset(["identifies", "immediate", "strict"])
 _ASKING = frozenset([*BASES, *BASES.values(), THIRD_PERSON])
 _RULED_OUT = {
@@ -83,10 +86,14 @@ class ArmContrast:
     """An arm held against another one: ``of`` less ``against``, each less its base for a difference in differences.
 
     ``found`` are the estimates: of a rate on these concepts and, where an arm has concepts, over concepts like these;
-    of d′ on these concepts; of log-odds over concepts like these, or on the one concept that there is. ``whatever`` is
-    the interval on these concepts that holds whatever the unscored trials would have been, None where all are scored.
-    ``told`` says that a judge that was told what was injected looked for a name where there is none: that it finds none
-    is by construction, and rules nothing out.
+    of d′ on these concepts; of log-odds the median over concepts like these, or of the one concept that there is the
+    difference of its medians over prompts. ``whatever`` is the interval on these concepts that holds whatever the
+    unscored trials would have been, None where all are scored. ``told`` says that a judge that was told what was
+    injected looked for a name where there is none: that it finds none is by construction, and rules nothing out.
+
+    Of log-odds ``differences`` has each concept's (nats): facts, since a reading follows from its prompt and steers.
+    ``share`` is that of concepts like these that are moved by more than a threshold, None of one concept. It rules
+    nothing out: some concepts moving is no more than that.
     """
 
     outcome: str
@@ -97,6 +104,8 @@ class ArmContrast:
     found: tuple[Estimate, ...] = attrs.field(converter=frozen_tuple)
     whatever: Estimate | None = None
     told: bool = False
+    differences: Mapping[str, float] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
+    share: Estimate | None = None
 
     @property
     def name(self) -> str:
@@ -121,18 +130,51 @@ class ArmContrast:
             return ""
         wide = shown[-1]  # of concepts like these, where that is shown: the wider claim
         ruled = _RULED_OUT.get(self.against, f"that it is as much in {self.against} trials")
-        half = "at least half of " if self.measure == "log-odds" and wide.estimand == "concepts like these" else ""
-        return f"Rules out {ruled} ({percent(wide.confidence)}, {half}{wide.estimand})."
+        return f"Rules out {ruled} ({percent(wide.confidence)}, {self._of_whom(wide)})."
+
+    def _of_whom(self, found: Estimate) -> str:
+        if self.measure != "log-odds":
+            return found.estimand
+        return f"at least half of {LIKE}" if found.estimand == LIKE else "this concept, its median prompt"
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """The estimates, what the unscored trials could change, and what is ruled out or that nothing is."""
-        said = [f"{self.name}: {each.sentence}" for each in self.found]
+        estimates = [*self.found, *([self.share] if self.share else [])]
+        said = [self._as_read] if self.differences else []
+        said += [f"{self.name}: {each.sentence}" for each in estimates]
+        said += [_halves(each) for each in self.found if self.measure == "log-odds" and each.estimand == LIKE]
         if self.whatever is not None:
             said.append(f"{self.name}: {self.whatever.sentence}")
         if self.told:
             said.append("The judge was told what was injected: that it finds no name there is by construction.")
-        return (*said, self.rules_out or "Nothing is ruled out by it.")
+        return (*filter(None, said), self.rules_out or "Nothing is ruled out by it.")
+
+    @property
+    def _as_read(self) -> str:
+        values = list(self.differences.values())
+        over = f"on average over these {len(values)} concepts" if len(values) > 1 else "of the one concept"
+        spread = f", from {_nats(min(values))} to {_nats(max(values))}" if len(values) > 1 else ""
+        return (
+            f"{self.name}: {_DIFFERENCE}, {over}: {_nats(math.fsum(values) / len(values))}{spread}, as read on these "
+            "prompts and vectors; there is no chance in a reading, and this says nothing of other concepts or prompts."
+        )
+
+
+_DIFFERENCE = "log-odds (nats), a difference"
+
+
+def _halves(found: Estimate) -> str:
+    if not found.said:
+        return ""
+    return (
+        f"At least half of {LIKE} move by {_nats(found.low)} or more, and at least half by {_nats(found.high)} or less "
+        f"({percent(found.confidence)})."
+    )
+
+
+def _nats(value: float) -> str:
+    return f"{value:+.3g}".replace("-", "−")
 
 
 @checked(AnalysisError)
@@ -146,6 +188,7 @@ def contrast(
     judge: str | None = None,
     rubric: str | None = None,
     confidence: float = 0.95,
+    moved: float = LEAST_MOVED,
 ) -> tuple[ArmContrast, ...]:
     """Return one arm held against others of the same run, over the cells that both have.
 
@@ -163,6 +206,7 @@ def contrast(
         judge: whose verdicts.
         rubric: which rubric on reports; needed where there are several beside ``yesno``.
         confidence: of each interval, one at a time.
+        moved: of log-odds, the difference in nats above which a concept counts as moved; stated before the data.
 
     Returns:
         One for each arm of ``against``, in that order.
@@ -174,12 +218,14 @@ def contrast(
     check_probability("confidence", confidence)
     if measure not in ("rate", "d′", "log-odds"):
         raise AnalysisError(explain("measure", required="'rate', 'd′' or 'log-odds'", got=repr(measure), hint=""))
+    if not (math.isfinite(moved) and moved >= 0):
+        raise AnalysisError(explain("moved", required="a finite number of nats, 0 or more", got=moved, hint=""))
     if isinstance(against, str) or not against:
         raise AnalysisError(explain("against", required="a list of arms", got=repr(against), hint="['control']"))
     of, against = encodable(of), [encodable(arm) for arm in against]  # as arms are spelled in frames
     if measure == "log-odds":
         frame = log_odds_frame(results.of_part().records)
-        return tuple(_of_log_odds(frame, of, each, confidence) for each in against)
+        return tuple(_of_log_odds(frame, of, each, confidence, moved) for each in against)
     others = {j.rubric for j in results.judges if not fits_rubric(j.rubric, ANSWERS)}
     if rubric is None and len(others) == 1:
         (rubric,) = others  # a run with questions has two rubrics on each trial, but one on reports
@@ -236,19 +282,48 @@ def _of_rises(
     return ArmContrast(outcome, measure, "difference in differences", *arms, found, worst)
 
 
-def _of_log_odds(frame: pd.DataFrame, of: str, against: str, confidence: float) -> ArmContrast:
-    """Return the median over concepts of their differences in change; of one concept that of its trials."""
-    table = log_odds_contrast(frame, of, against, _told_by(frame, against))
+def _of_log_odds(frame: pd.DataFrame, of: str, against: str, confidence: float, moved: float) -> ArmContrast:
+    """Return each concept's difference in change, and what they say of others; of one concept what its prompts say."""
+    by = _told_by(frame, against)
+    table = log_odds_contrast(frame, of, against, by)
     if table.empty:
         raise _lacking(of, against, "trials about one concept in one cell")
     each = table.groupby("concept", sort=True)["did"].mean()
+    share = None
     if len(each) > 1:
-        found = median_of_unbounded(each.tolist(), quantity="log-odds (nats), a difference", confidence=confidence)
-        return ArmContrast("log_odds", "log-odds", "difference in differences", of, against, [found])
-    about = frame["concept"].fillna(frame["asked"]) == each.index[0]
-    changes = [_changes(frame[about & (frame["arm"] == arm)]) for arm in (of, against)]
+        values = each.tolist()
+        found = median_of_unbounded(values, quantity=_DIFFERENCE, confidence=confidence)
+        quantity = "a difference of log-odds (nats)"
+        share = share_of_unbounded(values, moved, quantity=quantity, confidence=confidence)
+    else:
+        found = _of_prompts(frame, (of, against), table, by, confidence)
+    return ArmContrast(
+        "log_odds",
+        "log-odds",
+        "difference in differences",
+        of,
+        against,
+        [found],
+        differences=dict(zip(each.index.astype(str), each.tolist(), strict=True)),
+        share=share,
+    )
+
+
+def _of_prompts(
+    frame: pd.DataFrame, arms: tuple[str, str], table: pd.DataFrame, by: Sequence[str], confidence: float
+) -> Estimate:
+    """Return the difference of medians over the prompts of one concept, each prompt under the same steers once."""
+    there = frame[frame["change"].notna()]
+    there = there.assign(concept=there["concept"].fillna(there["asked"]))
+    there = there.merge(table[[*by, "concept"]], on=[*by, "concept"])
+    parts = [there[there["arm"] == arm] for arm in arms]
+    changes = [part.drop_duplicates("read")["change"].tolist() for part in parts]
     found = difference_of_unbounded(*changes, quantity="log-odds (nats)", confidence=confidence)
-    return ArmContrast("log_odds", "log-odds", "difference in differences", of, against, [found])
+    cells = max(len(part[[*LOG_ODDS_BY]].drop_duplicates()) for part in parts)
+    if cells > 1:  # a prompt at two doses is no two draws
+        needs = f"the one concept was read in {cells} cells (layers, doses), and it takes one cell or more concepts"
+        found = attrs.evolve(found, low=math.nan, high=math.nan, needs=needs)
+    return found
 
 
 def _told_by(frame: pd.DataFrame, against: str) -> tuple[str, ...]:
@@ -256,10 +331,6 @@ def _told_by(frame: pd.DataFrame, against: str) -> tuple[str, ...]:
     there = frame[frame["arm"] == against]
     dosed = there["layers"].notna().any() or there["unit"].notna().any()
     return tuple(column for column in LOG_ODDS_BY if dosed or column in ("model", "base", "beside"))
-
-
-def _changes(part: pd.DataFrame) -> list[float]:
-    return [float(value) for value in part["change"] if np.isfinite(value)]
 
 
 def _summed(arms: Sequence[ByConcept]) -> ConceptCounts:

@@ -45,7 +45,8 @@ def log_odds_frame(records: Iterable[TrialRecord], measure: str = "yes_no") -> p
     - ``unsteered``: the mean log-odds of the very same prompt where the arm steers nothing, on ``n_unsteered`` trials
       of the run; where the run has none, what the reading itself found there without any steers (not on trials with
       steers beside the arm's own). ``change`` = ``log_odds`` - ``unsteered``, NaN without either. The distribution at
-      the answer depends on the prompt and the steers alone, so trials of one prompt pair whatever their seeds.
+      the answer depends on the prompt and the steers alone, so trials of one prompt pair whatever their seeds;
+    - ``read``: a number that trials of the same prompt and steers share: one pass, one value, however many draws.
 
     Raises:
         AnalysisError: no trial has such a reading, or one has several.
@@ -76,6 +77,9 @@ def log_odds_frame(records: Iterable[TrialRecord], measure: str = "yes_no") -> p
     frame["unsteered"] = prompt.map(clean.mean()).astype(np.float64).fillna(own)
     frame["n_unsteered"] = prompt.map(clean.size()).fillna(0).astype("Int64")
     frame["change"] = frame["log_odds"] - frame["unsteered"]
+    steered = [(told, r.key.steers) for told, r in zip(prompt, kept, strict=True)]
+    numbers = {told: number for number, told in enumerate(dict.fromkeys(steered))}
+    frame["read"] = np.array([numbers[told] for told in steered], dtype=np.int64)
     return frame
 
 

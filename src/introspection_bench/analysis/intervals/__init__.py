@@ -23,7 +23,7 @@ from .kappa import PairAgreement, PairTable, pair_agreement
 from .means import like_these, these_concepts
 from .null import NullBound, ToleranceBound, VariationBound, bound_if_varying, null_bound, tolerance_bound
 from .sequential import anytime, trials_to_stop
-from .unbounded import difference_of_unbounded, fewest_concepts, median_of_unbounded
+from .unbounded import difference_of_unbounded, fewest_concepts, median_of_unbounded, share_of_unbounded
 from .values import FEWEST_CONCEPTS, ConceptCounts, Estimand, Estimate
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "plan_equivalence",
     "prediction_powered",
     "same_as_zero",
+    "share_of_unbounded",
     "these_concepts",
     "tolerance_bound",
     "trials_to_stop",

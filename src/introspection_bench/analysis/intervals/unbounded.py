@@ -1,37 +1,37 @@
-"""Numbers without bounds, such as log-odds: the median concept, and the trials of one concept.
+"""What can be said of numbers without bounds, such as log-odds: of the median concept, and of a share of concepts.
 
-No interval holds its level for the mean of every distribution without bounds, at any number of observations (Bahadur
-and Savage 1956, Annals of Mathematical Statistics 27): where one concept in ten has a large effect and the others none,
-a sample that lacks it tells nothing of it. So over concepts the median is bounded, for which order statistics hold the
-level whatever the distribution; and two samples of one concept's trials by exchanging them, exact where they differ by
-a mere shift.
+No interval holds its level for the *mean* of every distribution without bounds, whatever the number of observations
+(Bahadur and Savage 1956, "The nonexistence of certain statistical procedures in nonparametric problems", Annals of
+Mathematical Statistics 27): a rare concept of any size, of which the data tell nothing, moves the mean anywhere. So no
+interval of a mean is offered here. Medians and shares have exact ones for every distribution.
 
-Sources: Thompson 1936, Annals of Mathematical Statistics 7, for order statistics; Fisher's exchange of two samples,
-inverted by its critical shifts, for trials.
+Source of the medians' intervals: Thompson 1936, "On confidence ranges for the median", Annals of Mathematical
+Statistics 7. It is the sign test, inverted.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import binom
 
 from ...boundaries import checked
 from ...errors import AnalysisError, explain
-from ..binomial import Sided, check_probability
-from .values import Estimate, Floats, error_aside
+from ..binomial import Sided, check_probability, interval
+from .values import FEWEST_CONCEPTS, Estimate, Floats, error_aside
 
-#: Up to so many ways all are gone through; of more, so many are drawn from a fixed seed, which keeps the level.
-MOST_WAYS = 20_000
-#: More values than any run has concepts, or trials of one; each way takes as much room.
+#: More values than any run has concepts, or prompts of one.
 MOST_VALUES = 5_000
-ORDER_ASSUMES = "concepts are independent draws from the kind that is meant"
-SHIFT_ASSUMES = "trials are independent, and the two samples differ by a shift alone; nothing is said of other concepts"
+CONCEPTS_ASSUME = (
+    "concepts are independent draws from the kind that is meant, each read the same way; nothing is assumed of how "
+    "their values are distributed"
+)
+PROMPTS_ASSUME = (
+    "the prompts (and vectors) of each sample are independent draws from the kind that is meant; nothing is assumed of "
+    "how their values are distributed, and nothing said of other concepts"
+)
 
 
 @checked(AnalysisError)
@@ -40,9 +40,10 @@ def median_of_unbounded(
 ) -> Estimate:
     """Return the median over concepts like these of a number without bounds, of which each concept has one.
 
-    For paired arms give the concepts' differences. The interval's ends are concepts' own values, by the sign test: it
-    holds its level for the median of any distribution, askew or not. It says nothing of the mean: an effect in fewer
-    than half of the concepts leaves the median where it is.
+    For paired arms give the concepts' differences. The interval ends at two of the values and holds the median at
+    least as often as it says, whatever the distribution: askew, with heavy tails, with ties. Hence at least half of
+    concepts like these have a value of ``low`` or more, and at least half one of ``high`` or less. It says nothing of
+    the mean: a few concepts may lie anywhere.
 
     Args:
         values: one finite number for each concept.
@@ -58,34 +59,68 @@ def median_of_unbounded(
         AnalysisError: no value, one that is not finite, or an argument out of range.
     """
     check_probability("confidence", confidence)
-    x = np.sort(_finite("values", values))
-    fewest = fewest_concepts(confidence, sided)
-    needs = ""
-    low = high = math.nan
-    if x.size < fewest:
-        needs = f"there {'is 1 concept' if x.size == 1 else f'are {x.size} concepts'} and it takes {fewest}"
-    else:
-        below, above = (_place(x.size, error) for error in error_aside(confidence, sided))
-        low = float(x[below - 1]) if below else -math.inf
-        high = float(x[-above]) if above else math.inf
+    x = _finite("values", values)
+    low, high = _median_between(x, confidence, sided)
+    found = float(np.median(x))
     return Estimate(
         f"{quantity} of the median concept",
         "concepts like these",
-        float(np.median(x)),
-        low,
-        high,
+        found,
+        min(low, found),  # NaN stays where nothing is said
+        max(high, found),
         confidence,
         sided,
-        "order statistics",
-        ORDER_ASSUMES,
-        needs,
+        "order statistics of the concepts",
+        CONCEPTS_ASSUME,
+        _lacking(x.size, fewest_concepts(confidence, sided)) if math.isnan(low) else "",
     )
 
 
-def _place(n: int, error: float) -> int:
-    """Return the rank of the value beyond which the median lies with at most this probability; 0 for no bound."""
-    # An error a hair below that of a rank by rounding is that rank's.
-    return int(binom.ppf(error * (1 + 1e-9), n, 0.5)) if error else 0
+@checked(AnalysisError)
+def share_of_unbounded(
+    values: Sequence[float],
+    above: float,
+    *,
+    quantity: str = "log-odds",
+    confidence: float = 0.95,
+    sided: Sided = "two",
+) -> Estimate:
+    """Return the share of concepts like these whose number lies above a threshold, which is stated before the data.
+
+    Clopper and Pearson's interval of the count of concepts, which holds its level for every distribution. Where few
+    concepts do what most don't, this says how few, and the median nothing.
+
+    Args:
+        values: one finite number for each concept.
+        above: the threshold; a value equal to it does not count.
+        quantity: what the number is, for the sentence.
+        confidence: of the interval.
+        sided: two-sided, or one bound.
+
+    Returns:
+        The share with its interval. Below :data:`FEWEST_CONCEPTS` concepts ``low`` and ``high`` are NaN and ``needs``
+        says how many it takes.
+
+    Raises:
+        AnalysisError: no value, one that is not finite, or an argument out of range.
+    """
+    check_probability("confidence", confidence)
+    x = _finite("values", values)
+    (threshold,) = _finite("above", [above])
+    found = interval(int((x > threshold).sum()), x.size, confidence=confidence, sided=sided)
+    enough = x.size >= FEWEST_CONCEPTS
+    return Estimate(
+        f"share with {quantity} above {threshold:.3g}",
+        "concepts like these",
+        found.rate,
+        found.low if enough else math.nan,
+        found.high if enough else math.nan,
+        confidence,
+        sided,
+        "Clopper-Pearson over concepts",
+        CONCEPTS_ASSUME,
+        "" if enough else _lacking(x.size, FEWEST_CONCEPTS),
+    )
 
 
 @checked(AnalysisError)
@@ -97,63 +132,81 @@ def difference_of_unbounded(
     confidence: float = 0.95,
     sided: Sided = "two",
 ) -> Estimate:
-    """Return the first sample's mean less the second's, of one concept's trials and no pairing.
+    """Return the first sample's median less the second's, of one concept's prompts and no pairing.
 
-    The interval holds the shifts for which exchanging trials between the samples is not significant: exact at any
-    numbers of trials where the two differ by a shift alone. Trials of several concepts are not independent: give
-    :func:`median_of_unbounded` the concepts' differences instead.
+    Each median has the interval of its own order statistics at half of the error; the ends of the difference are those
+    of the two. It holds its level, with room to spare, however the samples are distributed and however they differ in
+    spread. Give one number for each prompt (and vector): a prompt read twice under the same steers is read once. Values
+    of several concepts are not independent: give :func:`median_of_unbounded` the concepts' differences instead.
 
     Args:
-        first: one finite number for each trial.
+        first: one finite number for each prompt.
         second: those of the other arm.
         quantity: what the number is, for the sentence.
         confidence: of the interval.
         sided: two-sided, or one bound.
 
     Returns:
-        The difference with its interval; NaN and ``needs`` where the ways to exchange the trials are too few for the
-        level (4 against 4 trials are the fewest at 95 %, two-sided).
+        The difference with its interval; NaN and ``needs`` where a sample is too small for the level (7 in each at
+        95 %, two-sided).
 
     Raises:
         AnalysisError: a sample is empty, a value is not finite, or an argument is out of range.
     """
     check_probability("confidence", confidence)
     a, b = _finite("first", first), _finite("second", second)
-    below, above = error_aside(confidence, sided)
-    ways = math.comb(a.size + b.size, a.size)
+    each = 1 - (1 - confidence) / 2
+    turned: dict[Sided, Sided] = {"two": "two", "upper": "lower", "lower": "upper"}
+    mine, theirs = _median_between(a, each, sided), _median_between(b, each, turned[sided])
+    low, high = mine[0] - theirs[1], mine[1] - theirs[0]
+    found = float(np.median(a) - np.median(b))
     needs = ""
-    low = high = math.nan
-    if 1 / ways > min(error for error in (below, above) if error):
-        needs = f"{a.size} and {b.size} trials can be exchanged in {ways} ways only, too few for this confidence"
-    else:
-        low, high = _between(_shifts(a, b), below, above)
-    found = float(a.mean() - b.mean())
-    low, high = min(low, found), max(high, found)
+    if math.isnan(low):
+        fewest = fewest_concepts(each, sided)
+        needs = f"there are {a.size} and {b.size} different prompts (or vectors), and it takes {fewest} in each arm"
     return Estimate(
-        f"{quantity}, a difference",
+        f"{quantity}, a difference of medians over prompts",
         "these concepts",
         found,
-        low,
-        high,
+        min(low, found),
+        max(high, found),
         confidence,
         sided,
-        "trials exchanged between the two arms",
-        SHIFT_ASSUMES,
+        "order statistics of each arm",
+        PROMPTS_ASSUME,
         needs,
     )
 
 
 @checked(AnalysisError)
 def fewest_concepts(confidence: float, sided: Sided = "two") -> int:
-    """Return the fewest concepts with which :func:`median_of_unbounded` reaches a confidence.
+    """Return the fewest values whose smallest and largest hold the median at a confidence: all lie on one side of it.
 
-    All of n lie on one side of the median with probability 2**-n. Raises :class:`AnalysisError` for an argument out of
-    range.
+    Raises :class:`AnalysisError` for an argument out of range.
     """
     check_probability("confidence", confidence)
     smallest = min(error for error in error_aside(confidence, sided) if error)
     # An error a hair below a power of two by rounding (1 - 0.96875) is that power.
     return max(1, math.ceil(-math.log2(smallest) - 1e-9))
+
+
+def _median_between(x: Floats, confidence: float, sided: Sided) -> tuple[float, float]:
+    """Return the values that hold the median: both NaN where they are too few, no bound on a side without an error."""
+    if x.size < fewest_concepts(confidence, sided):
+        return math.nan, math.nan
+    x = np.sort(x)
+    below, above = (_place(x.size, error) for error in error_aside(confidence, sided))
+    return float(x[below - 1]) if below else -math.inf, float(x[-above]) if above else math.inf
+
+
+def _place(n: int, error: float) -> int:
+    """Return the rank of the value beyond which the median lies with at most this probability; 0 for no bound."""
+    # An error a hair below that of a rank by rounding is that rank's.
+    return int(binom.ppf(min(1.0, error * (1 + 1e-9)), n, 0.5)) if error else 0
+
+
+def _lacking(concepts: int, fewest: int) -> str:
+    return f"there {'is 1 concept' if concepts == 1 else f'are {concepts} concepts'} and it takes {fewest}"
 
 
 def _finite(name: str, values: Sequence[float]) -> Floats:
@@ -172,47 +225,3 @@ def _finite(name: str, values: Sequence[float]) -> Floats:
             )
         )
     return x
-
-
-def _between(critical: Floats, below: float, above: float) -> tuple[float, float]:
-    """Return the interval that the critical values, each as likely to lie below the truth, leave at these errors.
-
-    With ``m`` of them the truth falls into each of the ``m + 1`` gaps with equal probability.
-    """
-    places = np.sort(critical)
-    gaps = places.size + 1
-    low, high = -math.inf, math.inf
-    if below:
-        low = float(places[_gaps_within(below, gaps) - 1])
-    if above:
-        high = float(places[-_gaps_within(above, gaps)])
-    return low, high
-
-
-def _gaps_within(error: float, gaps: int) -> int:
-    return max(1, math.floor(error * gaps + 1e-9))
-
-
-def _shifts(a: Floats, b: Floats) -> Floats:
-    """Return for each way to exchange as many of ``a`` for some of ``b`` the shift at which it changes nothing."""
-    chosen = _exchanged(a.size, b.size)
-    left, came = 1 - chosen[:, : a.size], chosen[:, a.size :]
-    many = came.sum(axis=1)
-    moved = many > 0  # the way that exchanges nothing says nothing of a shift
-    return np.asarray((left[moved] @ a - came[moved] @ b) / many[moved])
-
-
-@lru_cache(maxsize=2)
-def _exchanged(n: int, others: int) -> npt.NDArray[np.floating]:
-    """Return which ``n`` of both samples' trials make up the first, shape (ways, n + others)."""
-    both, ways = n + others, math.comb(n + others, n)
-    if ways - 1 <= MOST_WAYS:
-        chosen = np.zeros((ways, both))
-        for row, places in enumerate(combinations(range(both), n)):
-            chosen[row, list(places)] = 1
-        return chosen
-    rng = np.random.default_rng(0)
-    drawn = np.zeros((MOST_WAYS - 1, both), dtype=np.float32)
-    for way in range(len(drawn)):
-        drawn[way, rng.permutation(both)[:n]] = 1
-    return drawn

@@ -87,8 +87,8 @@ def _table(by_arm: pd.DataFrame, apart: dict[str, ArmContrast | None], told: str
     where = f"{told}: " if told else ""
     return TextTable(
         f"{where}Log-odds of yes, means over concepts in nats; of yes and no together the median probability. Injected "
-        "less an arm: the difference of their changes in the cells that both have, of the median concept, with the "
-        "95 % interval",
+        "less an arm: the difference of their changes in the cells that both have, of the median concept (of one "
+        "concept that of its medians over prompts), with the 95 % interval over concepts like these",
         _COLUMNS,
         rows,
     )
