@@ -148,7 +148,9 @@ VALUES = [
     analysis.SweetSpotRule(), analysis.SweetSpots(analysis.SweetSpotRule(), SPOTS, 0.95),
     analysis.sensitivity(COUNTS, COUNTS), analysis.Zero(SAME, SAME, THESE, 1),
     analysis.Contrast(COUNTS, COUNTS, True, THESE, THESE, THESE, 0.1, verdicts=[SAME]),
-    analysis.ArmContrast("strict", "rate", "difference", "injected", "control", [THESE], THESE),
+    analysis.ArmContrast(
+        "strict", "rate", "difference", "injected", "control", [THESE], THESE, differences={"love": 1.0}, share=THESE
+    ),
     analysis.RiseContrast(THESE, THESE, THESE, True, 1, [SAME]), EXPLAINED, EXPLAINED.findings[0],
     confusion(), confusion().criteria[0],
     analysis.Comparison("a", "b", FRAME, CELLS, FRAME, FRAME, 0.95),

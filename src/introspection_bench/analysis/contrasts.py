@@ -141,7 +141,7 @@ class ArmContrast:
     def sentences(self) -> tuple[str, ...]:
         """The estimates, what the unscored trials could change, and what is ruled out or that nothing is."""
         estimates = [*self.found, *([self.share] if self.share else [])]
-        said = [self._as_read] if self.differences else []
+        said = [_as_read(self.name, list(self.differences.values()))]
         said += [f"{self.name}: {each.sentence}" for each in estimates]
         said += [_halves(each) for each in self.found if self.measure == "log-odds" and each.estimand == LIKE]
         if self.whatever is not None:
@@ -150,18 +150,21 @@ class ArmContrast:
             said.append("The judge was told what was injected: that it finds no name there is by construction.")
         return (*filter(None, said), self.rules_out or "Nothing is ruled out by it.")
 
-    @property
-    def _as_read(self) -> str:
-        values = list(self.differences.values())
-        over = f"on average over these {len(values)} concepts" if len(values) > 1 else "of the one concept"
-        spread = f", from {_nats(min(values))} to {_nats(max(values))}" if len(values) > 1 else ""
-        return (
-            f"{self.name}: {_DIFFERENCE}, {over}: {_nats(math.fsum(values) / len(values))}{spread}, as read on these "
-            "prompts and vectors; there is no chance in a reading, and this says nothing of other concepts or prompts."
-        )
-
 
 _DIFFERENCE = "log-odds (nats), a difference"
+
+
+def _as_read(name: str, values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    over, spread = "of the one concept", ""
+    if len(values) > 1:
+        over = f"on average over these {len(values)} concepts"
+        spread = f", from {_nats(min(values))} to {_nats(max(values))}"
+    return (
+        f"{name}: {_DIFFERENCE}, {over}: {_nats(sum(values) / len(values))}{spread}, as read on these prompts and "
+        "vectors; there is no chance in a reading, and this says nothing of other concepts or prompts."
+    )
 
 
 def _halves(found: Estimate) -> str:
