@@ -18,7 +18,7 @@ from .vectors import ConceptVector
 
 #: Fewer words' vectors say too little of how vectors vary.
 LEAST_WORDS = 200
-#: A drawn vector is as good as orthogonal to the concept's that it stands for: |cosine| below this.
+#: A drawn vector is as good as orthogonal to the concept's that it stands for: its cosine is no larger, of either sign.
 MOST_COSINE = 0.1
 _MOST_DRAWS = 10_000
 #: How a step of a drawn vector's provenance begins.
@@ -109,8 +109,8 @@ def covariance_like(
     """Return one random vector for each of a concept's, as long, drawn with the covariance at its layer.
 
     A draw is one combination of the words, the same at all layers, as a concept's own vectors are of one concept; it
-    is repeated until |cosine| to the concept's vector is below 0.1 at each of them. Provenance has the cosine, the seed
-    and what was drawn from.
+    is repeated until the cosine to the concept's vector is within 0.1 of 0 at each of them. Provenance has the cosine,
+    the seed and what was drawn from.
 
     Raises :class:`VectorError` for backgrounds that don't fit the vectors, a seed that is not a whole number >= 0, and
     where no draw is apart enough.

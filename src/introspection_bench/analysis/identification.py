@@ -38,9 +38,8 @@ def naming_frame(records: Iterable[TrialRecord], measure: str = "naming", score:
       than short ones);
     - ``cosines`` read at one place (``Cosines(vectors, at="reply")``): the nearest vector, of those of the row's own
       layer where a concept has several;
-    - ``concept_lens``, or ``lens`` read at one place, its sets named like the concepts: the logit lens. These two are
-    what a reader of the
-      residual at the answer names who sees no text.
+    - ``concept_lens``, or ``lens`` read at one place, its sets named like the concepts: the logit lens. These
+      two are what a reader of the residual at the answer names who sees no text.
 
     Columns: ``trial arm truth concept scaffold layers magnitude unit beside model part`` as in
     :func:`~introspection_bench.analysis.records_frame`; ``read_layer`` (NA where the measure has none), ``named``,

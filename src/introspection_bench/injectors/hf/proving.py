@@ -50,7 +50,7 @@ _LENGTH, _NEW_TOKENS, _LAYERS = 16, 3, 8
 _RECURRENT_LENGTH = 72
 
 
-class Probe:
+class SharingProbe:
     """Prompts with a common beginning, requests on one of them, and what uncached passes make of both.
 
     ``blocks`` are the decoder blocks; about eight of them are looked at. The prompts slide out of a short attention
@@ -140,7 +140,7 @@ class Probe:
 
 def require_proof(injector: Injector, model: Any, blocks: Sequence[nn.Module]) -> None:
     """Raise :class:`ModelError` unless the injector's captures and replies equal passes without any cache."""
-    problem = Probe(model, blocks, injector.model, injector.limits).problem(injector)
+    problem = SharingProbe(model, blocks, injector.model, injector.limits).problem(injector)
     if problem is not None:
         raise ModelError(unproved(problem))
 

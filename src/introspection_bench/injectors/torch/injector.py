@@ -26,7 +26,7 @@ from ..hf.fingerprint import fingerprint_module
 from ..hf.hooks import BlockCapture, Observer, Row, session
 from ..hf.limits import limits_of
 from ..hf.loading import Loaded, load
-from ..hf.proving import ROWS, Probe, unproved
+from ..hf.proving import ROWS, SharingProbe, unproved
 from ..hf.reads import OF_LOGITS, PassReading
 from ..hf.sampling import LogitsWatch, processors
 from ..hf.stopping import ReplyReader, end_tokens_of
@@ -162,7 +162,7 @@ class TorchInjector(OpenedInjector):
 
         Raises :class:`ModelError` where even unshared ones don't.
         """
-        probe = Probe(self._model, self._blocks.modules, self._info, self._limits)
+        probe = SharingProbe(self._model, self._blocks.modules, self._info, self._limits)
         chosen, self._batch_size = self._batch_size, ROWS
         problems = []
         try:

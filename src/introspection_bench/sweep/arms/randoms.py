@@ -39,7 +39,7 @@ class RandomVector(Arm):
     - ``isotropic``: uniform on the sphere. Source: Lindsey 2026, "random vectors".
     - ``permuted``: the concept vector's components in another order, one order at all layers of a band.
     - ``covariance``: as the vectors of words vary that are not the run's concepts
-      (:class:`~introspection_bench.sweep.Background`), its |cosine| to the concept's vectors below 0.1.
+      (:class:`~introspection_bench.sweep.Background`), its cosine to the concept's vectors between -0.1 and 0.1.
 
     ``matched`` says how strong it is: by ``norm`` the cell's dose; by ``impact`` the ``residual`` dose at which it
     moves the answer to the trial's own prompt as far as the concept's injection at the cell's dose does. The trial then
