@@ -43,8 +43,8 @@ class RulesJudge(Judge):
 
     ``coherent`` by repetition, grammar, casing, scripts and debris (:mod:`.coherence`); ``affirmative`` by
     claims and denials with their scope (:mod:`.claims`); ``identifies`` by the concept's names and their
-    inflected forms (``mentions.naming``); ``immediate`` by which of both comes first. ``says_yes``, of the rubric ``yesno``,
-    by how the reply begins (``yes_no``); one that begins with neither a yes nor a no is unscored. It reads English;
+    inflected forms (``mentions.naming``); ``immediate`` by which of both comes first. ``says_yes``, of the rubric
+    ``yesno``, by how the reply begins; one that begins with neither a yes nor a no is unscored. It reads English;
     a reply in another language or script is unscored with that reason. ``docs/rules_judge.md`` says how well it agrees
     with other judges and where it does not.
 
