@@ -31,6 +31,7 @@ from .items import Battery, load_battery
 from .measures.base import Read
 from .measures.tokens import first_tokens
 from .prompts import RenderedPrompt
+from .reads_out import best_rank
 from .scaffolds import Anchor, Scaffold, Turn
 from .spans import Positions, Span
 from .vectors import ConceptVector
@@ -260,6 +261,7 @@ def _measured(
     flat = probe.read([(p, some) for some in randoms.values() for p in probe.prompts], others)
     by_key = {key: flat[n * count : (n + 1) * count] for n, key in enumerate(randoms)}
     entropies = [entropy(values) for values in clean]
+    ranks = _ranks(probe.injector, cases, tokens)
     for number, case in enumerate(cases):
         kl, after, gain = zip(*told[number * count : (number + 1) * count], strict=True)
         beside = [by_key[key] for key in compared[number]]
@@ -278,6 +280,7 @@ def _measured(
             [statistics.median(gains[case.concept] for _, gains in some) for some in beside],
             case.effect,
             probe.injector.model.name,
+            ranks and [ranks[case.concept, i.vector.digest] for i in case.injections],
         )
 
 
@@ -300,6 +303,20 @@ def _compared(
                 for i, norm in zip(case.injections, norms, strict=True)
             ]
     return keys
+
+
+def _ranks(
+    injector: Injector, cases: Sequence[Dosed], tokens: Mapping[str, Sequence[int]]
+) -> dict[tuple[str, str], int] | None:
+    """Return the rank of each concept's word under the lens of each of its vectors; None without such a lens."""
+    if not injector.has_vector_lens or not all(tokens[case.concept] for case in cases):
+        return None
+    vectors = {(case.concept, i.vector.digest): i.vector for case in cases for i in case.injections}
+    # One at a time: rows of a large vocabulary are many bytes.
+    return {
+        (concept, key): best_rank(injector.vector_logits([vector])[0], tokens[concept])[0]
+        for (concept, key), vector in vectors.items()
+    }
 
 
 def _seed(seed: int, number: int, layer: int) -> int:

@@ -16,6 +16,9 @@ from .errors import InjectionError, explain
 from .freezing import frozen_ints, frozen_tuple, plain_int
 from .names import composed
 
+#: At a rank below this (from 0 on) a vector says its concept's word by itself.
+READS_OUT_BELOW = 10
+
 
 def _floats(values: Iterable[Any]) -> tuple[float, ...]:
     return tuple(map(float, frozen_tuple(values)))
@@ -30,8 +33,9 @@ class DoseEffect:
     where ``dose`` was found by it. ``kl`` (nats, divergence of the steered distribution from the unsteered one),
     ``entropy_before`` and ``entropy_after`` (nats) and ``gain`` (nats, how much the log-probability of the concept's
     own first tokens rises) have one number for each prompt. ``random_kl`` and ``random_gain`` have one for each random
-    vector of the same norm: the median over the prompts, of the same concept's tokens. ``prompts`` is the battery's
-    digest, ``seed`` that of the random vectors, ``model`` the model's name.
+    vector of the same norm: the median over the prompts, of the same concept's tokens. ``ranks`` has
+    one for each vector: that of the concept's likeliest first token, from 0, under the logit lens of the vector itself;
+    None where the backend has no such lens. ``prompts`` is the battery's digest, ``seed`` that of the random vectors, ``model`` the model's name.
     """
 
     concept: str = attrs.field(converter=composed)
@@ -48,8 +52,18 @@ class DoseEffect:
     random_gain: tuple[float, ...] = attrs.field(converter=_floats)
     effect: Dose | None = None
     model: str = ""
+    ranks: tuple[int, ...] | None = attrs.field(default=None, converter=attrs.converters.optional(frozen_ints))
 
     def __attrs_post_init__(self) -> None:
+        if self.ranks is not None and (len(self.ranks) != len(self.vectors) or min(self.ranks, default=0) < 0):
+            raise InjectionError(
+                explain(
+                    f"ranks of {self.concept!r}",
+                    required=f"one from 0 for each of {len(self.vectors)} vectors, or None",
+                    got=self.ranks,
+                    hint="",
+                )
+            )
         lengths = {len(self.kl), len(self.entropy_before), len(self.entropy_after), len(self.gain)}
         numbers = (*self.kl, *self.entropy_after, *self.gain, *self.random_kl, *self.random_gain)
         counts = {len(self.random_gain), len(self.random_kl)}
@@ -78,6 +92,14 @@ class DoseEffect:
     def live(self) -> bool:
         """Whether the dose says its concept: its gain exceeds that of every random vector of the same norm."""
         return self.median_gain > max(self.random_gain)
+
+    @property
+    def reads_out(self) -> bool | None:
+        """Whether one of the vectors says its concept's word by itself: naming may then be the steering.
+
+        A rank below :data:`READS_OUT_BELOW` counts; None where the backend could not tell.
+        """
+        return None if self.ranks is None else min(self.ranks) < READS_OUT_BELOW
 
     @property
     def chance(self) -> float:

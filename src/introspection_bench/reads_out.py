@@ -6,18 +6,17 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 
 from .boundaries import checked, guarded
 from .concepts import Concept, ConceptSet
+from .effects import READS_OUT_BELOW
 from .errors import VectorError, explain
 from .freezing import frozen_tuple, plain_int
 from .injectors.base import Injector
 from .measures.tokens import first_tokens
 from .names import composed
 from .vectors import ConceptVector
-
-#: At a rank below this (from 0 on) a vector says its concept's word by itself.
-READS_OUT_BELOW = 10
 
 
 @guarded(VectorError)
@@ -64,10 +63,14 @@ def vector_ranks(
             raise VectorError(
                 explain(f"concept {vector.concept!r}", required="a name that has tokens", got="none", hint="")
             )
-        best = max(tokens, key=lambda token: float(row[token]))
-        rank = int(np.count_nonzero(row > row[best]))
-        found.append(VectorRank(vector.concept, vector.layer, vector.digest, rank, best))
+        found.append(VectorRank(vector.concept, vector.layer, vector.digest, *best_rank(row, tokens)))
     return tuple(found)
+
+
+def best_rank(logits: npt.NDArray[np.float32], tokens: Sequence[int]) -> tuple[int, int]:
+    """Return the rank, from 0, of the likeliest of some tokens among all, and that token."""
+    best = max(tokens, key=lambda token: float(logits[token]))
+    return int(np.count_nonzero(logits > logits[best])), best
 
 
 @checked(VectorError)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import attrs
 import pandas as pd
@@ -61,7 +61,7 @@ def held_against(first: AS_TOLD, second: AS_TOLD, *, margin: float | None, confi
         return None
     found = contrast_pairs(pairs, margin=margin, confidence=confidence)
     arms_ = [arm for pair in pairs for arm in pair]
-    return Compared(found.these, found.like, found.whatever, found.verdicts, *_sizes(arms_))
+    return Compared(found.these, found.like, found.whatever, found.verdicts, *sized(arms_))
 
 
 def matched_cells(first: AS_TOLD, second: AS_TOLD) -> list[tuple[ByConcept, ByConcept]]:
@@ -87,7 +87,7 @@ def rises_against(
         return None
     a, b, c, d = arms
     found = rise_contrast((a, b), (c, d), margin=margin, confidence=confidence)
-    return Compared(found.these, found.like, found.whatever, found.verdicts, *_sizes([a, c]), 4)
+    return Compared(found.these, found.like, found.whatever, found.verdicts, *sized([a, c]), 4)
 
 
 def matched_rises(
@@ -143,7 +143,8 @@ def _key(cell: dict[str, object]) -> tuple[object, ...]:
     return tuple(None if pd.isna(value) else value for value in cell.values())  # type: ignore[call-overload]  # a scalar
 
 
-def _sizes(arms: list[ByConcept]) -> tuple[float, int]:
+def sized(arms: Sequence[ByConcept]) -> tuple[float, int]:
+    """Return the mean rate of some arms, and how many trials of one concept they have."""
     rate = sum(arm.counts.rate for arm in arms) / len(arms)
     each = [n for arm in arms if any(arm.concepts) for n in arm.counts.trials] or [1]
     return rate, max(1, round(sum(each) / len(each)))

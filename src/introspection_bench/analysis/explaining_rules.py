@@ -37,15 +37,26 @@ OUTCOMES: dict[Task, str] = {"detection": "affirmative", "naming": "identifies"}
 
 @attrs.frozen(eq=False)
 class Evidence:
-    """What rules read: trials with reports judged, trials with answers by yes or no judged, and the doses' effects."""
+    """What rules read.
+
+    ``frame`` are trials with reports judged, ``answers`` with answers by yes or no judged, ``mismatched`` with the
+    same reports judged for another concept; ``observed`` is what a reader of the text names, ``effects`` the doses'.
+    """
 
     frame: pd.DataFrame
     answers: pd.DataFrame | None
     effects: Effects | None
+    mismatched: pd.DataFrame | None
+    observed: pd.DataFrame | None
     margin: float
     confidence: float
     blinded: bool
     arm: str
+
+    @property
+    def mine(self) -> pd.DataFrame:
+        """The trials whose reports are to be explained."""
+        return self.frame[self.frame["arm"] == self.arm]
 
 
 @attrs.frozen

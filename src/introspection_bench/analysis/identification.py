@@ -191,7 +191,8 @@ def beyond_observer(
 
     Columns: ``trial arm truth concept scaffold layers magnitude unit beside model part``; ``named`` (``boolean``, the
     judge's ``criterion`` on the trial's own concept, NA unjudged), ``observer`` (what the observer names), ``observed``
-    (whether that is the concept), ``beyond``: named by the model and not by the observer. Trials on which no concept
+    (whether that is the concept), ``beyond``: named by the model and not by the observer, and ``among``, of how many
+    concepts the observer names one. Trials on which no concept
     was injected, or without a reading of ``observer``, are left out: naming counts beyond what the text gives away.
 
     Raises what :func:`naming_frame` and :meth:`~introspection_bench.trials.TrialRecord.verdict` raise.
@@ -204,6 +205,7 @@ def beyond_observer(
     found["named"] = pd.array(answers, dtype="boolean")
     found["observer"], found["observed"] = frame["named"], frame["correct"]
     found["beyond"] = found["named"] & ~found["observed"]
+    found["among"] = frame["among"]
     return found
 
 

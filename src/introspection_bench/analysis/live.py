@@ -37,6 +37,8 @@ _DTYPES = {
     "n_random": "Int64",
     "chance": "float64",
     "live": "boolean",
+    "rank": "Int64",
+    "reads_out": "boolean",
 }
 
 
@@ -48,7 +50,8 @@ def effects_frame(effects: Effects) -> pd.DataFrame:
     its effect; ``kl``, the median over the prompts in nats, with the smallest and largest (``kl_low``, ``kl_high``)
     and all of them (``kl_prompts``); ``random_kl``, the median over ``n_random`` random vectors; the medians
     ``entropy_before``, ``entropy_after`` and ``gain`` (nats); ``random_gain``, the largest of the random vectors';
-    ``chance`` and ``live`` as :class:`~introspection_bench.effects.DoseEffect` has them.
+    ``chance`` and ``live`` as :class:`~introspection_bench.effects.DoseEffect` has them; ``rank``, the smallest of its
+    vectors', and ``reads_out``, NA where the backend could not tell.
     """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for one in sorted(effects, key=lambda e: len(e.random_gain)):
@@ -64,18 +67,22 @@ def effects_frame(effects: Effects) -> pd.DataFrame:
 def live_cells(frame: pd.DataFrame, effects: Effects) -> pd.DataFrame:
     """Return a frame of trials with a column ``live``: whether the dose that was injected says its concept.
 
-    It is NA on trials where no concept was injected as it is, and where the effect of the dose was not measured. So
+    A second one, ``reads_out``, says whether the vector itself reads out as the concept's word. Both are NA on trials where no concept was injected as it is, and where the effect of the dose was not measured (or the backend could not tell). So
     ``frame[frame["live"]]`` keeps the injected trials of live cells. ``frame`` is from
     :func:`~introspection_bench.analysis.records_frame`; raises :class:`AnalysisError` where it lacks columns.
     """
     require_columns(frame, [*LIVE_BY, "truth"])
     table = effects_frame(effects)
     places = zip(*(table[c] for c in LIVE_BY), strict=True)
-    known = dict(zip(places, table["live"].tolist(), strict=True))
     injected = frame["truth"].eq("injected").fillna(value=False)
-    cells = zip(*(frame[c] for c in LIVE_BY), strict=True)
-    told = [known.get(cell) if right else None for cell, right in zip(cells, injected, strict=True)]
-    return frame.assign(live=pd.array(told, dtype="boolean"))
+    cells = list(zip(*(frame[c] for c in LIVE_BY), strict=True))
+    known = {place: number for number, place in enumerate(places)}
+    rows = [known.get(cell) if right else None for cell, right in zip(cells, injected, strict=True)]
+    told = {
+        column: pd.array([None if row is None else table[column].iloc[row] for row in rows], dtype="boolean")
+        for column in ("live", "reads_out")
+    }
+    return frame.assign(**told)
 
 
 @guarded(AnalysisError)
@@ -190,4 +197,6 @@ def _row(one: DoseEffect) -> dict[str, Any]:
         "n_random": len(one.random_gain),
         "chance": one.chance,
         "live": one.live,
+        "rank": None if one.ranks is None else min(one.ranks),
+        "reads_out": one.reads_out,
     }

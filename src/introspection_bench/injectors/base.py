@@ -272,6 +272,11 @@ class Injector(abc.ABC):
             found[completion.index] = completion.readings[0][:, 0]
         return found
 
+    @property
+    def has_vector_lens(self) -> bool:
+        """Whether :meth:`vector_logits` can be asked of this model."""
+        return "lens" in self.reads and type(self)._logits_of is not Injector._logits_of
+
     def vector_logits(self, vectors: Sequence[ConceptVector]) -> npt.NDArray[np.float32]:
         """Return the logits (vectors, vocabulary) that the final norm and the unembedding make of vectors themselves.
 
