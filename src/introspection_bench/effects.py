@@ -35,7 +35,8 @@ class DoseEffect:
     own first tokens rises) have one number for each prompt. ``random_kl`` and ``random_gain`` have one for each random
     vector of the same norm: the median over the prompts, of the same concept's tokens. ``ranks`` has
     one for each vector: that of the concept's likeliest first token, from 0, under the logit lens of the vector itself;
-    None where the backend has no such lens. ``prompts`` is the battery's digest, ``seed`` that of the random vectors, ``model`` the model's name.
+    None where the backend has no such lens. ``prompts`` is the battery's digest, ``seed`` that of the random vectors,
+    ``model`` the model's name.
     """
 
     concept: str = attrs.field(converter=composed)

@@ -17,8 +17,9 @@ from .departures import Departure, departures, frozen_plan
 from .detection import Sensitivity, default_guesses, detection, guessed_word, sensitivity
 from .dose import SweetSpotRule, SweetSpots, crossovers, dose_response, migration, sweet_spots
 from .equal import Zero, same_as_control, same_as_zero_in
-from .explaining import Explained, Finding, explain_away
+from .explaining import Explained, explain_away
 from .explaining_rules import RULES
+from .finding import Finding
 from .identification import (
     Information,
     beyond_observer,

@@ -126,11 +126,10 @@ def explain_away(
     """
     for name, value in (("margin", margin), ("confidence", confidence)):
         check_probability(name, value)
-    require_columns(frame, [*LIVE_BY, "scaffold", "arm", "truth", "asked", "unscored", *OUTCOMES.values()])
+    require_columns(frame, [*LIVE_BY, "scaffold", "arm", "truth", "asked", "unscored", "trial", *OUTCOMES.values()])
     if answers is not None:
         require_columns(answers, [*LIVE_BY, "scaffold", "arm", "asked", "unscored"])
         answers = answers if "says_yes" in answers.columns else None
-    require_columns(frame, ["trial"])
     for table, columns in ((mismatched, ["trial", "identifies"]), (observed, ["trial", "observed", "among"])):
         if table is not None:
             require_columns(table, columns)
@@ -161,7 +160,7 @@ def _finding(rule: Rule, evidence: Evidence, task: Task) -> Finding:
     arm, compared = min(found, key=lambda each: order.index(decided(each[1])))
     words = rule.holds.format(verb=_VERB[task]), rule.excluded.format(verb=_VERB[task])
     by_arm = [(each, decided(its)) for each, its in found]
-    return remaining(rule.name, evidence, task, compared, words, arm, by_arm)
+    return remaining(rule.name, evidence, task, compared, words=words, arm=arm, by_arm=by_arm)
 
 
 def _tells(beside: Finding) -> bool:

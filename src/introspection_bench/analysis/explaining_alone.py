@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pandas as pd
 
 from .arms_compared import counted
 from .explaining_rules import Evidence, Task
-from .finding import Decision, Finding, above_margin, remaining
+from .finding import Finding, above_margin, remaining
 from .live import LIVE_BY, live_cells
 from .same_trials import same_trials
 
@@ -33,19 +31,18 @@ def mismatched_names(evidence: Evidence) -> Finding:
     """Say whether the same replies pass as often for naming another concept of the run."""
     name, margin = "another concept", evidence.margin
     other = evidence.mismatched
+    missing = "verdicts on another concept of the run, of a blind judge (judge --asked mismatched)"
     if other is None or other.empty or not evidence.blinded:
-        return _not_run(
-            name, "naming", "verdicts on another concept, of a blind judge (judge --asked mismatched)", margin
-        )
+        return _not_run(name, "naming", missing, margin)
     mine = evidence.mine.assign(other=_by_trial(evidence.mine, other, "identifies"))
     found = same_trials(mine, "identifies", "other", margin=margin, confidence=evidence.confidence)
     if found is None:
-        return _not_run(name, "naming", "verdicts on another concept (judge --asked mismatched)", margin)
+        return _not_run(name, "naming", missing, margin)
     words = (
         "names another concept as often: a judge that finds any concept, or replies that name any",
         "names the concept more often than another one in the same replies",
     )
-    return remaining(name, evidence, "naming", found, words)
+    return remaining(name, evidence, "naming", found, words=words)
 
 
 def observer(evidence: Evidence) -> Finding:
@@ -77,51 +74,38 @@ def observer(evidence: Evidence) -> Finding:
 
 def dose(evidence: Evidence, task: Task) -> Finding:
     """Say in how many cells (concept, layers, dose) of the injected trials the dose was not alive."""
-
-    def words(dead: int, cells: int) -> str:
-        return f"dose not alive in {dead} of {cells} cells"
-
     lacks = "the doses' effects (sweep.measure_effects)"
-    return _by_cell("dose", task, _cells(evidence, "live"), MOST_DEAD, lacks, words, when=False)
+    cells, missing = _cells(evidence, "live", lacks)
+    if missing:
+        return _not_run("dose", task, missing, MOST_DEAD)
+    dead = cells.count(False)
+    words = f"dose not alive in {dead} of {len(cells)} cells"
+    return Finding("dose", task, "holds" if dead > MOST_DEAD * len(cells) else "excluded", words, MOST_DEAD)
 
 
 def reads_out(evidence: Evidence) -> Finding:
     """Say in how many cells of the injected trials the vector itself reads out as the concept's word."""
-
-    def words(out: int, cells: int) -> str:
-        read = f"the vector reads out as the word in {out} of {cells} cells"
-        return f"naming may be the steering: {read}" if out > MOST_READ_OUT * cells else read
-
-    lacks = "vectors' ranks under the logit lens (sweep.measure_effects, on a backend that has a lens of vectors)"
-    return _by_cell("reads out", "naming", _cells(evidence, "reads_out"), MOST_READ_OUT, lacks, words, when=True)
-
-
-def _by_cell(
-    rule: str,
-    task: Task,
-    cells: list[bool | None],
-    most: float,
-    lacks: str,
-    words: Callable[[int, int], str],
-    *,
-    when: bool,
-) -> Finding:
-    """Return a finding that holds where more than a share of all cells are told ``when``; it rests on no interval."""
-    unknown = cells.count(None)
-    if not cells or unknown:
-        lacks += f", in {unknown} of {len(cells)} cells" if unknown < len(cells) else ""
-        return _not_run(rule, task, lacks, most)
-    count = cells.count(when)
-    decision: Decision = "holds" if count > most * len(cells) else "excluded"
-    return Finding(rule, task, decision, words(count, len(cells)), most)
+    name = "reads out"
+    lacks = "vectors' ranks under the logit lens (sweep.measure_effects, on a backend with a lens of vectors)"
+    cells, missing = _cells(evidence, "reads_out", lacks)
+    if missing:
+        return _not_run(name, "naming", missing, MOST_READ_OUT)
+    out = cells.count(True)
+    words = f"the vector reads out as the word in {out} of {len(cells)} cells"
+    if out > MOST_READ_OUT * len(cells):
+        return Finding(name, "naming", "holds", f"naming may be the steering: {words}", MOST_READ_OUT)
+    return Finding(name, "naming", "excluded", words, MOST_READ_OUT)
 
 
-def _cells(evidence: Evidence, column: str) -> list[bool | None]:
-    """Return what the effects tell of each cell of the injected trials; None where they tell nothing."""
+def _cells(evidence: Evidence, column: str, lacks: str) -> tuple[list[bool], str]:
+    """Return what the effects tell of each cell of the injected trials, and what is missing for it."""
     if evidence.effects is None or not len(evidence.effects) or evidence.mine.empty:
-        return []
+        return [], lacks
     told = live_cells(evidence.mine, evidence.effects).groupby(list(LIVE_BY), dropna=False)[column].first()
-    return [None if pd.isna(value) else bool(value) for value in told]
+    unknown = int(told.isna().sum())
+    if unknown:
+        return [], lacks + (f", in {unknown} of {len(told)} cells" if unknown < len(told) else "")
+    return [bool(value) for value in told], ""
 
 
 def _by_trial(trials: pd.DataFrame, told: pd.DataFrame, column: str) -> pd.Series:

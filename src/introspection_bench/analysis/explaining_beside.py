@@ -20,9 +20,7 @@ def simple_answers(evidence: Evidence) -> Finding:
     fall = held_against(clean, steered, margin=margin, confidence=evidence.confidence)
     rates = [counted(each) for each in (clean, steered)]
     if fall is None or rates[0] is None or rates[1] is None:
-        missing = (
-            "questions whose answer is yes, with and without the injection (Questions), judged by the rubric yesno"
-        )
+        missing = "questions whose answer is yes (Questions), with and without the injection, judged by yesno"
         return Finding(rule, "detection", "not run", missing, margin)
     verdict = fall.verdicts[0]
     decision: Decision = "not decided"

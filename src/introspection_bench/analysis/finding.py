@@ -66,6 +66,7 @@ def remaining(
     evidence: Evidence,
     task: Task,
     compared: Compared,
+    *,
     words: tuple[str, str],
     arm: str = "",
     by_arm: Iterable[tuple[str, Decision]] = (),

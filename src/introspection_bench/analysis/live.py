@@ -67,7 +67,8 @@ def effects_frame(effects: Effects) -> pd.DataFrame:
 def live_cells(frame: pd.DataFrame, effects: Effects) -> pd.DataFrame:
     """Return a frame of trials with a column ``live``: whether the dose that was injected says its concept.
 
-    A second one, ``reads_out``, says whether the vector itself reads out as the concept's word. Both are NA on trials where no concept was injected as it is, and where the effect of the dose was not measured (or the backend could not tell). So
+    A second one, ``reads_out``, says whether the vector itself reads out as the concept's word. Both are NA on trials
+    where no concept was injected as it is, and where that of the dose was not measured or could not be told. So
     ``frame[frame["live"]]`` keeps the injected trials of live cells. ``frame`` is from
     :func:`~introspection_bench.analysis.records_frame`; raises :class:`AnalysisError` where it lacks columns.
     """
