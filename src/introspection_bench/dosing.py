@@ -29,9 +29,8 @@ from .injectors.base import Injector
 from .injectors.requests import Request
 from .items import Battery, load_battery
 from .measures.base import Read
-from .measures.tokens import first_tokens
+from .measures.tokens import best_rank, first_tokens
 from .prompts import RenderedPrompt
-from .reads_out import best_rank
 from .scaffolds import Anchor, Scaffold, Turn
 from .spans import Positions, Span
 from .vectors import ConceptVector

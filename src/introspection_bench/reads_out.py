@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import attrs
-import numpy as np
-import numpy.typing as npt
 
 from .boundaries import checked, guarded
 from .concepts import Concept, ConceptSet
@@ -14,7 +12,7 @@ from .effects import READS_OUT_BELOW
 from .errors import VectorError, explain
 from .freezing import frozen_tuple, plain_int
 from .injectors.base import Injector
-from .measures.tokens import first_tokens
+from .measures.tokens import best_rank, first_tokens
 from .names import composed
 from .vectors import ConceptVector
 
@@ -65,12 +63,6 @@ def vector_ranks(
             )
         found.append(VectorRank(vector.concept, vector.layer, vector.digest, *best_rank(row, tokens)))
     return tuple(found)
-
-
-def best_rank(logits: npt.NDArray[np.float32], tokens: Sequence[int]) -> tuple[int, int]:
-    """Return the rank, from 0, of the likeliest of some tokens among all, and that token."""
-    best = max(tokens, key=lambda token: float(logits[token]))
-    return int(np.count_nonzero(logits > logits[best])), best
 
 
 @checked(VectorError)

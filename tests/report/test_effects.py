@@ -8,7 +8,7 @@ import pytest
 
 from introspection_bench import Dose, DoseEffect, Effects, FoundDose, Results
 from introspection_bench.analysis import effects_frame, live_cells, records_frame
-from introspection_bench.errors import AnalysisError
+from introspection_bench.errors import AnalysisError, InjectionError
 from introspection_bench.report import effect_curves, write_report
 from introspection_bench.report.effects import effects_section
 from introspection_bench.report.figures.gallery import gallery
@@ -90,6 +90,19 @@ def test_the_report_says_which_doses_were_alive_by_which_rule_and_chance(tmp_pat
     page = write_report(Results("r", records(), effects=ROWS, doses=[FOUND]), tmp_path / "r.html").read_text()
     assert '<h2 id="h-alive">Is the dose alive?</h2>' in page
     assert "effects-layer-19-update" in [p.stem for p in gallery(records_frame(records()), effects=ROWS)]
+
+
+def test_the_report_counts_the_doses_whose_vector_reads_out_as_its_word_where_that_was_measured():
+    told = [attrs.evolve(row, ranks=[rank]) for row, rank in zip(ROWS.rows, (9, 10, 0), strict=True)]
+    section = effects_section(Results("r", records(), effects=Effects(told)))
+    assert "among the first 10 in 2 of 3 doses" in section.sentences[-1]
+    assert [row[-2] for row in section.tables[0].rows] == ["9", "10", "0"]
+    assert effects_frame(Effects(told))["reads_out"].tolist() == [True, False, True]
+    section = effects_section(Results("r", records(), effects=ROWS))
+    assert not any("logit lens" in said for said in section.sentences)
+    assert {row[-2] for row in section.tables[0].rows} == {"–"}
+    with pytest.raises(InjectionError, match="ranks of 'love'"):
+        effect(ranks=[1, 2])
 
 
 def test_a_report_of_a_run_without_effects_has_no_such_section():

@@ -15,7 +15,8 @@ from introspection_bench.interop import write_jsonl
 from introspection_bench.measures import Reading
 from introspection_bench.report import write_report
 from introspection_bench.report.page.headlines import headlines
-from introspection_bench.report.page.html import choose_judge, measured_sections
+from introspection_bench.report.page.html import measured_sections
+from introspection_bench.report.page.judged import choose_judge
 from introspection_bench.report.page.log_odds import log_odds_section
 from introspection_bench.report.page.naming import naming_section
 from introspection_bench.report.page.wordings import wording_section, wordings_of

@@ -8,11 +8,12 @@ import attrs
 import pytest
 from conftest import CONCEPTS
 
-from introspection_bench import read_results
+from introspection_bench import read_results, vector_ranks
 from introspection_bench.analysis import rates, records_frame
 from introspection_bench.dosing import FROM_TEXT, Probe
 from introspection_bench.errors import InjectionError
 from introspection_bench.injection import Injection
+from introspection_bench.injectors.base import Injector
 from introspection_bench.interop import write_jsonl
 from introspection_bench.measures import TokenLogprobs
 from introspection_bench.sweep import (
@@ -124,6 +125,19 @@ def test_the_effects_table_has_a_row_for_each_concept_layer_and_dose(swept):
     for row in rows:
         assert len(row.random_gain) == 3
         assert row.effect is None or row.median_kl == pytest.approx(0.05, rel=0.011)
+
+
+def test_each_effect_has_the_ranks_of_its_vectors_and_a_backend_without_a_lens_has_none(
+    swept, injector, tmp_path, monkeypatch
+):
+    ranks = {r.vector: r.rank for r in vector_ranks(injector, swept[0].vectors, CONCEPTS)}
+    rows = swept[1].effects.rows
+    assert all(row.ranks == tuple(ranks[v] for v in row.vectors) for row in rows)
+    assert len(set(ranks.values())) > 1
+    monkeypatch.setattr(type(injector), "_logits_of", Injector._logits_of)
+    without = Sweep(attrs.evolve(DESIGN, layers=[1], doses=["0.5 residual"]), injector, tmp_path / "run")
+    assert {row.ranks for row in without.measure_effects(n_random=1)} == {None}
+    assert {row.ranks for row in without.results().effects} == {None}
 
 
 def test_an_export_keeps_effects_and_doses(swept, tmp_path):

@@ -9,7 +9,7 @@ import introspection_bench as ib
 from introspection_bench.concepts import Concept, ConceptSet
 from introspection_bench.errors import AnalysisError, ConceptError
 from introspection_bench.records import from_json, to_json
-from introspection_bench.report.page.html import choose_judge, verdict_frame
+from introspection_bench.report.page.judged import choose_judge, verdict_frame
 from introspection_bench.sweep import Injected, Sweep, Unsteered, judge_run
 from introspection_bench.sweep.judging import case_maker
 

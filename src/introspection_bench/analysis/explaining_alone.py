@@ -66,7 +66,7 @@ def observer(evidence: Evidence) -> Finding:
     if by is None:
         return _not_run(name, "naming", "verdicts on naming", evidence.margin)
     words = (
-        "names hardly more than a reader of its text would: the text before the name gives the concept away",
+        "names hardly more than a reader of the text before the name would: the text gives the concept away",
         "names the concept where the text before the name does not give it away",
     )
     return above_margin(name, evidence, by, words, evidence.margin * (1 - 1 / among))

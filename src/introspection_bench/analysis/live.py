@@ -75,10 +75,10 @@ def live_cells(frame: pd.DataFrame, effects: Effects) -> pd.DataFrame:
     require_columns(frame, [*LIVE_BY, "truth"])
     table = effects_frame(effects)
     places = zip(*(table[c] for c in LIVE_BY), strict=True)
-    injected = frame["truth"].eq("injected").fillna(value=False)
+    there = frame["truth"].eq("injected").fillna(value=False)
     cells = list(zip(*(frame[c] for c in LIVE_BY), strict=True))
     known = {place: number for number, place in enumerate(places)}
-    rows = [known.get(cell) if right else None for cell, right in zip(cells, injected, strict=True)]
+    rows = [known.get(cell) if right else None for cell, right in zip(cells, there, strict=True)]
     told = {
         column: pd.array([None if row is None else table[column].iloc[row] for row in rows], dtype="boolean")
         for column in ("live", "reads_out")

@@ -69,7 +69,8 @@ def _table_of(run: Path, of: str, format: str, judge: str | None, rubric: str | 
     from ..analysis import render
     from ..errors import AnalysisError, explain
     from ..interop import read_results
-    from ..report.page.html import choose_judge, measured_sections, verdict_frame
+    from ..report.page.html import measured_sections
+    from ..report.page.judged import choose_judge, verdict_frame
 
     results = read_results(run).of_part()
     chosen = choose_judge(results, judge, rubric)
@@ -132,22 +133,12 @@ def explain(
 
     Noticing and naming are told apart. An explanation is said to hold, or not to, only where an interval decides it.
     """
-    from ..analysis import explain_away
     from ..interop import read_results
-    from ..report.page.explained import answering
-    from ..report.page.html import choose_judge, verdict_frame
+    from ..report.page.explained import told_by
+    from ..report.page.judged import choose_judge
 
     results = read_results(run).of_part()
-    chosen = choose_judge(results, judge, rubric)
-    answers = answering(results, chosen)
-    found = explain_away(
-        verdict_frame(results, chosen),
-        None if answers is None else verdict_frame(results, answers),
-        results.effects,
-        margin=margin,
-        confidence=confidence,
-        blinded=chosen is None or chosen.blinded,
-    )
+    found = told_by(results, choose_judge(results, judge, rubric)).explained(margin=margin, confidence=confidence)
     for each in found:
         for sentence in each.sentences:
             console.tell(sentence)

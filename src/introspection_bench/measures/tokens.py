@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
+import numpy as np
 
 from ..boundaries import guarded
 from ..errors import SpecError, explain
@@ -70,6 +71,12 @@ def token_sets(sets: Mapping[str, Sequence[str]], tokenizer: Tokenizer) -> tuple
             ids.add(tokens[0])
         found.append(tuple(sorted(ids)))
     return tuple(found)
+
+
+def best_rank(logits: FloatArray, tokens: Sequence[int]) -> tuple[int, int]:
+    """Return the rank, from 0, of the likeliest of some tokens among all, and that token."""
+    best = max(tokens, key=lambda token: float(logits[token]))
+    return int(np.count_nonzero(logits > logits[best])), best
 
 
 def first_tokens(names: Iterable[str], tokenizer: Tokenizer) -> list[int]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..analysis.cells import is_missing
 from ..analysis.live import effects_frame
-from ..effects import FoundDose
+from ..effects import READS_OUT_BELOW, FoundDose
 from ..results import Results
 from .tables import Section, TextTable
 from .wording import plural
@@ -50,6 +50,13 @@ def _sentences(frame: pd.DataFrame) -> list[str]:
             "Where a dose is not live, that the model reports nothing says little: nothing of the concept may have "
             "reached it. Concepts of one dose are compared with the same random vectors."
         )
+    out, told = int(frame["reads_out"].fillna(value=False).sum()), int(frame["reads_out"].notna().sum())
+    if told:
+        said.append(
+            f"Under the logit lens of the vector itself the concept's first token is among the first {READS_OUT_BELOW} "
+            f"in {out} of {plural(told, 'dose')} (rank, from 0): there naming may be the steering. A high rank does "
+            "not clear a vector: blocks behind its layer may still turn it into the word."
+        )
     return said
 
 
@@ -67,12 +74,13 @@ def _effects(frame: pd.DataFrame) -> TextTable:
             f"{row['entropy_before']:.2f} → {row['entropy_after']:.2f}",
             _signed(row["gain"]),
             f"{_signed(row['random_gain'])} of {row['n_random']}",
+            "–" if is_missing(row["rank"]) else f"{row['rank']:,}",
             "yes" if row["live"] else "no",
         )
         for row in shown.head(_MOST_ROWS).to_dict("records")
     ]
     left_out = f" ({len(rows)} of {len(frame)}; live ones left out first)" if len(rows) < len(frame) else ""
-    columns = ("Concept", "layer", "dose", "KL", "KL, random", "entropy", "gain", "most, random", "live")
+    columns = ("Concept", "layer", "dose", "KL", "KL, random", "entropy", "gain", "most, random", "rank", "live")
     return TextTable(
         f"Effects on the next token of neutral prompts, medians in nats, of KL with the range over prompts{left_out}",
         ("Model", *columns) if several else columns,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import attrs
 import pandas as pd
 
 from ...analysis.arms_compared import counted, held_against
@@ -11,11 +12,15 @@ from ...analysis.binomial import percent
 from ...analysis.by_concept import ByConcept
 from ...analysis.contrast import points
 from ...analysis.explaining import Explained, explain_away
+from ...analysis.identification import beyond_observer
 from ...conditions import INJECTED, injected_first
 from ...effects import Effects
 from ...results import JudgeName, Results
 from ...verdicts import fits_rubric
 from ..tables import Section, TextTable
+from .judged import verdict_frame
+from .naming import OBSERVER
+from .one_way import one_way
 
 #: The heading, and what docs/explaining_rules.md calls it.
 TITLE = "What would explain it away"
@@ -33,16 +38,59 @@ def answering(results: Results, chosen: JudgeName | None) -> JudgeName | None:
     return next(iter([*own, *there]), None)
 
 
-def explained_section(
-    frame: pd.DataFrame,
-    answers: pd.DataFrame | None,
-    effects: Effects,
-    *,
-    blinded: bool = True,
-    margin: float = MARGIN,
-) -> Section | None:
+@attrs.frozen(eq=False)
+class Told:
+    """What a run tells that explanations rest on, by one judge; see :func:`explain_away` for each."""
+
+    frame: pd.DataFrame
+    answers: pd.DataFrame | None = None
+    effects: Effects | None = None
+    mismatched: pd.DataFrame | None = None
+    observed: pd.DataFrame | None = None
+    blinded: bool = True
+
+    def explained(self, *, margin: float = MARGIN, confidence: float = 0.95) -> tuple[Explained, ...]:
+        """Return what would explain the reports away."""
+        return explain_away(
+            self.frame,
+            self.answers,
+            self.effects,
+            mismatched=self.mismatched,
+            observed=self.observed,
+            margin=margin,
+            confidence=confidence,
+            blinded=self.blinded,
+        )
+
+
+def told_by(results: Results, chosen: JudgeName | None) -> Told:
+    """Return what a run tells by a judge's verdicts, with its own on other concepts and what observers name beside."""
+    answers = answering(results, chosen)
+    second = None if chosen is None else attrs.evolve(chosen, asked="mismatched")
+    return Told(
+        verdict_frame(results, chosen),
+        None if answers is None else verdict_frame(results, answers),
+        results.effects,
+        verdict_frame(results, second) if second in results.judges else None,
+        _observed(results),
+        chosen is None or chosen.blinded,
+    )
+
+
+def _observed(results: Results) -> pd.DataFrame | None:
+    """Return what observers name of each model's trials; of several, the one that read most of them, or came first."""
+    found: dict[str, pd.DataFrame] = {}
+    bare = attrs.evolve(results, records=[attrs.evolve(r, verdicts=()) for r in results.records])
+    for _, part in one_way(bare, lambda reading: reading.measure == OBSERVER):
+        model, read = part.records[0].condition.model, beyond_observer(part.records)
+        if model not in found or len(read) > len(found[model]):
+            found[model] = read
+    return pd.concat(found.values()) if found else None
+
+
+def explained_section(told: Told, *, margin: float = MARGIN) -> Section | None:
     """Return the strict rate with its controls beside it and the verdicts; None where no injected trial is scored."""
-    found = explain_away(frame, answers, effects, blinded=blinded, margin=margin)
+    found = told.explained(margin=margin)
     if not found:
         return None
     said = [sentence for each in found for sentence in each.sentences]
@@ -50,7 +98,7 @@ def explained_section(
         f"Where less than {margin * 100:.3g} points remain, with 95 % confidence, it is called as often; "
         "where an interval decides neither, nothing is claimed. The rules: docs/explaining_rules.md."
     )
-    return Section(TITLE, [*said, rests], [_table(frame, answers, found, margin)])
+    return Section(TITLE, [*said, rests], [_table(told.frame, told.answers, found, margin)])
 
 
 def _table(frame: pd.DataFrame, answers: pd.DataFrame | None, found: Iterable[Explained], margin: float) -> TextTable:

@@ -17,12 +17,11 @@ from markupsafe import Markup
 from ...analysis.binomial import bounds, percent
 from ...analysis.selection import dosed, shown_of
 from ...boundaries import checked
-from ...errors import AnalysisError, SpecError, explain
+from ...errors import AnalysisError
 from ...files import write_file
-from ...frames import frame_with
 from ...results import JudgeName, Results
 from ...trials import TrialRecord
-from ...verdicts import CRITERIA, Verdict, fits_rubric
+from ...verdicts import CRITERIA
 from ..doses import dose_section, find_doses
 from ..effects import effects_section
 from ..figures.gallery import Plate, gallery
@@ -31,8 +30,9 @@ from ..multiverse import multiverse
 from ..tables import Section
 from ..wording import plural
 from .conversations import known_prompts
-from .explained import answering, explained_section
+from .explained import explained_section, told_by
 from .headlines import headlines
+from .judged import choose_judge, verdict_frame
 from .log_odds import log_odds_section
 from .naming import naming_section
 from .planned import plan_section
@@ -127,50 +127,6 @@ def measured_sections(results: Results, frame: pd.DataFrame, chosen: JudgeName |
     }
 
 
-def choose_judge(results: Results, judge: str | None = None, rubric: str | None = None) -> JudgeName | None:
-    """Return whose verdicts to use: of those that fit the names, the judge with the most; None without verdicts.
-
-    Raises:
-        AnalysisError: names were given and no verdict fits them.
-    """
-    own = [j for j in results.judges if j.asked == "own"]
-    fitting = [j for j in own if judge in (None, j.judge) and fits_rubric(j.rubric, rubric)]
-    if fitting:
-        return fitting[0]
-    if judge is None and rubric is None:
-        return None
-    raise AnalysisError(
-        explain(
-            "judge",
-            required="a judge and rubric that gave verdicts here",
-            got=f"{judge or 'any judge'}/{rubric or 'any rubric'}",
-            hint=f"There are: {[str(j) for j in results.judges] or 'no verdicts at all'}.",
-        )
-    )
-
-
-def verdict_frame(records: Iterable[TrialRecord], judge: JudgeName | None) -> pd.DataFrame:
-    """Return one row per trial with the verdict of exactly this judge, rubric, judge model and blinding.
-
-    Raises :class:`~introspection_bench.errors.SpecError` where a trial has several of them.
-    """
-
-    def choose(record: TrialRecord) -> Verdict | None:
-        found = [v for v in record.verdicts if judge is not None and judge.gave(v)]
-        if len(found) > 1:
-            raise SpecError(
-                explain(
-                    f"verdicts of {record.trial}",
-                    required=f"one of {judge}",
-                    got=f"{len(found)}, about {sorted({v.concept for v in found})}",
-                    hint="Leave out of the records what is not to be reported.",
-                )
-            )
-        return found[0] if found else None
-
-    return frame_with(records, choose)
-
-
 def success_of(results: Results, judge: JudgeName | None) -> tuple[str, ...]:
     """Return what the rubric of this judge takes for success; the four criteria without verdicts."""
     verdicts = (v for r in results for v in r.verdicts if judge is not None and judge.gave(v))
@@ -204,7 +160,6 @@ def _page(
     measured = measured_sections(results, frame, chosen)
     measured = {"wordings": measured["wordings"], "alive": effects_section(results), **measured}
     further = {id_: section for id_, section in measured.items() if section is not None}
-    answers = answering(results, chosen)
     plates = gallery(frame, doses, comparisons, judged, results.effects)
     shown = [_inline(plate) for plate in plates[:MOST_FIGURES]]
     environment = jinja2.Environment(
@@ -242,12 +197,7 @@ def _page(
             ),
             *([] if judged is None else [judged.headline]),
         ],
-        explained=explained_section(
-            frame,
-            None if answers is None else verdict_frame(results.records, answers),
-            results.effects,
-            blinded=chosen is None or chosen.blinded,
-        ),
+        explained=explained_section(told_by(results, chosen)),
         plan=plan,
         nulls=null_section(frame, success, results.effects),
         cells=cell_tables(frame),
