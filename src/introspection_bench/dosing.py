@@ -21,7 +21,7 @@ from .concepts import ConceptSet
 from .digests import digest
 from .doses import Dose, Effect, Unit
 from .effects import DoseEffect, Effects, effect_key
-from .errors import InjectionError, SpecError, explain
+from .errors import InjectionError, ModelError, SpecError, explain
 from .freezing import frozen_tuple, plain_int
 from .identity import Sampling
 from .injection import Injection
@@ -49,6 +49,8 @@ TOLERANCE = 0.01
 _NEAREST = 1e-4
 #: Below this a divergence is the noise of float32.
 LEAST_KL = 1e-4
+#: Vectors read through the lens at a time: rows of a large vocabulary are many bytes.
+_LENSED = 64
 _GREEDY = Sampling(0.0, max_new_tokens=1)
 _T = TypeVar("_T")
 Logprobs = npt.NDArray[np.float64]
@@ -311,11 +313,16 @@ def _ranks(
     if not injector.has_vector_lens or not all(tokens[case.concept] for case in cases):
         return None
     vectors = {(case.concept, i.vector.digest): i.vector for case in cases for i in case.injections}
-    # One at a time: rows of a large vocabulary are many bytes.
-    return {
-        (concept, key): best_rank(injector.vector_logits([vector])[0], tokens[concept])[0]
-        for (concept, key), vector in vectors.items()
-    }
+    found: dict[tuple[str, str], int] = {}
+    order = list(vectors)
+    for start in range(0, len(order), _LENSED):
+        keys = order[start : start + _LENSED]
+        try:
+            rows = injector.vector_logits([vectors[key] for key in keys])
+        except ModelError:  # a model whose final norm is not found: its doses have effects all the same
+            return None
+        found |= {key: best_rank(row, tokens[key[0]])[0] for key, row in zip(keys, rows, strict=True)}
+    return found
 
 
 def _seed(seed: int, number: int, layer: int) -> int:

@@ -49,7 +49,7 @@ def vector_ranks(
     called; without them the concept's name is its word. Source: the logit lens, nostalgebraist 2020.
 
     Raises:
-        SpecError: a backend that offers no lens of vectors; ``torch`` does.
+        SpecError: a backend that offers no lens of vectors; ``torch`` and ``nnsight`` do.
         VectorError: a vector of another width than the model's stream.
     """
     names = {c.name: c.names for c in concepts}

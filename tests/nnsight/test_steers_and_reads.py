@@ -219,3 +219,12 @@ def test_several_steers_replays_and_all_reads_survive_nnsights_serialising_simul
         for n in (2, 6)
     ]
     require_alike(run(mine, *ragged), run(theirs, *ragged))
+
+
+@pytest.mark.parametrize("architecture", ["gemma2", "granite4"])
+def test_the_lens_of_vectors_is_the_torch_backends(architecture):
+    mine, theirs = both(architecture)
+    vectors = [vector(mine, seed) for seed in range(3)]
+    logits = mine.vector_logits(vectors)
+    np.testing.assert_allclose(logits, theirs.vector_logits(vectors), atol=1e-4)
+    assert mine.has_vector_lens

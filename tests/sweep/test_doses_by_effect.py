@@ -11,7 +11,7 @@ from conftest import CONCEPTS
 from introspection_bench import read_results, vector_ranks
 from introspection_bench.analysis import rates, records_frame
 from introspection_bench.dosing import FROM_TEXT, Probe
-from introspection_bench.errors import InjectionError
+from introspection_bench.errors import InjectionError, ModelError
 from introspection_bench.injection import Injection
 from introspection_bench.injectors.base import Injector
 from introspection_bench.interop import write_jsonl
@@ -127,14 +127,19 @@ def test_the_effects_table_has_a_row_for_each_concept_layer_and_dose(swept):
         assert row.effect is None or row.median_kl == pytest.approx(0.05, rel=0.011)
 
 
-def test_each_effect_has_the_ranks_of_its_vectors_and_a_backend_without_a_lens_has_none(
-    swept, injector, tmp_path, monkeypatch
+def no_norm(*_):
+    raise ModelError("no final norm")
+
+
+@pytest.mark.parametrize("without_lens", [Injector._logits_of, no_norm], ids=["backend", "model"])
+def test_each_effect_has_the_ranks_of_its_vectors_and_a_backend_or_model_without_a_lens_has_none(
+    without_lens, swept, injector, tmp_path, monkeypatch
 ):
     ranks = {r.vector: r.rank for r in vector_ranks(injector, swept[0].vectors, CONCEPTS)}
     rows = swept[1].effects.rows
     assert all(row.ranks == tuple(ranks[v] for v in row.vectors) for row in rows)
     assert len(set(ranks.values())) > 1
-    monkeypatch.setattr(type(injector), "_logits_of", Injector._logits_of)
+    monkeypatch.setattr(type(injector), "_logits_of", without_lens)
     without = Sweep(attrs.evolve(DESIGN, layers=[1], doses=["0.5 residual"]), injector, tmp_path / "run")
     assert {row.ranks for row in without.measure_effects(n_random=1)} == {None}
     assert {row.ranks for row in without.results().effects} == {None}

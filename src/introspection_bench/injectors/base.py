@@ -296,7 +296,7 @@ class Injector(abc.ABC):
                 f"backend {self.name!r}",
                 required="one that offers the logit lens of vectors",
                 got="one that does not",
-                hint="Open the same model with the backend 'torch'.",
+                hint="Open the same model with the backend 'torch' or 'nnsight'.",
             )
         )
 

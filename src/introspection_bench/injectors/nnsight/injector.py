@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from nnsight import TransformersModel
 from torch import Tensor
@@ -45,7 +47,7 @@ from ..opened import OpenedInjector
 from ..requests import Completion, Request
 from . import traces
 from .batches import Batch, batches, completions, kept_logits, told_groups, told_stations
-from .lens import final_norms, judge_lens, softcap_of, unembedding_of
+from .lens import final_norms, finished, judge_lens, softcap_of, unembedding_of
 from .ndif import Jobs, Saved, backend_for, check_remote, load_tokenizer, open_remote, request_key
 
 
@@ -253,6 +255,11 @@ class NnsightInjector(OpenedInjector):
             yield
         finally:
             module.generation_config = own
+
+    def _logits_of(self, streams: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        norm, unembed, scale, cap = self._lens()
+        raw = self._result(traces.vector_lens, self._blocks[-1], norm, unembed, streams=torch.from_numpy(streams))
+        return finished(raw, scale, cap).numpy()
 
     # Checks
 

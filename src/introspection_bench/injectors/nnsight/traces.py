@@ -228,6 +228,16 @@ def read_lens(model: Any, backend: Any, block: Any, norm: Any, unembed: Any) -> 
     return found  # noqa: RET504  # nnsight fills this variable from the trace
 
 
+def vector_lens(model: Any, backend: Any, block: Any, norm: Any, unembed: Any, *, streams: Any) -> Any:
+    """Return what norm and unembedding make of streams (n, hidden_size) in the last block's place: (n, vocabulary)."""
+    encoding = encode([(0, 1, 2)])
+    found: Any = None
+    with torch.no_grad(), model.trace(encoding, backend=backend):
+        raw = unembed(norm(streams.to(hidden_of(block.output))))
+        found = nnsight.save(raw.detach().float().cpu())
+    return found  # noqa: RET504  # nnsight fills this variable from the trace
+
+
 @contextmanager
 def _quiet_open_loop() -> Iterator[None]:
     """Silence nnsight's remark that an open ``tracer.iter[:]`` ends with the generation: it is meant to."""
