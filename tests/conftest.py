@@ -19,6 +19,13 @@ settings.load_profile("suite")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In processes side by side, files with slow tests come first: one that began last would leave the others idle."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def published() -> Path:
     """The published results that we don't ship; tests of them skip where they are missing."""
