@@ -74,10 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sweep.generate()
         for measure in (
             measures.YesNo(),
-            measures.Naming(design.concepts),
-            measures.Observer(design.concepts),
-            measures.ConceptLens(design.concepts),
-            measures.Cosines(sweep.vectors, at="reply"),
+            measures.Naming(),
+            measures.Observer(),
+            measures.ConceptLens(),
+            measures.Cosines(at="reply"),
         ):
             sweep.measure(measure)
     sweep.judge("rules")

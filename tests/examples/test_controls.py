@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-from collections import Counter
 from pathlib import Path
 
-import attrs
 import pytest
 
-from introspection_bench import Sweep, measures, open_injector
+from introspection_bench import open_injector
+from introspection_bench.errors import SpecError
 from introspection_bench.sweep import RunSpec
 from introspection_bench.sweep.arms import ARMS
 from introspection_bench.testing.tiny import tiny_model
+from tests.controls_on_backends import MEASURES, require_all, run_all
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -42,29 +42,24 @@ def test_every_built_in_arm_stands_in_the_design_and_every_kind_of_random_vector
     }  # fmt: skip
 
 
+def test_every_built_in_measure_of_a_concept_and_every_verdict_is_asked_for(file):
+    assert tuple(m.name for m in file.measures) == MEASURES
+    assert file.effects is not None
+    told = [(j.name, j.asked, dict(j.options)) for j in (file.judge, *file.also_judged)]
+    assert told == [("rules", "own", {}), ("rules", "own", {"rubric": "yesno"}), ("rules", "mismatched", {})]
+
+
 @pytest.mark.parametrize("backend", ["torch", "nnsight"])
-def test_every_arm_and_measure_runs_and_all_steered_trials_have_their_receipts(backend, script, tmp_path):
+def test_every_arm_and_measure_runs_and_steers_its_own_places_with_the_numbers_of_its_pair(backend, tmp_path):
     model, tokenizer = tiny_model("llama")
-    design = script.controls(layer=1)
-    design = attrs.evolve(design, sampling=attrs.evolve(design.sampling, max_new_tokens=3))
     with open_injector(backend, model, tokenizer=tokenizer) as injector:
-        sweep = Sweep(design, injector, tmp_path / "run")
-        sweep.measure_effects(2)
-        sweep.generate()
-        for measure in (
-            measures.YesNo(["y"], ["n"]),  # the tiny tokenizer has no longer word
-            measures.Naming(design.concepts),
-            measures.Observer(design.concepts),
-            measures.ConceptLens(design.concepts),
-            measures.Cosines(sweep.vectors, at="reply"),
-        ):
-            sweep.measure(measure)
-    records = sweep.results().records
-    found, planned = (Counter(arm) for arm in ((r.arm for r in records), (p.condition.arm for p in sweep.planned)))
-    assert found == planned
-    assert set(found) == {arm.name for arm in design.arms}
-    still = {"control", "mention", "edited_input", "edited_input_clean"}
-    for record in records:
-        steered = record.arm not in still and not record.arm.endswith("_clean")
-        assert bool(record.receipts) == steered, record.arm
-        assert {r.measure for r in record.readings} >= {"yes_no", "naming", "concept_lens", "cosines"}
+        require_all(run_all(injector, tmp_path / "run"))
+
+
+def test_what_a_backend_cannot_read_is_an_error_before_anything_is_generated(tmp_path):
+    model, tokenizer = tiny_model("llama")
+    with open_injector("torch", model, tokenizer=tokenizer) as injector:
+        injector.reads -= {"lens"}
+        with pytest.raises(SpecError, match=r"lens.*backends"):
+            run_all(injector, tmp_path / "run")
+    assert not list(tmp_path.glob("run/*.sqlite"))

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import attrs
 
 from ..boundaries import guarded
+from ..concepts import ConceptSet
 from ..digests import digest
 from ..errors import LayerError, SpecError, explain
 from ..freezing import frozen_ints, frozen_tuple
@@ -165,6 +166,10 @@ class Measure(abc.ABC):
         """SHA-256 of the name and the fields, vectors by their own digests."""
         fields = attrs.fields(type(self))  # type: ignore[arg-type]  # subclasses are attrs classes: see the docstring
         return digest("measure", 1, [self.name, *(_told(getattr(self, f.name)) for f in fields)])
+
+    def of_run(self, concepts: ConceptSet | None, vectors: Sequence[ConceptVector]) -> Measure:  # noqa: ARG002  # for subclasses
+        """Return the measure with what it leaves to a run: the run's own concepts and vectors, where it takes some."""
+        return self
 
     @abc.abstractmethod
     def passes(self, trial: Replayed) -> tuple[Pass, ...]:

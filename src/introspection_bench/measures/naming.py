@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import attrs
 
@@ -18,12 +18,16 @@ from .readings import FloatArray
 
 #: What a reply is made to begin with before it names the concept (after Macar 2026, arXiv 2603.21396).
 NAMING_PREFIX = "Yes, I detect an injected thought. The injected thought is about"
+#: The names of each of some concepts, that which is written first.
+Names: TypeAlias = Mapping[str, tuple[str, ...]]
 #: The labels of the axis that likelihoods of concepts have beside ``concept``.
 LIKELIHOOD_OF = ("logprob", "tokens")
 
 
 def as_names(value: Any) -> Any:
     """Return the names of concepts, by concept, the one that is written first: a converter."""
+    if value is None:
+        return None
     if isinstance(value, ConceptSet):
         value = value.concepts
     if isinstance(value, Iterable) and not isinstance(value, str | Mapping):
@@ -37,8 +41,10 @@ def _written(concept: Concept) -> str:
     return (concept.word or concept.names[0]).lower()
 
 
-def check_names(_: object, attribute: attrs.Attribute[Any], value: Mapping[str, tuple[str, ...]]) -> None:
+def check_names(_: object, attribute: attrs.Attribute[Any], value: Names | None) -> None:
     """Raise :class:`SpecError` unless there are two concepts, each with names, none written alike: a validator."""
+    if value is None:
+        return
     written = [names[0] for names in value.values() if names and all(isinstance(n, str) and n.strip() for n in names)]
     if len(written) < 2 or len(written) < len(value) or len(set(written)) < len(written):
         raise SpecError(
@@ -49,6 +55,20 @@ def check_names(_: object, attribute: attrs.Attribute[Any], value: Mapping[str, 
                 hint="Give a concept set, or as {'Oceans': ('oceans', 'sea'), 'Bread': ('bread',)}.",
             )
         )
+
+
+def stated(concepts: Names | None) -> Names:
+    """Return the names of concepts; raises :class:`SpecError` where they are left to a run, and none is there."""
+    if concepts is None:
+        raise SpecError(
+            explain(
+                "concepts",
+                required="those of a run, or some of your own",
+                got="none",
+                hint="Measure a run that has concepts, or give a concept set.",
+            )
+        )
+    return concepts
 
 
 def likelihood_passes(
@@ -91,20 +111,24 @@ class Naming(Measure):
 
     The reply is made to begin with ``prefix``, and behind it, after a space, each concept's word is fed in turn: one
     pass a concept. ``concepts`` is a concept set, or maps each concept to its names, of which the first is written (of
-    a concept set the word in lower case). Axes: ``concept``, and ``of``: ``logprob``, the sum over the word's own
+    a concept set the word in lower case); None: the run's own. Axes: ``concept``, and ``of``: ``logprob``, the sum over the word's own
     tokens (nats, the prefix not counted), and ``tokens``, their number, by which a length-normalised likelihood
     divides.
     """
 
     name: ClassVar[str] = "naming"
-    concepts: Mapping[str, tuple[str, ...]] = attrs.field(converter=as_names, validator=check_names, hash=False)
+    concepts: Names | None = attrs.field(converter=as_names, validator=check_names, hash=False, default=None)
     prefix: str = NAMING_PREFIX
+
+    def of_run(self, concepts: ConceptSet | None, vectors: Sequence[ConceptVector]) -> Naming:  # noqa: ARG002  # the port's
+        """Return it with the run's concepts, unless it has its own."""
+        return attrs.evolve(self, concepts=concepts) if self.concepts is None else self
 
     def passes(self, trial: Replayed) -> tuple[Pass, ...]:
         """One pass for each concept."""
-        words = [names[0] for names in self.concepts.values()]
+        words = [names[0] for names in stated(self.concepts).values()]
         return likelihood_passes(words, self.prefix, trial.prompt, trial.tokenizer)
 
     def reading(self, passes: Sequence[Pass], found: Found) -> tuple[Axes, FloatArray]:  # noqa: ARG002  # the port's
         """Axes ``concept`` and ``of``."""
-        return likelihood_reading(self.concepts, found)
+        return likelihood_reading(stated(self.concepts), found)

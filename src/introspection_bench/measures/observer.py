@@ -8,14 +8,16 @@ from typing import ClassVar
 import attrs
 
 from ..boundaries import guarded
+from ..concepts import ConceptSet
 from ..errors import SpecError
 from ..items import Item
 from ..mentions.naming import find_mentions
 from ..mentions.text import read_words
 from ..scaffolds import Scaffold, Turn
 from ..untrusted import encodable
+from ..vectors import ConceptVector
 from .base import Axes, Found, Measure, Pass, Replayed
-from .naming import as_names, check_names, likelihood_passes, likelihood_reading
+from .naming import Names, as_names, check_names, likelihood_passes, likelihood_reading, stated
 from .readings import FloatArray
 
 #: What the observer is asked; ``reply`` is what stands before the claim, ``words`` are the concepts'.
@@ -51,19 +53,24 @@ class Observer(Measure):
     """The likelihood of each concept for the same model **without any steer**, shown the reply up to its claim.
 
     It is what the text itself gives away: a reply that speaks of waves before it says "ocean". ``concepts`` is a
-    concept set, or maps each to its names: the first is the one in the list that the observer is shown and what it
+    concept set, or maps each to its names (None: the run's own): the first is the one in the list that the observer is shown and what it
     would answer, and at the first place where the reply (its reasoning included) has any name of any concept it is cut
     off (:func:`before_claim`). The observer is not told of injections. Axes as those of
     :class:`~introspection_bench.measures.Naming`. Source: after arXiv 2608.20569; the wording is ours.
     """
 
     name: ClassVar[str] = "observer"
-    concepts: Mapping[str, tuple[str, ...]] = attrs.field(converter=as_names, validator=check_names, hash=False)
+    concepts: Names | None = attrs.field(converter=as_names, validator=check_names, hash=False, default=None)
+
+    def of_run(self, concepts: ConceptSet | None, vectors: Sequence[ConceptVector]) -> Observer:  # noqa: ARG002  # the port's
+        """Return it with the run's concepts, unless it has its own."""
+        return attrs.evolve(self, concepts=concepts) if self.concepts is None else self
 
     def passes(self, trial: Replayed) -> tuple[Pass, ...]:
         """One pass for each concept, over another prompt, nothing steered."""
-        words = [names[0] for names in self.concepts.values()]
-        shown = encodable(before_claim(trial.text, self.concepts)) or _NOTHING
+        concepts = stated(self.concepts)
+        words = [names[0] for names in concepts.values()]
+        shown = encodable(before_claim(trial.text, concepts)) or _NOTHING
         # In alphabetical order, so that the list's order tells nothing.
         item = Item("reply", {"reply": shown, "words": ", ".join(sorted(words))})
         prompt = OBSERVING.fill(item).render(trial.tokenizer, trial.prompt.date)
@@ -71,4 +78,4 @@ class Observer(Measure):
 
     def reading(self, passes: Sequence[Pass], found: Found) -> tuple[Axes, FloatArray]:  # noqa: ARG002  # the port's
         """Axes ``concept`` and ``of``."""
-        return likelihood_reading(self.concepts, found)
+        return likelihood_reading(stated(self.concepts), found)

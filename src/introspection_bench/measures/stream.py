@@ -8,12 +8,13 @@ from typing import ClassVar
 import attrs
 
 from ..boundaries import guarded
-from ..errors import SpecError
+from ..concepts import ConceptSet
+from ..errors import SpecError, explain
 from ..freezing import frozen_ints, frozen_tuple
 from ..spans import REPLY, Span
 from ..vectors import ConceptVector
 from .base import Axes, Found, Measure, Pass, Read, Replayed, parse_span, places
-from .naming import as_names, check_names
+from .naming import Names, as_names, check_names, stated
 from .readings import FloatArray
 from .tokens import JOINT, before, check_sets, first_tokens, frozen_sets, token_sets
 
@@ -23,29 +24,49 @@ from .tokens import JOINT, before, check_sets, first_tokens, frozen_sets, token_
 class Cosines(Measure):
     """Cosines of the residual stream with vectors, by layer and position, over a span of prompt and reply.
 
-    ``at`` reads at one place in its stead, as :class:`Lens` does: where the token there is predicted (``reply``: at the
+    ``vectors`` None: the run's own. ``at`` reads at one place in its stead, as :class:`Lens` does: where the token there is predicted (``reply``: at the
     answer). ``layers`` None reads at every block that one of the vectors is from. Axes: ``layer``, ``position``
     (absolute), ``vector`` (the concept's name, with the layer where one concept has several).
     """
 
     name: ClassVar[str] = "cosines"
-    vectors: tuple[ConceptVector, ...] = attrs.field(converter=frozen_tuple)
+    vectors: tuple[ConceptVector, ...] | None = attrs.field(
+        converter=attrs.converters.optional(frozen_tuple), default=None
+    )
     over: Span = attrs.field(converter=parse_span, factory=Span.generation)
     layers: tuple[int, ...] | None = attrs.field(converter=attrs.converters.optional(frozen_ints), default=None)
     at: str | None = None
 
+    def of_run(self, concepts: ConceptSet | None, vectors: Sequence[ConceptVector]) -> Cosines:  # noqa: ARG002  # the port's
+        """Return it with the run's vectors, unless it has its own."""
+        return attrs.evolve(self, vectors=vectors) if self.vectors is None and vectors else self
+
+    def _stated(self) -> tuple[ConceptVector, ...]:
+        if self.vectors is None:
+            raise SpecError(
+                explain(
+                    "vectors",
+                    required="those of a run, or some of your own",
+                    got="none",
+                    hint="Measure a run that injects some, or give them.",
+                )
+            )
+        return self.vectors
+
     def passes(self, trial: Replayed) -> tuple[Pass, ...]:
         """One pass over prompt and reply, over the prompt alone for one place."""
+        vectors = self._stated()
         where = self.over.resolve(trial.prompt) if self.at is None else before(trial.prompt, self.at)
-        chosen = self.layers or tuple(sorted({v.layer for v in self.vectors}))
-        read = Read("cosines", where, trial.blocks(chosen), vectors=self.vectors)
+        chosen = self.layers or tuple(sorted({v.layer for v in vectors}))
+        read = Read("cosines", where, trial.blocks(chosen), vectors=vectors)
         return (Pass(trial.reply if self.at is None else (), (read,)),)
 
     def reading(self, passes: Sequence[Pass], found: Found) -> tuple[Axes, FloatArray]:
         """Axes ``layer``, ``position`` and ``vector``."""
         read, values = passes[0].reads[0], found[0][0]
-        names = [v.concept for v in self.vectors]
-        labels = [n if names.count(n) == 1 else f"{n} ({v.layer})" for n, v in zip(names, self.vectors, strict=True)]
+        vectors = self._stated()
+        names = [v.concept for v in vectors]
+        labels = [n if names.count(n) == 1 else f"{n} ({v.layer})" for n, v in zip(names, vectors, strict=True)]
         if len(set(labels)) < len(labels):
             labels = [f"{label} #{number}" for number, label in enumerate(labels)]
         return {"layer": read.layers, "position": places(read, values.shape[1]), "vector": tuple(labels)}, values
@@ -92,19 +113,23 @@ class ConceptLens(Measure):
     """
 
     name: ClassVar[str] = "concept_lens"
-    concepts: Mapping[str, tuple[str, ...]] = attrs.field(converter=as_names, validator=check_names, hash=False)
+    concepts: Names | None = attrs.field(converter=as_names, validator=check_names, hash=False, default=None)
     at: str = REPLY
     layers: tuple[int, ...] | None = attrs.field(converter=attrs.converters.optional(frozen_ints), default=None)
 
+    def of_run(self, concepts: ConceptSet | None, vectors: Sequence[ConceptVector]) -> ConceptLens:  # noqa: ARG002  # the port's
+        """Return it with the run's concepts, unless it has its own."""
+        return attrs.evolve(self, concepts=concepts) if self.concepts is None else self
+
     def passes(self, trial: Replayed) -> tuple[Pass, ...]:
         """One pass over the prompt."""
-        sets = [first_tokens(names[:1], trial.tokenizer) for names in self.concepts.values()]
+        sets = [first_tokens(names[:1], trial.tokenizer) for names in stated(self.concepts).values()]
         read = Read("lens", before(trial.prompt, self.at), trial.blocks(self.layers), sets)
         return (Pass((), (read,)),)
 
     def reading(self, passes: Sequence[Pass], found: Found) -> tuple[Axes, FloatArray]:
         """Axes ``layer`` and ``concept``."""
-        axes: Axes = {"layer": passes[0].reads[0].layers, "concept": tuple(self.concepts)}
+        axes: Axes = {"layer": passes[0].reads[0].layers, "concept": tuple(stated(self.concepts))}
         return axes, found[0][0][:, 0, :-1]
 
 

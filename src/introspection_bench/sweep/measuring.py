@@ -23,7 +23,7 @@ from .confirming import Confirmed
 from .dosing import FindsDoses
 from .locks import hold
 from .manifest import write_manifest
-from .places import by_place
+from .places import by_place, own_vectors
 from .planner import Ground, PlannedTrial
 from .sequential import Sequential
 from .sessions import this_process
@@ -84,10 +84,12 @@ def measure_trials(
 ) -> MeasuringSummary:
     """Read a measure off every recorded trial that has no reading of it by this injector.
 
-    Each reading is recorded in a transaction of its own. Raises :class:`SpecError` for a trial that is not among
+    What the measure leaves to the run, concepts or vectors, is the run's own. Each reading is recorded in a transaction of its own. Raises :class:`SpecError` for a trial that is not among
     ``planned`` and for what the injector can't read, before anything runs, and :class:`SilentInjectionError` for a
     replay whose receipts are not those that were recorded.
     """
+    whole = store.run_spec().planner.whole
+    measure = measure.of_run(whole.concepts, own_vectors(whole, store.vectors()))
     known = {t.key.digest: t for t in planned}
     there, nothing = store.reading_keys(), _reading(measure, injector, {}, np.zeros((), np.float32))
     jobs = []
@@ -104,8 +106,7 @@ def measure_trials(
                     hint="Measure on a model with the same tokenizer; after a search, by Sweep.measure.",
                 )
             )
-        told = (injector.tokenizer, injector.model.n_layers, record.reply.to_judge("whole")[0])
-        replayed = Replayed(trial.request.prompt, record.reply.token_ids, *told)
+        replayed = _replayed(trial, record.reply.token_ids, record.reply.to_judge("whole")[0], injector)
         if nothing.key(record.key.digest) not in there:
             jobs.append(_Job(record, trial.request, measure.passes(replayed), measure.notes(replayed)))
             notes |= dict.fromkeys(jobs[-1].notes)
@@ -121,6 +122,24 @@ def measure_trials(
                 if on_reading is not None:
                     on_reading(reading)
     return MeasuringSummary(measure.name, len(jobs), len(records) - len(jobs), tuple(notes))
+
+
+@checked(SpecError)
+def check_measure(measure: Measure, injector: Injector, planned: Sequence[PlannedTrial]) -> None:
+    """Raise what is wrong with measuring trials that have no replies yet: before hours are spent on those.
+
+    Looked at is one trial of each scaffold, as if its reply were as long as it may be. Raises :class:`SpecError` and
+    what else :meth:`Measure.passes` and :meth:`Injector.validate` raise.
+    """
+    for trial in {t.condition.scaffold: t for t in reversed(planned)}.values():
+        request = trial.request
+        filler = request.prompt.token_ids[-1:] * request.sampling.max_new_tokens
+        for one in measure.passes(_replayed(trial, filler, "", injector)):
+            injector.validate(_request(request, one))
+
+
+def _replayed(trial: PlannedTrial, reply: tuple[int, ...], text: str, injector: Injector) -> Replayed:
+    return Replayed(trial.request.prompt, reply, injector.tokenizer, injector.model.n_layers, text)
 
 
 def _reading(
@@ -152,7 +171,7 @@ def _replays(injector: Injector, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, l
     alike: dict[object, int] = {}
     for number, job in enumerate(jobs):
         for place, one in enumerate(job.passes):
-            request = _request(job, one)
+            request = _request(job.request, one)
             at = alike.setdefault(_what_runs(request), len(requests))
             if at == len(requests):
                 requests.append(request)
@@ -170,9 +189,9 @@ def _replays(injector: Injector, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, l
                 yield job, [found[n] for n in range(len(job.passes))]
 
 
-def _request(job: _Job, one: Pass) -> Request:
-    prompt, steers = one.prompt or job.request.prompt, job.request.steers if one.steered else ()
-    return attrs.evolve(job.request, prompt=prompt, steers=steers, forced=one.forced, reads=one.reads)
+def _request(request: Request, one: Pass) -> Request:
+    prompt, steers = one.prompt or request.prompt, request.steers if one.steered else ()
+    return attrs.evolve(request, prompt=prompt, steers=steers, forced=one.forced, reads=one.reads)
 
 
 def _what_runs(request: Request) -> object:

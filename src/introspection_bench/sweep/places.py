@@ -22,6 +22,12 @@ def source_layers(design: Design, n_layers: int) -> dict[int, int]:
     return {layer: layer if source is None else source for layer in injected}
 
 
+def own_vectors(design: Design, vectors: Sequence[ConceptVector]) -> tuple[ConceptVector, ...]:
+    """Return the vectors of a design's concepts, out of all of a run's: random ones take after others."""
+    concepts = {c.name for c in design.concepts or ()}
+    return tuple(v for v in vectors if v.concept in concepts)
+
+
 def by_place(design: Design, vectors: Sequence[ConceptVector], n_layers: int) -> dict[tuple[str, int], ConceptVector]:
     """Return the vectors by concept and by the layer that they are injected at.
 

@@ -14,11 +14,10 @@ from ..judges.base import Judge
 from ..judges.registry import open_judge
 from ..plans import FrozenPlan
 from ..results import Results
-from ..verdicts import Part
 from .generating import OnTrial, generating
 from .judging import OnVerdict, judge_run
 from .measuring import OnReading, measure_run
-from .spec import RunSpec
+from .spec import JudgeSpec, RunSpec
 from .store import Store
 from .sweep import Sweep
 
@@ -105,12 +104,15 @@ def run_spec(
             pass  # another process at work there should be known of before a model is loaded
     # Opened before the model: a judge that can't work should not cost a GPU hour first.
     judging = open_judge(stated.judge.name, **stated.judge.options) if judge else None
+    further = [(told, open_judge(told.name, **told.options)) for told in stated.also_judged if judge]
     with watch.working(f"Opening {model.name}"):
         injector = model.open()
     with injector:
         with watch.working("Vectors and plan"):
             sweep = Sweep(stated.planner, injector, place, spec=stated)
         watch.planned(sweep)
+        for measure in stated.measures:
+            sweep.check_measure(measure)
         if judging is not None:
             sweep.check_judge(judging)
         with watch.generating(sweep) as on_trial:
@@ -118,7 +120,7 @@ def run_spec(
         # Where verdicts decide what is run next, the two stages alternate; else the model is closed before judging.
         check = True
         while judging is not None and stated.planner.judge is not None:
-            _judge(place, judging, stated.judge.judged, watch, check=check)
+            _judge(place, judging, stated.judge, watch, check=check)
             check = False  # once it has passed the control replies
             if not sweep.go_on():
                 break
@@ -129,11 +131,14 @@ def run_spec(
                 measured = measure_run(store, measure, injector, on_reading=on_reading)
             watch.say(f"{measure.name}: {measured.measured} measured, {measured.kept} kept")
     if judging is not None and stated.planner.judge is None:
-        _judge(place, judging, stated.judge.judged, watch)
+        _judge(place, judging, stated.judge, watch)
+    for told, opened in further:
+        _judge(place, opened, told, watch)
     return sweep.results()
 
 
-def _judge(place: Path, judge: Judge, part: Part, watch: Watcher, *, check: bool = True) -> None:
+def _judge(place: Path, judge: Judge, told: JudgeSpec, watch: Watcher, *, check: bool = True) -> None:
     with watch.judging(judge.name) as on_verdict, Store.open(place) as store:
-        summary = judge_run(store, judge, check=check, part=part, on_verdict=on_verdict)
-    watch.say(f"{summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept")
+        summary = judge_run(store, judge, check=check, part=told.judged, asked=told.asked, on_verdict=on_verdict)
+    about = "" if told.asked == "own" else ", about another concept"
+    watch.say(f"{summary.judge}/{summary.rubric}{about}: {summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept")

@@ -23,7 +23,7 @@ from ..plugins import check_name
 from ..structuring import plain, problems
 from ..untrusted import parse_toml, read_text
 from ..vectors import ConceptVector
-from ..verdicts import Part
+from ..verdicts import Asked, Part
 from .choosing import Chosen, Confirmation
 from .confirming import Confirmed
 from .design import Design
@@ -56,10 +56,14 @@ class ModelSpec:
 @guarded(SpecError)
 @attrs.frozen
 class JudgeSpec:
-    """A judge by name and its options; ``judged`` is what it reads of a reply ("answer" or "whole")."""
+    """A judge by name and its options; ``judged`` is what it reads of a reply ("answer" or "whole").
+
+    ``asked`` is which concept it is asked about: the trial's own, or ("mismatched") another one of the run.
+    """
 
     name: str = "rules"
     judged: Part = "answer"
+    asked: Asked = "own"
     options: Mapping[str, Any] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
 
 
@@ -83,21 +87,23 @@ class EffectsSpec:
 class RunSpec:
     """What a run is.
 
-    ``design`` says what is run, ``model`` on what; ``judge`` and ``measures`` what follows; ``effects`` that those of
+    ``design`` says what is run, ``model`` on what; ``judge`` and ``measures`` what follows, and ``also_judged`` what
+    further verdicts the replies get after the judge's; ``effects`` that those of
     the doses are measured first; ``directory`` where. ``confirm`` says what confirms the design's best cell, where one
     is to be chosen; ``stopping`` when the run has said enough, where it may stop early; ``plan`` holds hypotheses and
     what else is settled beforehand; ``frozen`` is the frozen plan that the run is begun under. In a run's store there
     is also what was found when the model was opened, ``found`` and the ``numerics`` of its backend, and what was
     ``chosen``.
 
-    A run goes on under the same design, model, backend, numerics, confirmation and stopping; judge, measures, effects
-    and directory may change. Raises :class:`SpecError` for a plan that names arms which the design lacks, and for a
+    A run goes on under the same design, model, backend, numerics, confirmation and stopping; judges, measures, effects
+    and directory may change. Raises :class:`SpecError` for a ``judge`` that is asked about other concepts, :class:`SpecError` for a plan that names arms which the design lacks, and for a
     confirmation and a rule to stop together.
     """
 
     design: Design
     model: ModelSpec
     judge: JudgeSpec = attrs.field(factory=JudgeSpec)
+    also_judged: tuple[JudgeSpec, ...] = attrs.field(converter=frozen_tuple, default=())
     measures: tuple[Measure, ...] = attrs.field(converter=frozen_tuple, default=())
     effects: EffectsSpec | None = None
     confirm: Confirmation | None = None
@@ -117,6 +123,12 @@ class RunSpec:
                     required="one of them at most",
                     got="both",
                     hint="Confirm with a number of trials that is given beforehand.",
+                )
+            )
+        if self.judge.asked != "own":
+            raise SpecError(
+                explain(
+                    "judge.asked", required="'own'", got=self.judge.asked, hint="Put further verdicts in [[also_judged]]."
                 )
             )
         there = [arm.name for arm in self.design.arms]
@@ -208,6 +220,7 @@ class RunSpec:
             },
             "model": plain(self.model),
             "judge": plain(self.judge),
+            "also_judged": plain(self.also_judged),
             "measures": write(self.measures),
             "effects": plain(self.effects),
             "confirm": write(self.confirm),

@@ -35,8 +35,8 @@ from .dosing import FindsDoses, dosed_cases
 from .generating import OnTrial, generate_pending, generating
 from .judging import JudgingSummary, judge_run
 from .manifest import write_manifest
-from .measuring import MeasuringSummary, OnReading, measure_trials
-from .places import by_place, source_layers
+from .measuring import MeasuringSummary, OnReading, check_measure, measure_trials
+from .places import by_place, own_vectors, source_layers
 from .planner import Ground, PlannedTrial, Planner
 from .sessions import this_process
 from .spec import EffectsSpec, ModelSpec, RunSpec
@@ -198,6 +198,11 @@ class Sweep:
         """Judge every recorded reply that this judge has not scored; see :func:`judge_run`."""
         with Store.open(self.directory) as store:
             return judge_run(store, judge, retry_unscored=retry_unscored, part=part, asked=asked)
+
+    def check_measure(self, measure: Measure) -> None:
+        """Raise what is wrong with measuring the trials planned so far, before there are any replies."""
+        of_run = measure.of_run(self._planner.whole.concepts, own_vectors(self._planner.whole, self.vectors))
+        check_measure(of_run, self.injector, self.planned)
 
     def measure(
         self, measure: Measure, injector: Injector | None = None, *, on_reading: OnReading | None = None
