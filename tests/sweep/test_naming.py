@@ -122,6 +122,16 @@ def test_the_lens_finds_a_word_of_several_tokens_by_its_first_one(sweep, injecto
     assert frame["among"].eq(2).all()
 
 
+@pytest.mark.parametrize("left", [Naming(), Observer(), ConceptLens(), Cosines(at="reply")])
+def test_what_a_measure_leaves_to_the_run_is_the_runs_concepts_and_vectors_and_without_a_run_an_error(sweep, left):
+    stated = attrs.evolve(left, **({"vectors": sweep.vectors} if left.name == "cosines" else {"concepts": CONCEPTS}))
+    sweep.measure(left)
+    assert sweep.measure(stated).measured == 0, "what was stated is what was left to the run"
+    request = sweep.planned[0].request
+    with pytest.raises(SpecError, match="those of a run"):
+        left.passes(Replayed(request.prompt, (), sweep.injector.tokenizer, sweep.injector.model.n_layers))
+
+
 def test_two_concepts_that_are_written_alike_can_not_be_told_apart_and_are_refused():
     with pytest.raises(SpecError, match="no two the same"):
         Naming({"a": ("sea",), "b": ("sea",)})

@@ -12,7 +12,7 @@ import introspection_bench
 from introspection_bench import Depth, Dose, Item, Span, Word
 from introspection_bench.errors import SpecError
 from introspection_bench.measures import Lens, Naming, Observer, TokenLogprobs, YesNo
-from introspection_bench.sweep import BesideSteer, Injected, RandomVector, RunSpec, Store, Sweep, Unsteered
+from introspection_bench.sweep import BesideSteer, Injected, JudgeSpec, RandomVector, RunSpec, Store, Sweep, Unsteered
 
 GOOD = """
 directory = "runs/x"
@@ -126,6 +126,15 @@ def test_a_slip_in_the_file_is_an_error_that_names_the_key_or_line(tmp_path, old
     with pytest.raises((SpecError, ValueError, LookupError), match=told) as caught:
         RunSpec.from_toml(write(tmp_path, GOOD.replace(old, new, 1)))
     assert isinstance(caught.value, introspection_bench.IntrospectionBenchError)
+
+
+def test_further_verdicts_stand_in_the_file_and_the_first_judge_is_asked_about_the_trials_own_concepts(tmp_path):
+    further = '[[also_judged]]\noptions = {rubric = "yesno"}\n[[also_judged]]\nasked = "mismatched"\n'
+    spec = RunSpec.from_toml(write(tmp_path, GOOD + further))
+    assert spec.also_judged == (JudgeSpec(options={"rubric": "yesno"}), JudgeSpec(asked="mismatched"))
+    assert RunSpec.from_plain(json.loads(json.dumps(spec.plain())), "here") == spec
+    with pytest.raises(SpecError, match=r"judge\.asked.*also_judged"):
+        RunSpec.from_toml(write(tmp_path, GOOD + '[judge]\nasked = "mismatched"\n'))
 
 
 def test_the_demos_own_file_is_a_good_one():

@@ -13,6 +13,7 @@ from ..errors import SpecError, explain
 from ..freezing import frozen_float32, frozen_mapping, frozen_tuple
 from ..prompts import RenderedPrompt, Tokenizer
 from ..spans import Positions
+from ..vectors import ConceptVector
 from .base import Axes, Found, Measure, Pass, Read, Replayed
 from .readings import FloatArray
 
@@ -111,16 +112,20 @@ class Naming(Measure):
 
     The reply is made to begin with ``prefix``, and behind it, after a space, each concept's word is fed in turn: one
     pass a concept. ``concepts`` is a concept set, or maps each concept to its names, of which the first is written (of
-    a concept set the word in lower case); None: the run's own. Axes: ``concept``, and ``of``: ``logprob``, the sum over the word's own
-    tokens (nats, the prefix not counted), and ``tokens``, their number, by which a length-normalised likelihood
-    divides.
+    a concept set the word in lower case); None: the run's own. Axes: ``concept``, and ``of``: ``logprob``, the sum over
+    the word's own tokens (nats, the prefix not counted), and ``tokens``, their number, by which a length-normalised
+    likelihood divides.
     """
 
     name: ClassVar[str] = "naming"
     concepts: Names | None = attrs.field(converter=as_names, validator=check_names, hash=False, default=None)
     prefix: str = NAMING_PREFIX
 
-    def of_run(self, concepts: ConceptSet | None, vectors: Sequence[ConceptVector]) -> Naming:  # noqa: ARG002  # the port's
+    def of_run(
+        self,
+        concepts: ConceptSet | None,
+        vectors: Sequence[ConceptVector],  # noqa: ARG002  # the port's
+    ) -> Naming:
         """Return it with the run's concepts, unless it has its own."""
         return attrs.evolve(self, concepts=concepts) if self.concepts is None else self
 

@@ -53,16 +53,20 @@ class Observer(Measure):
     """The likelihood of each concept for the same model **without any steer**, shown the reply up to its claim.
 
     It is what the text itself gives away: a reply that speaks of waves before it says "ocean". ``concepts`` is a
-    concept set, or maps each to its names (None: the run's own): the first is the one in the list that the observer is shown and what it
-    would answer, and at the first place where the reply (its reasoning included) has any name of any concept it is cut
-    off (:func:`before_claim`). The observer is not told of injections. Axes as those of
+    concept set, or maps each to its names; None: the run's own. The first name is the one in the list that the
+    observer is shown and what it would answer, and at the first place where the reply (its reasoning included) has any
+    name of any concept it is cut off (:func:`before_claim`). The observer is not told of injections. Axes as those of
     :class:`~introspection_bench.measures.Naming`. Source: after arXiv 2608.20569; the wording is ours.
     """
 
     name: ClassVar[str] = "observer"
     concepts: Names | None = attrs.field(converter=as_names, validator=check_names, hash=False, default=None)
 
-    def of_run(self, concepts: ConceptSet | None, vectors: Sequence[ConceptVector]) -> Observer:  # noqa: ARG002  # the port's
+    def of_run(
+        self,
+        concepts: ConceptSet | None,
+        vectors: Sequence[ConceptVector],  # noqa: ARG002  # the port's
+    ) -> Observer:
         """Return it with the run's concepts, unless it has its own."""
         return attrs.evolve(self, concepts=concepts) if self.concepts is None else self
 

@@ -24,9 +24,9 @@ from .tokens import JOINT, before, check_sets, first_tokens, frozen_sets, token_
 class Cosines(Measure):
     """Cosines of the residual stream with vectors, by layer and position, over a span of prompt and reply.
 
-    ``vectors`` None: the run's own. ``at`` reads at one place in its stead, as :class:`Lens` does: where the token there is predicted (``reply``: at the
-    answer). ``layers`` None reads at every block that one of the vectors is from. Axes: ``layer``, ``position``
-    (absolute), ``vector`` (the concept's name, with the layer where one concept has several).
+    ``vectors`` None: the run's own. ``at`` reads at one place in its stead, as :class:`Lens` does: where the token
+    there is predicted (``reply``: at the answer). ``layers`` None reads at every block that one of the vectors is from.
+    Axes: ``layer``, ``position`` (absolute), ``vector`` (the concept's name, with the layer where it has several).
     """
 
     name: ClassVar[str] = "cosines"
@@ -37,7 +37,11 @@ class Cosines(Measure):
     layers: tuple[int, ...] | None = attrs.field(converter=attrs.converters.optional(frozen_ints), default=None)
     at: str | None = None
 
-    def of_run(self, concepts: ConceptSet | None, vectors: Sequence[ConceptVector]) -> Cosines:  # noqa: ARG002  # the port's
+    def of_run(
+        self,
+        concepts: ConceptSet | None,  # noqa: ARG002  # the port's
+        vectors: Sequence[ConceptVector],
+    ) -> Cosines:
         """Return it with the run's vectors, unless it has its own."""
         return attrs.evolve(self, vectors=vectors) if self.vectors is None and vectors else self
 
@@ -117,7 +121,11 @@ class ConceptLens(Measure):
     at: str = REPLY
     layers: tuple[int, ...] | None = attrs.field(converter=attrs.converters.optional(frozen_ints), default=None)
 
-    def of_run(self, concepts: ConceptSet | None, vectors: Sequence[ConceptVector]) -> ConceptLens:  # noqa: ARG002  # the port's
+    def of_run(
+        self,
+        concepts: ConceptSet | None,
+        vectors: Sequence[ConceptVector],  # noqa: ARG002  # the port's
+    ) -> ConceptLens:
         """Return it with the run's concepts, unless it has its own."""
         return attrs.evolve(self, concepts=concepts) if self.concepts is None else self
 

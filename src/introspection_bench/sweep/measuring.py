@@ -84,9 +84,10 @@ def measure_trials(
 ) -> MeasuringSummary:
     """Read a measure off every recorded trial that has no reading of it by this injector.
 
-    What the measure leaves to the run, concepts or vectors, is the run's own. Each reading is recorded in a transaction of its own. Raises :class:`SpecError` for a trial that is not among
-    ``planned`` and for what the injector can't read, before anything runs, and :class:`SilentInjectionError` for a
-    replay whose receipts are not those that were recorded.
+    What the measure leaves to the run, concepts or vectors, is the run's own. Each reading is recorded in a transaction
+    of its own. Raises :class:`SpecError` for a trial that is not among ``planned`` and for what the injector can't
+    read, before anything runs, and :class:`SilentInjectionError` for a replay whose receipts are not those that were
+    recorded.
     """
     whole = store.run_spec().planner.whole
     measure = measure.of_run(whole.concepts, own_vectors(whole, store.vectors()))

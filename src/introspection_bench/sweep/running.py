@@ -141,4 +141,5 @@ def _judge(place: Path, judge: Judge, told: JudgeSpec, watch: Watcher, *, check:
     with watch.judging(judge.name) as on_verdict, Store.open(place) as store:
         summary = judge_run(store, judge, check=check, part=told.judged, asked=told.asked, on_verdict=on_verdict)
     about = "" if told.asked == "own" else ", about another concept"
-    watch.say(f"{summary.judge}/{summary.rubric}{about}: {summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept")
+    what = f"{summary.judge}/{summary.rubric}{about}"
+    watch.say(f"{what}: {summary.judged} judged, {summary.unscored} unscored, {summary.kept} kept")

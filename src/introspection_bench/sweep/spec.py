@@ -88,16 +88,15 @@ class RunSpec:
     """What a run is.
 
     ``design`` says what is run, ``model`` on what; ``judge`` and ``measures`` what follows, and ``also_judged`` what
-    further verdicts the replies get after the judge's; ``effects`` that those of
-    the doses are measured first; ``directory`` where. ``confirm`` says what confirms the design's best cell, where one
-    is to be chosen; ``stopping`` when the run has said enough, where it may stop early; ``plan`` holds hypotheses and
-    what else is settled beforehand; ``frozen`` is the frozen plan that the run is begun under. In a run's store there
-    is also what was found when the model was opened, ``found`` and the ``numerics`` of its backend, and what was
-    ``chosen``.
+    further verdicts the replies get after the judge's; ``effects`` that those of the doses are measured first;
+    ``directory`` where. ``confirm`` says what confirms the design's best cell, where one is to be chosen; ``stopping``
+    when the run has said enough, where it may stop early; ``plan`` holds hypotheses and what else is settled
+    beforehand; ``frozen`` is the frozen plan that the run is begun under. In a run's store there is also what was found
+    when the model was opened, ``found`` and the ``numerics`` of its backend, and what was ``chosen``.
 
     A run goes on under the same design, model, backend, numerics, confirmation and stopping; judges, measures, effects
-    and directory may change. Raises :class:`SpecError` for a ``judge`` that is asked about other concepts, :class:`SpecError` for a plan that names arms which the design lacks, and for a
-    confirmation and a rule to stop together.
+    and directory may change. Raises :class:`SpecError` for a ``judge`` that is asked about other concepts, for a
+    plan that names arms which the design lacks, and for a confirmation and a rule to stop together.
     """
 
     design: Design
@@ -128,7 +127,10 @@ class RunSpec:
         if self.judge.asked != "own":
             raise SpecError(
                 explain(
-                    "judge.asked", required="'own'", got=self.judge.asked, hint="Put further verdicts in [[also_judged]]."
+                    "judge.asked",
+                    required="'own'",
+                    got=self.judge.asked,
+                    hint="Put further verdicts in [[also_judged]].",
                 )
             )
         there = [arm.name for arm in self.design.arms]
