@@ -97,6 +97,7 @@ CALLS = {
         "doses": [ib.Dose(0.5, "residual")],
         "concepts": s.concepts,
         "n_random": 1,
+        "prompts": ib.Battery("one", 1, [ib.Item("p", {"prompt": "Name a tree."})]),
     },
     "effect_curves": lambda _: {"effects": ib.Effects([EFFECT]), "title": "layer 1"},
     "effects_frame": lambda _: {"effects": ib.Effects()},
