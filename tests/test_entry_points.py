@@ -174,7 +174,13 @@ CALLS = {
 
 #: Those that need a model, a run, a page or a figure: a tenth of a second for each call that works.
 SLOW = {
-    "explain_away": lambda s: {"frame": s.frame, "answers": s.frame, "effects": ib.Effects()},
+    "explain_away": lambda s: {
+        "frame": s.frame,
+        "answers": s.frame,
+        "effects": ib.Effects(),
+        "mismatched": s.frame,
+        "observed": analysis.beyond_observer(s.answered),
+    },
     "extract": lambda s: {"injector": s.injector, "concepts": s.concepts, "layers": [1]},
     "random_controls": lambda s: {"vectors": [made_vector()]},
     "write_report": lambda s: {"records": s.results, "path": s.folder / "r.html"},

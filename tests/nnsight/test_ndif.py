@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import attrs
+import numpy as np
 import pytest
 import torch
 from cases import SAMPLING, everything, injections, prompt_of, replay, require_alike, residuals, run
@@ -105,6 +106,8 @@ def test_jobs_run_on_a_server_that_lacks_our_package_and_agree_with_the_torch_in
     require_alike(sampled, run(theirs, *requests))
     replays = [replay(c, r, everything(remote, r.prompt)) for c, r in zip(sampled, requests, strict=True)]
     require_alike(run(remote, *replays), run(theirs, *replays))
+    alone = [steer.vector for steer in steers[:2]]
+    np.testing.assert_allclose(remote.vector_logits(alone), theirs.vector_logits(alone), atol=1e-4)
     assert json.loads(jobs.read_text())["jobs"] == {}
     assert remote.model.n_layers == 4
 
