@@ -227,6 +227,8 @@ METHODS = {
     "Verdict.outcome": (RECORD.verdicts[0].outcome, {"name": "strict"}),
     "Reading.key": (RECORD.readings[0].key, {"trial": "t"}),
     "Reading.at": (RECORD.readings[0].at, {"layer": 1, "set": "yes"}),
+    "Cosines.of_run": (measures.Cosines().of_run, {"concepts": None, "vectors": [made_vector()]}),
+    "Naming.of_run": (measures.Naming().of_run, {"concepts": ib.load_concepts("pairs"), "vectors": []}),
     "YesNo.sets": (measures.YesNo().sets, {"tokenizer": FakeTokenizer()}),
     "Cell.rendered": (CELL.rendered, {"scaffold": ib.LINDSEY, "item": None}),
     "Scaffold.asking": (ib.LINDSEY.asking, {"name": "mine", "question": "Well?"}),

@@ -30,6 +30,7 @@ from .injectors.requests import Request
 from .items import Battery, load_battery
 from .measures.base import Read
 from .measures.tokens import best_rank, first_tokens
+from .measures.yes_no import entropy
 from .prompts import RenderedPrompt
 from .scaffolds import Anchor, Scaffold, Turn
 from .spans import Positions, Span
@@ -144,12 +145,6 @@ def divergence(steered: Logprobs, clean: Logprobs) -> float:
     """Return the Kullback-Leibler divergence of one distribution from another, in nats, of their log-probabilities."""
     there = steered > -math.inf
     return max(float(np.sum(np.exp(steered[there]) * (steered[there] - clean[there]))), 0.0)
-
-
-def entropy(logprobs: Logprobs) -> float:
-    """Return the entropy of a distribution in nats, of its log-probabilities."""
-    there = logprobs > -math.inf
-    return -float(np.sum(np.exp(logprobs[there]) * logprobs[there]))
 
 
 @checked(InjectionError)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 import pandas as pd
@@ -108,9 +108,21 @@ def matched(first: ByConcept, second: ByConcept, within: Sequence[str] = ()) -> 
                 hint="Compare them unpaired.",
             )
         )
+    return only(first, shared).counts, only(second, shared).counts
 
-    def of(arm: ByConcept) -> ConceptCounts:
-        places = [arm.concepts.index(c) for c in shared]
-        return ConceptCounts([arm.counts.successes[i] for i in places], [arm.counts.trials[i] for i in places])
 
-    return of(first), of(second)
+def only(arm: ByConcept, concepts: Sequence[str]) -> ByConcept:
+    """Return an arm with these concepts alone, all of which it has, in this order."""
+    places = [arm.concepts.index(c) for c in concepts]
+    counts = ConceptCounts([arm.counts.successes[i] for i in places], [arm.counts.trials[i] for i in places])
+    return ByConcept(concepts, counts, [arm.missing[i] for i in places], arm.lost)
+
+
+def summed(arms: Iterable[ByConcept]) -> ConceptCounts:
+    """Return the counts by concept over several parts of an arm."""
+    sums: dict[str, tuple[int, int]] = {}
+    for arm in arms:
+        for concept, k, n in zip(arm.concepts, arm.counts.successes, arm.counts.trials, strict=True):
+            before = sums.get(concept, (0, 0))
+            sums[concept] = (before[0] + k, before[1] + n)
+    return ConceptCounts([k for k, _ in sums.values()], [n for _, n in sums.values()])

@@ -14,7 +14,7 @@ from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
 from .binomial import percent
-from .by_concept import ByConcept
+from .by_concept import ByConcept, summed
 from .intervals import FEWEST_CONCEPTS, ConceptCounts, Equivalence, Estimand, Estimate, difference, equivalence
 
 THESE: Estimand = "these concepts"
@@ -87,7 +87,7 @@ def contrast_pairs(
     kept = [[{c: arm[c] for c in (names if paired else arm)} for arm in cell] for cell, names in used]
     arms = [[(c, *e) for cell in kept for c, e in cell[side].items()] for side in (0, 1)]
     first, second = (ConceptCounts([e[1] for e in arm], [e[2] for e in arm]) for arm in arms)
-    over = [(_by_mean(arm) if paired else _by_sum(arm)) for arm in arms]
+    over = [_by_mean(arms[side]) if paired else summed(pair[side] for pair in pairs) for side in (0, 1)]
     asked: list[tuple[ConceptCounts, ConceptCounts, Estimand]] = [(first, second, THESE)]
     if any(concept for arm in arms for concept, *_ in arm):
         asked.append((over[0], over[1], LIKE))
@@ -148,14 +148,6 @@ def _by_mean(arm: Sequence[_Entry]) -> ConceptCounts:
         rates.setdefault(concept, []).append(Fraction(k, n))
     means = [(sum(each, Fraction(0)) / len(each)).limit_denominator(10**9) for each in rates.values()]
     return ConceptCounts([m.numerator for m in means], [m.denominator for m in means])
-
-
-def _by_sum(arm: Sequence[_Entry]) -> ConceptCounts:
-    sums: dict[str, tuple[int, int]] = {}
-    for concept, k, n, _ in arm:
-        before = sums.get(concept, (0, 0))
-        sums[concept] = (before[0] + k, before[1] + n)
-    return ConceptCounts([k for k, _ in sums.values()], [n for _, n in sums.values()])
 
 
 @lru_cache(maxsize=4096)

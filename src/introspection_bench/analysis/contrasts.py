@@ -35,10 +35,9 @@ from ..untrusted import encodable
 from ..verdicts import fits_rubric
 from .arms_compared import AS_TOLD, matched_cells, matched_rises
 from .binomial import check_probability, percent
-from .by_concept import ByConcept
+from .by_concept import summed
 from .contrast import LIKE, contrast_pairs
 from .intervals import (
-    ConceptCounts,
     Estimate,
     d_prime_difference,
     difference_of_unbounded,
@@ -260,7 +259,7 @@ def _of_arms(
     if not pairs:
         raise _lacking(*arms, "trials of both in one cell, with verdicts")
     if measure == "d′":
-        signal, noise = (_summed([pair[side] for pair in pairs]) for side in (0, 1))
+        signal, noise = (summed(pair[side] for pair in pairs) for side in (0, 1))
         found = [discrimination(signal, noise, confidence=confidence)]
         return ArmContrast(outcome, measure, "difference", *arms, found)
     apart = contrast_pairs(pairs, confidence=confidence)
@@ -334,16 +333,6 @@ def _told_by(frame: pd.DataFrame, against: str) -> tuple[str, ...]:
     there = frame[frame["arm"] == against]
     dosed = there["layers"].notna().any() or there["unit"].notna().any()
     return tuple(column for column in LOG_ODDS_BY if dosed or column in ("model", "base", "beside"))
-
-
-def _summed(arms: Sequence[ByConcept]) -> ConceptCounts:
-    """Return an arm's counts by concept, summed over cells."""
-    sums: dict[str, tuple[int, int]] = {}
-    for arm in arms:
-        for concept, k, n in zip(arm.concepts, arm.counts.successes, arm.counts.trials, strict=True):
-            before = sums.get(concept, (0, 0))
-            sums[concept] = (before[0] + k, before[1] + n)
-    return ConceptCounts([k for k, _ in sums.values()], [n for _, n in sums.values()])
 
 
 def _lacking(of: str, against: str, required: str) -> AnalysisError:

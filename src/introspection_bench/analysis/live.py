@@ -79,11 +79,9 @@ def live_cells(frame: pd.DataFrame, effects: Effects) -> pd.DataFrame:
     cells = list(zip(*(frame[c] for c in LIVE_BY), strict=True))
     known = {place: number for number, place in enumerate(places)}
     rows = [known.get(cell) if right else None for cell, right in zip(cells, there, strict=True)]
-    told = {
-        column: pd.array([None if row is None else table[column].iloc[row] for row in rows], dtype="boolean")
-        for column in ("live", "reads_out")
-    }
-    return frame.assign(**told)
+    told = {column: table[column].tolist() for column in ("live", "reads_out")}
+    mine = {name: [None if row is None else values[row] for row in rows] for name, values in told.items()}
+    return frame.assign(**{name: pd.array(values, dtype="boolean") for name, values in mine.items()})
 
 
 @guarded(AnalysisError)

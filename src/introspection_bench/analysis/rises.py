@@ -8,7 +8,7 @@ from ..boundaries import checked, guarded
 from ..errors import AnalysisError
 from ..freezing import frozen_tuple
 from .binomial import check_probability
-from .by_concept import ByConcept
+from .by_concept import ByConcept, only
 from .contrast import LIKE, THESE, in_words, points
 from .intervals import ConceptCounts, Equivalence, Estimand, Estimate, difference_in_differences
 from .intervals.equivalence import equivalence_of
@@ -74,7 +74,7 @@ def rise_contrast(
     if margin is not None:
         check_probability("margin", margin)
     shared = [c for c in first[0].concepts if c and c in second[0].concepts]
-    arms = [_kept(arm, shared if place == 0 else []) for pair in (first, second) for place, arm in enumerate(pair)]
+    arms = [each for arm, base in (first, second) for each in (only(arm, shared) if shared else arm, base)]
 
     def found(estimand: Estimand, level: float, fill: tuple[int, ...] | None = None) -> Estimate:
         a, b, c, d = (_filled(arm, None if fill is None else fill[i]) for i, arm in enumerate(arms))
@@ -92,15 +92,6 @@ def rise_contrast(
         narrow = 2 * confidence - 1
         verdicts = [equivalence_of(e, found(e.estimand, narrow), margin) for e in (these, like) if e]
     return RiseContrast(these, like, whatever, bool(shared), unscored, verdicts)
-
-
-def _kept(arm: ByConcept, within: list[str]) -> ByConcept:
-    """Return an arm with these concepts alone, in this order; as it is for none."""
-    if not within:
-        return arm
-    places = [arm.concepts.index(c) for c in within]
-    counts = ConceptCounts([arm.counts.successes[i] for i in places], [arm.counts.trials[i] for i in places])
-    return ByConcept(within, counts, [arm.missing[i] for i in places], arm.lost)
 
 
 def _filled(arm: ByConcept, success: int | None) -> ConceptCounts:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import attrs
 
-from ..boundaries import guarded
+from ..boundaries import checked, guarded
 from ..concepts import Concept, ConceptSet
 from ..errors import SpecError, explain
 from ..freezing import frozen_float32, frozen_mapping, frozen_tuple
@@ -58,18 +58,30 @@ def check_names(_: object, attribute: attrs.Attribute[Any], value: Names | None)
         )
 
 
-def stated(concepts: Names | None) -> Names:
-    """Return the names of concepts; raises :class:`SpecError` where they are left to a run, and none is there."""
-    if concepts is None:
-        raise SpecError(
-            explain(
-                "concepts",
-                required="those of a run, or some of your own",
-                got="none",
-                hint="Measure a run that has concepts, or give a concept set.",
+@attrs.frozen
+class OfConcepts(Measure):
+    """A measure of concepts: a concept set, or their names by concept; None: the run's own."""
+
+    concepts: Names | None = attrs.field(converter=as_names, validator=check_names, hash=False, default=None)
+
+    @checked(SpecError)
+    def of_run(self, concepts: ConceptSet | None, vectors: Sequence[ConceptVector]) -> Self:  # noqa: ARG002  # the port's
+        """Return it with the run's concepts, unless it has its own."""
+        return attrs.evolve(self, concepts=concepts) if self.concepts is None else self
+
+    @property
+    def stated(self) -> Names:
+        """The names of the concepts; raises :class:`SpecError` where they are left to a run, and none is there."""
+        if self.concepts is None:
+            raise SpecError(
+                explain(
+                    "concepts",
+                    required="those of a run, or some of your own",
+                    got="none",
+                    hint="Measure a run that has concepts, or give a concept set.",
+                )
             )
-        )
-    return concepts
+        return self.concepts
 
 
 def likelihood_passes(
@@ -107,7 +119,7 @@ def likelihood_reading(concepts: Iterable[str], found: Found) -> tuple[Axes, Flo
 
 @guarded(SpecError)
 @attrs.frozen
-class Naming(Measure):
+class Naming(OfConcepts):
     """The likelihood of each concept of a set as what the injected thought is about, under the trial's own steers.
 
     The reply is made to begin with ``prefix``, and behind it, after a space, each concept's word is fed in turn: one
@@ -118,22 +130,13 @@ class Naming(Measure):
     """
 
     name: ClassVar[str] = "naming"
-    concepts: Names | None = attrs.field(converter=as_names, validator=check_names, hash=False, default=None)
     prefix: str = NAMING_PREFIX
-
-    def of_run(
-        self,
-        concepts: ConceptSet | None,
-        vectors: Sequence[ConceptVector],  # noqa: ARG002  # the port's
-    ) -> Naming:
-        """Return it with the run's concepts, unless it has its own."""
-        return attrs.evolve(self, concepts=concepts) if self.concepts is None else self
 
     def passes(self, trial: Replayed) -> tuple[Pass, ...]:
         """One pass for each concept."""
-        words = [names[0] for names in stated(self.concepts).values()]
+        words = [names[0] for names in self.stated.values()]
         return likelihood_passes(words, self.prefix, trial.prompt, trial.tokenizer)
 
     def reading(self, passes: Sequence[Pass], found: Found) -> tuple[Axes, FloatArray]:  # noqa: ARG002  # the port's
         """Axes ``concept`` and ``of``."""
-        return likelihood_reading(stated(self.concepts), found)
+        return likelihood_reading(self.stated, found)

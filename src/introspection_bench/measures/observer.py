@@ -8,16 +8,14 @@ from typing import ClassVar
 import attrs
 
 from ..boundaries import guarded
-from ..concepts import ConceptSet
 from ..errors import SpecError
 from ..items import Item
 from ..mentions.naming import find_mentions
 from ..mentions.text import read_words
 from ..scaffolds import Scaffold, Turn
 from ..untrusted import encodable
-from ..vectors import ConceptVector
-from .base import Axes, Found, Measure, Pass, Replayed
-from .naming import Names, as_names, check_names, likelihood_passes, likelihood_reading, stated
+from .base import Axes, Found, Pass, Replayed
+from .naming import OfConcepts, likelihood_passes, likelihood_reading
 from .readings import FloatArray
 
 #: What the observer is asked; ``reply`` is what stands before the claim, ``words`` are the concepts'.
@@ -49,7 +47,7 @@ def before_claim(reply: str, names: Mapping[str, Sequence[str]]) -> str:
 
 @guarded(SpecError)
 @attrs.frozen
-class Observer(Measure):
+class Observer(OfConcepts):
     """The likelihood of each concept for the same model **without any steer**, shown the reply up to its claim.
 
     It is what the text itself gives away: a reply that speaks of waves before it says "ocean". ``concepts`` is a
@@ -60,19 +58,10 @@ class Observer(Measure):
     """
 
     name: ClassVar[str] = "observer"
-    concepts: Names | None = attrs.field(converter=as_names, validator=check_names, hash=False, default=None)
-
-    def of_run(
-        self,
-        concepts: ConceptSet | None,
-        vectors: Sequence[ConceptVector],  # noqa: ARG002  # the port's
-    ) -> Observer:
-        """Return it with the run's concepts, unless it has its own."""
-        return attrs.evolve(self, concepts=concepts) if self.concepts is None else self
 
     def passes(self, trial: Replayed) -> tuple[Pass, ...]:
         """One pass for each concept, over another prompt, nothing steered."""
-        concepts = stated(self.concepts)
+        concepts = self.stated
         words = [names[0] for names in concepts.values()]
         shown = encodable(before_claim(trial.text, concepts)) or _NOTHING
         # In alphabetical order, so that the list's order tells nothing.
@@ -82,4 +71,4 @@ class Observer(Measure):
 
     def reading(self, passes: Sequence[Pass], found: Found) -> tuple[Axes, FloatArray]:  # noqa: ARG002  # the port's
         """Axes ``concept`` and ``of``."""
-        return likelihood_reading(stated(self.concepts), found)
+        return likelihood_reading(self.stated, found)

@@ -14,6 +14,7 @@ from ..freezing import frozen_tuple
 from ..prompts import Tokenizer
 from ..spans import Positions
 from .base import Found, Pass, Read
+from .tokens import ids_of
 
 _SIDES = ("yes", "no")
 
@@ -59,13 +60,13 @@ def ways_through(openings: Iterable[Opening], tokenizer: Tokenizer) -> tuple[lis
     for opening in openings:
         behind = {}
         for side, texts in (("yes", opening.yes), ("no", opening.no)):
-            ids = {text: _ids(text, tokenizer) for text in texts}
+            ids = {text: ids_of(text, tokenizer) for text in texts}
             left_out += [f"{opening.text}{text}" for text, found in ids.items() if len(found) != 1]
             kept = tuple(sorted({found[0] for found in ids.values() if len(found) == 1}))
             if kept:
                 behind[side] = kept
         if behind:
-            ways.append((_ids(opening.text, tokenizer), behind))
+            ways.append((ids_of(opening.text, tokenizer), behind))
     return ways, left_out
 
 
@@ -106,7 +107,3 @@ def masses_through(passes: Sequence[Pass], found: Found) -> tuple[float, float]:
             sums[side].append(opening + float(value))
     yes, no = (float(np.logaddexp.reduce(sums[side])) for side in _SIDES)
     return yes, no
-
-
-def _ids(text: str, tokenizer: Tokenizer) -> tuple[int, ...]:
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import attrs
 
-from ..boundaries import guarded
+from ..boundaries import checked, guarded
 from ..concepts import ConceptSet
 from ..errors import SpecError, explain
 from ..freezing import frozen_ints, frozen_tuple
 from ..spans import REPLY, Span
 from ..vectors import ConceptVector
 from .base import Axes, Found, Measure, Pass, Read, Replayed, parse_span, places
-from .naming import Names, as_names, check_names, stated
+from .naming import OfConcepts
 from .readings import FloatArray
 from .tokens import JOINT, before, check_sets, first_tokens, frozen_sets, token_sets
 
@@ -37,6 +37,7 @@ class Cosines(Measure):
     layers: tuple[int, ...] | None = attrs.field(converter=attrs.converters.optional(frozen_ints), default=None)
     at: str | None = None
 
+    @checked(SpecError)
     def of_run(
         self,
         concepts: ConceptSet | None,  # noqa: ARG002  # the port's
@@ -107,7 +108,7 @@ class Lens(Measure):
 
 @guarded(SpecError)
 @attrs.frozen
-class ConceptLens(Measure):
+class ConceptLens(OfConcepts):
     """The logit lens of each concept's first tokens at one place, by layer: what it would have a reader name.
 
     ``concepts`` are as those of :class:`~introspection_bench.measures.Naming`. Other than in :class:`Lens` a word may
@@ -117,27 +118,18 @@ class ConceptLens(Measure):
     """
 
     name: ClassVar[str] = "concept_lens"
-    concepts: Names | None = attrs.field(converter=as_names, validator=check_names, hash=False, default=None)
     at: str = REPLY
     layers: tuple[int, ...] | None = attrs.field(converter=attrs.converters.optional(frozen_ints), default=None)
 
-    def of_run(
-        self,
-        concepts: ConceptSet | None,
-        vectors: Sequence[ConceptVector],  # noqa: ARG002  # the port's
-    ) -> ConceptLens:
-        """Return it with the run's concepts, unless it has its own."""
-        return attrs.evolve(self, concepts=concepts) if self.concepts is None else self
-
     def passes(self, trial: Replayed) -> tuple[Pass, ...]:
         """One pass over the prompt."""
-        sets = [first_tokens(names[:1], trial.tokenizer) for names in stated(self.concepts).values()]
+        sets = [first_tokens(names[:1], trial.tokenizer) for names in self.stated.values()]
         read = Read("lens", before(trial.prompt, self.at), trial.blocks(self.layers), sets)
         return (Pass((), (read,)),)
 
     def reading(self, passes: Sequence[Pass], found: Found) -> tuple[Axes, FloatArray]:
         """Axes ``layer`` and ``concept``."""
-        axes: Axes = {"layer": passes[0].reads[0].layers, "concept": tuple(stated(self.concepts))}
+        axes: Axes = {"layer": passes[0].reads[0].layers, "concept": tuple(self.stated)}
         return axes, found[0][0][:, 0, :-1]
 
 

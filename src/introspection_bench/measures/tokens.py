@@ -73,6 +73,11 @@ def token_sets(sets: Mapping[str, Sequence[str]], tokenizer: Tokenizer) -> tuple
     return tuple(found)
 
 
+def ids_of(text: str, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Return the tokens of a text by itself."""
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
 def best_rank(logits: FloatArray, tokens: Sequence[int]) -> tuple[int, int]:
     """Return the rank, from 0, of the likeliest of some tokens among all, and that token."""
     best = max(tokens, key=lambda token: float(logits[token]))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 
 from ..boundaries import checked, guarded
 from ..errors import SpecError, explain
@@ -17,7 +18,7 @@ from ..spans import REPLY
 from .base import Axes, Found, Measure, Pass, Read, Replayed
 from .openings import Opening, Way, check_apart, masses_through, passes_through, ways_through
 from .readings import FloatArray
-from .tokens import JOINT, before, begun_with, token_sets
+from .tokens import JOINT, before, begun_with, ids_of, token_sets
 
 YES, NO, OPENING = "yes", "no", "opening"
 
@@ -145,7 +146,7 @@ def _through(passes: Sequence[Pass], found: Found) -> dict[str, float]:
     return {"through_log_odds": yes - no, "through_joint": float(np.logaddexp(yes, no))}
 
 
-def entropy(logprobs: FloatArray) -> float:
+def entropy(logprobs: npt.NDArray[np.floating[Any]]) -> float:
     """Return the entropy in nats of a distribution given by its log-probabilities."""
     there = logprobs[np.isfinite(logprobs)]
     return float(-(np.exp(there) * there).sum())
@@ -155,18 +156,15 @@ def _texts(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for word in words for text in variants(word)))
 
 
-def _ids(text: str, tokenizer: Tokenizer) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
 def _length(text: str, tokenizer: Tokenizer) -> int:
-    return len(_ids(text, tokenizer))
+    return len(ids_of(text, tokenizer))
 
 
 def _first_tokens(words: dict[str, str], tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...]:
     """Return the first tokens of each word's forms that begin no form of the other word."""
     first = {
-        name: {ids[0] for text in (word, f" {word}") if (ids := _ids(text, tokenizer))} for name, word in words.items()
+        name: {ids[0] for text in (word, f" {word}") if (ids := ids_of(text, tokenizer))}
+        for name, word in words.items()
     }
     shared = set.intersection(*first.values())
     found = [tuple(sorted(ids - shared)) for ids in first.values()]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from ...boundaries import checked
 from ...errors import AnalysisError, explain
 from ..binomial import Sided, check_probability
-from .confidence import Confidence, mean_bounds, mean_confidence, meld
-from .means import FIXED_ASSUMES, RANDOM_ASSUMES, concepts_needed, confidence_of
-from .values import FEWEST_CONCEPTS, ConceptCounts, Estimand, Estimate, error_aside
+from .confidence import mean_bounds, mean_confidence, meld
+from .means import FIXED_ASSUMES, RANDOM_ASSUMES, confidence_of, too_few
+from .values import ConceptCounts, Estimand, Estimate, Floats, error_aside
 
 
 @checked(AnalysisError)
@@ -45,26 +46,17 @@ def difference(
         AnalysisError: ``paired`` with other numbers of concepts, or an argument out of range.
     """
     check_probability("confidence", confidence)
-    if paired and first.concepts != second.concepts:
-        raise AnalysisError(
-            explain(
-                "paired",
-                required="arms of as many concepts, in the same order",
-                got=(first.concepts, second.concepts),
-                hint="Leave paired out where the arms have other concepts.",
-            )
-        )
+    if paired:
+        _check_paired(first, second)
     below, above = error_aside(confidence, sided)
     random = estimand == "concepts like these"
-    fewest = _fewest(first, second, paired=paired)
-    needs = concepts_needed(fewest, confidence, sided) if random and fewest < FEWEST_CONCEPTS else ""
+    needs = too_few((first, second), estimand, confidence, sided, paired=first if paired else None)
     method = "melded Clopper-Pearson bounds"
     if needs:
         low = high = math.nan
     elif random and paired:
         method = "Gaffke's bound on the differences within concepts"
-        apart, seen = np.unique(first.rates - second.rates, return_counts=True)
-        low, high = (2 * b - 1 for b in mean_bounds(np.clip((apart + 1) / 2, 0, 1), seen, below, above))
+        low, high = (2 * b - 1 for b in mean_bounds(*_within(first, second), below, above))
     else:
         method = "melded Gaffke bounds over concepts" if random else method
         low, high = meld(
@@ -121,25 +113,17 @@ def difference_in_differences(
     """
     check_probability("confidence", confidence)
     (a, b), (c, d) = first, second
-    if paired and a.concepts != c.concepts:
-        raise AnalysisError(
-            explain(
-                "paired",
-                required="arms of as many concepts, in the same order",
-                got=(a.concepts, c.concepts),
-                hint="Leave paired out where the arms have other concepts.",
-            )
-        )
+    if paired:
+        _check_paired(a, c)
     below, above = error_aside(confidence, sided)
     random = estimand == "concepts like these"
-    several = [arm.concepts for arm in (a, b, c, d) if arm.concepts > 1]
-    fewest = min([*several, *([a.concepts] if paired else [])], default=1)
-    needs = concepts_needed(fewest, confidence, sided) if random and fewest < FEWEST_CONCEPTS else ""
+    needs = too_few((a, b, c, d), estimand, confidence, sided, paired=a if paired else None)
     found = a.rate - b.rate - c.rate + d.rate
     if needs:
         low = high = math.nan
     elif random and paired:
-        parts = (_apart(a, c), confidence_of(b, estimand), confidence_of(d, estimand))
+        within = mean_confidence(*_within(a, c)).scaled(2, -1)
+        parts = (within, confidence_of(b, estimand), confidence_of(d, estimand))
         low, high = meld(lambda x, y, z: x - y + z, parts, (True, False, True), below=below, above=above)
     else:
         low, high = meld(
@@ -165,13 +149,19 @@ def difference_in_differences(
     )
 
 
-def _apart(first: ConceptCounts, second: ConceptCounts) -> Confidence:
-    """Return the distributions of the mean difference within concepts."""
+def _check_paired(first: ConceptCounts, second: ConceptCounts) -> None:
+    if first.concepts != second.concepts:
+        raise AnalysisError(
+            explain(
+                "paired",
+                required="arms of as many concepts, in the same order",
+                got=(first.concepts, second.concepts),
+                hint="Leave paired out where the arms have other concepts.",
+            )
+        )
+
+
+def _within(first: ConceptCounts, second: ConceptCounts) -> tuple[Floats, npt.NDArray[np.intp]]:
+    """Return the differences within concepts, brought from -1 to 1 into 0 to 1, and how often each was seen."""
     apart, seen = np.unique(first.rates - second.rates, return_counts=True)
-    return mean_confidence(np.clip((apart + 1) / 2, 0, 1), seen).scaled(2, -1)
-
-
-def _fewest(first: ConceptCounts, second: ConceptCounts, *, paired: bool) -> int:
-    """Return the fewest concepts of an arm that has any; 1 where neither has."""
-    several = [arm.concepts for arm in (first, second) if arm.concepts > 1 or paired]
-    return min(several, default=1)
+    return np.clip((apart + 1) / 2, 0, 1), seen

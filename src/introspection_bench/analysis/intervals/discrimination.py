@@ -13,8 +13,8 @@ from ...boundaries import checked
 from ...errors import AnalysisError
 from ..binomial import Sided, check_probability
 from .confidence import Confidence, meld
-from .means import FIXED_ASSUMES, RANDOM_ASSUMES, concepts_needed, confidence_of
-from .values import FEWEST_CONCEPTS, ConceptCounts, Estimand, Estimate, Floats, error_aside
+from .means import FIXED_ASSUMES, RANDOM_ASSUMES, confidence_of, too_few
+from .values import ConceptCounts, Estimand, Estimate, Floats, error_aside
 
 Measure = Literal["d′", "A′", "AUC"]
 
@@ -82,9 +82,7 @@ def discrimination(
     """
     check_probability("confidence", confidence)
     random = estimand == "concepts like these"
-    several = [arm.concepts for arm in (signal, noise) if arm.concepts > 1]
-    fewest = min(several, default=1)
-    needs = concepts_needed(fewest, confidence, sided) if random and fewest < FEWEST_CONCEPTS else ""
+    needs = too_few((signal, noise), estimand, confidence, sided)
     found = float(_OF[measure](*(np.asarray(r) for r in smoothed(signal, noise))))
     low = high = math.nan
     if not needs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -84,6 +84,24 @@ def like_these(counts: ConceptCounts, *, confidence: float = 0.95, sided: Sided 
         RANDOM_ASSUMES,
         "" if enough else concepts_needed(counts.concepts, confidence, sided),
     )
+
+
+def too_few(
+    arms: Iterable[ConceptCounts],
+    estimand: Estimand,
+    confidence: float,
+    sided: Sided,
+    *,
+    paired: ConceptCounts | None = None,
+) -> str:
+    """Return what it would take to say anything over concepts like these; empty where that can be said, or isn't asked.
+
+    An arm of one entry has no concepts, but the one that is ``paired`` with another's.
+    """
+    several = [arm.concepts for arm in arms if arm.concepts > 1]
+    fewest = min([*several, *([] if paired is None else [paired.concepts])], default=1)
+    asked = estimand == "concepts like these" and fewest < FEWEST_CONCEPTS
+    return concepts_needed(fewest, confidence, sided) if asked else ""
 
 
 def concepts_needed(concepts: int, confidence: float, sided: Sided) -> str:

@@ -11,6 +11,7 @@ from ...analysis.arms_compared import counted, held_against
 from ...analysis.binomial import percent
 from ...analysis.by_concept import ByConcept
 from ...analysis.contrast import points
+from ...analysis.contrasts import ANSWERS
 from ...analysis.explaining import Explained, explain_away
 from ...analysis.identification import beyond_observer
 from ...conditions import INJECTED, injected_first
@@ -24,8 +25,6 @@ from .one_way import one_way
 
 #: The heading, and what docs/explaining_rules.md calls it.
 TITLE = "What would explain it away"
-#: The rubric by which answers to other questions are judged.
-ANSWERS = "yesno"
 #: The largest difference of rates that counts as none on a page.
 MARGIN = 0.1
 _DECIDED = {"holds": "explains it", "excluded": "does not explain it", "not decided": "not decided"}
