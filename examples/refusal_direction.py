@@ -18,7 +18,6 @@ from collections.abc import Sequence
 import introspection_bench as ib
 from introspection_bench import arms
 from introspection_bench.analysis import interval
-from introspection_bench.demo_model import resolve_name
 from introspection_bench.sweep import BesideSteer
 
 PAIRS = (
@@ -43,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     refusal = ib.Concept("refusal", pairs=[ib.Pair(*pair) for pair in PAIRS])
     concepts = ib.load_concepts("lindsey2026").select("Oceans", "Bread", "Poetry")
-    with ib.open_injector(options.backend, resolve_name(options.model)) as injector:
+    with ib.open_injector(options.backend, options.model) as injector:
         layers = list(range(injector.model.n_layers))
         directions = ib.extract(injector, [refusal], layers, recipe=ib.Pairs(position=-2))
         removed = BesideSteer("refusal removed", directions, layers, ib.Dose(-options.weight, "projection"))

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 import introspection_bench as ib
 from introspection_bench import arms
 from introspection_bench.analysis import interval
-from introspection_bench.demo_model import resolve_name
 from introspection_bench.names import find_name
 
 SENTENCES = (
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sampling=ib.Sampling(max_new_tokens=24),
         paired="draw",
     )
-    with ib.open_injector(options.backend, resolve_name(options.model)) as injector:
+    with ib.open_injector(options.backend, options.model) as injector:
         results = ib.Sweep(design, injector, options.directory).generate()
     sentence_of = {item.name: item.slots["sentence"] for item in items}
     print(f"{'scaffold':10} {'arm':10} {'says':26} {'k/n':>7}  95 % interval")

@@ -23,7 +23,11 @@ PAGES = {
         "results frames digests files databases credentials untrusted boundaries freezing structuring options plugins "
         "errors",
     ),
-    "injectors": ("Injectors", "The port, the registry, the backends, and the demo's model.", "injectors demo_model"),
+    "injectors": (
+        "Injectors",
+        "The port, the registry, the backends, the demo's model, and models of known truth.",
+        "injectors loading model_names demo_model adapters known",
+    ),
     "judges": ("Judges", "The port, the registry, rubrics, blinding, and the judges.", "judges"),
     "services": (
         "Extraction, dosing and sweeps",

@@ -67,7 +67,7 @@ def test_no_module_is_a_drawer_for_everything() -> None:
 
 
 def source_files() -> list[Path]:
-    folders = ("src", "tests", "examples", "benchmarks", "scripts", "docs")
+    folders = ("src", "tests", "examples", "benchmarks", "training", "scripts", "docs")
     return [p for f in folders for p in sorted((ROOT / f).rglob("*.py")) if "_build" not in p.parts]
 
 
@@ -174,7 +174,7 @@ def test_no_committed_text_names_a_private_place() -> None:
     # Paths of the machine that wrote the code, and registries, say nothing to a reader.
     private = re.compile(r"/w[o]rk/|/r[o]ot/|pypi\.[o]rg/simple|files\.python[h]osted")
     suffixes = {".py", ".md", ".toml", ".txt", ".sh", ".yml", ".html", ".json"}
-    folders = ("src", "tests", "examples", "benchmarks", "scripts", "docs", ".ci")
+    folders = ("src", "tests", "examples", "benchmarks", "training", "scripts", "docs", ".ci")
     files = [p for f in folders for p in (ROOT / f).rglob("*") if p.is_file() and "_build" not in p.parts]
     files += [p for p in ROOT.iterdir() if p.is_file()]
     texts = [p for p in files if p.suffix in suffixes or p.name in ("Makefile", "run")]

@@ -22,7 +22,7 @@ def block(language: str) -> str:
 
 
 def test_the_python_of_the_quick_start_runs(smol_path: Path, tmp_path: Path) -> None:
-    code = block("python").replace("smollm2_path()", repr(str(smol_path)))
+    code = block("python").replace('"demo"', repr(str(smol_path)))
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert re.search(r"love +0\.1 +affirmative +\d +2 ", run.stdout), run.stdout

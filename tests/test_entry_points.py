@@ -165,6 +165,7 @@ CALLS = {
     "write_jsonl": lambda s: {"records": s.results.records, "path": s.folder / "b.jsonl"},
     "write_parquet": lambda s: {"records": s.results.records, "path": s.folder / "b.parquet"},
     "writer_for": lambda s: {"path": "x.jsonl"},
+    "load_adapter": lambda s: {"name": "yes_sayer"},
     "load_concepts": lambda s: {"name": "pairs"},
     "load_battery": lambda s: {"name": "wordings"},
     "load_rubric": lambda s: {"name_or_path": "strict4"},

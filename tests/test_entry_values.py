@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,6 +115,7 @@ FINDING = analysis.Finding("mention", "naming", "holds", "said", 0.1, "mention",
 EXPLAINED = analysis.Explained("naming", THESE, False, [FINDING])
 #: Of each class a value, which the odd ones differ from in one argument.
 VALUES = [
+    ib.Adapter("made", 2, 4.0, "a" * 64, {"q": (torch.ones(2, 3), torch.ones(4, 2))}, "b" * 64),
     ib.load_battery("wordings"), EFFECT, FOUND, ib.Effects([EFFECT]),
     ib.Concept("Bread", ["loaf"], "Bread"), ib.load_concepts("pairs"), ib.Pair("a", "b"), ib.LINDSEY,
     ib.Turn("user", "a"), ib.Anchor("trial", "a"), ib.Item("s01", {"sentence": "a"}), PROMPT, ib.Sampling(),

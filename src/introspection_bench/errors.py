@@ -76,6 +76,10 @@ class ModelNotFoundError(ModelError, FileNotFoundError):
     """A model name, folder or file leads nowhere."""
 
 
+class AdapterError(ModelError):
+    """An adapter can't be read, or is not one of the model that it was to be merged into."""
+
+
 class CaptureError(IntrospectionBenchError, RuntimeError):
     """Activations that were asked for did not come back."""
 

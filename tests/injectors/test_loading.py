@@ -13,7 +13,7 @@ from introspection_bench.injectors import open_injector
 from introspection_bench.injectors.base import Request
 from introspection_bench.injectors.hf.checkpoints import fingerprint_checkpoint
 from introspection_bench.injectors.hf.fingerprint import fingerprint_module
-from introspection_bench.injectors.hf.loading import load
+from introspection_bench.loading import load
 from introspection_bench.scaffolds import RenderedPrompt
 from introspection_bench.testing import save_tiny_model, tiny_model
 from introspection_bench.trials import Sampling
@@ -112,7 +112,7 @@ def test_the_demo_model_is_converted_once_and_an_interrupted_conversion_leaves_n
             raise KeyboardInterrupt
 
     monkeypatch.setattr("introspection_bench.demo_model.smollm2_gguf", lambda: tmp_path)
-    monkeypatch.setattr("introspection_bench.injectors.hf.loading.load", lambda *_, **__: Interrupted())
+    monkeypatch.setattr("introspection_bench.demo_model.load", lambda *_, **__: Interrupted())
     with pytest.raises(KeyboardInterrupt):
         smollm2_path()
     assert list(tmp_path.iterdir()) == []

@@ -16,9 +16,9 @@ from introspection_bench import demo_model, files
 from introspection_bench.concepts import Concept
 from introspection_bench.errors import IntrospectionBenchError, ModelNotFoundError, OutputError, StoreError
 from introspection_bench.files import file_stem, write_file
-from introspection_bench.injectors.hf.loading import load
 from introspection_bench.interop import read_results, write_jsonl, write_parquet
 from introspection_bench.judges.labels import Label, append_label, read_labels
+from introspection_bench.loading import load
 from introspection_bench.report import write_report
 from introspection_bench.sweep import Injected, Store, Sweep, Unsteered
 from introspection_bench.vectors import ConceptVector, Provenance

@@ -156,13 +156,13 @@ def quiet_libraries() -> None:
     logging.set_verbosity_error()
 
 
-def convert_demo_model(name: str) -> None:
-    """Convert the demo's model if it is asked for and not there yet, as a phase of its own."""
-    from ..demo_model import DEMO_MODEL, demo_is_converted, smollm2_path
+def make_model(name: str) -> None:
+    """Make the folder that a model's name stands for if it is not there yet, as a phase of its own."""
+    from ..model_names import is_ready, resolve_name
 
-    if name == DEMO_MODEL and not demo_is_converted():
-        with working("Converting SmolLM2-135M-Instruct, once"):
-            smollm2_path()
+    if not is_ready(name):
+        with working(f"Making the model {name}, once"):
+            resolve_name(name)
 
 
 class RunView:

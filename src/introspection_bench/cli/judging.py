@@ -174,7 +174,7 @@ def _prepare(name: str, model: str | None) -> None:
     """Ready the terminal for a judge that loads its model here."""
     if name == "local":
         console.quiet_libraries()
-        console.convert_demo_model(model or "")
+        console.make_model(model or "")
 
 
 def _options(named: Mapping[str, Any], further: Sequence[str] | None) -> dict[str, Any]:

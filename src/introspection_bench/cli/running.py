@@ -110,7 +110,7 @@ def _run(
 
     spec = RunSpec.from_toml(path, overrides)
     console.quiet_libraries()
-    console.convert_demo_model(spec.model.name)
+    console.make_model(spec.model.name)
     found = run_spec(
         spec,
         backend=backend,
@@ -175,7 +175,7 @@ def _tell_plan(path: Path, overrides: list[str], rate: float | None, dollars_per
 
     spec = RunSpec.from_toml(path, overrides)
     console.quiet_libraries()
-    console.convert_demo_model(spec.model.name)
+    console.make_model(spec.model.name)
     found = outline(spec)
     console.table(
         f"{found.total} trials on {found.model} ({spec.model.backend}, {found.layers} layers)",
@@ -243,7 +243,7 @@ def measure(
     with Store.open(run) as store, console.interruptible():
         wanted, spec = read_measure(what, run), store.run_spec()
         chosen = attrs.evolve(spec.model, name=model or spec.model.name, backend=backend or spec.model.backend)
-        console.convert_demo_model(chosen.name)
+        console.make_model(chosen.name)
         with console.working(f"Opening {chosen.name}"):
             injector = chosen.open()
         with injector, console.working(f"Measuring {wanted.name}") as phase:

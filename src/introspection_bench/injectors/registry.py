@@ -10,6 +10,7 @@ from typing import Any
 
 from ..boundaries import check_arguments
 from ..errors import ModelError, PluginError, explain
+from ..model_names import resolve_name
 from ..plugins import Lazy, resolve
 from .base import Injector
 
@@ -30,7 +31,9 @@ BUILTIN: Mapping[str, Lazy] = MappingProxyType(
 def open_injector(backend: str | type[Injector] | Injector, model: Any = None, /, **options: Any) -> Injector:
     """Return an injector: by built-in or plugin name, by class, or an instance as it is.
 
-    ``model`` and ``options`` go to the class's ``open``, whose explicit signature rejects unknown options.
+    ``model`` and ``options`` go to the class's ``open``, whose explicit signature rejects unknown options. The names
+    "demo" and "demo+introspector" (any adapter of the package), and ``<base>+<path>.safetensors`` with an adapter of
+    yours, stand for a folder that is made on first use (:func:`~introspection_bench.model_names.resolve_name`).
     Raises :class:`~introspection_bench.errors.UnknownNameError`,
     :class:`~introspection_bench.errors.BackendUnavailableError` (naming the extra to install) and whatever the
     backend raises for the model.
@@ -48,7 +51,7 @@ def open_injector(backend: str | type[Injector] | Injector, model: Any = None, /
         )
     check_arguments(found.open, inspect.signature(found.open), options, ModelError)
     try:
-        opened = found.open(model, **options)
+        opened = found.open(resolve_name(model) if isinstance(model, str) else model, **options)
     except TypeError as error:
         if "keyword argument" not in str(error) or "open()" not in str(error):
             raise

@@ -123,7 +123,7 @@ def _described(model: ModelSpec) -> tuple[Tokenizer, Any]:
     """Load a model's tokenizer and configuration, and no weights."""
     from transformers import AutoConfig, AutoTokenizer
 
-    from ..demo_model import resolve_name
+    from ..model_names import resolve_name
 
     name = resolve_name(model.name)
     options: dict[str, Any] = {"trust_remote_code": model.trust_remote_code}

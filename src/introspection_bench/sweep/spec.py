@@ -11,7 +11,6 @@ import cattrs
 
 from ..analysis.stopping import Stopping
 from ..boundaries import checked, guarded
-from ..demo_model import resolve_name
 from ..dosing import RANDOM_VECTORS
 from ..errors import IntrospectionBenchError, SpecError, explain
 from ..freezing import frozen_mapping, frozen_tuple
@@ -37,8 +36,8 @@ from .written import reader, write
 class ModelSpec:
     """Which model, on which backend.
 
-    ``name`` is a hub id, folder, GGUF file or "demo"; ``options`` holds a table per backend. ``trust_remote_code`` lets
-    code that comes with the checkpoint run; it never does otherwise.
+    ``name`` is a hub id, folder, GGUF file, "demo", or one with an adapter ("demo+introspector"); ``options`` holds a
+    table per backend. ``trust_remote_code`` lets code that comes with the checkpoint run; it never does otherwise.
     """
 
     name: str
@@ -50,7 +49,7 @@ class ModelSpec:
         """Open the model; raises what :func:`~introspection_bench.open_injector` raises."""
         # Only where it is asked for: a backend that has no such option never runs such code.
         trust = {"trust_remote_code": True} if self.trust_remote_code else {}
-        return open_injector(self.backend, resolve_name(self.name), **{**self.options.get(self.backend, {}), **trust})
+        return open_injector(self.backend, self.name, **{**self.options.get(self.backend, {}), **trust})
 
 
 @guarded(SpecError)

@@ -73,7 +73,7 @@ def end_tokens(tokenizer: Tokenizer, *, generation: Any, configuration: Any) -> 
         generation: ``eos_token_id`` of the generation config: a number, several, or None.
         configuration: that of the model's (text) configuration.
     """
-    token, text = _turn_end(tokenizer)
+    token, text = turn_end(tokenizer)
     named = {
         "generation config": _ids(generation),
         "configuration": _ids(configuration),
@@ -145,7 +145,7 @@ class ReplyReader:
         return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True)) if len(tokens) else ""
 
 
-def _turn_end(tokenizer: Tokenizer) -> tuple[int | None, str]:
+def turn_end(tokenizer: Tokenizer) -> tuple[int | None, str]:
     """Return the token by which the chat template ends an assistant's turn, and plain text that stands before it.
 
     Read from a dialogue that ends with the assistant, else from one that goes on: some templates end only past turns,

@@ -22,6 +22,7 @@ from ...digests import digest
 from ...doses import Unit
 from ...errors import ModelError, explain
 from ...identity import Sampling
+from ...loading import load, trusted
 from ...measures.base import Read, ReadKind
 from ...prompts import RenderedPrompt
 from ...spans import Positions
@@ -38,7 +39,6 @@ from ..hf.blocks import (
 )
 from ..hf.fingerprint import fingerprint_module, fingerprint_tokenizer, stable
 from ..hf.limits import limits_of
-from ..hf.loading import load, trusted
 from ..hf.proving import ROUNDING, apart, require_proof
 from ..hf.sampling import processors
 from ..hf.stopping import EndTokens, ReplyReader, end_tokens_of

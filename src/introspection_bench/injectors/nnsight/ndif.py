@@ -19,10 +19,10 @@ from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
 from ...digests import digest
 from ...errors import BackendUnavailableError, ModelError, ModelNotFoundError, SpecError, explain
 from ...files import write_file
+from ...loading import advice
 from ...untrusted import parse_json, read_text
 from .. import reading, steering
 from ..hf import blocks, sampling
-from ..hf.loading import advice
 from ..requests import Request
 from . import lens, traces
 

@@ -17,6 +17,7 @@ from transformers import GenerationMixin, LogitsProcessorList
 from ...doses import Unit
 from ...errors import ModelError, explain
 from ...injection import Receipt
+from ...loading import Loaded, load
 from ...measures.base import ReadKind
 from ...prompts import Tokenizer
 from ..base import ModelInfo
@@ -25,7 +26,6 @@ from ..hf.caches import Sharing, batches_by_length, beginning, cells, common_pre
 from ..hf.fingerprint import fingerprint_module
 from ..hf.hooks import BlockCapture, Observer, Row, session
 from ..hf.limits import limits_of
-from ..hf.loading import Loaded, load
 from ..hf.proving import ROWS, SharingProbe, unproved
 from ..hf.reads import OF_LOGITS, PassReading
 from ..hf.sampling import LogitsWatch, processors

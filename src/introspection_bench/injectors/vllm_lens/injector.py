@@ -20,12 +20,12 @@ from vllm_lens import Hook
 from ...doses import Unit
 from ...errors import CaptureError, ModelError, SilentInjectionError, explain
 from ...identity import Sampling
+from ...loading import trusted
 from ...measures.base import Read, ReadKind
 from ...prompts import RenderedPrompt
 from ...spans import Positions
 from ...trials import Reply
 from ..base import Limits, ModelInfo
-from ..hf.loading import trusted
 from ..hf.stopping import ReplyReader
 from ..opened import OpenedInjector
 from ..receipts import check_logits, make_receipt

@@ -14,13 +14,13 @@ import attrs
 
 from ...concepts import Concept
 from ...conditions import Condition
-from ...demo_model import resolve_name
 from ...digests import digest
 from ...errors import JudgeError, explain
 from ...freezing import frozen_mapping
 from ...injectors.hf.fingerprint import fingerprint_module
 from ...injectors.hf.limits import limits_of
-from ...injectors.hf.loading import load
+from ...loading import load
+from ...model_names import resolve_name
 from ...templates import Tokenizer, write_chat
 from ...verdicts import Verdict
 from ..base import Case, Disclosure, Judge

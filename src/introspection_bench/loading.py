@@ -1,14 +1,19 @@
-"""From what a caller names to a loaded model: hub id, local folder, GGUF file, or a model object."""
+"""From what a caller names to a loaded model: hub id, local folder, GGUF file, or a model object; and to a folder."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from ...errors import BackendUnavailableError, ModelError, ModelNotFoundError, explain
+from .errors import BackendUnavailableError, ModelError, ModelNotFoundError, explain
+from .files import explaining, make_folder
 
 _GGUF_MAGIC = b"GGUF"
 
@@ -85,6 +90,38 @@ def advice(error: Exception, otherwise: str) -> str:
     if "trust_remote_code" not in str(error):
         return otherwise
     return "Read the checkpoint's code; if you trust it, open it with trust_remote_code=True."
+
+
+def save(loaded: Loaded, folder: Path) -> None:
+    """Write a model and its tokenizer as a Hugging Face folder."""
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+
+
+def is_kept(folder: Path) -> bool:
+    """Whether a folder that :func:`keeping` makes is there."""
+    with explaining(folder):
+        return (folder / "config.json").is_file()
+
+
+@contextmanager
+def keeping(folder: Path) -> Iterator[Path]:
+    """Yield a place for a checkpoint; what was written there is ``folder`` at the end, in one step.
+
+    Whatever interrupts it leaves nothing. Raises :class:`~introspection_bench.errors.OutputError` where the folder
+    can't be written, which is known before the place is yielded.
+    """
+    make_folder(folder.parent)
+    with explaining(folder), tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        made = Path(temporary) / folder.name
+        yield made
+        try:
+            made.rename(folder)
+        except OSError:
+            # Another process was faster: its folder is whole, ours is dropped.
+            if not is_kept(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                made.rename(folder)
 
 
 def _given(model: Any, tokenizer: Any) -> Loaded:

@@ -1,0 +1,1 @@
+"""Models whose truth is known: adapters for the demo's model, and a card for each."""
