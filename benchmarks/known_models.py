@@ -22,6 +22,7 @@ import pandas as pd
 import introspection_bench as ib
 from introspection_bench import arms
 from introspection_bench.adapters import SUFFIX, known_adapters
+from introspection_bench.control import held_out
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Where a role is asked: at all the layers that it was trained at, else at one where a vector reads out as its word.
@@ -34,8 +35,7 @@ def concepts(words: str) -> ib.ConceptSet:
     lindsey = ib.load_concepts("lindsey2026")
     if words == "lindsey":
         return lindsey
-    own = (ROOT / "training" / "held_out.txt").read_text(encoding="utf-8").split()
-    return ib.ConceptSet("held_out", [ib.Concept(w, word=w) for w in own], baseline=lindsey.baseline)
+    return held_out()
 
 
 def designs(role: str) -> Iterator[tuple[str, ib.Design]]:

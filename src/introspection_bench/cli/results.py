@@ -20,15 +20,19 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: `introspection-bench export runs/demo --to demo.parquet`")(export)
 
 
-def write_outputs(run: Path) -> Path:
-    """Write a run's report and figures into its directory, print where they are and the headline table."""
+def write_outputs(run: Path, *, beside: Path | None = None) -> Path:
+    """Write a run's report and figures into its directory, print where they are and the headline table.
+
+    ``beside`` is the run of a model whose truth is known, for the report.
+    """
     from ..files import make_own_folder
     from ..interop import read_results
     from ..report import write_figures, write_report
 
     found = read_results(run)
     with console.working("Report and figures"):
-        written = write_report(found, run / "report.html")
+        known = None if beside is None else read_results(beside)
+        written = write_report(found, run / "report.html", beside=known)
         figures = write_figures(found, make_own_folder(run / "figures"), formats=("png", "svg", "pdf"))
     print_rates(found)
     console.tell(f"{len(figures)} figure files in {run / 'figures'}")
@@ -57,6 +61,9 @@ def report(
     to: Annotated[Path | None, typer.Option(help="The HTML file; by default report.html in the run.")] = None,
     judge: Annotated[str | None, typer.Option(help="Whose verdicts to show.")] = None,
     rubric: Annotated[str | None, typer.Option(help="Of which rubric.")] = None,
+    beside: Annotated[
+        Path | None, typer.Option(help="The run of a model whose truth is known, to show beside (docs/control.md).")
+    ] = None,
     figures: Annotated[bool, typer.Option("--figures", help="Also write PNG, SVG and PDF figures beside it.")] = False,
 ) -> None:
     """Write the HTML report of a run, or of anybody's results file."""
@@ -67,7 +74,8 @@ def report(
     found = read_results(run)
     target = to or (run / "report.html" if run.is_dir() else Path(f"{run.stem}-report.html"))
     with console.working("Report"):
-        written = write_report(found, target, judge=judge, rubric=rubric)
+        known = None if beside is None else read_results(beside)
+        written = write_report(found, target, judge=judge, rubric=rubric, beside=known)
         if figures:
             write_figures(found, make_own_folder(target.parent / "figures"), judge=judge, rubric=rubric)
     console.tell(str(written))

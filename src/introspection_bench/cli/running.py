@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..trials import TrialRecord
     from ..verdicts import Verdict
 
-#: The demo's sweep, a spec like any other.
-DEMO_SPEC = "demo.toml"
+#: The demo's sweep, a spec like any other, and the one on a model whose truth is known.
+DEMO_SPEC, DEMO_KNOWN_SPEC = "demo.toml", "demo_known.toml"
 
 
 def register(app: typer.Typer) -> None:
@@ -47,10 +47,17 @@ def demo(
     """Run the Lindsey protocol for real on a small model (SmolLM2-135M-Instruct, CPU), to a report.
 
     Extracts concept vectors, injects them, samples replies, judges them by rules, and writes tables, figures and an
-    HTML report. Interrupt it at any time: the same command goes on from there.
+    HTML report. Beside it stands the same on a model of which it is known that it reports what is injected, so that the
+    page says what a report would have looked like. Interrupt it at any time: the same command goes on from there.
     """
-    with resources.as_file(resources.files("introspection_bench") / DEMO_SPEC) as spec, console.interruptible():
-        report = _run(spec, [], directory=directory, backend=None)
+    from .results import write_outputs
+
+    def of(name: str, to: Path) -> Path:
+        with resources.as_file(resources.files("introspection_bench") / name) as spec:
+            return _run(spec, [], directory=to, backend=None)
+
+    with console.interruptible():
+        report = write_outputs(of(DEMO_SPEC, directory), beside=of(DEMO_KNOWN_SPEC, directory / "known"))
     # Nobody is looking in CI or on a machine without a display.
     display = os.name != "posix" or os.uname().sysname == "Darwin" or os.environ.get("DISPLAY")
     if browser and display and not os.environ.get("CI"):
@@ -83,8 +90,10 @@ def run(
     if plan:
         _tell_plan(spec, overrides or [], tokens_per_second, dollars_per_hour)
         return
+    from .results import write_outputs
+
     with console.interruptible():
-        _run(
+        made = _run(
             spec,
             overrides or [],
             directory=directory,
@@ -93,6 +102,7 @@ def run(
             trust_remote_code=trust_remote_code,
             frozen=frozen,
         )
+        write_outputs(made)
 
 
 def _run(
@@ -106,7 +116,6 @@ def _run(
     frozen: Path | None = None,
 ) -> Path:
     from ..sweep import RunSpec, run_spec
-    from .results import write_outputs
 
     spec = RunSpec.from_toml(path, overrides)
     console.quiet_libraries()
@@ -120,7 +129,7 @@ def _run(
         frozen=frozen,
         watcher=_Watcher(),
     )
-    return write_outputs(Path(found.source))
+    return Path(found.source)
 
 
 class _Watcher(Watcher):

@@ -29,6 +29,7 @@ from ..figures.style import DARK, FORMATS, LIGHT, save_figure, svg_bytes
 from ..multiverse import multiverse
 from ..tables import Section
 from ..wording import plural
+from .beside import beside_section
 from .conversations import known_prompts
 from .explained import explained_section, told_by
 from .headlines import headlines
@@ -57,6 +58,7 @@ def write_report(
     rubric: str | None = None,
     prompts: Mapping[tuple[str, str | None], str] | None = None,
     notes: Sequence[str] | None = None,
+    beside: Results | None = None,
 ) -> Path:
     """Write the report of a run as one HTML file that makes no network request.
 
@@ -74,19 +76,23 @@ def write_report(
             and the item's (None without one); None takes them from the spec and from the built-in scaffolds, by the
             digest in each trial's condition.
         notes: what a reader of the numbers must know.
+        beside: the run of a model whose truth is known, at a layer and dose of this one; its rates are shown beside.
 
     Returns:
         The path.
 
     Raises:
-        AnalysisError: no verdict is by ``judge`` and ``rubric``.
+        AnalysisError: no verdict is by ``judge`` and ``rubric``; ``beside`` has no layer and dose of this run, or one
+            of the two has no verdict.
         SpecError: a trial has several verdicts of the chosen judge (for instance about two decoys).
     """
     results = _as_results(records, title, spec, notes)
     chosen = choose_judge(results, judge, rubric)
     frame = verdict_frame(results.records, chosen)
     plan = plan_section(records, chosen) if isinstance(records, Results) else None
-    page = _page(results, frame, chosen, known_prompts(results) if prompts is None else prompts, plan)
+    known = None if beside is None else beside_section(results, frame, beside)
+    prompts = known_prompts(results) if prompts is None else prompts
+    page = _page(results, frame, chosen, prompts, plan=plan, known=known)
     return write_file(path, page.encode("utf-8", "xmlcharrefreplace"))
 
 
@@ -150,7 +156,9 @@ def _page(
     frame: pd.DataFrame,
     chosen: JudgeName | None,
     prompts: Mapping[tuple[str, str | None], str],
+    *,
     plan: Section | None,
+    known: Section | None,
 ) -> str:
     style, script = _asset("report.css"), _asset("report.js")
     comparisons = judge_comparisons(results, chosen)
@@ -158,7 +166,7 @@ def _page(
     success = success_of(results, chosen)
     judged = multiverse(results)
     measured = measured_sections(results, frame, chosen)
-    measured = {"wordings": measured["wordings"], "alive": effects_section(results), **measured}
+    measured = {"known": known, "wordings": measured["wordings"], "alive": effects_section(results), **measured}
     further = {id_: section for id_, section in measured.items() if section is not None}
     plates = gallery(frame, doses, comparisons, judged, results.effects)
     shown = [_inline(plate) for plate in plates[:MOST_FIGURES]]
