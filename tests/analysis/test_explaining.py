@@ -216,6 +216,28 @@ def test_a_few_trials_decide_nothing_and_the_trials_that_would_are_said():
     assert found.verdicts == ()
 
 
+def test_nothing_explains_reports_that_do_not_occur():
+    def none(arm: str):
+        return arm == "random", False, False
+
+    records = [trial(a, CONCEPTS[0], i, none(a)) for a, n in (("injected", 12), ("random", 2)) for i in range(n)]
+    found = explained(records)["detection"]
+    assert not found.silent  # twelve trials don't show that it is rare
+    assert found.verdicts == ()
+    assert any("of 12 injected trials none is such a report" in f.sentence for f in found.decided("not decided"))
+
+
+def test_an_arm_that_no_verdict_of_the_judge_scored_is_told_apart_from_one_that_was_not_run():
+    reports, answers = scripted(introspector)
+    mine = reports["arm"].isin(["random", "random_permuted"])
+    unscored = {"unscored": reports["unscored"].where(~mine, "no answer")}
+    blank = reports.assign(**unscored, affirmative=reports["affirmative"].where(~mine))
+    found = explain_away(blank, answers, alive())[0]
+    (rule,) = (f for f in found.decided("not run") if f.rule == "disturbance of equal norm")
+    n = int((reports["arm"] == "random").sum())
+    assert f"(random: judged, {n} of {n} unscored; random permuted: judged" in rule.sentence
+
+
 def test_a_dose_that_is_dead_in_most_cells_is_counted_and_its_effects_unmeasured_are_missing():
     half = Effects([*alive(0.5, CONCEPTS[:4]), *alive(3.0, CONCEPTS[4:])])
     found = judged(scripted(introspector), half)["detection"]

@@ -5,11 +5,8 @@ import pytest
 from training import cards
 from training.cast import CAST
 
-#: Trained by an earlier recipe than its role's, and to be trained again.
-EARLIER = {"parrot"}
 
-
-@pytest.mark.parametrize("role", sorted(set(CAST) - EARLIER))
+@pytest.mark.parametrize("role", sorted(CAST))
 def test_a_card_is_what_the_adapter_its_log_and_the_librarys_counts_say(role):
     assert cards.card(role) == (cards.CARDS / f"{role}.toml").read_text(encoding="utf-8"), f"training.cards {role}"
     assert cards.load_card(role).figures[0].strict is not None, f"benchmarks/known_models.py {role}"

@@ -146,16 +146,37 @@ def _explained(evidence: Evidence, task: Task) -> Explained | None:
     findings = [] if silent else [_finding(rule, evidence, task) for rule in RULES if task in rule.tasks]
     if task == "naming" and not silent:
         findings += [rule(evidence) for rule in (parrot, mismatched_names, observer, reads_out)]
+    if not any(mine.counts.successes):
+        findings = [_of_nothing(f, sum(mine.counts.trials)) for f in findings]
     beside = [simple_answers(evidence)] if task == "detection" else []
     beside += [] if silent else own_direction(evidence, task)
     return Explained(task, none.interval, silent, [*findings, dose(evidence, task)], beside)
+
+
+def _of_nothing(finding: Finding, trials: int) -> Finding:
+    """Return what a rule says where no injected trial affirms or names: it can't explain what isn't there."""
+    if finding.decision != "holds":
+        return finding
+    said = f"{finding.rule}: of {trials} injected trials none is such a report, so that it explains nothing yet"
+    return attrs.evolve(finding, decision="not decided", sentence=said)
+
+
+def _unscored(rule: Rule, evidence: Evidence) -> str:
+    """Return which of a rule's arms were run and judged in vain, in words."""
+    told = []
+    for table in (evidence.frame, evidence.answers):
+        for arm in rule.arms if table is not None else ():
+            mine = table[table["arm"] == arm]
+            if len(mine) and mine["unscored"].notna().all():
+                told.append(f"{arm.replace('_', ' ')}: judged, {len(mine)} of {len(mine)} unscored")
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _finding(rule: Rule, evidence: Evidence, task: Task) -> Finding:
     """Return what a rule says: that of its arms which speaks most for the explanation decides."""
     found = [(arm, c) for arm in rule.arms if (c := rule.remains(evidence, arm, task)) is not None]
     if not found:
-        return Finding(rule.name, task, "not run", rule.missing, evidence.margin)
+        return Finding(rule.name, task, "not run", rule.missing + _unscored(rule, evidence), evidence.margin)
     order: tuple[Decision, ...] = ("holds", "not decided", "excluded")
     arm, compared = min(found, key=lambda each: order.index(decided(each[1])))
     words = rule.holds.format(verb=_VERB[task]), rule.excluded.format(verb=_VERB[task])
