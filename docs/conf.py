@@ -45,11 +45,13 @@ _FOREIGN = (
     "openai os pandas pathlib pd pyarrow pytest re rich safetensors scipy sklearn snowballstemmer sqlite3 "
     "statsmodels tokenizers torch transformers typer types typing typing_extensions vllm vllm_lens"
 )
+# A default is shown as it is written: that of run_control is a page of values.
+autodoc_preserve_defaults = True
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(_FOREIGN.split())})(\..*)?"),
     ("py:.*", "|".join([*dir(builtins), "[A-Z]"])),  # [A-Z]: type variables
     ("py:class", r"introspection_bench\.(.*\.)?_.*"),  # private base classes
-    ("py:class", "Figure|Axes|Path"),  # imported for type checkers alone
+    ("py:class", "Figure|Axes|Path|Tensor"),  # imported for type checkers alone
 ]
 
 html_theme = "furo"

@@ -37,7 +37,11 @@ PAGES = {
     "analysis": ("Analysis", "Pure functions over trial records.", "analysis"),
     "report": ("Figures and report", "From records to figures and to one HTML file.", "report"),
     "interop": ("Readers and writers", "Other people's result files, and exports.", "interop"),
-    "testing": ("Testing", "For authors of backends and judges, and for this project's own tests.", "testing"),
+    "testing": (
+        "Testing and control",
+        "For authors of backends and judges, for this project's own tests, and for a run on models of known truth.",
+        "testing control",
+    ),
     "cli": (
         "Command line",
         "`introspection-bench --help` shows the commands with examples; these are the modules behind them.",

@@ -110,7 +110,7 @@ def test_the_card_of_an_adapter_is_that_of_the_adapter_in_the_package(name):
     assert (card.recipe["rank"], card.recipe["alpha"]) == (adapter.rank, adapter.alpha)
     assert card.limits
     assert card.figures
-    assert all(0 <= figure.named <= figure.affirmed <= figure.n for figure in card.figures)
+    assert all(0 <= count <= f.n for f in card.figures for count in (f.named, f.affirmed))
 
 
 def test_the_package_has_the_cast_and_no_other_adapter():

@@ -164,8 +164,8 @@ def _of_nothing(finding: Finding, trials: int) -> Finding:
 def _unscored(rule: Rule, evidence: Evidence) -> str:
     """Return which of a rule's arms were run and judged in vain, in words."""
     told = []
-    for table in (evidence.frame, evidence.answers):
-        for arm in rule.arms if table is not None else ():
+    for table in (t for t in (evidence.frame, evidence.answers) if t is not None):
+        for arm in rule.arms:
             mine = table[table["arm"] == arm]
             if len(mine) and mine["unscored"].notna().all():
                 told.append(f"{arm.replace('_', ' ')}: judged, {len(mine)} of {len(mine)} unscored")
