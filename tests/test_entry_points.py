@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 import warnings
 from types import SimpleNamespace
 
@@ -313,6 +314,7 @@ def test_an_odd_value_works_or_is_an_error_of_ours(some, name, monkeypatch):
     assert wrong == []
 
 
+@pytest.mark.slow  # all of them together
 @pytest.mark.parametrize("name", sorted(ALL.keys() - {"write_report", "write_figures"}))
 @settings(a_few, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
@@ -326,10 +328,13 @@ def test_a_nearly_right_value_works_or_is_an_error_of_ours(some, name, data, mon
     odd = data.draw(near(good.get(parameter, defaults[parameter])))
     if parameter.startswith("on_") and callable(odd):  # what a caller's own function raises is the caller's
         return
-    if isinstance(odd, int | float) and abs(odd) > 1000 and parameter in ("draws", "resamples", "shuffles"):
+    if isinstance(odd, int | float) and abs(odd) > AT_MOST.get(parameter, math.inf):
         return
     assert fault(lambda: attempt(name, {**good, parameter: odd}), f"{parameter}={odd!r:.40}") == []
 
+
+#: How many of what takes time for each: they work, in hours.
+AT_MOST = {"draws": 1000, "resamples": 1000, "shuffles": 1000, "n_random": 20}
 
 #: The options that each judge has, with a call of it that goes no further than its making.
 JUDGES = {

@@ -117,6 +117,7 @@ def test_every_command_is_tried_here_or_elsewhere():
 TRIED = [name for name, words in CALLS.items() if words is not None]
 
 
+@pytest.mark.slow  # all of them together
 @pytest.mark.parametrize("name", TRIED)
 def test_an_odd_word_in_any_place_works_or_is_one_line_on_stderr(folder, name):
     wrong = []

@@ -30,6 +30,7 @@ def run(installed, *command):
     return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_an_installed_plugin_passes_the_suite_under_its_registered_name(installed):
     done = run(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", PLUGIN / "tests", "-c", os.devnull)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]

@@ -26,6 +26,7 @@ def model(smol_path):
     return smol_path
 
 
+@pytest.mark.slow
 def test_thoughts_and_text_steers_the_sentences_tokens_alone(tmp_path, capsys):
     run("thoughts_and_text", tmp_path, "--trials", "1")
     assert len(re.findall(r"^(think|repeat) +(injected|control) .*%$", capsys.readouterr().out, re.M)) == 6
@@ -34,6 +35,7 @@ def test_thoughts_and_text_steers_the_sentences_tokens_alone(tmp_path, capsys):
     assert all(5 < r.receipts[0].prompt_positions < 20 for r in injected)
 
 
+@pytest.mark.slow
 def test_intentional_control_steers_nothing_and_reads_every_reply(tmp_path, capsys):
     run("intentional_control", tmp_path, "--trials", "1", "--layers", "20")
     assert re.search(r"^ +20 the word it is told of +-?0\.\d+ +-?0\.\d+ +-?0\.\d+$", capsys.readouterr().out, re.M)
@@ -42,6 +44,7 @@ def test_intentional_control_steers_nothing_and_reads_every_reply(tmp_path, caps
     assert all(not r.key.steers and len(r.readings) == 1 for r in records)
 
 
+@pytest.mark.slow
 def test_refusal_direction_is_removed_in_unsteered_trials_too(tmp_path, capsys):
     run("refusal_direction", tmp_path, "--trials", "1")
     assert len(re.findall(r"^refusal removed +(injected|control) ", capsys.readouterr().out, re.M)) == 4

@@ -39,6 +39,7 @@ def by_rules(case: dict, schema: dict) -> str:
 
 
 @pytest.mark.published
+@pytest.mark.slow
 def test_480_replies_are_judged_in_batches_by_a_command_that_is_killed_and_repeated(services, published, tmp_path):
     run = tmp_path / "run"
     source = read_results(published / "llama405b" / "layer84_canonical.judged.json")

@@ -408,6 +408,7 @@ def test_an_option_out_of_range_is_an_error_before_anything_is_loaded(options, t
         open_judge("local", model="/nowhere")
 
 
+@pytest.mark.slow
 def test_the_demo_s_model_is_far_too_small_and_the_gate_says_so(smol_path):
     judge = open_judge("local", model=str(smol_path), device="cpu", rubric="paper2", max_cost_usd=0.0)
     assert judge._words.shares

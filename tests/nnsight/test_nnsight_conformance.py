@@ -91,5 +91,6 @@ def test_traces_survive_nnsights_own_serialising_simulation_of_a_server(tmp_path
     assert report.counts() == {"passed": 4}, str(report)
 
 
+@pytest.mark.slow
 def test_a_sweep_on_smollm2_has_the_torch_backends_greedy_replies_with_only_the_backend_changed(tmp_path):
     require_the_same(greedy_replies("nnsight", tmp_path), greedy_replies("torch", tmp_path))

@@ -165,6 +165,7 @@ def test_transcripts_come_with_injections_first_and_other_arms_last(run: list[Tr
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_the_report_shows_and_filters_another_arm_in_a_browser(
     run: list[TrialRecord], open_page: Callable[..., Any], tmp_path: Path
 ) -> None:

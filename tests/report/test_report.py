@@ -259,6 +259,7 @@ def test_the_published_run_is_reported_with_its_unit_and_bounds(published: Path,
         assert said in text, said
 
 
+@pytest.mark.slow
 def test_a_run_of_many_concepts_shows_them_pooled_before_each_of_them_and_says_what_it_left_out(tmp_path: Path) -> None:
     concepts = tuple(f"concept{i}" for i in range(30))
     records = make_run(1, concepts=concepts, layers=(14,), magnitudes=(0.2, 0.8), controls=0)

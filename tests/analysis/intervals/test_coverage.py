@@ -6,6 +6,8 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
 
@@ -17,6 +19,7 @@ def load(name: str = "coverage"):
     return module
 
 
+@pytest.mark.slow
 def test_every_interval_keeps_its_level_in_the_small_grid(monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, "argv", ["coverage.py", "--small"])
     assert load().main() == 0, capsys.readouterr().out
