@@ -36,6 +36,7 @@ CALLS = {
     "compare": ["compare", "run", "run"],
     "power": ["power", "--rate", "0.2"],
     "check": ["check", "torch", "--model", "nowhere"],
+    "control": ["control", "--judge", "nowhere"],
     "backends": ["backends"],
     "concepts": ["concepts"],
 }

@@ -93,14 +93,17 @@ def control(
     """
     import tempfile
 
-    from ..control import CAST, run_control
+    from ..control import CAST, Member, run_control
     from ..control.lines import errors
 
     cast = [m for m in CAST if not only or m.name in only]
     _known(only or [], [m.name for m in CAST])
     console.quiet_libraries()
-    for model in dict.fromkeys(m.model for m in cast):
-        console.make_model(model)
+
+    def begin(member: Member) -> None:
+        console.say(f"{member.name} ({member.model}, layer {member.layer}) …")
+        console.make_model(member.model)
+
     with tempfile.TemporaryDirectory() as own:
         found = run_control(
             directory or own,
@@ -109,7 +112,7 @@ def control(
             judge=judge,
             judge_options=dict(_option(item) for item in judge_option or ()),
             cast=cast,
-            on_member=lambda member: console.say(f"{member.name} ({member.model}, layer {member.layer}) …"),
+            on_member=begin,
         )
     for line in found.lines:
         console.tell(f"{'ok  ' if line.holds else 'FAIL'}  {line.member}: {line.expected}; found {line.found}")
