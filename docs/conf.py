@@ -33,7 +33,7 @@ autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 # Backends whose packages are extras: their modules are documented without being installed.
-autodoc_mock_imports = ["vllm", "vllm_lens"]
+autodoc_mock_imports = ["triton", "vllm", "vllm_lens"]
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
@@ -44,7 +44,7 @@ _FOREIGN = (
     "abc aiohttp anthropic argparse asyncio attr attrs cattrs click collections concurrent contextlib "
     "dataclasses datetime enum functools hypothesis importlib io json logging matplotlib nnsight np npt numpy "
     "openai os pandas pathlib pd pyarrow pytest re rich safetensors scipy sklearn snowballstemmer sqlite3 "
-    "statsmodels tokenizers torch transformers typer types typing typing_extensions vllm vllm_lens"
+    "statsmodels tokenizers torch transformers triton typer types typing typing_extensions vllm vllm_lens"
 )
 # A default is shown as it is written: that of run_control is a page of values.
 autodoc_preserve_defaults = True

@@ -118,6 +118,11 @@ def test_nothing_loads_a_pickle() -> None:
 #: Where ** is the honest signature, with the reason.
 OPEN_SIGNATURES = {
     ("injectors.registry", "open_injector"): "hands its options to the explicit signature of a backend's open()",
+    (
+        "injectors.vllm.worker",
+        "SteeringWorker.__init__",
+    ): "hands on what vLLM gives a worker",
+    ("injectors.vllm.worker", "SteeringWorker.load_model"): "as its constructor",
     ("judges.registry", "open_judge"): "hands its options to the explicit signature of the judge's class",
     ("measures.readings", "Reading.at"): "takes the names of the reading's own axes, and refuses any other",
     ("templates", "Tokenizer.__call__"): "describes Hugging Face's own method",

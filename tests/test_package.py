@@ -109,8 +109,8 @@ def test_every_package_that_is_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
     names = {re.match(r"[\w.-]+", r)[0].lower().replace("_", "-") for r in declared}
-    # What these bring by necessity: Jinja markupsafe, Transformers tokenizers, nnsight zstandard, vllm-lens vllm.
-    names |= {"markupsafe", "tokenizers", "zstandard", "vllm"}
+    # What these bring by necessity: Jinja markupsafe, Transformers tokenizers, nnsight zstandard, vLLM triton.
+    names |= {"markupsafe", "tokenizers", "zstandard", "triton"}
     # pyspellchecker is imported under another name than its own.
     names |= {"spellchecker"} if "pyspellchecker" in names else set()
     imported = {

@@ -157,7 +157,7 @@ class Training:
         """Move the adapter down the loss by a share of the learning rate."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.role.learning_rate * share
-        loss.backward()  # type: ignore[no-untyped-call]  # torch types it in part
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, _CLIP)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from types import MappingProxyType
 from typing import TypeVar
 
 import attrs
@@ -13,9 +12,6 @@ import attrs
 from .errors import BackendUnavailableError, PluginError, UnknownNameError, explain
 
 T = TypeVar("T")
-
-#: Built-ins that had another name: (group, old name) -> today's.
-RENAMED: Mapping[tuple[str, str], str] = MappingProxyType({("introspection_bench.injectors", "vllm"): "vllm-lens"})
 
 
 @attrs.frozen
@@ -92,15 +88,12 @@ def check_name(group: str, table: Mapping[str, Lazy], name: str, argument: str |
         return
     plugins = registered(group, table)
     if name not in plugins:
-        now = RENAMED.get((group, name))
         raise UnknownNameError(
             explain(
                 argument or group.rpartition(".")[2].rstrip("s"),
                 required=f"one of {sorted({*table, *plugins})}",
                 got=name,
-                hint=f"What was called {name!r} is now {now!r}."
-                if now
-                else "'introspection-bench backends' lists what is installed.",
+                hint="'introspection-bench backends' lists what is installed.",
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,8 @@ class ConceptVector:
                 explain("values", required="a direction", got="all zeros", hint="A zero vector has no direction.")
             )
 
-    @property
+    # Read for every request: the values never change.
+    @functools.cached_property
     def norm(self) -> float:
         """‖v‖, computed in float64."""
         return float(np.linalg.norm(self.values.astype(np.float64)))
@@ -126,7 +128,7 @@ class ConceptVector:
         lengths = self.norm * other.norm
         return float(self.values.astype(np.float64) @ other.values.astype(np.float64)) / lengths
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the values alone (little-endian float32): what can alter a reply."""
         return digest_bytes("vector", 1, self.values.astype("<f4").tobytes())

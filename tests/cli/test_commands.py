@@ -52,6 +52,8 @@ def test_a_plan_says_trials_tokens_time_and_money_loads_no_weights_and_writes_no
     assert f"at most {18 * 8} tokens of replies" in shown
     assert "0.00 hours of generation, 0.09 dollars" in shown
     assert sorted(folder.rglob("*")) == before
+    other = command("run", "sweep.toml", "--plan", "--backend", "nnsight", cwd=folder).stdout
+    assert "(nnsight, 4 layers)" in " ".join(other.split())
     assert command("run", "sweep.toml", "--plan", "--tokens-per-second", "0", cwd=folder, check=False).returncode == 1
 
 

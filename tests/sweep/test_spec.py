@@ -115,7 +115,6 @@ def test_an_override_that_means_nothing_is_an_error(tmp_path, override, told):
         ("n = 3", "n = 3 3", r"line 18"),
         ("[model.options.torch]\n", "[model.options]\n", r"options"),
         ("options.torch", "options.trch", r"model\.options: required one of .*'torch'.*; got trch"),
-        ("options.torch", "options.vllm", r"model\.options: .* is now 'vllm-lens'"),
         ('directory = "runs/x"', "", r"directory: required the run directory"),
         ('measure = "token_logprobs"', 'measure = "logits"', r"measure: required one of .*; got logits"),
         ('no = ["No"]', "no = []", r"sets.*no texts for \['no'\]"),

@@ -127,15 +127,10 @@ def test_an_unknown_name_lists_built_ins_and_plugins(install: Install) -> None:
     install("first-plugin", entry(SCAFFOLDS, "greeting", "first_plugin:GREETING"))
     with pytest.raises(UnknownNameError, match="'greeting', 'lindsey', 'lindsey_405b', 'thinking_about'"):
         ib.load_scaffold("gretting")
-    with pytest.raises(UnknownNameError, match="'nnsight', 'torch', 'vllm-lens'"):
+    with pytest.raises(UnknownNameError, match="'nnsight', 'torch', 'vllm', 'vllm-lens'"):
         ib.open_injector("tensorflow", "m")
     with pytest.raises(UnknownNameError, match=r"'chat', 'claude', .*'rules'"):
         ib.open_judge("oracle")
-
-
-def test_the_old_name_of_a_backend_is_an_error_that_says_the_new_one() -> None:
-    with pytest.raises(UnknownNameError, match=r"injector: .*'vllm-lens'.*; got vllm\. .* is now 'vllm-lens'"):
-        ib.open_injector("vllm", "m")
 
 
 def test_a_backend_whose_package_is_missing_names_the_extra() -> None:

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    backend: Annotated[str, typer.Argument(help="Injector by name: torch, nnsight, vllm-lens, or a plugin's.")],
+    backend: Annotated[str, typer.Argument(help="Injector by name: torch, nnsight, vllm, vllm-lens, or a plugin's.")],
     *,
     model: Annotated[str, typer.Option(help='Hub id, folder, GGUF file, or "demo".')],
     dtype: Annotated[str | None, typer.Option(help="The dtype to run in; by default the checkpoint's.")] = None,

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import attrs
 import typer
 
 from ..sweep.running import Watcher
@@ -88,7 +89,7 @@ def run(
 ) -> None:
     """Run a sweep, judge it, and write its report. Run it again to go on after an interruption."""
     if plan:
-        _tell_plan(spec, overrides or [], tokens_per_second, dollars_per_hour)
+        _tell_plan(spec, overrides or [], backend, tokens_per_second, dollars_per_hour)
         return
     from .results import write_outputs
 
@@ -177,12 +178,16 @@ class _Watcher(Watcher):
         console.say(text)
 
 
-def _tell_plan(path: Path, overrides: list[str], rate: float | None, dollars_per_hour: float | None) -> None:
+def _tell_plan(
+    path: Path, overrides: list[str], backend: str | None, rate: float | None, dollars_per_hour: float | None
+) -> None:
     """Print what a run would be."""
     from ..sweep import RunSpec
     from ..sweep.outline import outline
 
     spec = RunSpec.from_toml(path, overrides)
+    if backend is not None:
+        spec = attrs.evolve(spec, model=attrs.evolve(spec.model, backend=backend))
     console.quiet_libraries()
     console.make_model(spec.model.name)
     found = outline(spec)

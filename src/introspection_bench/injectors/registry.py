@@ -21,6 +21,7 @@ BUILTIN: Mapping[str, Lazy] = MappingProxyType(
     {
         "torch": Lazy("introspection_bench.injectors.torch", "TorchInjector", package="torch"),
         "nnsight": Lazy("introspection_bench.injectors.nnsight", "NnsightInjector", "nnsight", "nnsight"),
+        "vllm": Lazy("introspection_bench.injectors.vllm.injector", "VllmInjector", "vllm", "vllm"),
         "vllm-lens": Lazy(
             "introspection_bench.injectors.vllm_lens.injector", "VllmLensInjector", "vllm-lens", "vllm-lens"
         ),

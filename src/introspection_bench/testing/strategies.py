@@ -189,7 +189,7 @@ def readings() -> st.SearchStrategy[Reading]:
             axes=st.just(chosen),
             values=npst.arrays(np.float32, shape, elements=st.floats(width=32)),
             model=_DIGESTS,
-            backend=st.sampled_from(["torch", "nnsight", "vllm-lens"]),
+            backend=st.sampled_from(["torch", "nnsight", "vllm", "vllm-lens"]),
             numerics=st.integers(1, 9),
             dtype=st.sampled_from(["float32", "bfloat16"]),
         )
@@ -225,7 +225,7 @@ def trial_records(draw: st.DrawFn) -> TrialRecord:
     keys = draw(st.lists(steer_keys(), min_size=1, max_size=3)) if steered else []
     key = TrialKey(
         model=draw(_DIGESTS),
-        backend=draw(st.sampled_from(["torch", "nnsight", "vllm-lens"])),
+        backend=draw(st.sampled_from(["torch", "nnsight", "vllm", "vllm-lens"])),
         numerics=draw(st.integers(1, 9)),
         prompt=draw(_DIGESTS),
         steers=keys,

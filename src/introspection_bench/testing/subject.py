@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
@@ -21,15 +22,21 @@ from ..prompts import RenderedPrompt
 from ..scaffolds import Scaffold, Turn
 from ..spans import Positions, Span
 from ..vectors import ConceptVector, Provenance
+from .noise import measured_noise
 
 FloatArray = npt.NDArray[np.float32]
 
 #: Allowed error of a measured addition, relative to the larger of ‖h‖ and ‖delta‖, by the stream's dtype. Prefill and
 #: decode run different kernels, so that the same residual comes out a few units of least precision apart.
 TOLERANCES = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 6e-2}
+#: How many times the engine's own largest noise is allowed of a position, and its usual noise of half of them. An FP8
+#: model on an H100 had 0.072 at most in a measurement, and 0.144 in a check.
+TIMES_LARGEST, TIMES_USUAL = 2.5, 1.5
+#: Noise above which nothing can be told: additions are of half the residual's norm, and one too many must stand out.
+MOST_NOISE = 0.18
 
-#: Noise of the engine itself above which nothing can be told: additions are of half the residual's norm.
-MOST_NOISE = 0.3
+#: What was measured of each injector, by the lengths of replies and prompts.
+_NOISES: weakref.WeakKeyDictionary[Injector, dict[tuple[int, int], FloatArray]] = weakref.WeakKeyDictionary()
 
 _TEXTS = (
     "Ok, let's get started. Trial 1: do you notice an injected thought about the sea? Tell me about it.",
@@ -73,38 +80,51 @@ class Subject:
 
     @cached_property
     def error(self) -> float:
-        """The tolerance in force: the stated one, or on half-precision models more where :attr:`noise` calls for it.
+        """What is allowed of any position: the stated tolerance, on half-precision models more if noise calls for it.
 
-        Raises :class:`ConformanceError` where the engine disagrees with itself so much that nothing can be told.
+        That is :data:`TIMES_LARGEST` times the largest difference that the engine has with itself. Raises
+        :class:`ConformanceError` where it is so large that nothing can be told.
         """
         if self.tolerance is not None or self.exact:
             return self.stated_error
+        largest = float(self.noise.max())
         require(
-            self.noise <= MOST_NOISE,
-            f"without any injection the same tokens' residuals differ by {self.noise:.3g} between batch shapes: "
+            largest <= MOST_NOISE,
+            f"without any injection the same tokens' residuals differ by {largest:.3g} between batch shapes: "
             f"above {MOST_NOISE}, steering can't be told from noise; try a larger dtype, or state a tolerance",
         )
-        return max(self.stated_error, 2 * self.noise)
+        return max(self.stated_error, TIMES_LARGEST * largest)
 
     @cached_property
-    def noise(self) -> float:
-        """How far the engine disagrees with itself without injection, relative to ‖h‖, at the middle and last layer.
+    def usual_error(self) -> float:
+        """What is allowed of means, and of half of the positions, however far single ones may jump.
 
-        The same tokens in three shapes of batch: decoded, fed back as a prompt, and that beside equal prompts.
-        Quantised activations (FP8) turn a rounding error into one of their own, coarse steps.
+        So a dose that is a fifth off, at every position, is seen even where a tenth is allowed of one.
         """
-        layers = sorted({self.layer, self.injector.model.n_layers - 1})
-        worst = 0.0
-        for prompt in self.prompts[:2]:
-            decoded = self.run(self.request(prompt, layers=layers))[0]
-            same_tokens = RenderedPrompt((*prompt.token_ids, *decoded.reply.token_ids[:-1]), "")
-            again = self.request(same_tokens, layers=layers, tokens=1)
-            base = residuals(self.run(again)[0])
-            together = self.run(*[again] * self.concurrency)
-            for other in (decoded, *together):
-                apart = np.linalg.norm(residuals(other) - base, axis=-1) / np.linalg.norm(base, axis=-1)
-                worst = max(worst, float(apart.max()))
-        return worst
+        if self.tolerance is not None or self.exact:
+            return self.stated_error
+        return min(self.error, max(self.stated_error, TIMES_USUAL * float(np.median(self.noise))))
+
+    @property
+    def noise(self) -> FloatArray:
+        """How far the engine disagrees with itself without injection, relative to ‖h‖: (layers x positions,).
+
+        At all layers that the checks look at, of prompts short and long (:func:`.noise.measured_noise`). Quantised
+        activations (FP8) turn a rounding error into one of their own, coarse steps, at few positions.
+        """
+        known, key = _NOISES.setdefault(self.injector, {}), (self.reply_tokens, self.long_prompt)
+        if key not in known:
+            known[key] = self._measured_noise()
+        return known[key]
+
+    def _measured_noise(self) -> FloatArray:
+        last = self.injector.model.n_layers - 1
+        layers = sorted({0, max(self.layer - 1, 0), self.layer, min(self.layer + 1, last), last})
+
+        def ask(prompt: RenderedPrompt, tokens: int) -> Request:
+            return self.request(prompt, layers=layers, tokens=tokens)
+
+        return measured_noise(self.run, ask, [*self.prompts, self.long], 2 * self.reply_tokens)
 
     @property
     def exact(self) -> bool:
@@ -311,6 +331,13 @@ class Subject:
             return
         relative = np.linalg.norm(error, axis=1) / np.maximum(scale, 1e-12)
         bad = ~(relative <= self.error)  # written so that NaN is bad
+        # Noise jumps at few positions: what is wrong at more than half of them is none.
+        usual = float(np.sort(relative)[(len(relative) - 1) // 2]) if len(relative) > 1 else 0.0
+        if not bad.any() and usual > self.usual_error:
+            raise ConformanceError(
+                f"{what}: relative error {usual:.3g} or more at half of {len(relative)} positions "
+                f"(allowed {self.usual_error:.3g} of half of them, {self.error:.3g} of any)"
+            )
         if bad.any():
             raise ConformanceError(
                 f"{what}: relative error {np.nanmax(relative) if not np.isnan(relative).all() else np.nan:.3g} "
@@ -330,18 +357,6 @@ def residuals(completion: Completion) -> FloatArray:
     if not completion.readings:
         raise ConformanceError("nothing was read, though the residuals were asked for")
     return completion.readings[0]
-
-
-def same_completion(subject: Subject, one: Completion, other: Completion, what: str) -> None:
-    """Require equal replies and residuals, on half-precision models those of the prompt where replies part ways."""
-    if one.reply.token_ids == other.reply.token_ids:
-        subject.same(residuals(one), residuals(other), what)
-        return
-    require(not subject.exact, f"{what}: another reply")
-    n = min(residuals(one).shape[1], residuals(other).shape[1]) - max(
-        len(one.reply.token_ids), len(other.reply.token_ids)
-    )
-    subject.same(residuals(one)[:, :n], residuals(other)[:, :n], f"{what} (prompt)")
 
 
 def with_anchors(ids: Sequence[int]) -> RenderedPrompt:

@@ -116,9 +116,10 @@ class ReplyReader:
         It is cut behind its first end token (what follows is padding), or at ``limit``; the text, which lacks that
         token, is cut where the template's plain-text end of a turn stands in it, and parted into reasoning and answer.
         """
-        ends = frozenset(self.ends.ids)
-        stop = next((n for n, token in enumerate(tokens[:limit]) if token in ends), None)
-        kept = tokens[:limit] if stop is None else tokens[: stop + 1]
+        tokens = tokens[:limit]
+        places = [tokens.index(end) for end in self.ends.ids if end in tokens]
+        stop = min(places, default=None)
+        kept = tokens if stop is None else tokens[: stop + 1]
         text = self._text(kept if stop is None else kept[:-1])
         if self.ends.text and prompt.template == "chat":
             text, found, _ = text.partition(self.ends.text)
@@ -133,6 +134,8 @@ class ReplyReader:
 
     def _text(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens: without special tokens, but for the markers of reasoning."""
+        if self._markers.keys().isdisjoint(tokens):  # most replies, token by token of which would take a while
+            return self._decode(tokens)
         parts: list[str] = []
         start = 0
         for n, token in enumerate(tokens):

@@ -25,12 +25,12 @@ from ...measures.base import Read, ReadKind
 from ...prompts import RenderedPrompt
 from ...spans import Positions
 from ...trials import Reply
+from .. import vllm_engine as engines
 from ..base import Limits, ModelInfo
 from ..hf.stopping import ReplyReader
 from ..opened import OpenedInjector
 from ..receipts import check_logits, make_receipt
 from ..requests import Completion, Request, failures_last
-from . import engine as engines
 from .hook import Steering
 from .records import LayerRecord, gather, merge_ranks
 from .sampling import as_extra_args
@@ -38,6 +38,21 @@ from .sampling import as_extra_args
 #: What is run in a replay: everything that is fed, and one token that nobody looks at.
 _REPLAYED = Sampling(0.0, max_new_tokens=1)
 _PROBE = RenderedPrompt((0,), "")
+#: Fills the engine, while vllm-lens's work per step, which grows with the square of it, stays small.
+DEFAULT_SEQUENCES = 64
+_EXTENSION = "introspection_bench.injectors.vllm_lens.worker.SteeringExtension"
+_SAMPLER = "introspection_bench.injectors.vllm_lens.sampling:SeededSampling"
+_FIXED: engines.Fixed = {
+    **engines.FIXED,
+    "enable_prefix_caching": (
+        False,
+        "Steered requests write their keys and values to the prefix cache under the plain token hashes, and a later "
+        "control with the same prompt would read them.",
+    ),
+    "enforce_eager": (True, "Compiled graphs skip the hooks."),
+    "worker_extension_cls": (_EXTENSION, "The injector needs its own worker extension."),
+    "logits_processors": ([_SAMPLER], "The injector samples by one of its own; another one would alter replies."),
+}
 
 
 class VllmLensInjector(OpenedInjector):
@@ -138,12 +153,12 @@ class VllmLensInjector(OpenedInjector):
             "dtype": dtype,
             "quantization": quantization,
             "max_model_len": max_model_len,
-            "max_num_seqs": max_num_seqs or engines.DEFAULT_SEQUENCES,
+            "max_num_seqs": max_num_seqs or DEFAULT_SEQUENCES,
             "gpu_memory_utilization": gpu_memory_utilization,
             "revision": revision,
             "trust_remote_code": trusted(trust_remote_code),
         }
-        engine = engines.start(model, chosen, engine_args or {})
+        engine = engines.start(model, chosen, engine_args or {}, _FIXED)
         try:
             config = engine.vllm_config.model_config
             tokenizer = engines.load_tokenizer(config) if tokenizer is None else tokenizer
@@ -211,10 +226,11 @@ class VllmLensInjector(OpenedInjector):
         mine: dict[str, int] = {}
         try:
             while waiting or mine:
-                while waiting and len(self._flying) < self._window:
-                    index, request = waiting.popleft()
-                    mine[self._submit(request)] = index
-                ended = self._finished(mine)
+                with engines.watched():
+                    while waiting and len(self._flying) < self._window:
+                        index, request = waiting.popleft()
+                        mine[self._submit(request)] = index
+                    ended = self._finished(mine)
                 finish = functools.partial(self._completion, requests, mine, ended)
                 yield from failures_last([mine[key] for key, _ in ended], finish)
         finally:
@@ -261,7 +277,7 @@ class VllmLensInjector(OpenedInjector):
 
     def _abandon(self, mine: Mapping[str, int]) -> None:
         """Drop what a caller no longer waits for."""
-        if not mine or self._engine is None:
+        if not mine or engines.is_dead(self._engine):
             return
         flying = [key for key in mine if key in self._flying]
         self._flying.difference_update(flying)

@@ -14,7 +14,7 @@ from torch import nn
 from vllm.distributed import get_pp_group
 from vllm_lens._worker_ext import HiddenStatesExtension, _discover_layer_modules
 
-from .amx import ask_for_amx
+from ..vllm_engine import ask_for_amx
 from .sampling import SeededSampling
 from .sites import SITES, UPDATE_CHILD, Head, Site, Sites
 

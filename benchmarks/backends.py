@@ -1,8 +1,8 @@
-"""One sweep on torch, nnsight and vLLM: are the replies the same, and how fast is each on this machine's CPU?
+"""One sweep on torch, nnsight and both backends on vLLM: are the replies the same, and how fast is each on a CPU?
 
-    python benchmarks/three_backends.py      # after make venv, and scripts/test_vllm.sh for vLLM's own environment
+    python benchmarks/backends.py      # after make venv, and scripts/test_vllm.sh for vLLM's own environment
 
-Runs three_backends.toml (SmolLM2-135M, float32, greedy, 74 trials) with only the backend changed, each in a process of
+Runs backends.toml (SmolLM2-135M, float32, greedy, 74 trials) with only the backend changed, each in a process of
 its own, then 64 sampled replies of 60 tokens of one injected cell for the speed (opening and extraction set aside).
 """
 
@@ -22,7 +22,7 @@ import attrs
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-PYTHON = {"torch": ".venv", "nnsight": ".venv", "vllm-lens": ".venv-vllm"}
+PYTHON = {"torch": ".venv", "nnsight": ".venv", "vllm-lens": ".venv-vllm", "vllm": ".venv-vllm"}
 VLLM = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_LOGGING_LEVEL": "ERROR"}
 REPLIES, TOKENS = 64, 60
 
@@ -31,7 +31,7 @@ def run(backend: str, out: Path) -> None:
     """Run the sweep and the timing on one backend; write what came of it."""
     import introspection_bench as ib
 
-    spec = ib.RunSpec.from_toml(HERE / "three_backends.toml")
+    spec = ib.RunSpec.from_toml(HERE / "backends.toml")
     with attrs.evolve(spec.model, backend=backend).open() as injector:
         sweep = ib.Sweep(spec.design, injector, out / backend)
         sweep.generate()
@@ -55,7 +55,7 @@ def run(backend: str, out: Path) -> None:
 
 
 def main() -> None:
-    out = Path(tempfile.mkdtemp(prefix="three_backends_"))
+    out = Path(tempfile.mkdtemp(prefix="backends_"))
     found = {}
     for backend, venv in PYTHON.items():
         python = ROOT / venv / "bin" / "python"

@@ -1,53 +1,48 @@
-"""A vLLM engine for the injector: its arguments, what it holds, its end."""
+"""A vLLM engine for an injector: its arguments, what it holds, its end. Both backends on vLLM use it."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import InvalidStateError
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from vllm import EngineArgs, LLMEngine
 from vllm.usage.usage_lib import UsageContext
+from vllm.v1.engine.core_client import SyncMPClient
+from vllm.v1.engine.exceptions import EngineDeadError
 
-from ...errors import ModelError, ModelNotFoundError, explain
-from ..base import ModelInfo
-from ..hf.checkpoints import fingerprint_checkpoint
-from ..hf.stopping import EndTokens, ReplyReader, end_tokens
-from .amx import ask_for_amx
+from ..errors import CaptureError, ModelError, ModelNotFoundError, explain
+from .base import ModelInfo
+from .hf.checkpoints import fingerprint_checkpoint
+from .hf.stopping import EndTokens, ReplyReader, end_tokens
 
-_EXTENSION = "introspection_bench.injectors.vllm_lens.worker.SteeringExtension"
-_SAMPLER = "introspection_bench.injectors.vllm_lens.sampling:SeededSampling"
 #: Engine arguments that would break a promise, with the only values that keep it and the reason.
-_FIXED: Mapping[str, tuple[Any, str]] = {
-    "enable_prefix_caching": (
-        False,
-        "Steered requests write their keys and values to the prefix cache under the plain token hashes, and a later "
-        "control with the same prompt would read them.",
-    ),
-    "enforce_eager": (True, "Compiled graphs skip the hooks."),
+Fixed: TypeAlias = Mapping[str, tuple[Any, str]]
+#: What neither backend can carry.
+FIXED: Fixed = {
     "speculative_config": (None, "Rejected draft tokens are run through the blocks and would be counted."),
-    "worker_extension_cls": (_EXTENSION, "The injector needs its own worker extension."),
-    "logits_processors": ([_SAMPLER], "The injector samples by one of its own; another one would alter replies."),
     "data_parallel_size": (1, "Start one injector per replica instead."),
     "skip_tokenizer_init": (True, "The engine works on token ids alone; pass tokenizer= to choose a tokenizer."),
 }
-#: Fills the engine, while vllm-lens's work per step, which grows with the square of it, stays small.
-DEFAULT_SEQUENCES = 64
 
 
-def start(model: Any, chosen: Mapping[str, Any], others: Mapping[str, Any]) -> Any:
-    """Start an engine with ``chosen`` (None: vLLM's default) and ``others``, arguments by vLLM's names.
+def start(model: Any, chosen: Mapping[str, Any], others: Mapping[str, Any], fixed: Fixed) -> Any:
+    """Start an engine with ``chosen`` (None: vLLM's default), ``others`` and ``fixed``, by vLLM's names.
 
     Raises:
         ModelNotFoundError: a path leads nowhere.
         ModelError: vLLM can't load the model or refuses an argument, or an argument would break the steering.
     """
-    arguments = _arguments(model, chosen, others)
+    arguments = _arguments(model, chosen, others, fixed)
     ask_for_amx()
     try:
-        return LLMEngine.from_engine_args(EngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
+        engine = LLMEngine.from_engine_args(EngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
     except (TypeError, ValueError, OSError, RuntimeError, AssertionError, NotImplementedError) as error:
         _clean_up()
         raise ModelError(
@@ -58,6 +53,27 @@ def start(model: Any, chosen: Mapping[str, Any], others: Mapping[str, Any]) -> A
                 hint=f"Given: {arguments}.",
             )
         ) from error
+    _tell_when_dead(engine.engine_core)
+    return engine
+
+
+def _tell_when_dead(core: Any) -> None:
+    """Wake who waits for an engine whose process has ended: vLLM's client would wait for an answer for ever."""
+    if not isinstance(core, SyncMPClient):
+        return  # the engine is in this process
+    resources, outputs, calls = core.resources, core.outputs_queue, core.utility_results
+    ends = [process.sentinel for process in resources.engine_manager.processes]
+
+    def tell() -> None:
+        wait(ends)
+        # First of all: calls that begin from now on are refused, so that none is left over below.
+        resources.engine_dead = True
+        outputs.put(EngineDeadError())
+        for answer in list(calls.values()):
+            with contextlib.suppress(InvalidStateError):
+                answer.set_exception(EngineDeadError())
+
+    threading.Thread(target=tell, name="introspection_bench: engine's end", daemon=True).start()
 
 
 def describe(
@@ -79,7 +95,7 @@ def describe(
     )
 
 
-def _arguments(model: Any, chosen: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments(model: Any, chosen: Mapping[str, Any], others: Mapping[str, Any], fixed: Fixed) -> dict[str, Any]:
     """Return what vLLM is given; raises :class:`ModelError` for arguments that clash with ours."""
     if not isinstance(model, str | Path):
         raise ModelError(
@@ -101,17 +117,17 @@ def _arguments(model: Any, chosen: Mapping[str, Any], others: Mapping[str, Any])
                     hint=f"Pass {name}= to open().",
                 )
             )
-        if name in _FIXED and value != _FIXED[name][0]:
+        if name in fixed and value != fixed[name][0]:
             raise ModelError(
-                explain(f"engine_args[{name!r}]", required=repr(_FIXED[name][0]), got=value, hint=_FIXED[name][1])
+                explain(f"engine_args[{name!r}]", required=repr(fixed[name][0]), got=value, hint=fixed[name][1])
             )
-    fixed = {name: value for name, (value, _) in _FIXED.items() if value is not None}
+    settled = {name: value for name, (value, _) in fixed.items() if value is not None}
     given = {name: value for name, value in chosen.items() if value is not None}
     return {
         "disable_log_stats": True,
         **others,
         **given,
-        **fixed,
+        **settled,
         "model": str(path) if path.is_dir() else str(model),
     }
 
@@ -163,6 +179,27 @@ def find_ends(config: Any, tokenizer: Any) -> EndTokens:
     )
 
 
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Make the end of an engine's process an error of ours: :class:`CaptureError`."""
+    try:
+        yield
+    except EngineDeadError as error:
+        raise CaptureError(
+            explain(
+                "engine",
+                required="a process that runs until the injector is closed",
+                got="one that has ended (out of memory, or killed; vLLM's own output says more)",
+                hint="Open it again. A sweep goes on where it stopped: what it had recorded is kept.",
+            )
+        ) from error
+
+
+def is_dead(engine: Any) -> bool:
+    """Whether an engine was closed, or its process is known to have ended."""
+    return engine is None or bool(getattr(getattr(engine.engine_core, "resources", None), "engine_dead", False))
+
+
 def shut_down(engine: Any) -> None:
     """Stop an engine, and free its memory in this process."""
     engine.engine_core.shutdown()
@@ -175,3 +212,15 @@ def _clean_up() -> None:
 
     gc.collect()
     cleanup_dist_env_and_memory()
+
+
+def ask_for_amx() -> None:
+    """Ask Linux for the CPU's matrix unit (AMX), where there is one; elsewhere do nothing.
+
+    vLLM's bfloat16 attention for CPUs uses it as soon as the CPU announces it. A process that never asked is ended by
+    the kernel at its first use ("Illegal instruction"), unless some other library asked for it before.
+    """
+    import torch
+
+    if torch.cpu._is_amx_tile_supported():
+        torch.cpu._init_amx()
