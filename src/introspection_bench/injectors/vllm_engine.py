@@ -6,24 +6,30 @@ import contextlib
 import gc
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import InvalidStateError
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import torch
+from torch import Tensor
 from vllm import EngineArgs, LLMEngine
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.core_client import SyncMPClient
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from ..doses import Unit
 from ..errors import CaptureError, ModelError, ModelNotFoundError, explain
-from .base import ModelInfo
+from ..injection import Steer
+from .base import Limits, ModelInfo
 from .hf.checkpoints import fingerprint_checkpoint
 from .hf.stopping import EndTokens, ReplyReader, end_tokens
 
 #: Engine arguments that would break a promise, with the only values that keep it and the reason.
 Fixed: TypeAlias = Mapping[str, tuple[Any, str]]
+#: How many rows of logits are made at a time: a whole chunk of a prompt's would not fit beside a large model.
+_ROWS = 128
 #: What neither backend can carry.
 FIXED: Fixed = {
     "speculative_config": (None, "Rejected draft tokens are run through the blocks and would be counted."),
@@ -74,6 +80,47 @@ def _tell_when_dead(core: Any) -> None:
                 answer.set_exception(EngineDeadError())
 
     threading.Thread(target=tell, name="introspection_bench: engine's end", daemon=True).start()
+
+
+def read_model(
+    engine: Any, model: Any, tokenizer: Any, quantization: str | None, others: Mapping[str, Any]
+) -> tuple[ModelInfo, ReplyReader]:
+    """Return what an engine's model is, and what reads its replies; ``tokenizer`` None: the checkpoint's own."""
+    config = engine.vllm_config.model_config
+    tokenizer = load_tokenizer(config) if tokenizer is None else tokenizer
+    reader = ReplyReader(tokenizer, find_ends(config, tokenizer))
+    info = describe(model, config, reader, quantization, others)
+    reader.ends.warn(tokenizer, info.name)
+    return info, reader
+
+
+def limits_of(engine: Any) -> Limits:
+    """Return what a request may ask of an engine at most."""
+    config = engine.vllm_config.model_config
+    # The last token of a reply, or one behind a replay, is sampled as well, within max_model_len.
+    return Limits(
+        positions=int(config.max_model_len) - 1,
+        vocabulary=int(config.get_vocab_size()),
+        hint="Open with a larger max_model_len, or ask for fewer tokens: vLLM would end the reply early.",
+    )
+
+
+def check_updates(steers: Iterable[Steer], updates: Mapping[int, tuple[str, bool]]) -> None:
+    """Raise :class:`ModelError` for a steer in the unit ``update`` at a block that can't carry it.
+
+    ``updates`` has for each layer its block's class and whether it hands on its MLP's output apart.
+    """
+    for steer in steers:
+        block, able = updates[steer.layer]
+        if steer.dose.unit is Unit.UPDATE and not able:
+            raise ModelError(
+                explain(
+                    "unit 'update'",
+                    required="a block that hands on its MLP's output apart from the residual",
+                    got=f"{block}, which returns their sum",
+                    hint="Use the unit 'residual', or the torch backend.",
+                )
+            )
 
 
 def describe(
@@ -200,6 +247,21 @@ def is_dead(engine: Any) -> bool:
     return engine is None or bool(getattr(getattr(engine.engine_core, "resources", None), "engine_dead", False))
 
 
+def reduced(model: Any, final: Tensor, reduce: Callable[[Tensor, slice], Tensor]) -> Tensor | None:
+    """Return ``reduce(logits, rows)`` of what the final norm gave (rows, hidden_size), some rows at a time.
+
+    Runs in a worker. Where the vocabulary is sharded all workers must call it, and those that don't get the logits
+    return None.
+    """
+    parts = []
+    for start in range(0, len(final), _ROWS):
+        rows = slice(start, min(start + _ROWS, len(final)))
+        logits = model.compute_logits(final[rows])
+        if logits is not None:
+            parts.append(reduce(logits, rows))
+    return torch.cat(parts) if parts else None
+
+
 def shut_down(engine: Any) -> None:
     """Stop an engine, and free its memory in this process."""
     engine.engine_core.shutdown()
@@ -220,7 +282,5 @@ def ask_for_amx() -> None:
     vLLM's bfloat16 attention for CPUs uses it as soon as the CPU announces it. A process that never asked is ended by
     the kernel at its first use ("Illegal instruction"), unless some other library asked for it before.
     """
-    import torch
-
     if torch.cpu._is_amx_tile_supported():
         torch.cpu._init_amx()

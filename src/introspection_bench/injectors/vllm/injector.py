@@ -14,12 +14,11 @@ import numpy.typing as npt
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
-from ...doses import Unit
 from ...errors import CaptureError, ModelError, SilentInjectionError, explain
 from ...loading import trusted
 from ...measures.base import ReadKind
 from .. import vllm_engine as engines
-from ..base import Limits, ModelInfo
+from ..base import ModelInfo
 from ..hf.stopping import ReplyReader
 from ..opened import OpenedInjector
 from ..receipts import check_logits, make_receipt
@@ -76,12 +75,7 @@ class VllmInjector(OpenedInjector):
         # A few more than run at once, so that a place that is left is filled in the engine's next step.
         self._most = self._window + max(1, self._window // 8)
         self._copies = int(config.parallel_config.tensor_parallel_size)
-        # The last token of a reply, or one behind a replay, is sampled as well, within max_model_len.
-        self._limits = Limits(
-            positions=int(config.model_config.max_model_len) - 1,
-            vocabulary=int(config.model_config.get_vocab_size()),
-            hint="Open with a larger max_model_len, or ask for fewer tokens: vLLM would end the reply early.",
-        )
+        self._limits = engines.limits_of(engine)
         sites = [json.loads(a) for a in engine.collective_rpc("introspection_sites")]
         self._places = Places(Sizes(**sites[0]["sizes"]), info.n_layers - 1)
         self._cells = Cells()
@@ -149,11 +143,7 @@ class VllmInjector(OpenedInjector):
         with supported.without_lens():
             engine = engines.start(model, chosen, engine_args or {}, _FIXED)
         try:
-            config = engine.vllm_config.model_config
-            tokenizer = engines.load_tokenizer(config) if tokenizer is None else tokenizer
-            reader = ReplyReader(tokenizer, engines.find_ends(config, tokenizer))
-            info = engines.describe(model, config, reader, quantization, engine_args or {})
-            reader.ends.warn(tokenizer, info.name)
+            info, reader = engines.read_model(engine, model, tokenizer, quantization, engine_args or {})
             return cls(engine, info, reader)
         except BaseException:
             engines.shut_down(engine)
@@ -172,17 +162,7 @@ class VllmInjector(OpenedInjector):
         the workers' tables can't hold.
         """
         super().validate(request)
-        for steer in request.steers:
-            block, able = self._updates[steer.layer]
-            if steer.dose.unit is Unit.UPDATE and not able:
-                raise ModelError(
-                    explain(
-                        "unit 'update'",
-                        required="a block that hands on its MLP's output apart from the residual",
-                        got=f"{block}, which returns their sum",
-                        hint="Use the unit 'residual', or the torch backend.",
-                    )
-                )
+        engines.check_updates(request.steers, self._updates)
         self._places.check(request)
 
     def _check(self, sites: Sequence[Mapping[str, Any]]) -> None:

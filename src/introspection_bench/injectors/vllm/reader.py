@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 from vllm.distributed import get_pp_group, get_tensor_model_parallel_rank
 
+from .. import vllm_engine as engines
 from ..reading import cosines, distribution, likelihoods, log_masses
 from . import blocks
 from .tables import Tables
 
-#: How many rows of logits are made at a time: a whole chunk of a prompt's would not fit beside a large model.
-_ROWS = 128
 #: What kinds that compare with nothing are given.
 _NOTHING = np.zeros(0, dtype=np.float32)
 
@@ -83,14 +82,4 @@ class Reader:
 
     def _reduced(self, final: Tensor, reduce: Any) -> Tensor | None:
         """Return ``reduce(logits, rows)`` of what the final norm gave (rows, hidden_size), some rows at a time."""
-        parts = []
-        for rows in _slices(len(final)):
-            logits = self._model.compute_logits(final[rows])  # type: ignore[operator]  # vLLM's models have it
-            if logits is not None:
-                parts.append(reduce(logits, rows))
-        return torch.cat(parts) if parts else None
-
-
-def _slices(count: int) -> Iterator[slice]:
-    for start in range(0, count, _ROWS):
-        yield slice(start, min(start + _ROWS, count))
+        return engines.reduced(self._model, final, reduce)

@@ -17,7 +17,6 @@ from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 from vllm_lens import Hook
 
-from ...doses import Unit
 from ...errors import CaptureError, ModelError, SilentInjectionError, explain
 from ...identity import Sampling
 from ...loading import trusted
@@ -26,7 +25,7 @@ from ...prompts import RenderedPrompt
 from ...spans import Positions
 from ...trials import Reply
 from .. import vllm_engine as engines
-from ..base import Limits, ModelInfo
+from ..base import ModelInfo
 from ..hf.stopping import ReplyReader
 from ..opened import OpenedInjector
 from ..receipts import check_logits, make_receipt
@@ -86,12 +85,7 @@ class VllmLensInjector(OpenedInjector):
         config = engine.vllm_config
         self._window = int(config.scheduler_config.max_num_seqs)
         self._reader = reader
-        # The last token of a reply, or one behind a replay, is sampled as well, within max_model_len.
-        self._limits = Limits(
-            positions=int(config.model_config.max_model_len) - 1,
-            vocabulary=int(config.model_config.get_vocab_size()),
-            hint="Open with a larger max_model_len, or ask for fewer tokens: vLLM would end the reply early.",
-        )
+        self._limits = engines.limits_of(engine)
         self._keys = itertools.count()
         self._flying: set[str] = set()
         self._done: dict[str, Any] = {}
@@ -160,11 +154,7 @@ class VllmLensInjector(OpenedInjector):
         }
         engine = engines.start(model, chosen, engine_args or {}, _FIXED)
         try:
-            config = engine.vllm_config.model_config
-            tokenizer = engines.load_tokenizer(config) if tokenizer is None else tokenizer
-            reader = ReplyReader(tokenizer, engines.find_ends(config, tokenizer))
-            info = engines.describe(model, config, reader, quantization, engine_args or {})
-            reader.ends.warn(tokenizer, info.name)
+            info, reader = engines.read_model(engine, model, tokenizer, quantization, engine_args or {})
             return cls(engine, info, reader, tensor_parallel_size)
         except BaseException:
             engines.shut_down(engine)
@@ -179,17 +169,7 @@ class VllmLensInjector(OpenedInjector):
     def validate(self, request: Request) -> None:
         """Raise what is wrong with a request before anything runs: the unit ``update`` where a block can't carry it."""
         super().validate(request)
-        for steer in request.steers:
-            block, able = self._updates[steer.layer]
-            if steer.dose.unit is Unit.UPDATE and not able:
-                raise ModelError(
-                    explain(
-                        "unit 'update'",
-                        required="a block that hands on its MLP's output apart from the residual",
-                        got=f"{block}, which returns their sum",
-                        hint="Use the unit 'residual', or the torch backend.",
-                    )
-                )
+        engines.check_updates(request.steers, self._updates)
 
     def _check(self) -> None:
         """Run one token with every block and the end read; find out what this model can carry and be read for."""

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import attrs
-import torch
 from torch import Tensor, nn
 from vllm.distributed import get_pp_group
 
 from ...errors import ModelError, explain
+from .. import vllm_engine as engines
 from .records import LayerLog
 
 #: Blocks that return one tensor, and the child whose output they add last. Blocks that return (hidden_states,
 #: residual) need no entry: their first half is that output.
 UPDATE_CHILD = {"GPT2Block": "mlp", "GPTNeoXLayer": "mlp"}
-#: How many rows of logits are made at a time: a whole chunk of a prompt's would not fit beside a large model.
-_ROWS = 128
 #: By how much the final norm of the summed stream may differ from that of its two halves: both round.
 _ROUNDING = 0.02
 
@@ -169,17 +167,7 @@ class Head:
 
         Where the vocabulary is sharded all workers must call it, and those that don't get the logits return None.
         """
-        parts = []
-        for rows in _slices(len(final)):
-            logits = self._model.compute_logits(final[rows])  # type: ignore[operator]  # vLLM's models have it
-            if logits is not None:
-                parts.append(reduce(logits, rows))
-        return torch.cat(parts) if parts else None
-
-
-def _slices(count: int) -> Iterator[slice]:
-    for start in range(0, count, _ROWS):
-        yield slice(start, min(start + _ROWS, count))
+        return engines.reduced(self._model, final, reduce)
 
 
 @attrs.frozen(eq=False)
