@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Self
 
 from ..errors import SilentInjectionError
 from ..injectors.base import Injector
@@ -16,6 +18,8 @@ from .store import Store
 
 #: Called with each trial as soon as it is recorded.
 OnTrial = Callable[[TrialRecord], None]
+#: A run is fast that ended so many trials, and so many a second since it began; how many are then recorded together.
+_FAST_FROM, _FAST_PER_S, _TOGETHER = 256, 64, 32
 
 
 def generating(directory: str | Path) -> AbstractContextManager[RunLock]:
@@ -29,12 +33,47 @@ def generating(directory: str | Path) -> AbstractContextManager[RunLock]:
 def generate_pending(
     store: Store, injector: Injector, lock: RunLock, pending: Sequence[PlannedTrial], on_trial: OnTrial | None
 ) -> None:
-    """Run trials and record each as soon as it is finished and proved."""
-    for completion in _proved(injector, pending):
-        lock.check()
-        record = store.record(pending[completion.index].trial, completion.reply, completion.receipts)
-        if on_trial is not None:
-            on_trial(record)
+    """Run trials and record each as soon as it is finished and proved: many a second, some together."""
+    with _Recorder(store, lock, on_trial) as recorder:
+        for completion in _proved(injector, pending):
+            trial = pending[completion.index].trial
+            recorder.add(TrialRecord(trial, completion.reply, tuple(completion.receipts)))
+
+
+class _Recorder:
+    """Records trials: each at once, or some in one transaction where they end faster than a disk takes them.
+
+    A transaction waits for the disk, 1 to 20 ms; an engine that ends a thousand trials a second would wait with it.
+    What is held back meanwhile is a fraction of a second's work, and is recorded whatever ends the run short of a kill.
+    """
+
+    def __init__(self, store: Store, lock: RunLock, on_trial: OnTrial | None) -> None:
+        self._store, self._lock, self._on_trial = store, lock, on_trial
+        self._held: list[TrialRecord] = []
+        self._began, self._ended = time.monotonic(), 0
+
+    def add(self, record: TrialRecord) -> None:
+        self._held.append(record)
+        self._ended += 1
+        fast = self._ended >= max(_FAST_FROM, _FAST_PER_S * (time.monotonic() - self._began))
+        if not fast or len(self._held) >= _TOGETHER:
+            self._write()
+
+    def _write(self) -> None:
+        if not self._held:
+            return
+        self._lock.check()
+        records, self._held = self._held, []
+        self._store.record_all(records)
+        if self._on_trial is not None:
+            for record in records:
+                self._on_trial(record)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._write()
 
 
 def _proved(injector: Injector, pending: Sequence[PlannedTrial]) -> Iterator[Completion]:

@@ -267,19 +267,26 @@ class Store:
 
     @checked(StoreError)
     def record(self, trial: Trial, reply: Reply, receipts: Sequence[Receipt]) -> TrialRecord:
-        """Keep a finished trial, in one transaction; one that is already there stays as it is."""
-        record = TrialRecord(trial, reply, tuple(receipts))
-        session = self._its_session()
-        with self._database.transaction(f"table trials, row {trial.key.digest[:12]}") as connection:
-            connection.execute(f"{INSERT_TRIAL} ON CONFLICT (key) DO NOTHING", trial_row(record, session))
+        """Keep a finished trial, as :meth:`record_all` does."""
+        self.record_all([record := TrialRecord(trial, reply, tuple(receipts))])
         return record
+
+    @checked(StoreError)
+    def record_all(self, records: Sequence[TrialRecord]) -> None:
+        """Keep finished trials, without their verdicts and readings, in one transaction; those that are there stay."""
+        session = self._its_session()
+        rows = [trial_row(record, session) for record in records]
+        named = ", ".join(record.key.digest[:12] for record in records[:1]) + f" and {len(rows) - 1} more" * (
+            len(rows) > 1
+        )
+        with self._database.transaction(f"table trials, row {named}") as connection:
+            connection.executemany(f"{INSERT_TRIAL} ON CONFLICT (key) DO NOTHING", rows)
 
     @checked(StoreError)
     def add_reading(self, trial: str, reading: Reading) -> None:
         """Keep a reading, in one transaction; one that is already there stays as it is."""
-        session = self._its_session()
+        row = reading_row(trial, reading, self._its_session())
         with self._database.transaction(f"table readings, trial {trial[:12]}") as connection:
-            row = reading_row(trial, reading, session)
             connection.execute(f"{INSERT_READING} ON CONFLICT (key) DO NOTHING", row)
 
     def reading_keys(self) -> set[str]:
@@ -339,8 +346,7 @@ class Store:
         return found
 
     def _planned_keys(self) -> list[str]:
-        rows = self._database.rows("table planned", "SELECT key FROM planned ORDER BY position")
-        return [key for (key,) in rows]
+        return [key for (key,) in self._database.rows("table planned", "SELECT key FROM planned ORDER BY position")]
 
     def vectors(self) -> list[ConceptVector]:
         """The run's vectors."""
