@@ -11,7 +11,13 @@ ends, so that a time-out loses nothing. A case that the time left can't hold is 
 - 8b, 1b: benchmarks/vllm_throughput.py;
 - cache: a compile cache that plain vLLM has warmed, with and without our salt;
 - bfloat16, fp8: the suite on small random models with graphs on;
-- 405b: vllm_throughput.py at the 405B's width, FP8-dynamic (asked for by name alone).
+Asked for by name alone:
+
+- 405b: vllm_throughput.py at the 405B's width, FP8-dynamic;
+- lens: vllm_throughput.py on the 8B shape with vllm-lens beside it, 160 in flight;
+- many: vllm_sweeps.py, 10,000 trials on the 8B shape with the demo's tokenizer (--tokenizer DIR);
+- tp2, pp2: the suite in float32 on two cards that share each block, or have half of the blocks each;
+- 8btp2: vllm_throughput.py on the 8B shape, two cards that share each block.
 """
 
 from __future__ import annotations
@@ -41,9 +47,25 @@ CASES = {
     "bfloat16": (180, 50),
     "fp8": (180, 50),
 }
-BY_NAME = {"405b": (270, 150)}
+BY_NAME = {
+    "405b": (270, 150),
+    "lens": (240, 150),
+    "many": (240, 140),
+    "tp2": (200, 60),
+    "pp2": (200, 60),
+    "8btp2": (300, 150),
+}
 #: What is timed, and runs by itself.
-ALONE = ("8b", "1b", "405b")
+ALONE = ("8b", "1b", "405b", "lens", "many", "8btp2")
+#: The shape of a case, and what its command is given beside it.
+TIMED: dict[str, tuple[str, list[str]]] = {
+    "8b": ("8b", ["--profile"]),
+    "1b": ("1b", ["--cache", "6", "--lens", "160"]),
+    "405b": ("405b", ["--blocks", "6", "--cache", "4", "--sustained", "2"]),
+    "lens": ("8b", ["--cache", "6", "--memory", "0.3", "--in-flight", "160", "--sustained", "0", "--lens", "160"]),
+    "many": ("8b", ["--sweep", "many"]),
+    "8btp2": ("8b", ["--gpus", "2", "--memory", "0.4", "--cache", "16", "--sustained", "2"]),
+}
 GRAPHS: dict[str, Any] = {
     "compilation_config": {"cudagraph_capture_sizes": [1, 2, 4, 8, 16, 48]},
     "max_num_batched_tokens": 48,
@@ -61,7 +83,8 @@ def conformance(name: str, options: argparse.Namespace) -> bool:
     from introspection_bench import open_injector
     from introspection_bench.testing import run_conformance
 
-    dtype = "float32" if name == "tiny" else "bfloat16"
+    dtype = "float32" if name in ("tiny", "tp2", "pp2") else "bfloat16"
+    cards = {"tp2": {"tensor_parallel_size": 2}, "pp2": {"pipeline_parallel_size": 2}}.get(name, {})
     folder = tiny(options, quantised=name == "fp8")
     arguments = {**GRAPHS, "block_size": 16, **({"num_gpu_blocks_override": 48} if name == "tiny" else {})}
     with ExitStack() as stack:
@@ -69,7 +92,7 @@ def conformance(name: str, options: argparse.Namespace) -> bool:
         injector = stack.enter_context(
             open_injector(
                 "vllm", folder, dtype=dtype, max_model_len=512, max_num_seqs=8, gpu_memory_utilization=0.1,
-                engine_args=arguments,
+                engine_args=arguments, **cards,
             )
         )  # fmt: skip
         print(f"opened after {time.perf_counter() - started:.0f} s; reads {sorted(injector.reads)}", flush=True)
@@ -144,11 +167,18 @@ def machine() -> str:
     return f"{time.strftime('%Y-%m-%d')}, {card}, torch {torch.__version__}, vllm {vllm.__version__}"
 
 
-def throughput(shape: str, options: argparse.Namespace, seconds: float) -> bool:
-    command = [sys.executable, str(HERE / "vllm_throughput.py"), "--shape", shape, "--out", str(options.out)]
-    command += {"405b": ["--blocks", "6", "--cache", "4", "--sustained", "2"], "1b": ["--cache", "6"]}.get(shape, [])
-    command += ["--profile"] if shape != "405b" else []
-    return subprocess.run([*command, "--seconds", f"{seconds:.0f}"], check=False).returncode == 0
+def timed(case: str, options: argparse.Namespace) -> bool:
+    """A command that measures speed."""
+    shape, further = TIMED[case]
+    script = "vllm_sweeps.py" if case == "many" else "vllm_throughput.py"
+    tokenizer = ["--tokenizer", str(options.tokenizer)] if case == "many" else []
+    command = [sys.executable, str(HERE / script), "--shape", shape, "--out", str(options.out / case)]
+    return (
+        subprocess.run(
+            [*command, *further, *tokenizer, "--seconds", f"{options.seconds - 5:.0f}"], check=False
+        ).returncode
+        == 0
+    )
 
 
 def run_case(case: str, options: argparse.Namespace) -> bool:
@@ -160,20 +190,21 @@ def run_case(case: str, options: argparse.Namespace) -> bool:
             return cache(options)
         case ["cache", step]:
             return cache_step(step, options)
-        case [("1b" | "8b" | "405b") as shape]:
-            return throughput(shape, options, options.seconds - 5)
+        case [name] if name in TIMED:
+            return timed(name, options)
         case [name]:
             return conformance(name, options)
     raise SystemExit(f"no case {case!r}")
 
 
 def main() -> int:
-    from vllm_throughput import SETTINGS
+    from vllm_sides import SETTINGS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="+", choices=[*CASES, *BY_NAME])
     parser.add_argument("--seconds", type=float, default=535, help="when the last case is ended")
+    parser.add_argument("--tokenizer", type=Path, help="a folder with the demo's tokenizer, for the case many")
     parser.add_argument("--models", type=Path, default=Path(tempfile.gettempdir(), "gpu_vllm_models"))
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -206,6 +237,7 @@ def main() -> int:
 def outcome_of(case: str, seconds: float, options: argparse.Namespace, log: Any) -> str:
     """Run a case in a process of its own, all of whose children end with it."""
     command = [sys.executable, __file__, "--out", str(options.out), "--models", str(options.models), "--case", case]
+    command += ["--tokenizer", str(options.tokenizer)] if options.tokenizer else []
     started = time.monotonic()
     print(f"=== {case}, at most {seconds:.0f} s", file=log)
     process = subprocess.Popen(

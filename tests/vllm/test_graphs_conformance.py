@@ -76,6 +76,13 @@ class TestGraphsOnLlamaWithChunksAndPreemption(GraphsConformance):
         asked = [Request.of(prompt, steers, Sampling(1.0, max_new_tokens=60), seed) for seed in range(12)]
         same(list(injector.generate(asked)), list(reference.generate(asked)))
 
+    def test_requests_that_still_wait_for_their_first_step_can_be_dropped(self, injector, reference):
+        asked = mixed_batch(injector, lengths=[20] * 24, tokens=4)
+        begun = injector.generate(asked)
+        next(begun)
+        begun.close()
+        same(list(injector.generate(asked)), list(reference.generate(asked)))
+
 
 class TestGraphsOnGpt2(GraphsConformance):
     """Blocks that return one tensor, where the others return two halves of the stream."""

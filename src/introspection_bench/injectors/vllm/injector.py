@@ -284,7 +284,7 @@ class VllmInjector(OpenedInjector):
         short = [f for f in flights if f.steers and not f.cell.fill(f.measured or [])]
         others = {m: self._flying[m] for f in short for m in f.cell.members if m in self._flying}
         if others:
-            self._measure(list(others.values()))
+            self._measure(self._begun(list(others.values())))
             for flight in short:
                 flight.cell.fill(flight.measured or [])
         self._gather([f for f in flights if f.request.reads])
@@ -293,7 +293,15 @@ class VllmInjector(OpenedInjector):
             self._ended.pop(flight.key, None)
             self._read[flight.key] = flight
 
+    def _begun(self, flights: list[Flight]) -> list[Flight]:
+        """Return those whose first step is behind them on every worker: nothing is known of one that still waits."""
+        answers = self._engine.collective_rpc("introspection_begun", args=([f.order.entry for f in flights],))
+        begun = set.intersection(*map(set, answers))
+        return [f for f in flights if f.order.entry in begun]
+
     def _measure(self, flights: list[Flight]) -> None:
+        if not flights:
+            return
         entries = np.array([f.order.entry for f in flights], dtype=np.int64)
         tokens = np.array([len(f.tokens) if f.output is not None else 0 for f in flights], dtype=np.int64)
         data = pack({"entries": entries, "tokens": tokens})
@@ -329,7 +337,7 @@ class VllmInjector(OpenedInjector):
             self._read.pop(key, None)
         if flying or ended:
             # What they put into the prefix cache stays there, and so must the proof of it.
-            self._measure(flying + ended)
+            self._measure(self._begun(flying) + ended)
             if flying:
                 self._engine.abort_request([f.key for f in flying])
             self._let_go(flying + ended)

@@ -105,6 +105,10 @@ class SteeringWorker(_Base):  # type: ignore[misc]  # vLLM ships no types that m
         arrays, _ = unpack(data)
         self._tables.set_vectors(arrays["rows"], arrays["directions"])
 
+    def introspection_begun(self, entries: list[int]) -> list[int]:
+        """Return those of some requests of which a step has been planned; others wait in the scheduler."""
+        return [entry for entry in entries if entry in self._tables.guests]
+
     def introspection_take(self, data: bytes) -> bytes:
         """Return what was measured for some requests: the steers' sizes by position, the largest logits by token.
 
