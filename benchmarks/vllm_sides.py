@@ -164,8 +164,9 @@ class Ours:
         self.reply_tokens = options.reply_tokens
         self.engine = self.injector._engine
         self.vocabulary = int(self.engine.vllm_config.model_config.get_vocab_size())
-        self.rounds, self.update = 0, ""
-        self.held_update()
+        self.rounds, self.update = 0, options.update
+        if not self.update:
+            self.held_update()
 
     def opened(self, folder: Path, options: argparse.Namespace) -> Any:
         """Return the injector."""
@@ -376,6 +377,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--captured", type=int, nargs="+", default=CAPTURED, help="the sizes of batches with a graph")
     parser.add_argument("--reply-tokens", type=int, default=REPLY_TOKENS)
     parser.add_argument("--tokenizer", type=Path, help="a folder with a tokenizer, whose vocabulary the model has")
+    parser.add_argument(
+        "--update", default="", help="the dose that stands for the unit update; by default it is sought"
+    )
     parser.add_argument("--eager", action="store_true", help="without graphs, where there is no GPU")
     parser.add_argument(
         "--in-turn", action="store_true", help="one engine after the other: both don't fit on the cards"
