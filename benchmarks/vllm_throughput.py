@@ -138,7 +138,8 @@ def summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     told = {}
     for in_flight in sorted({r["in flight"] for r in rounds}):
         here = [r for r in rounds if r["in flight"] == in_flight]
-        kinds = [k for k in ("seeded", "mixed", "greedy", "control") if k in here[0]]
+        # Where one engine comes after the other, the last rounds lack what it has not run yet.
+        kinds = [k for k in ("seeded", "mixed", "greedy", "control") if all(k in r for r in here)]
         compared = [k for k in ("seeded", "greedy") if {k, "mixed"} <= {*kinds}]
         rates = {k: [r[k]["tokens"] / r[k]["seconds"] for r in here] for k in kinds}
         told[str(in_flight)] = {
