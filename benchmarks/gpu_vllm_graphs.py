@@ -63,8 +63,8 @@ TIMED: dict[str, tuple[str, list[str]]] = {
     "1b": ("1b", ["--cache", "6", "--lens", "160"]),
     "405b": ("405b", ["--blocks", "6", "--cache", "4", "--sustained", "2"]),
     "lens": ("8b", ["--cache", "6", "--memory", "0.3", "--in-flight", "160", "--sustained", "0", "--lens", "160"]),
-    "many": ("8b", ["--sweep", "many"]),
-    "8btp2": ("8b", ["--gpus", "2", "--memory", "0.4", "--cache", "16", "--sustained", "2"]),
+    "many": ("8b", ["--sweep", "many", "--profile"]),
+    "8btp2": ("8b", ["--gpus", "2", "--memory", "0.4", "--cache", "16", "--sustained", "2", "--profile"]),
 }
 GRAPHS: dict[str, Any] = {
     "compilation_config": {"cudagraph_capture_sizes": [1, 2, 4, 8, 16, 48]},

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -293,19 +293,29 @@ def serve(role: str, folder: Path, options: argparse.Namespace, further: Any = N
             continue
         material = side.material(asked["times"] * asked["in_flight"], asked["kind"])
         events.clear()
-        watch = cProfile.Profile() if asked["profile"] else contextlib.nullcontext()
+        watched = watching(asked["profile"])
         started = time.perf_counter()
-        with watch:
+        with watched:
             tokens = side.round(material, asked["in_flight"], asked["kind"])
         seconds = time.perf_counter() - started
-        if asked["profile"]:
-            with Path(asked["profile"]).open("w") as file:
-                pstats.Stats(watch, stream=file).sort_stats("cumulative").print_stats(60)
         step = None
         if events:
             torch.cuda.synchronize()
             step = statistics.median(a.elapsed_time(b) for a, b in itertools.pairwise(events))
         say({"tokens": tokens, "seconds": seconds, "step_ms": step})
+
+
+@contextlib.contextmanager
+def watching(path: str) -> Iterator[None]:
+    """Write what the host does meanwhile, where a path is given."""
+    if not path:
+        yield
+        return
+    watch = cProfile.Profile()
+    with watch:
+        yield
+    with Path(path).open("w") as file:
+        pstats.Stats(watch, stream=file).sort_stats("cumulative").print_stats(100)
 
 
 def say(told: Any) -> None:

@@ -28,7 +28,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from vllm_sides import HERE, Side, add_options, prepared, serve
+from vllm_sides import HERE, Side, add_options, prepared, serve, watching
 
 #: The most tokens of a reply in each.
 TOKENS = {"many": 20, "canonical": 200}
@@ -85,8 +85,10 @@ def swept(side: Any, asked: dict[str, Any], options: argparse.Namespace) -> Any:
         started = time.perf_counter()
         sweep = Sweep(design, side.injector, directory)
         planned = time.perf_counter() - started
+        watched = watching(asked["profile"])
         started = time.perf_counter()
-        sweep.generate(watch)
+        with watched:
+            sweep.generate(watch)
         seconds = time.perf_counter() - started
         records = sweep.results().records
         told = {
@@ -167,6 +169,9 @@ def measure(options: argparse.Namespace) -> None:
                 "memory of the cards": cards(),
             }
             told["sweep over bare"] = rate(told["sweep"]) / rate(told["bare"])
+            if number == options.rounds - 1 and options.profile:
+                file = options.out / f"profile_{options.sweep}.txt"
+                ours.ask(kind="sweep", sweep=options.sweep, in_flight=in_flight, profile=str(file))
             print(number, told, flush=True)
             if number >= 0:
                 found["rounds"].append(told)
@@ -186,6 +191,7 @@ def main() -> int:
     add_options(parser)
     parser.add_argument("--sweep", choices=("many", "canonical"), required=True)
     parser.add_argument("--rounds", type=int, default=2, help="after one that warms up")
+    parser.add_argument("--profile", action="store_true", help="write what the host does in one more sweep to OUT")
     options = prepared(parser)
     if options.role:
         serve(options.role, options.folder, options, FURTHER)

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+from reread_405b_structures import structures
 
 from introspection_bench.analysis import (
     CELL_COLUMNS,
@@ -81,6 +82,7 @@ def page(runs: Sequence[Results], figures: Sequence[tuple[str, str]]) -> Iterato
     yield from concepts(frame)
     yield from doses(pd.concat([run.frame() for run in runs], ignore_index=True), frame, figures)
     yield from needed(frame)
+    yield from structures(runs)
 
 
 def provenance(runs: Sequence[Results]) -> Iterator[str]:

@@ -19,20 +19,20 @@ PAGES = {
         "identity. The common names are also names of the package itself: `introspection_bench.Span` is\n"
         "`introspection_bench.spans.Span`.",
         "doses effects vectors background names concepts items labelled recipes prompts spans injection templates "
-        "rendering scaffolds conditions identity mentions measures reasoning verdicts blinding trials plans records "
-        "results frames digests files databases credentials untrusted boundaries freezing structuring options plugins "
-        "errors",
+        "rendering scaffolds conditions identity model_facts mentions measures reasoning verdicts blinding trials "
+        "plans records results frames digests files databases credentials untrusted boundaries freezing structuring "
+        "options plugins errors",
     ),
     "injectors": (
         "Injectors",
         "The port, the registry, the backends, the demo's model, and models of known truth.",
-        "injectors loading model_names demo_model adapters known",
+        "injectors loading model_names gemma_model demo_model adapters known",
     ),
     "judges": ("Judges", "The port, the registry, rubrics, blinding, and the judges.", "judges"),
     "services": (
-        "Extraction, dosing and sweeps",
-        "From concepts to vectors, and from a design to a run directory.",
-        "extraction dosing reads_out sweep",
+        "Extraction, dosing, sweeps, protocols and experiments",
+        "From concepts to vectors, from a design to a run directory, and from a published recipe to a design.",
+        "extraction dosing reads_out sweep protocols experiments",
     ),
     "analysis": ("Analysis", "Pure functions over trial records.", "analysis"),
     "report": ("Figures and report", "From records to figures and to one HTML file.", "report"),

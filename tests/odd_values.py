@@ -17,7 +17,7 @@ from introspection_bench.errors import IntrospectionBenchError
 from introspection_bench.trials import TrialRecord
 from tests.sample_trials import make_condition, make_verdict, record_of
 
-PACKAGES = ("", "analysis", "interop", "report", "sweep", "judges", "injectors", "measures")
+PACKAGES = ("", "analysis", "interop", "report", "sweep", "judges", "injectors", "measures", "protocols")
 ODD = [
     None, True, 0, -1, 10**30, 0.5, math.nan, math.inf, -math.inf, 1e-320, "", "a\ud800b", "a\0b", "x" * 5000, b"x",
     "runs/demo", "lindsey", [], ["a", "b"], [None], {}, {"a": 1}, object(), Path("nowhere"), np.nan, np.zeros((2, 2)),

@@ -215,7 +215,7 @@ def installed(monkeypatch):
 def test_a_plugin_set_is_loaded_and_listed_by_name(installed):
     installed("kitchen", "FROM_A_PLUGIN")
     assert load_concepts("kitchen") is FROM_A_PLUGIN
-    assert concept_set_names() == ("lindsey2026", "pairs", "kitchen")
+    assert concept_set_names() == ("lindsey2026", "pairs", "latent2026", "kitchen")
 
 
 def test_a_plugin_that_is_no_concept_set_is_an_error(installed):

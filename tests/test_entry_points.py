@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import introspection_bench as ib
-from introspection_bench import analysis, measures, report, sweep
+from introspection_bench import analysis, measures, protocols, report, sweep
 from introspection_bench.injectors.torch.injector import TorchInjector
 from introspection_bench.interop import TableLayout, write_jsonl
 from introspection_bench.judges.registry import judge_class
@@ -64,6 +64,7 @@ def some(tmp_path_factory):
         agreement=analysis.agreement(verdicts, verdicts),
         store=sweep.import_results([results], folder / "run", concepts),
         results=results,
+        other_results=of_model(results, "other"),
         frame=frame,
         verdicts=verdicts,
         answered=answered_records(),
@@ -74,9 +75,10 @@ def some(tmp_path_factory):
 #: A call of each function that works: arguments by name.
 CALLS = {
     "agreement": lambda s: {"first": s.verdicts, "second": s.verdicts},
-    "choose": lambda s: {"rule": sweep.SelectionRule(["dose"]), "records": s.results.records},
+    "choose": lambda s: {"rule": sweep.SelectionRule(["dose"]), "records": s.results.records, "fewest": 1},
     "coherent": lambda s: {"frame": s.frame},
     "compare": lambda s: {"first": s.results, "second": s.results},
+    "compare_models": lambda s: {"results": [s.results, s.other_results], "by": "model", "outcomes": ["coherent"]},
     "contrast": lambda s: {
         "results": s.results,
         "outcome": "coherent",
@@ -169,8 +171,16 @@ CALLS = {
     "load_adapter": lambda s: {"name": "yes_sayer"},
     "load_concepts": lambda s: {"name": "pairs"},
     "load_battery": lambda s: {"name": "wordings"},
+    "load_experiment": lambda s: {"name": "localisation"},
     "load_rubric": lambda s: {"name_or_path": "strict4"},
     "load_scaffold": lambda s: {"name": "lindsey"},
+    "load_protocol": lambda _: {"name_or_path": "macar2026/forced"},
+    "protocol_names": lambda _: {},
+    "diff": lambda _: {"a": ib.load_protocol("lindsey2026"), "b": ib.load_protocol("godet2025")},
+    "bridge": lambda _: {"a": "lindsey2026", "b": "macar2026", "how": "factorial", "trials": 1},
+    "derived": lambda _: {"base": ib.load_protocol("lindsey2026"), "told": {"doses": ["1 raw"]}, "where": "here"},
+    "read_free": lambda s: {"planned": BRIDGE, "results": s.results},
+    "shown": lambda _: {"value": ib.load_protocol("lindsey2026").sampling},
 }
 
 
@@ -207,7 +217,29 @@ SLOW = {
     "read_table": lambda s: {"path": s.folder / "t.csv", "layout": TableLayout(LAYOUT, {"c": "control"})},
     "open_injector": lambda s: {"backend": s.injector},
     "open_judge": lambda s: {"judge": "rules"},
+    "run_bridge": lambda s: {
+        "planned": BRIDGE,
+        "model": s.injector,
+        "directory": s.folder / "bridge",
+    },
+    "write_bridge": lambda s: {
+        "found": protocols.Bridged(BRIDGE, dict.fromkeys(BRIDGE.settings, s.results)),
+        "path": s.folder / "bridge.html",
+    },
 }
+#: Two ends that read one setting otherwise, on the tiny model.
+ENDS = [
+    attrs.evolve(
+        ib.load_protocol("llama405b2026"),
+        scaffolds=["thinking_about"],
+        layers=[1],
+        doses=["1 residual"],
+        sampling=ib.Sampling(max_new_tokens=2),
+        outcome=outcome,
+    )
+    for outcome in ("strict", "affirmed")
+]
+BRIDGE = ib.bridge(*ENDS, trials=1, controls=1)
 LAYOUT = {"reply": "r", "arm": "a"}
 COUNTS = analysis.ConceptCounts([3, 0, 5, 1, 2], [10] * 5)
 OTHER = analysis.ConceptCounts([1, 0, 2, 1, 0], [10] * 5)
@@ -236,6 +268,7 @@ INTERVALS = {
     "judged_difference": lambda s: {"first": COUNTS, "second": OTHER, "judge": JUDGE},
     "judged_rate": lambda s: {"counts": COUNTS, "judge": JUDGE},
     "like_these": lambda s: {"counts": COUNTS},
+    "model_runs": lambda s: {"results": s.results},
     "matched": lambda s: {"first": of_concepts("a", "b"), "second": of_concepts("b", "c"), "within": ["b"]},
     "median_of_unbounded": lambda s: {"values": [1.0, 2.0, 0.5, 3.0, 0.1, 0.2]},
     "share_of_unbounded": lambda s: {"values": [1.0, 2.0, 0.5, 3.0, 0.1], "above": 0.7},
@@ -247,6 +280,11 @@ INTERVALS = {
     "same_as_control": lambda s: {"frame": s.frame, "outcome": "coherent", "margin": 0.2},
     "same_as_zero_in": lambda s: {"frame": s.frame, "outcome": "coherent", "margin": 0.2},
     "same_as_zero": lambda s: {"counts": COUNTS, "margin": 0.2, "estimand": "these concepts"},
+    "searched": lambda s: {
+        "records": [r for r in s.results.records if r.condition.dose and r.condition.dose.magnitude > 0],
+        "rule": analysis.Search(6, 5, 3),
+        "limits": [ib.Dose(1, "residual"), ib.Dose(2, "residual")],
+    },
     "stopped": lambda s: {"records": s.results.records, "rule": analysis.Stopping(0.2)},
     "stopping_of": lambda s: {"spec": {"stopping": {"rate": 0.2, "rounds": 3}}},
     "these_concepts": lambda s: {"counts": COUNTS},
@@ -254,8 +292,32 @@ INTERVALS = {
     "trials_to_stop": lambda s: {"rate": 0.1},
     "worst_case": lambda s: {"counts": COUNTS, "unscored": [0, 1, 0, 2, 0]},
 }
+SETTINGS = lambda: {frozenset(s): of_concepts("a", "b") for s in ([], ["f"], ["g"], ["f", "g"])}  # noqa: E731  # as above
+#: Attributions of a difference to factors.
+ATTRIBUTIONS = {
+    "attribute_both_ends": lambda _: {"settings": SETTINGS(), "factors": ["f", "g"]},
+    "attribute_factorial": lambda _: {"settings": SETTINGS(), "plan": analysis.fraction(["f", "g"])},
+    "counted": lambda s: {"frame": s.frame, "outcome": "affirmed", "among": "coherent"},
+    "counted_by_concept": lambda s: {"frame": s.frame, "outcome": "strict"},
+    "fraction": lambda _: {"factors": ["f", "g", "h"], "resolution": 3},
+    "weighted_sum": lambda _: {"arms": [COUNTS, OTHER], "weights": [1.0, -1.0], "estimand": "these concepts"},
+    "with_structural_rules": lambda s: {
+        "verdict": s.results.records[0].verdicts[0],
+        "reply": "The ocean.",
+        "names": ["ocean"],
+    },
+}
 CALLS |= INTERVALS
+CALLS |= ATTRIBUTIONS
 ALL = CALLS | SLOW
+
+
+def of_model(results, name):
+    """The same trials of another model."""
+    renamed = [
+        attrs.evolve(r, trial=attrs.evolve(r.trial, condition=attrs.evolve(r.condition, model=name))) for r in results
+    ]
+    return attrs.evolve(results, records=renamed)
 
 
 def of_concepts(*names):
@@ -305,7 +367,11 @@ def test_an_odd_value_works_or_is_an_error_of_ours(some, name, monkeypatch):
     wrong = []
     for parameter in parameters(name):
         for odd in (
-            FEW[::9] if name == "write_report" else FEW if name in {*SLOW, "compare", "plan_equivalence"} else ODD
+            FEW[::9]
+            if name == "write_report"
+            else FEW
+            if name in {*SLOW, "compare", "compare_models", "plan_equivalence"}
+            else ODD
         ):
             if parameter.startswith("on_") and callable(odd):  # what a caller's own function raises is the caller's
                 continue
@@ -322,6 +388,8 @@ def test_a_nearly_right_value_works_or_is_an_error_of_ours(some, name, data, mon
     monkeypatch.chdir(some.folder)
     good = ALL[name](some)
     defaults = {p: inspect.signature(functions()[name]).parameters[p].default for p in parameters(name)}
+    if not defaults:  # it takes nothing
+        return
     parameter = data.draw(st.sampled_from(sorted(defaults)))
     if parameter in ("path", "stem", "folder", "directory"):  # a drawn path may be anywhere
         return

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import introspection_bench as ib
-from introspection_bench import analysis, judges, measures, sweep
+from introspection_bench import analysis, experiments, judges, measures, protocols, sweep
 from introspection_bench.boundaries import guarded
 from introspection_bench.errors import (
     AnalysisError,
@@ -77,6 +77,9 @@ def judged():
 JUDGED = judged()
 STOPPING = analysis.Stopping(0.2, 3, confidence=0.9)
 STOPPED = analysis.stopped(make_records(), STOPPING)
+SEARCH, LIMITS = analysis.Search(6, 5, 3), [ib.Dose(1, "residual"), ib.Dose(2, "residual")]
+DOSED = [r for r in make_records() if r.condition.dose is not None and r.condition.dose.magnitude > 0]
+SEARCHED = analysis.searched(DOSED, SEARCH, LIMITS)
 
 
 def confusion():
@@ -113,6 +116,15 @@ SETS = {"yes": ("Yes",), "no": ("No", " No")}
 READ = measures.Read("residuals", STEERS[0].positions, [1])
 FINDING = analysis.Finding("mention", "naming", "holds", "said", 0.1, "mention", THESE, by_arm=[("mention", "holds")])
 EXPLAINED = analysis.Explained("naming", THESE, False, [FINDING])
+PROTOCOL = attrs.evolve(
+    ib.load_protocol("llama405b2026"), items=[], span={"lindsey_405b": "all", "thinking_about": "all"}
+)
+ABLATION = protocols.Ablation("refusal", LOVE.pairs[:1], "-0.5 projection")
+DIFFERENCES = ib.diff(PROTOCOL, ib.load_protocol("godet2025"))
+FACTORS = analysis.fraction(["f", "g"])
+ATTRIBUTED = analysis.attribute_factorial(dict.fromkeys(FACTORS.runs, BY_CONCEPT), FACTORS)
+BRIDGE = ib.bridge("lindsey2026", "macar2026", how="factorial", judges=(("rules", "strict4"), ("rules", "strict4")))
+BRIDGED = protocols.Bridged(BRIDGE, dict.fromkeys(BRIDGE.settings, ib.Results("r", make_records())))
 #: Of each class a value, which the odd ones differ from in one argument.
 VALUES = [
     ib.Adapter("made", 2, 4.0, "a" * 64, {"q": (torch.ones(2, 3), torch.ones(4, 2))}, "b" * 64),
@@ -126,8 +138,10 @@ VALUES = [
     PLAN, PLAN.hypotheses[0], FROZEN, FROZEN.arms[0], analysis.Departure("design.seed", "0", "1"),
     CONFIRM, CONFIRM.rule, CANDIDATE, sweep.Chosen([CANDIDATE], 0, 1), sweep.Confirmed(DESIGN, CONFIRM),
     ib.Study(DESIGN, ["demo"], "nowhere"), sweep.ArmTrial("love", [INJECTION]), DESIGN.beside[0],
+    ib.ModelFacts("SmolLM2", "llama", 9, "base", "none"),
     sweep.Injected(2), sweep.Unsteered(2), sweep.RandomVector(2), sweep.Negated(2), sweep.PromptOnly(2),
     sweep.Mention(2), sweep.EditedInput(2), sweep.Questions(2), sweep.ThirdPerson(2), sweep.NeutralLabels(2),
+    sweep.Worded(2), sweep.Offered(2), sweep.Located(2), ib.load_experiment("localisation"),
     sweep.ProjectedOut(2), BACKGROUND, sweep.Match("love", "p1", 0.5, 0.4),
     sweep.Removed(2, "first"), sweep.Ground(TINY, "torch", 1, FakeTokenizer(), datetime.date(2026, 1, 2), CELL.vectors),
     ib.VectorRank("love", 1, "d", 3, 5), measures.YesNo(), measures.Naming(NAMES), measures.Observer(NAMES),
@@ -146,6 +160,7 @@ VALUES = [
     analysis.MeanRate("coherent", BY_CONCEPT, THESE, THESE, THESE), analysis.sample_size(0.2),
     analysis.JudgeAccuracy(9, 10, 9, 10), JUDGED, JUDGED.strata[0],
     STOPPING, STOPPED, STOPPED.cells[0], sweep.Sequential(DESIGN, STOPPING),
+    SEARCH, SEARCHED, SEARCHED.curves[0], sweep.Searching(attrs.evolve(DESIGN, doses=LIMITS), SEARCH),
     analysis.JudgeName("rules", "strict4", None, True), analysis.LogisticFit("fitted", 3),
     analysis.SweetSpotRule(), analysis.SweetSpots(analysis.SweetSpotRule(), SPOTS, 0.95),
     analysis.sensitivity(COUNTS, COUNTS), analysis.Zero(SAME, SAME, THESE, 1),
@@ -156,12 +171,16 @@ VALUES = [
     analysis.RiseContrast(THESE, THESE, THESE, True, 1, [SAME]), EXPLAINED, EXPLAINED.findings[0],
     confusion(), confusion().criteria[0],
     analysis.Comparison("a", "b", FRAME, CELLS, FRAME, FRAME, 0.95),
+    analysis.FactorComparison("size", ["1M"], FRAME, FRAME, FRAME, 0.95, ["a"]),
+    analysis.ModelRun("m", ib.ModelFacts(), {"size": "1M"}, FRAME),
     COUNTS, THESE, AGREED, AGREED.table, analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0),
     analysis.best_of_many([1, 3], [10, 10]), analysis.AtSensitivity(0.5, 0.1, 0.0, 0.2),
     analysis.equivalence(COUNTS, COUNTS, 0.2, estimand="these concepts"),
     analysis.EquivalencePlan(0.1, 0.2, 0.8, 0.95, 50, 20, 10, 0.1), analysis.null_bound(COUNTS),
     analysis.plan_concepts(0.2, 6),
     analysis.tolerance_bound(COUNTS), analysis.VariationBound(0.1, 0.2),
+    PROTOCOL, PROTOCOL.judging, ABLATION, DIFFERENCES, DIFFERENCES.rows[0], sweep.Blocks(1, ib.Depth(0.5)),
+    FACTORS, ATTRIBUTED, ATTRIBUTED.whole, BRIDGE, BRIDGE.steps[0], BRIDGE.scorings[0], BRIDGED,
 ]  # fmt: skip
 #: Classes that are no values.
 OTHERS = {
@@ -202,6 +221,7 @@ METHODS = {
     "FrozenPlan.from_told": (sweep.FrozenPlan.from_told, {"told": FROZEN.told(), "where": "here"}),
     "Results.of_part": (ib.Results("r", make_records()).of_part, {"part": "all"}),
     "SelectionRule.check_judge": (CONFIRM.rule.check_judge, {"judge": judges.open_judge("rules")}),
+    "Search.doses": (SEARCH.doses, {"limits": LIMITS}),
     "Confirmation.n_of": (CONFIRM.n_of, {"arm": "injected", "n": 2}),
     "Confirmed.confirming_design": (sweep.Confirmed(DESIGN, CONFIRM).confirming_design, {"cell": CANDIDATE}),
     "TrialRecord.verdict": (RECORD.verdict, {"judge": "rules", "rubric": "strict4", "asked": "own"}),
@@ -249,7 +269,33 @@ METHODS = {
     "Cell.order": (lambda **odd: first_of(CELL.order(**odd)), {"n": 3, "over": "spread"}),
     "Design.span_of": (attrs.evolve(DESIGN, span={"lindsey": "all"}).span_of, {"scaffold": "lindsey"}),
     "Design.items_of": (DESIGN.items_of, {"scaffold": ib.LINDSEY}),
+    "Design.left_open": (DESIGN.left_open, {"scaffold": ib.LINDSEY}),
+    "Experiment.design": (
+        ib.load_experiment("localisation").design,
+        {
+            "concepts": "lindsey2026",
+            "layers": [1, ib.Depth(0.5)],
+            "doses": ["1 raw"],
+            "trials": 2,
+            "sampling": None,
+            "seed": 1,
+        },
+    ),
+    "Experiment.designed": (ib.load_experiment("strength").designed, {"settings": experiments.Settings(trials=1)}),
+    "Experiment.spec": (
+        ib.load_experiment("forced_identification").spec,
+        {"model": "demo", "backend": "torch", "directory": "r", "settings": experiments.Settings()},
+    ),
     "Study.run_directory": (ib.Study(DESIGN, ["demo"], "nowhere").run_directory, {"model": MODEL}),
+    "Study.from_toml": (ib.Study.from_toml, {"path": "s.toml", "overrides": ["design.seed=1"]}),
+    "Study.run_spec": (ib.Study(DESIGN, ["demo"], "nowhere").run_spec, {"model": MODEL}),
+    "Study.run": (
+        ib.Study(DESIGN, ["no/such/model"], "nowhere").run,
+        {"judge": False, "watcher": sweep.Watcher()},
+    ),
+    "ModelFacts.or_else": (ib.ModelFacts().or_else, {"found": ib.ModelFacts("SmolLM2")}),
+    "ModelFacts.check": (ib.ModelFacts("SmolLM2").check, {"found": ib.ModelFacts("SmolLM2"), "name": "m"}),
+    "ModelFacts.of_spec": (ib.ModelFacts.of_spec, {"spec": {"model": {"facts": {"family": "SmolLM2"}}}}),
     "Study.generate": (ib.Study(DESIGN, ["no/such/model"], "nowhere").generate, {"on_trial": print}),
     "Study.judge": (
         ib.Study(DESIGN, ["demo"], "nowhere").judge,
@@ -265,6 +311,23 @@ METHODS = {
         ib.RunSpec.from_plain,
         {"data": {"design": {}, "model": {"name": "demo"}}, "where": "here", "beside": Path(), "vectors": {}},
     ),
+    "RunSpec.with_overrides": (ib.RunSpec(DESIGN, MODEL).with_overrides, {"overrides": ["design.seed=1"]}),
+    "Protocol.remark": (PROTOCOL.remark, {"field": "concepts"}),
+    "Protocol.design": (PROTOCOL.design, {"concepts": "pairs", "model": None, "seed": 1}),
+    "Protocol.spec": (
+        PROTOCOL.spec,
+        {"model": "demo", "concepts": "pairs", "judge": None, "directory": "d", "overrides": [], "seed": 1},
+    ),
+    "Protocol.with_factors_of": (
+        PROTOCOL.with_factors_of,
+        {"other": ib.load_protocol("lindsey2026"), "names": ["concepts"], "name": "mine"},
+    ),
+    "Fraction.sign": (FACTORS.sign, {"term": ["f"], "run": ["f", "g"]}),
+    "Bridge.protocol": (BRIDGE.protocol, {"setting": ["dose"]}),
+    "Bridge.scoring": (BRIDGE.scoring, {"setting": ["outcome"]}),
+    "Bridged.rate": (BRIDGED.rate, {"setting": [], "scoring": BRIDGE.scorings[0]}),
+    "Bridged.name_of": (BRIDGED.name_of, {"setting": ["dose"]}),
+    "Ablation.applied": (ABLATION.applied, {"design": DESIGN, "model": None}),
     "Store.open": (ib.Store.open, {"path": "nowhere"}),
     "Store.is_begun": (ib.Store.is_begun, {"directory": "nowhere"}),
     "Store.create": (ib.Store.create, {"directory": "s", "spec": {}, "planned": [], "vectors": []}),
@@ -273,6 +336,7 @@ METHODS = {
         lambda **odd: in_a_store("record", odd),
         {"trial": RECORD.trial, "reply": RECORD.reply, "receipts": RECORD.receipts},
     ),
+    "Store.record_all": (lambda **odd: in_a_store("record_all", odd), {"records": [RECORD]}),
     "Store.begin_session": (lambda **odd: in_a_store("begin_session", odd), {"process": this_process("other")}),
     "Store.extend": (lambda **odd: in_a_store("extend", odd), {"planned": [RECORD.trial]}),
     "Store.add_reading": (lambda **odd: in_a_store("add_reading", odd), {"trial": "t", "reading": RECORD.readings[0]}),
@@ -306,7 +370,8 @@ def test_every_exported_class_has_a_value_here_or_is_none():
 #: What planner, stages and backends ask of values, with values of ours, a hundred thousand times.
 ASKED_WITHIN = {
     "ask", "most", "designs", "asks", "items", "trials", "contrast", "passes", "reading", "notes", "Replayed.blocks",
-    "Read.shape", "Request.processed", "JudgeName.gave", "Confirmed.choose", "Confirmed.confirming",
+    "Read.shape", "Request.processed", "JudgeName.gave", "Confirmed.choose", "Confirmed.confirming", "Searching.again",
+    "Searching.is_over",
 }  # fmt: skip
 
 

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     # Each name again for type checkers and editors; tests/test_package.py compares both lists.
     from . import measures
     from .adapters import Adapter, load_adapter
-    from .analysis import compare, contrast, rates
+    from .analysis import Search, compare, compare_models, contrast, rates
     from .concepts import Concept, ConceptSet, Pair, load_concepts
     from .conditions import Condition
     from .doses import Depth, Dose, Unit
     from .dosing import dose_effects
     from .effects import DoseEffect, Effects, FoundDose
     from .errors import IntrospectionBenchError
+    from .experiments import Experiment, load_experiment
     from .extraction import extract, random_controls
     from .injection import Injection, Receipt, Steer, resolve
     from .injectors import Completion, Injector, ModelInfo, Request, open_injector
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from .items import Battery, Item, load_battery
     from .judges import Judge, Rubric, load_rubric, open_judge
     from .measures import Reading
+    from .model_facts import ModelFacts
     from .prompts import RenderedPrompt
+    from .protocols import Bridge, Protocol, bridge, diff, load_protocol, run_bridge
     from .reads_out import VectorRank, reads_out_sentence, vector_ranks
     from .recipes import Pairs, Word
     from .report import write_report
@@ -40,7 +43,9 @@ if TYPE_CHECKING:
     from .sweep import (
         Confirmed,
         Design,
+        ModelSpec,
         RunSpec,
+        Searching,
         SelectionRule,
         Store,
         Study,
@@ -58,13 +63,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "adapters": ("Adapter", "load_adapter"),
-    "analysis": ("compare", "contrast", "rates"),
+    "analysis": ("Search", "compare", "compare_models", "contrast", "rates"),
     "concepts": ("Concept", "ConceptSet", "Pair", "load_concepts"),
     "conditions": ("Condition",),
     "doses": ("Depth", "Dose", "Unit"),
     "dosing": ("dose_effects",),
     "effects": ("DoseEffect", "Effects", "FoundDose"),
     "errors": ("IntrospectionBenchError",),
+    "experiments": ("Experiment", "load_experiment"),
     "extraction": ("extract", "random_controls"),
     "injection": ("Injection", "Receipt", "Steer", "resolve"),
     "injectors": ("Completion", "Injector", "ModelInfo", "Request", "open_injector"),
@@ -72,7 +78,9 @@ _HOMES = {
     "items": ("Battery", "Item", "load_battery"),
     "judges": ("Judge", "Rubric", "load_rubric", "open_judge"),
     "measures": ("Reading",),
+    "model_facts": ("ModelFacts",),
     "prompts": ("RenderedPrompt",),
+    "protocols": ("Bridge", "Protocol", "bridge", "diff", "load_protocol", "run_bridge"),
     "reads_out": ("VectorRank", "reads_out_sentence", "vector_ranks"),
     "recipes": ("Pairs", "Word"),
     "report": ("write_report",),
@@ -82,7 +90,9 @@ _HOMES = {
     "sweep": (
         "Confirmed",
         "Design",
+        "ModelSpec",
         "RunSpec",
+        "Searching",
         "SelectionRule",
         "Store",
         "Study",

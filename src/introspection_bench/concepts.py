@@ -221,7 +221,7 @@ def _structure(data: Mapping[str, Any], where: str) -> ConceptSet:
 
 
 #: Built-in sets, each a TOML file of that name in the folder ``concepts/``.
-BUILTIN = ("lindsey2026", "pairs")
+BUILTIN = ("lindsey2026", "pairs", "latent2026")
 
 
 def concept_set_names() -> tuple[str, ...]:
@@ -233,10 +233,10 @@ def concept_set_names() -> tuple[str, ...]:
 def load_concepts(name: str | Path) -> ConceptSet:
     """Return a concept set by built-in name, plugin name, or path of a TOML file.
 
-    Built in: ``lindsey2026`` (the 50 words of Lindsey 2026's main experiment with their 100 baseline words) and
-    ``pairs`` (``love`` and ``all_caps`` as contrast pairs). Plugins register a :class:`ConceptSet` under the
-    entry-point group ``introspection_bench.concepts``. A name that ends in ``.toml``, and any
-    :class:`~pathlib.Path`, is a file.
+    Built in: ``lindsey2026`` (the 50 words of Lindsey 2026's main experiment with their 100 baseline words), ``pairs``
+    (``love`` and ``all_caps`` as contrast pairs) and ``latent2026`` (nine concepts as one contrast pair each). Plugins
+    register a :class:`ConceptSet` under the entry-point group ``introspection_bench.concepts``. A name that ends in
+    ``.toml``, and any :class:`~pathlib.Path`, is a file.
 
     Raises :class:`UnknownNameError` for a name that nobody provides, :class:`ConceptError` for a file that can't
     be read or is wrong, :class:`~introspection_bench.errors.PluginError` for a plugin that isn't a concept set.

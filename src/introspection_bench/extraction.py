@@ -70,7 +70,7 @@ def extract(
         )
     words = list(baseline if baseline is not None else getattr(concepts, "baseline", ()))
     day = date or datetime.date.today()
-    rendered = cache(partial(_render, injector, date=day))
+    rendered: _Render = cache(partial(_render, injector, day))
     contrasts = [_contrast(c, recipe_for(c, recipe), words, rendered, beside) for c in chosen]
     found = {(v.concept, v.layer, v.provenance.origin): v for v in known}
     places = [[(c.concept, layer, c.provenance(injector)) for layer in layers] for c in contrasts]
@@ -82,6 +82,10 @@ def extract(
     for lacking, some in missing.items():
         found |= {(v.concept, v.layer, v.provenance.origin): v for v in _captured(injector, some, lacking)}
     return [found[place] for mine in places for place in mine]
+
+
+#: From a user prompt, a system turn and the beginning of a reply to what the model reads.
+_Render = Callable[[str, str | None, str | None], RenderedPrompt]
 
 
 @attrs.frozen
@@ -122,11 +126,15 @@ def _contrast(
     concept: Concept,
     recipe: Recipe,
     baseline: Sequence[str],
-    rendered: Callable[[str], RenderedPrompt],
+    rendered: _Render,
     beside: Sequence[Injection],
 ) -> _Contrast:
     made = recipe.contrast(concept, baseline)
-    positive, negative = ([rendered(text) for text in side] for side in (made.positive, made.negative))
+    endings: tuple[str | None, ...] = recipe.endings or (None,)
+    positive, negative = (
+        [rendered(text, recipe.system, ending) for text in side for ending in endings]
+        for side in (made.positive, made.negative)
+    )
     return _Contrast(concept.name, recipe, positive, negative, tuple(beside))
 
 
@@ -178,9 +186,12 @@ def _reduced(
     return component * (component @ difference)
 
 
-def _render(injector: Injector, text: str, *, date: datetime.date) -> RenderedPrompt:
+def _render(
+    injector: Injector, date: datetime.date, text: str, system: str | None, ending: str | None
+) -> RenderedPrompt:
     # Filled: braces in a concept's prompts are its own.
-    return Scaffold(name="extraction", turns=[Turn("user", text)], filled=True).render(injector.tokenizer, date)
+    scaffold = Scaffold("extraction", [Turn("user", text)], system=system, prefill=ending, filled=True)
+    return scaffold.render(injector.tokenizer, date)
 
 
 @checked(VectorError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,15 +17,22 @@ from .errors import BackendUnavailableError, ModelError, ModelNotFoundError, exp
 from .files import explaining, make_folder
 
 _GGUF_MAGIC = b"GGUF"
+#: How llama.cpp's names of files say how their weights are rounded: ``model-Q4_K_M.gguf``, ``model.F16.gguf``.
+_ROUNDED = re.compile(r"(?i)[-._]((?:I?Q[1-8]|TQ[12]|MXFP4|BF16|F16|F32)(?:_[0-9A-Z]+)*)\.gguf$")
 
 
 @attrs.frozen(eq=False)
 class Loaded:
-    """A causal language model in eval mode, its tokenizer, and the name to show."""
+    """A causal language model in eval mode, its tokenizer, and the name to show.
+
+    ``quantisation`` is how a GGUF file's weights were rounded before they were made floats, as its name says; None for
+    a file whose name does not say, and for what is no GGUF file.
+    """
 
     model: Any
     tokenizer: Any
     name: str
+    quantisation: str | None = None
 
 
 def load(
@@ -74,7 +82,11 @@ def load(
             raise ModelError(
                 explain("device", required="a device that can hold the model", got=f"{chosen}: {error}", hint="")
             ) from error
-    return Loaded(model.eval(), own if tokenizer is None else tokenizer, Path(str(source)).name or str(source))
+    name = Path(str(source)).name or str(source)
+    rounded = _ROUNDED.search(name) if "gguf_file" in options else None
+    return Loaded(
+        model.eval(), own if tokenizer is None else tokenizer, name, None if rounded is None else rounded[1].upper()
+    )
 
 
 def trusted(value: Any) -> bool:

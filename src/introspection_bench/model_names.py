@@ -1,8 +1,8 @@
 """Names of models that stand for a folder which is made on first use: the demo's model, and adapters on a base.
 
-``demo`` is the demo's model, ``demo+introspector`` that model with an adapter of the package merged into it, and
-``<base>+<path>.safetensors`` any model with an adapter of yours. Every engine takes the folder. Any other name is what
-it is: a hub id, a folder, a GGUF file.
+``demo`` is the demo's model, ``gemma3-270m`` a second one that has to be installed, ``demo+introspector`` the demo's
+with an adapter of the package merged into it, and ``<base>+<path>.safetensors`` any model with an adapter of yours.
+Every engine takes the folder. Any other name is what it is: a hub id, a folder, a GGUF file.
 """
 
 from __future__ import annotations
@@ -14,9 +14,17 @@ from .adapters import SUFFIX, Adapter, load_adapter, merge, weights_digest
 from .demo_model import CONVERTED, DEMO_MODEL, cache_folder, demo_is_converted, smollm2_path
 from .digests import digest, digest_bytes
 from .files import explaining, make_folder
+from .gemma_model import CONVERTED as GEMMA_CONVERTED
+from .gemma_model import GEMMA_MODEL, gemma_is_converted, gemma_path
 from .loading import Loaded, is_kept, keeping, load, save
+from .model_facts import ModelFacts
 
 _JOINT = "+"
+_SMOLLM2 = ModelFacts(family="SmolLM2", tuning="instruct", quantisation="Q4_1")
+_GEMMA = ModelFacts(family="Gemma 3", tuning="base", quantisation="Q4_K_M")
+#: What the models that we have a name for don't tell of themselves, and neither do their converted folders.
+_KNOWN = {DEMO_MODEL: _SMOLLM2, GEMMA_MODEL: _GEMMA}
+_CONVERTED = {CONVERTED: _SMOLLM2, GEMMA_CONVERTED: _GEMMA}
 
 
 def resolve_name(name: str) -> str:
@@ -27,10 +35,13 @@ def resolve_name(name: str) -> str:
 
     Raises :class:`~introspection_bench.errors.UnknownNameError` for an adapter that is not built in,
     :class:`~introspection_bench.errors.AdapterError` for one that is damaged or belongs to other weights, and what
-    :func:`~introspection_bench.demo_model.smollm2_path` and :func:`~introspection_bench.loading.load` raise.
+    :func:`~introspection_bench.demo_model.smollm2_path`, :func:`~introspection_bench.gemma_model.gemma_path` and
+    :func:`~introspection_bench.loading.load` raise.
     """
     if name == DEMO_MODEL:
         return str(smollm2_path())
+    if name == GEMMA_MODEL:
+        return str(gemma_path())
     parts = _parts(name)
     if parts is None:
         return name
@@ -43,10 +54,18 @@ def resolve_name(name: str) -> str:
     return str(folder)
 
 
+def known_facts(name: str) -> ModelFacts:
+    """Return what is known of a model by its name: of ``demo``, also with an adapter, and of ``gemma3-270m``."""
+    base = name.partition(_JOINT)[0]
+    return _KNOWN.get(base) or _CONVERTED.get(Path(base).name) or ModelFacts()
+
+
 def is_ready(name: str) -> bool:
-    """Whether :func:`resolve_name` has nothing to make of the demo's model; raises what it raises for the adapter."""
+    """Whether :func:`resolve_name` has no model to convert or to merge; raises what it raises for the adapter."""
     if name == DEMO_MODEL:
         return demo_is_converted()
+    if name == GEMMA_MODEL:
+        return gemma_is_converted()
     parts = _parts(name)
     return parts is None or parts[0] != DEMO_MODEL or is_kept(_demo_with(load_adapter(parts[1])))
 

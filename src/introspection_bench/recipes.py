@@ -13,6 +13,7 @@ from .boundaries import checked, guarded
 from .concepts import Concept
 from .doses import Depth
 from .errors import ConceptError, SpecError, explain
+from .freezing import frozen_tuple
 from .names import folded
 
 #: How prompts become one direction: the difference of both sides' means, or the first principal component of all of
@@ -50,7 +51,8 @@ class Recipe(abc.ABC):
     """How vectors are made. ``layer`` is where they are read, None for the layer at which they are injected.
 
     ``position`` is the prompt token that is read, counted from the end (-1 is the last). ``normalise`` scales each
-    vector to norm 1.
+    vector to norm 1. ``system`` is the system turn before each prompt, "" an empty one, None for none. ``endings`` are
+    beginnings of a reply: each prompt is read behind each of them, as repeng does; without any, where the reply begins.
     """
 
     #: What it is called in specifications and in a vector's provenance.
@@ -59,6 +61,8 @@ class Recipe(abc.ABC):
     normalise: bool
     layer: int | Depth | None
     reduce: Reduce
+    system: str | None = None
+    endings: tuple[str, ...] = ()
 
     @property
     def written(self) -> str:
@@ -93,6 +97,7 @@ class Word(Recipe):
     position: int = attrs.field(default=-1, validator=_check_position)
     normalise: bool = False
     layer: int | Depth | None = attrs.field(default=None, validator=_check_layer)
+    system: str | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.template.count("{word}") != 1:
@@ -148,6 +153,8 @@ class Pairs(Recipe):
     reduce: Reduce = "mean"
     normalise: bool = False
     layer: int | Depth | None = attrs.field(default=None, validator=_check_layer)
+    system: str | None = None
+    endings: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=())
 
     def contrast(self, concept: Concept, baseline: Sequence[str]) -> Contrast:  # noqa: ARG002  # the port's signature
         """Return the positive prompts against the negative ones."""

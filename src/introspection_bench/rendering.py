@@ -54,10 +54,30 @@ def marked_place(name: str, marked: str, text: str) -> int:
     return place
 
 
-def tokenise(tokenizer: Tokenizer, text: str) -> tuple[tuple[int, ...], Sequence[tuple[int, int]]]:
-    """Return the token ids of a text that holds its special tokens itself, and the characters of each token."""
+def place_in(anchor: str, text: str, turn: int | str, content: str) -> int:
+    """Return where an anchor's text begins in its turn's content; raises unless it stands there exactly once."""
+    first, last = content.find(text), content.rfind(text)  # count() would miss overlaps
+    if first < 0 or first != last:
+        raise AnchorNotFoundError(
+            explain(
+                f"anchor {anchor!r}",
+                required=f"text that occurs exactly once in turn {turn}",
+                got=f"{text!r}, which occurs {'nowhere' if first < 0 else 'more than once'}",
+                hint="Lengthen the anchor's text until it is unique.",
+            )
+        )
+    return first
+
+
+def tokenise(
+    tokenizer: Tokenizer, text: str, *, special_tokens: bool = False
+) -> tuple[tuple[int, ...], Sequence[tuple[int, int]]]:
+    """Return the token ids of a text that holds its special tokens itself, and the characters of each token.
+
+    With ``special_tokens`` the tokenizer adds its own, which have no characters.
+    """
     try:
-        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        encoded = tokenizer(text, add_special_tokens=special_tokens, return_offsets_mapping=True)
     except (NotImplementedError, TypeError, ValueError) as error:  # what tokenizers without offsets raise
         raise ScaffoldError(
             explain(

@@ -21,12 +21,12 @@ from .errors import AnchorNotFoundError, ScaffoldError, explain
 from .freezing import frozen_tuple
 from .items import Item
 from .prompts import RenderedPrompt, Tokenizer
-from .rendering import MARK, end_of_turns, marked_place, token_at, tokenise
+from .rendering import MARK, end_of_turns, marked_place, place_in, token_at, tokenise
 from .spans import ANCHOR_NAME, REPLY, START
 from .templates import check_reply_begins, reads_clock, write_chat
 
 Role = Literal["user", "assistant"]
-Template = Literal["auto", "chat", "transcript"]
+Template = Literal["auto", "chat", "transcript", "raw"]
 #: A slot in a turn, a system turn or a prefill: a lower-case name in braces. Other braces stand for themselves.
 _SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
@@ -99,10 +99,12 @@ class Scaffold:
 
     ``turns`` end with a user turn. ``prefill`` begins the assistant's reply. ``template`` ``auto`` uses the tokenizer's
     chat template and, for a tokenizer without one, a plain ``User: … Assistant:`` transcript; which of them is kept in
-    the prompt. ``source`` cites where the wording comes from. Texts may have slots, ``{sentence}``, which :meth:`fill`
-    fills; a scaffold with slots can't be rendered before. Once it is ``filled``, or said to be, all braces stand for
-    themselves. ``question`` is the part of the last turn that another question may take the place of
-    (:meth:`asking`). It says nothing of what is steered.
+    the prompt. ``raw`` is the turns' texts alone, blank lines between them. ``source`` cites where the wording comes
+    from. Texts may have slots, ``{sentence}``, which :meth:`fill` fills; a scaffold with slots can't be rendered
+    before. Once it is ``filled``, or said to be, all braces stand for themselves. ``question`` is the part of the last
+    turn that another question may take the place of (:meth:`asking`). With ``special_tokens`` the tokenizer puts its
+    own before the rendered text, as engines do that are given text: before a BOS token that the template writes, a
+    second one. It says nothing of what is steered.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Scaffold:
     source: str = ""
     filled: bool = False
     question: str | None = None
+    special_tokens: bool = False
 
     @turns.validator
     def _check_turns(self, _: object, turns: tuple[Turn, ...]) -> None:
@@ -152,7 +155,7 @@ class Scaffold:
                     )
                 )
             if not self.slots and anchor.text is not None:
-                _place_in(anchor, self.turns[anchor.turn].content)
+                place_in(anchor.name, anchor.text, anchor.turn, self.turns[anchor.turn].content)
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -217,7 +220,8 @@ class Scaffold:
     def digest(self) -> str:
         """SHA-256 of the wording: system, turns, prefill and template (not of name, anchors or source)."""
         turns = [[t.role, t.content] for t in self.turns]
-        return digest("scaffold", 1, [self.system, turns, self.prefill, self.template])
+        further = ["special tokens"] if self.special_tokens else []
+        return digest("scaffold", 1, [self.system, turns, self.prefill, self.template, *further])
 
     @property
     def transcript(self) -> str:
@@ -252,15 +256,15 @@ class Scaffold:
                     "template",
                     required="a tokenizer with a chat template",
                     got="none",
-                    hint="Use template='auto' or 'transcript' for base models.",
+                    hint="Use template='auto', 'transcript' or 'raw' for base models.",
                 )
             )
-        as_chat = chat and self.template != "transcript"
+        as_chat = chat and self.template in ("auto", "chat")
         day = date or datetime.date.today()
         write = functools.partial(self._chat_text, date=day) if as_chat else self._transcript_text
         text = write(tokenizer, self.turns)
         begun = text[end_of_turns(text, self.system, [t.content for t in self.turns]) :]
-        ids, offsets = tokenise(tokenizer, text)
+        ids, offsets = tokenise(tokenizer, text, special_tokens=self.special_tokens)
         anchors = {
             a.name: self._anchor_place(a, functools.partial(write, tokenizer), text, offsets) for a in self.anchors
         }
@@ -288,11 +292,11 @@ class Scaffold:
         return text + (self.prefill or "")
 
     def _transcript_text(self, tokenizer: Tokenizer, turns: Sequence[Turn]) -> str:
-        names = {"user": "User", "assistant": "Assistant"}
-        blocks = [self.system] if self.system else []
-        blocks += [f"{names[t.role]}: {t.content}" for t in turns]
-        blocks.append("Assistant:" + (f" {self.prefill}" if self.prefill else ""))
-        return (tokenizer.bos_token or "") + "\n\n".join(blocks)
+        raw = self.template == "raw"
+        names = {"user": "", "assistant": ""} if raw else {"user": "User: ", "assistant": "Assistant: "}
+        reply = names["assistant"] + self.prefill if self.prefill else names["assistant"].strip()
+        blocks = [self.system or "", *(names[t.role] + t.content for t in turns), reply]
+        return (tokenizer.bos_token or "") + "\n\n".join(block for block in blocks if block)
 
     def _anchor_place(
         self, anchor: Anchor, write: Callable[[Sequence[Turn]], str], text: str, offsets: Sequence[tuple[int, int]]
@@ -318,25 +322,10 @@ class Scaffold:
         turns = list(self.turns)
         content = turns[turn].content
         # Templates trim a turn's outer white space: its first token is that of its first character behind it.
-        at = len(content) - len(content.lstrip()) if anchor.text is None else _place_in(anchor, content)
+        edge = len(content) - len(content.lstrip())
+        at = edge if anchor.text is None else place_in(anchor.name, anchor.text, turn, content)
         turns[turn] = attrs.evolve(turns[turn], content=content[:at] + MARK + content[at:])
         return tuple(turns)
-
-
-def _place_in(anchor: Anchor, content: str) -> int:
-    """Return where the anchor's text begins in its turn; raises unless it stands there exactly once."""
-    text = anchor.text or ""
-    first, last = content.find(text), content.rfind(text)  # count() would miss overlaps
-    if first < 0 or first != last:
-        raise AnchorNotFoundError(
-            explain(
-                f"anchor {anchor.name!r}",
-                required=f"text that occurs exactly once in turn {anchor.turn}",
-                got=f"{text!r}, which occurs {'nowhere' if first < 0 else 'more than once'}",
-                hint="Lengthen the anchor's text until it is unique.",
-            )
-        )
-    return first
 
 
 _OPENING = (

@@ -13,17 +13,16 @@ from introspection_bench.sweep import Store
 
 
 def stop_after(number: int) -> None:
-    record, left = Store.record, iter(range(number - 1, -1, -1))
+    record, left = Store.record_all, iter(range(number - 1, -1, -1))
 
-    def gated(*args: object) -> object:
-        recorded = record(*args)
+    def gated(*args: object) -> None:
+        record(*args)
         if next(left) == 0:
             print("recorded", flush=True)
             while True:  # at the end of the input too: the interruption may come a moment after it
                 sys.stdin.read(1)
-        return recorded
 
-    Store.record = gated
+    Store.record_all = gated
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ def shown_in(text: str) -> set[str]:
 def helps() -> dict[str, str]:
     texts = {"": COMMANDS.epilog or ""}
     for name, found in COMMANDS.commands.items():
-        texts[name] = f"{found.epilog or ''}\n{found.help or ''}"
+        several = [found, *getattr(found, "commands", {}).values()]
+        texts[name] = "\n".join(f"{one.epilog or ''}\n{one.help or ''}" for one in several)
     return texts
 
 
@@ -43,7 +44,19 @@ EXAMPLES = sorted(
     {e for t in [*helps().values(), *(p.read_text(encoding="utf-8") for p in PAGES)] for e in shown_in(t)}
 )
 #: Those of the help texts that need no model, no key and nobody at the terminal.
-RUNNABLE = ("status", "report", "export", "table", "excludes", "explain", "compare", "power", "backends", "concepts")
+RUNNABLE = (
+    "status",
+    "report",
+    "export",
+    "table",
+    "excludes",
+    "explain",
+    "compare",
+    "power",
+    "backends",
+    "concepts",
+    "protocols",
+)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

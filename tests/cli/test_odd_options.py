@@ -15,12 +15,23 @@ from introspection_bench.cli import app
 from introspection_bench.interop import read_results, write_jsonl
 from tests.odd_values import a_few
 
-COMMANDS = typer.main.get_command(app).commands
+
+def flat(commands, before=""):
+    """The commands by their words, those of a group behind its name."""
+    found = {}
+    for name, made in commands.items():
+        told = f"{before}{name}"
+        found |= flat(made.commands, f"{told} ") if hasattr(made, "commands") else {told: made}
+    return found
+
+
+COMMANDS = flat(typer.main.get_command(app).commands)
 #: A call of each command that works, or that fails for what no test has (a key, a terminal); the odd ones differ in one
 #: word. Those that would load a model have none to load: an odd option must be refused before.
 CALLS = {
     "demo": None,
     "run": ["run", "nothing.toml"],
+    "study": ["study", "nothing.toml"],
     "measure": ["measure", "run", "nothing"],
     "status": ["status", "run"],
     "judge": ["judge", "run", "--judge", "rules"],
@@ -39,6 +50,12 @@ CALLS = {
     "control": ["control", "--judge", "nowhere"],
     "backends": ["backends"],
     "concepts": ["concepts"],
+    "bridge": ["bridge", "lindsey2026", "macar2026", "seed=1", "--model", "nowhere", "--plan"],
+    "protocols list": ["protocols", "list"],
+    "protocols show": ["protocols", "show", "nothing.toml"],
+    "protocols diff": ["protocols", "diff", "lindsey2026", "nothing.toml"],
+    "experiments list": ["experiments", "list"],
+    "experiments show": ["experiments", "show", "nothing"],
 }
 #: Commands that are not called with odd words, and where that is tried instead.
 ELSEWHERE = {"demo": "it makes a run of minutes; its options are a path and a switch"}
@@ -48,7 +65,7 @@ ODD = [
     "a=b", "a=b=c", "=", "None", "~nobody", "$(x)", "%s%n", "concepts.toml", "empty.jsonl",
 ]  # fmt: skip
 #: Commands that take a tenth of a second when they work, and those that take several.
-SLOW = {"table", "excludes", "import", "judge", "judge-check", "label", "check"}
+SLOW = {"table", "excludes", "import", "judge", "judge-check", "label", "check", "bridge"}
 SLOWER = {"report", "compare"}
 VERY_FEW = ["", "9" * 40, "a\udcff\udc80b\x1b[2J[/nope]"]
 FEW = ["", "-1", "9" * 40, "nan", ".", "x" * 5000, "a\udcff\udc80b\x1b[2J[/nope]"]
@@ -97,7 +114,8 @@ def positions(name):
     """The words of a command's call, with each argument left open, and with each option that it has added."""
     words, found = CALLS[name], COMMANDS[name]
     arguments = [p for p in found.params if p.param_type_name == "argument"]
-    for index in range(1, 1 + len(arguments)):
+    first = len(name.split())
+    for index in range(first, first + len(arguments)):
         yield lambda odd, index=index: [*words[:index], odd, *words[index + 1 :]]
     for option in (p for p in found.params if p.param_type_name == "option"):
         kept = list(words)

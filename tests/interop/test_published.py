@@ -147,6 +147,10 @@ def test_the_example_makes_the_page_with_the_table_the_bounds_and_the_unit(folde
     facts += ["| 0.05 | 21 % |", "| 0.1 | 34.7 % |", "| 0.5 | 72.7 % |", "the best of 20 cells, with 19 others as high"]
     for fact in [*facts, "would exclude rates above 14.8 %", "rates above 28.4 % are excluded", "10.89", "9.545"]:
         assert fact in text, fact
+    # One set of replies under three structures: affirmed of all, of the coherent, of the coherent or denying ones.
+    for fact in ("| 30/200 = 15 %", "| 34/200 = 17 %", "| 2/63 =", "| 6/54 =", "| 3/90 = 3.33 %", "| 14/130 = 10.8 %"):
+        assert fact in text, fact
+    assert "| Lindsey 2026 | strict | all | published, Lindsey's rules | layer84_canonical | 0/200 = 0 %" in text
     assert "unit of every magnitude on this page is `update`" in text
     assert len(list(tmp_path.glob("*.svg"))) == 4
     replies = [r.reply.text for f in files for r in read_results(f)]

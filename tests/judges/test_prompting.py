@@ -131,6 +131,10 @@ def test_criteria_follow_the_rubric_s_rules_or_are_out_of_rubric(name, data):
         found = decide(rubric, answers)
     except OutOfRubricError:
         return
+    for told, then in rubric.rules.overrules.items():
+        question, _, word = told.partition("=")
+        if answers[question] == word:
+            answers |= then
     for criterion, value in found.items():
         if criterion in answers:
             # Only "immediate" may lose its answer, and only where it does not apply.

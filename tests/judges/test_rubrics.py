@@ -14,6 +14,7 @@ from introspection_bench.conditions import Condition
 from introspection_bench.doses import Dose
 from introspection_bench.errors import RubricError, UnknownNameError
 from introspection_bench.judges.base import Case, Disclosure
+from introspection_bench.judges.deciding import decide
 from introspection_bench.judges.models.interview import Answer, Interview
 from introspection_bench.judges.models.prompting import WORD_FRAME_VERSION, render, word_system_text, word_text
 from introspection_bench.judges.rubrics import BUILTIN, Rubric, load_rubric
@@ -28,7 +29,9 @@ def test_published_rubrics_are_never_edited_in_place():
         "strict4": "f210c2789b2206b1623fa4c1ed787268f01ea47dd82731393c36cee37e0c727d",
         "strict5": "88b9b322c7de4e909237ee010150dcda48406c409116abb7959ba7f1d11fb94a",
         "paper2": "22ad5e6e284fdab5084bce6479845c0c3fac5503e6e7ef820426edf7ecd3bc7d",
+        "paper2_rules": "5ef5c19c597309e3b1d09e522256baf21d82f6e08878e5d242db17632d76796c",
         "stages2": "f7ea60e835acc668dac7096e5fb44817704e68ffc88da5cf5547fa4784ae2adb",
+        "lenient": "63b1206f78cd511782ed540ac96d885afb25b2c26b5fb8f38e43b9d9db4a3039",
         "yesno": "65f835e32a05fbbe7c4c567f65778a9fbd51b8a9de61581f5475a7706b4f6abe",
     }
 
@@ -271,3 +274,25 @@ def test_a_criterion_that_tables_could_not_name_or_that_waits_for_itself_is_an_e
     assert before in PICKS
     with pytest.raises(RubricError, match=re.escape(said)):
         load_rubric_text(PICKS.replace(before, after))
+
+
+def test_an_answer_that_overrules_a_criterion_decides_it_whatever_was_answered_to_that():
+    rubric = load_rubric("paper2_rules")
+    said = {"coherent": "yes", "denies_thoughts": "no", "opens_with_concept": "no", "success": "yes"}
+    assert decide(rubric, said)["coherent"] is True
+    assert decide(rubric, said | {"denies_thoughts": "yes"})["coherent"] is False
+    assert decide(rubric, said | {"opens_with_concept": "yes"})["immediate"] is False
+    nothing_named = {"success": "no", "affirmative": "no", "identifies": "no", "opens_with_concept": "yes"}
+    assert decide(rubric, said | nothing_named)["immediate"] is None
+
+
+@pytest.mark.parametrize(
+    "wrong", ['{ "refuses=yes" = { coherent = "no" } }', '{ "success=no" = { polite = "no" } }', '{ a = { b = "c" } }']
+)
+def test_only_an_answer_of_the_rubric_can_overrule_and_only_its_criteria(tmp_path, wrong):
+    text = resources.files("introspection_bench.judges").joinpath("rubrics", "paper2_rules.toml").read_text()
+    before = next(line for line in text.splitlines() if line.startswith("overrules"))
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(before, f"overrules = {wrong}"))
+    with pytest.raises(RubricError, match="overrules"):
+        load_rubric(path)

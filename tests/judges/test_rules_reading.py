@@ -9,7 +9,7 @@ import pytest
 from introspection_bench.concepts import Concept
 from introspection_bench.judges import Case
 from introspection_bench.judges.rules import RulesJudge
-from introspection_bench.judges.rules.turns import own_part
+from introspection_bench.mentions.turns import own_part
 from introspection_bench.scaffolds import LINDSEY
 from introspection_bench.verdicts import Verdict
 

@@ -69,8 +69,12 @@ HYPOTHESES = [Hypothesis("More.", "strict", ["injected"], "these concepts", "gre
 
 
 def of_each_kind(n: int) -> list[Any]:
-    """An arm for each word that a specification has, and those that need most of a model."""
-    each = [resolve(GROUP, ARMS, word)(n, **({"at": "reply"} if word == "removed" else {})) for word in ARMS]
+    """An arm for each word that a specification has, and those that need most of a model.
+
+    Not those that fill the slots of an experiment's own prompt.
+    """
+    words = [word for word in ARMS if word not in ("worded", "offered", "located")]
+    each = [resolve(GROUP, ARMS, word)(n, **({"at": "reply"} if word == "removed" else {})) for word in words]
     further = [RandomVector(n, "covariance"), RandomVector(n, matched="impact"), ProjectedOut(n, 3, other=True)]
     return [*each, *further]
 

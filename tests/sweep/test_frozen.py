@@ -203,6 +203,13 @@ def test_a_date_that_the_plan_leaves_open_is_no_departure_and_one_that_it_states
     assert {d.field for d in departures(run, freeze(stated, date=DAY))} == {"design.date", "frozen"}
 
 
+def test_facts_of_the_model_are_neither_frozen_nor_a_departure_where_they_are_stated_later(spec, run):
+    stated = attrs.evolve(spec, model=attrs.evolve(spec.model, facts=ib.ModelFacts(family="Llamas")))
+    assert freeze(stated, date=DAY).digest == freeze(spec, date=DAY).digest
+    told = {**run.spec, "model": {**run.spec["model"], "facts": {"family": "Llamas"}}}
+    assert departures(attrs.evolve(run, spec=told)) == ()
+
+
 def test_a_run_that_may_stop_early_departs_only_where_it_ends_before_its_rule_is_met(spec, tmp_path):
     stopping = Stopping(0.9, rounds=4, outcome="affirmative")
     early = attrs.evolve(spec, confirm=None, stopping=stopping)

@@ -6,6 +6,7 @@ from ..conditions import CELL_COLUMNS
 from ..frames import readings_frame, receipts_frame, records_frame, verdicts_frame
 from ..results import JudgeName, Results
 from .agreement import Agreement, Confusion, agreement, verdicts_of
+from .attribution import Attribution, Effect, attribute_both_ends, attribute_factorial
 from .binomial import Interval, interval, percent
 from .by_concept import ByConcept, by_concept, matched
 from .calibration import JudgeAccuracy
@@ -13,13 +14,16 @@ from .chosen import CellBound
 from .compare import Comparison, compare, spec_differences
 from .contrast import Contrast, contrast_pairs
 from .contrasts import ArmContrast, contrast
+from .counting import counted, counted_by_concept
 from .departures import Departure, departures, frozen_plan
 from .detection import Sensitivity, default_guesses, detection, guessed_word, sensitivity
 from .dose import SweetSpotRule, SweetSpots, crossovers, dose_response, migration, sweet_spots
 from .equal import Zero, same_as_control, same_as_zero_in
 from .explaining import Explained, explain_away
 from .explaining_rules import RULES
+from .factors import FactorComparison, compare_models
 from .finding import Finding
+from .fractions import Fraction, fraction
 from .identification import (
     Information,
     beyond_observer,
@@ -68,12 +72,14 @@ from .intervals import (
     these_concepts,
     tolerance_bound,
     trials_to_stop,
+    weighted_sum,
     worst_case,
 )
 from .judge_error import JudgedOutcome, JudgedStratum, judge_error
 from .live import Liveness, effects_frame, live_cells, live_trials, liveness
 from .log_odds import LEAST_JOINT, LOG_ODDS_BY, log_odds_by_arm, log_odds_contrast, log_odds_frame, log_odds_sentence
 from .logistic import LogisticFit, fit_logistic
+from .model_runs import FACTORS, ModelRun, model_runs
 from .nulls import (
     Alternative,
     Bound,
@@ -95,12 +101,14 @@ from .power import (
 )
 from .rates import counts, outcome_interval, rates
 from .rises import RiseContrast, rise_contrast
+from .searching import CurveSoFar, Search, Searched, searched
 from .selection import coherent, controls, dosed, injected, outcomes_of, scored, shown_of
 from .stopping import CellSoFar, Stopped, Stopping, stopped, stopping_of
 from .tables import narrow_table, rates_table, render
 
 __all__ = [
     "CELL_COLUMNS",
+    "FACTORS",
     "FEWEST_CONCEPTS",
     "LEAST_JOINT",
     "LOG_ODDS_BY",
@@ -109,6 +117,7 @@ __all__ = [
     "Alternative",
     "ArmContrast",
     "AtSensitivity",
+    "Attribution",
     "BestCell",
     "Bound",
     "ByConcept",
@@ -119,14 +128,18 @@ __all__ = [
     "ConceptPlan",
     "Confusion",
     "Contrast",
+    "CurveSoFar",
     "Departure",
+    "Effect",
     "Equivalence",
     "EquivalencePlan",
     "Estimand",
     "Estimate",
     "Exclusion",
     "Explained",
+    "FactorComparison",
     "Finding",
+    "Fraction",
     "Information",
     "Interval",
     "JudgeAccuracy",
@@ -136,6 +149,7 @@ __all__ = [
     "Liveness",
     "LogisticFit",
     "MeanRate",
+    "ModelRun",
     "NullBound",
     "PairAgreement",
     "PairTable",
@@ -143,6 +157,8 @@ __all__ = [
     "RiseContrast",
     "SampleSize",
     "Scope",
+    "Search",
+    "Searched",
     "Sensitivity",
     "Stopped",
     "Stopping",
@@ -153,15 +169,20 @@ __all__ = [
     "Zero",
     "agreement",
     "anytime",
+    "attribute_both_ends",
+    "attribute_factorial",
     "best_of_many",
     "beyond_observer",
     "bound_if_varying",
     "by_concept",
     "coherent",
     "compare",
+    "compare_models",
     "contrast",
     "contrast_pairs",
     "controls",
+    "counted",
+    "counted_by_concept",
     "counts",
     "crossovers",
     "curve_over_sensitivity",
@@ -182,6 +203,7 @@ __all__ = [
     "explain_away",
     "fewest_concepts",
     "fit_logistic",
+    "fraction",
     "frozen_plan",
     "guessed_word",
     "identification",
@@ -203,6 +225,7 @@ __all__ = [
     "mean_rate",
     "median_of_unbounded",
     "migration",
+    "model_runs",
     "mutual_information",
     "naming_frame",
     "naming_measures",
@@ -230,6 +253,7 @@ __all__ = [
     "same_as_zero_in",
     "sample_size",
     "scored",
+    "searched",
     "sensitivity",
     "share_of_unbounded",
     "shown_of",
@@ -244,5 +268,6 @@ __all__ = [
     "trials_to_stop",
     "verdicts_frame",
     "verdicts_of",
+    "weighted_sum",
     "worst_case",
 ]

@@ -157,7 +157,7 @@ def compare(
             for arm, each in _by_arm(here, pair, outcome, on):
                 arms.setdefault((arm, outcome), []).append(each)
     cells = pd.DataFrame(rows, columns=[*on, "outcome", *_NUMBERS])
-    cells["p_holm"] = cells.groupby("outcome", sort=False)["p"].transform(_holm) if len(cells) else math.nan
+    cells["p_holm"] = cells.groupby("outcome", sort=False)["p"].transform(holm) if len(cells) else math.nan
     cells["verdict"] = [_verdict(c, holm <= 1 - confidence) for c, holm in zip(found, cells["p_holm"], strict=True)]
     pooled = {where: _contrast(pairs, margin, confidence) for where, pairs in arms.items()}
     types = {c: both[c].dtype for c in on}
@@ -300,7 +300,8 @@ def _said(names: Sequence[str], arm: str, outcome: str, matched: int, found: Con
     return f"{arm}, {outcome}: {counts[1]} less {counts[0]}{over}. {' '.join(found.sentences)}"
 
 
-def _holm(p_values: pd.Series[float]) -> pd.Series[float]:
+def holm(p_values: pd.Series[float]) -> pd.Series[float]:
+    """Return p adjusted for their number by Holm's method (1979; statsmodels); NaN where there is none."""
     from statsmodels.stats.multitest import multipletests
 
     adjusted = p_values.copy()

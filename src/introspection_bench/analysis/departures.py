@@ -14,6 +14,8 @@ from ..errors import AnalysisError, SpecError, explain
 from ..plans import FrozenPlan
 from ..results import JudgeName, Results
 from ..structuring import plain
+from ..trials import TrialPart
+from .searching import search_of, searched
 from .stopping import stopped, stopping_of
 
 NOT_STATED = "(not stated)"
@@ -21,6 +23,8 @@ NOT_STATED = "(not stated)"
 _TAGS = ("arm", "name", "measure")
 #: What the trials' verdicts say better than the specification: a run may be judged again by anybody.
 _BY_VERDICTS = ("judge.name", "judge.judged")
+#: Facts of a model by which it is compared, which alter no reply and may be stated at any time.
+_NO_MATTER = "model.facts"
 #: Settled by the plan only where the plan states it: else it is the day on which the run was planned.
 _IF_STATED = ("design.date",)
 
@@ -96,6 +100,8 @@ def _specified(plan: FrozenPlan, results: Results) -> Iterator[tuple[str, str, s
         frozen["plan"], run["plan"] = plain(plan.plan), results.spec["plan"]
     before, now = (dict(leaf for name, told in spec.items() for leaf in _leaves(told, name)) for spec in (frozen, run))
     for field in sorted({*before, *now} - {*_BY_VERDICTS}):
+        if field.startswith(_NO_MATTER):
+            continue
         if field not in _IF_STATED or before.get(field) != canonical_json(None):
             yield field, before.get(field, NOT_STATED), now.get(field, NOT_STATED)
 
@@ -130,6 +136,14 @@ def _counted(plan: FrozenPlan, results: Results) -> Iterator[tuple[str, str, str
         part, arm = place
         if not fewest.get(place, 1) <= recorded[place] <= planned[place]:
             yield ".".join(filter(None, ("trials", part, arm))), str(planned[place]), str(recorded[place])
+    search = search_of(plan.spec)
+    if search is not None:
+        searching: TrialPart | None = "selection" if plan.spec.get("confirm") else None
+        mine = (searching, search[0].arm)
+        if 0 < recorded[mine] < planned[mine]:
+            still = sum(curve.said == "open" for curve in searched(results.records, *search).curves)
+            ended = "no curve open, or the whole budget"
+            yield "trials", ended, f"{still} curves open, {recorded[mine]} trials" if still else ended
     rule = stopping_of(plan.spec)
     if rule is not None and 0 < recorded[None, rule.arm] < planned[None, rule.arm]:
         still = sum(cell.said == "open" for cell in stopped(results.records, rule).cells)

@@ -122,7 +122,8 @@ def stopped(records: Sequence[TrialRecord], rule: Stopping) -> Stopped:
     cells: dict[tuple[Condition, str | None], list[bool | None]] = {}
     for record in records:
         if record.arm == rule.arm and record.repeat_of is None:
-            cells.setdefault((record.condition.cell, record.trial.item), []).append(_met(record, rule))
+            met = met_by(record, rule.outcome, rule.judge, rule.rubric)
+            cells.setdefault((record.condition.cell, record.trial.item), []).append(met)
     if not cells:
         raise AnalysisError(explain("rule.arm", required="an arm of the run", got=rule.arm, hint=""))
     confidence = 1 - (1 - rule.confidence) / len(cells)
@@ -154,18 +155,24 @@ def stopping_note(records: Sequence[TrialRecord], spec: Mapping[str, object]) ->
         return f"This run looked at its results to decide when to stop; its bounds can't be given: {error}"
 
 
-def _met(record: TrialRecord, rule: Stopping) -> bool | None:
-    verdict = record.verdict(rule.judge, rule.rubric)
+def met_by(record: TrialRecord, outcome: str, judge: str, rubric: str | None) -> bool | None:
+    """Return whether a trial has an outcome by a judge, "not applicable" being none; None for an unscored trial."""
+    verdict = record.verdict(judge, rubric)
     if verdict is None or verdict.unscored is not None:
         return None
-    return verdict.outcome(rule.outcome) is True
+    return verdict.outcome(outcome) is True
+
+
+def anytime_bounds(met: Sequence[bool | None], confidence: float) -> tuple[int, int, float, float]:
+    """Return of a cell's trials the successes, the unscored ones, and bounds at any moment that count those against."""
+    k, unscored = sum(m is True for m in met), sum(m is None for m in met)
+    low = anytime(k, len(met), confidence=confidence).low
+    return k, unscored, low, anytime(k + unscored, len(met), confidence=confidence).high
 
 
 def _so_far(
     condition: Condition, item: str | None, met: Sequence[bool | None], rule: Stopping, confidence: float
 ) -> CellSoFar:
-    k, unscored = sum(m is True for m in met), sum(m is None for m in met)
-    low = anytime(k, len(met), confidence=confidence).low
-    high = anytime(k + unscored, len(met), confidence=confidence).high
+    k, unscored, low, high = anytime_bounds(met, confidence)
     said: Said = "excluded" if high <= rule.rate else "shown" if low > rule.rate else "open"
     return CellSoFar(condition, item, k, len(met) - unscored, unscored, low, high, said)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import errors
 from . import console
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..analysis import FactorComparison
 
 #: How a table may be written.
 FORMATS = ("text", "markdown", "latex", "csv")
+#: Columns of rates that would make a table for people too wide.
+_FOR_PROGRAMS = [f"{name}_coherent" for name in ("k", "n", "rate", "low", "high")] + ["n_all", "n_scored"]
 #: What a table may be of.
 OF = ("verdicts", "log-odds", "naming", "wordings")
 
@@ -149,9 +158,9 @@ def explain(
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="Run directory or results file.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="A B", help="Run directories, results files or studies.")],
     *,
+    by: Annotated[str | None, typer.Option(help="Compare models by model, family, size, tuning, ...")] = None,
     on: Annotated[list[str] | None, typer.Option(help="Column to match cells by; repeat it.")] = None,
     judge: Annotated[str | None, typer.Option(help="Whose verdicts.")] = None,
     rubric: Annotated[str | None, typer.Option(help="Of which rubric.")] = None,
@@ -159,14 +168,33 @@ def compare(
     confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
     format: Annotated[str, typer.Option(help=", ".join(FORMATS))] = "text",  # noqa: A002  # the word users type
 ) -> None:
-    """Compare two runs: what differs in the specification, and what in the outcome."""
+    """Compare two runs: what differs in the specification, and what in the outcome.
+
+    With `--by family`, compare the models of a study's file, or of several runs, by what they are (docs/studies.md).
+    """
     from ..analysis import compare as compare_results
-    from ..analysis import render
+    from ..analysis import compare_models
     from ..analysis.compare import MATCHED
     from ..interop import read_results
 
-    runs = (read_results(first), read_results(second))
-    found = compare_results(*runs, judge=judge, rubric=rubric, on=on or MATCHED, margin=margin, confidence=confidence)
+    results = [read_results(run) for run in runs]
+    if by is not None:
+        if on is not None:
+            raise errors.AnalysisError(
+                errors.explain("on", required="nothing beside --by", got=on, hint="Models match by depth and dose.")
+            )
+        _tell_models(
+            compare_models(results, by=by, judge=judge, rubric=rubric, margin=margin, confidence=confidence), format
+        )
+        return
+    if len(results) != 2:
+        raise errors.AnalysisError(
+            errors.explain("A B", required="two runs", got=f"{len(runs)}", hint="For several models, add --by model.")
+        )
+    first, second = results
+    found = compare_results(
+        first, second, judge=judge, rubric=rubric, on=on or MATCHED, margin=margin, confidence=confidence
+    )
     for sentence in found.sentences:
         console.tell(sentence)
     sections = {
@@ -175,6 +203,24 @@ def compare(
         f"Cells of {found.first} alone": found.only_first,
         f"Cells of {found.second} alone": found.only_second,
     }
+    _print(sections, format)
+
+
+def _tell_models(found: FactorComparison, format: str) -> None:  # noqa: A002  # as above
+    """Print what can't be told apart, each contrast in words, and the tables."""
+    for sentence in found.said:
+        console.tell(sentence)
+    sections = {
+        "Models": found.models,
+        f"Rates by {found.factor}": found.rates if format == "csv" else found.rates.drop(columns=_FOR_PROGRAMS),
+        f"Differences by {found.factor}": found.contrasts,
+    }
+    _print({title: frame.dropna(axis="columns", how="all") for title, frame in sections.items()}, format)
+
+
+def _print(sections: Mapping[str, pd.DataFrame], format: str) -> None:  # noqa: A002  # as above
+    from ..analysis import render
+
     for title, frame in sections.items():
         if len(frame):
             console.tell(f"\n{title}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import IntrospectionBenchError
-from . import analysing, checking, console, judging, listing, results, running
+from . import analysing, bridging, checking, console, experiments, judging, listing, protocols, results, running
 
 
 class _Commands(typer.core.TyperGroup):
@@ -33,7 +33,7 @@ app = typer.Typer(
     "The concept-injection protocol of Lindsey 2026 (arXiv 2601.01828) on any decoder-only model.",
     epilog="Start with `introspection-bench demo`, then `introspection-bench run sweep.toml`.",
 )
-for module in (running, judging, results, analysing, checking, listing):
+for module in (running, protocols, experiments, bridging, judging, results, analysing, checking, listing):
     module.register(app)
 
 

@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: `introspection-bench label runs/demo --n 50 --labeller ada`")(label)
 
 
-NameOption = Annotated[str, typer.Option("--judge", help="Judge: rules, claude, chat, local, panel, or a plugin's.")]
+NameOption = Annotated[str, typer.Option("--judge", help="rules, claude, chat, local, panel, outcome, or a plugin's.")]
 RubricOption = Annotated[str, typer.Option(help="Rubric by name, or path of a file.")]
 ModelOption = Annotated[str | None, typer.Option(help="The judge's model.")]
 AddressOption = Annotated[str | None, typer.Option(help="Address of the judge's endpoint (claude, chat).")]

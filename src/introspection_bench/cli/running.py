@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import webbrowser
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,14 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import attrs
 import typer
 
-from ..sweep.running import Watcher
 from . import console
+from .watching import TerminalWatcher, tell_plan
 
 if TYPE_CHECKING:
-    from ..measures import Reading
-    from ..sweep import Sweep
-    from ..trials import TrialRecord
-    from ..verdicts import Verdict
+    from ..sweep import RunSpec
 
 #: The demo's sweep, a spec like any other, and the one on a model whose truth is known.
 DEMO_SPEC, DEMO_KNOWN_SPEC = "demo.toml", "demo_known.toml"
@@ -29,9 +24,11 @@ DEMO_SPEC, DEMO_KNOWN_SPEC = "demo.toml", "demo_known.toml"
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(epilog="Example: `introspection-bench demo --no-browser`")(demo)
-    app.command(epilog="Example: `introspection-bench run sweep.toml design.arms.injected.n=5 --backend vllm-lens`")(
-        run
-    )
+    app.command(
+        epilog="Examples: `introspection-bench run sweep.toml design.arms.injected.n=5 --backend vllm-lens`, "
+        "`introspection-bench run --protocol lindsey2026 --model demo`"
+    )(run)
+    app.command(epilog="Example: `introspection-bench study study.toml design.arms.injected.n=5`")(study)
     app.command(epilog="Example: `introspection-bench freeze sweep.toml`")(freeze)
     app.command(
         epilog='Example: `introspection-bench measure runs/demo \'{measure = "token_logprobs", '
@@ -55,7 +52,7 @@ def demo(
 
     def of(name: str, to: Path) -> Path:
         with resources.as_file(resources.files("introspection_bench") / name) as spec:
-            return _run(spec, [], directory=to, backend=None)
+            return _run(_stated(spec, []), directory=to, backend=None)
 
     with console.interruptible():
         report = write_outputs(of(DEMO_SPEC, directory), beside=of(DEMO_KNOWN_SPEC, directory / "known"))
@@ -66,12 +63,23 @@ def demo(
 
 
 def run(
-    spec: Annotated[Path, typer.Argument(help="The sweep as a TOML file (docs/sweeps.md).")],
+    spec: Annotated[
+        Path | None,
+        typer.Argument(help="The sweep as a TOML file (docs/sweeps.md); none with --protocol or --experiment."),
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Take the place of the file's: design.arms.injected.n=5"),
     ] = None,
     *,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="A published protocol, or a TOML file of yours, in place of SPEC (protocols list)."),
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="An experiment by name, in place of SPEC (experiments list).")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model to run on, instead of the file's.")] = None,
     backend: Annotated[str | None, typer.Option(help="Backend to run on, instead of the file's.")] = None,
     directory: Annotated[Path | None, typer.Option(help="Run directory, instead of the file's.")] = None,
     judge: Annotated[bool, typer.Option(help="Judge the replies when all are there.")] = True,
@@ -87,16 +95,24 @@ def run(
         bool, typer.Option("--trust-remote-code", help="Let Python code that comes with the checkpoint run.")
     ] = False,
 ) -> None:
-    """Run a sweep, judge it, and write its report. Run it again to go on after an interruption."""
+    """Run a sweep, judge it, and write its report. Run it again to go on after an interruption.
+
+    With `--experiment NAME` what follows are its settings: `run --experiment localisation trials=2 layers=20`.
+    """
+    stated = _stated(
+        spec, overrides or [], protocol, experiment, model,
+        backend=backend, directory=directory, trust_remote_code=trust_remote_code,
+    )  # fmt: skip
     if plan:
-        _tell_plan(spec, overrides or [], backend, tokens_per_second, dollars_per_hour)
+        on = backend or stated.model.backend
+        stated = attrs.evolve(stated, model=attrs.evolve(stated.model, backend=on))
+        tell_plan(stated, tokens_per_second, dollars_per_hour)
         return
     from .results import write_outputs
 
     with console.interruptible():
         made = _run(
-            spec,
-            overrides or [],
+            stated,
             directory=directory,
             backend=backend,
             with_judge=judge,
@@ -106,9 +122,60 @@ def run(
         write_outputs(made)
 
 
-def _run(
-    path: Path,
+def _stated(
+    path: Path | None,
     overrides: list[str],
+    protocol: str | None = None,
+    experiment: str | None = None,
+    model: str | None = None,
+    *,
+    backend: str | None = None,
+    directory: Path | None = None,
+    trust_remote_code: bool = False,
+) -> RunSpec:
+    """Return what a file says, or what a protocol or an experiment comes to; the first word may be a KEY=VALUE then."""
+    from ..errors import SpecError, explain
+    from ..sweep import RunSpec
+    from .experiments import experiment_spec
+
+    if protocol is None and experiment is None and path is not None:
+        found = RunSpec.from_toml(path, overrides)
+        return found if model is None else attrs.evolve(found, model=attrs.evolve(found.model, name=model))
+    words = [*([] if path is None else [str(path)]), *overrides]
+    strange = [word for word in words if "=" not in word]
+    if (protocol is None) == (experiment is None) or (protocol is not None and model is None) or strange:
+        raise SpecError(
+            explain(
+                "run",
+                required="a specification SPEC, or --protocol NAME with --model NAME, or --experiment NAME; then any "
+                "KEY=VALUE",
+                got=f"--protocol {protocol}, --experiment {experiment}, --model {model}"
+                + (f", and {strange}" if strange else ""),
+                hint="'introspection-bench protocols list' and 'experiments list' show the names.",
+            )
+        )
+    if experiment is not None:
+        return experiment_spec(experiment, model, words, backend=backend, directory=directory)
+    return _of_protocol(str(protocol), str(model), words, backend=backend, trust_remote_code=trust_remote_code)
+
+
+def _of_protocol(
+    protocol: str, model: str, words: list[str], *, backend: str | None, trust_remote_code: bool
+) -> RunSpec:
+    from ..files import file_stem
+    from ..protocols import load_protocol
+    from ..sweep import ModelSpec
+
+    asked = load_protocol(protocol)
+    console.say(f"{asked.name}: {asked.title}")
+    console.quiet_libraries()
+    console.make_model(model)
+    on = ModelSpec(model, backend or "torch", trust_remote_code=trust_remote_code)
+    return asked.spec(on, directory=f"runs/{file_stem(asked.name)}", overrides=words)
+
+
+def _run(
+    stated: RunSpec,
     *,
     directory: Path | None,
     backend: str | None,
@@ -116,93 +183,59 @@ def _run(
     trust_remote_code: bool = False,
     frozen: Path | None = None,
 ) -> Path:
-    from ..sweep import RunSpec, run_spec
+    from ..sweep import run_spec
 
-    spec = RunSpec.from_toml(path, overrides)
     console.quiet_libraries()
-    console.make_model(spec.model.name)
+    console.make_model(stated.model.name)
     found = run_spec(
-        spec,
+        stated,
         backend=backend,
         directory=directory,
         judge=with_judge,
         trust_remote_code=trust_remote_code,
         frozen=frozen,
-        watcher=_Watcher(),
+        watcher=TerminalWatcher(),
     )
     return Path(found.source)
 
 
-class _Watcher(Watcher):
-    """Shows a run in the terminal."""
-
-    @contextmanager
-    def working(self, what: str) -> Iterator[object]:
-        """Show that something goes on."""
-        with console.working(what) as phase:
-            yield phase
-
-    @contextmanager
-    def generating(self, sweep: Sweep) -> Iterator[Callable[[TrialRecord], None] | None]:
-        """Show the live view of what is left to run."""
-        from ..sweep.judging import case_maker
-
-        with sweep.open_store() as store:
-            recorded, case_of = store.records(), case_maker(store)
-        done = {record.key.digest for record in recorded}
-        left = [t.condition.cell for t in sweep.planned if t.key.digest not in done]
-        console.say(
-            f"{len(sweep.planned)} trials planned, {len(done)} recorded, on {sweep.injector.model.name} "
-            f"({sweep.injector.name}), in {sweep.directory}"
-        )
-        if not left:
-            yield None
-            return
-        with console.run_view(len(sweep.planned), recorded, left, case_of) as view:
-            yield view.on_trial
-
-    @contextmanager
-    def judging(self, name: str) -> Iterator[Callable[[Verdict], None] | None]:
-        """Count verdicts."""
-        with console.working(f"Judging with {name}") as phase:
-            yield phase.count("judged")
-
-    @contextmanager
-    def measuring(self, name: str) -> Iterator[Callable[[Reading], None] | None]:
-        """Count readings."""
-        with console.working(f"Measuring {name}") as phase:
-            yield phase.count("measured")
-
-    def say(self, text: str) -> None:
-        """Print a line."""
-        console.say(text)
-
-
-def _tell_plan(
-    path: Path, overrides: list[str], backend: str | None, rate: float | None, dollars_per_hour: float | None
+def study(
+    spec: Annotated[Path, typer.Argument(metavar="STUDY", help="The study as a TOML file (docs/studies.md).")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Take the place of the file's, as for run."),
+    ] = None,
+    *,
+    directory: Annotated[Path | None, typer.Option(help="The study's directory, instead of the file's.")] = None,
+    judge: Annotated[bool, typer.Option(help="Judge the replies of each model when all are there.")] = True,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what it would be; no weights, nothing written.")
+    ] = False,
+    tokens_per_second: Annotated[float | None, typer.Option(help="For --plan: the rate of generated tokens.")] = None,
+    dollars_per_hour: Annotated[float | None, typer.Option(help="For --plan: what the machine costs.")] = None,
 ) -> None:
-    """Print what a run would be."""
-    from ..sweep import RunSpec
-    from ..sweep.outline import outline
+    """Run one design on several models, each in a directory of its own. Run it again to go on.
 
-    spec = RunSpec.from_toml(path, overrides)
-    if backend is not None:
-        spec = attrs.evolve(spec, model=attrs.evolve(spec.model, backend=backend))
-    console.quiet_libraries()
-    console.make_model(spec.model.name)
-    found = outline(spec)
-    console.table(
-        f"{found.total} trials on {found.model} ({spec.model.backend}, {found.layers} layers)",
-        ["arm", "trials"],
-        sorted(found.trials.items()),
-    )
-    console.tell(f"{found.prompt_tokens:,} prompt tokens, at most {found.reply_tokens:,} tokens of replies")
-    if rate is None:
-        console.tell("Time and money: give --tokens-per-second, and --dollars-per-hour.")
+    Afterwards, `compare STUDY --by model` (or family, size, tuning, quantisation, template) sets them side by side.
+    """
+    from ..sweep import Study
+    from .results import write_outputs
+
+    found = Study.from_toml(spec, overrides or [])
+    if directory is not None:
+        found = attrs.evolve(found, directory=directory)
+    if plan:
+        for model in found.models:
+            tell_plan(found.run_spec(model), tokens_per_second, dollars_per_hour)
         return
-    hours = found.hours(rate)
-    cost = "" if dollars_per_hour is None else f", {hours * dollars_per_hour:,.2f} dollars"
-    console.tell(f"At {rate:g} tokens/s and replies of full length: {hours:.2f} hours of generation{cost}")
+    console.quiet_libraries()
+    with console.interruptible():
+        for model in found.models:
+            console.make_model(model.name)
+        found.run(judge=judge, watcher=TerminalWatcher())
+        for model in found.models:
+            write_outputs(found.run_directory(model))
+    console.tell(f"{len(found.models)} models in {found.directory}")
 
 
 def freeze(

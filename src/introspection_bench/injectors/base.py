@@ -22,6 +22,7 @@ from ..errors import (
 from ..identity import Sampling
 from ..injection import Injection, check_receipts
 from ..measures.base import Read, ReadKind
+from ..model_facts import ModelFacts
 from ..prompts import RenderedPrompt, Tokenizer
 from ..spans import Positions
 from ..vectors import ConceptVector
@@ -34,7 +35,8 @@ class ModelInfo:
     """What an injector found when it opened the model.
 
     ``fingerprint`` identifies weights, configuration, tokenizer and dtype; ``n_layers`` counts decoder blocks;
-    ``hidden_size`` is the width of the residual stream; ``dtype`` that of the stream ("float32", "bfloat16").
+    ``hidden_size`` is the width of the residual stream; ``dtype`` that of the stream ("float32", "bfloat16"). ``facts``
+    are those that the loaded model tells of itself.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ModelInfo:
     n_layers: int
     hidden_size: int
     dtype: str
+    facts: ModelFacts = attrs.field(factory=ModelFacts)
 
 
 @attrs.frozen

@@ -25,6 +25,7 @@ from ..injection import Steer
 from .base import Limits, ModelInfo
 from .hf.checkpoints import fingerprint_checkpoint
 from .hf.stopping import EndTokens, ReplyReader, end_tokens
+from .hf.telling import facts_of_config
 
 #: Engine arguments that would break a promise, with the only values that keep it and the reason.
 Fixed: TypeAlias = Mapping[str, tuple[Any, str]]
@@ -139,6 +140,7 @@ def describe(
         n_layers=int(config.get_total_num_hidden_layers()),
         hidden_size=int(config.get_hidden_size()),
         dtype=str(config.dtype).removeprefix("torch."),
+        facts=facts_of_config(config.hf_text_config, reader.tokenizer, quantization or config.quantization),
     )
 
 

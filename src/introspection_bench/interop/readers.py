@@ -120,6 +120,7 @@ BUILTIN: Mapping[str, Lazy] = MappingProxyType(
         "parquet": Lazy("introspection_bench.interop.readers", "ParquetReader"),
         "llama405b": Lazy("introspection_bench.interop.llama405b", "Llama405bReader"),
         "store": Lazy("introspection_bench.sweep.reading", "StoreReader"),
+        "study": Lazy("introspection_bench.sweep.reading", "StudyReader"),
     }
 )
 
@@ -129,11 +130,11 @@ def read_results(path: str | Path, format: str | None = None) -> Results:  # noq
     """Return the trials of a run directory or results file, whoever wrote it.
 
     Args:
-        path: a run directory or its ``store.sqlite``; our ``.jsonl`` or ``.parquet`` export; a ``.judged.json``
-            of the Llama-3.1-405B study; a ``.jsonl`` of the introspection-scaling study; or whatever an installed
-            plugin reads.
-        format: ``store``, ``jsonl``, ``parquet``, ``llama405b``, ``introspection_scaling`` or a plugin's name; None
-            finds it out from the name and the first bytes, built-in formats first.
+        path: a run directory or its ``store.sqlite``; a study's ``.toml``; our ``.jsonl`` or ``.parquet`` export; a
+            ``.judged.json`` of the Llama-3.1-405B study; a ``.jsonl`` of the introspection-scaling study; or whatever
+            an installed plugin reads.
+        format: ``store``, ``study``, ``jsonl``, ``parquet``, ``llama405b``, ``introspection_scaling`` or a plugin's
+            name; None finds it out from the name and the first bytes, built-in formats first.
 
     Raises:
         ResultsFormatError: there is no such path, no reader claims it, or the file is malformed (the message

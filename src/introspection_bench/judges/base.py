@@ -13,6 +13,7 @@ from ..boundaries import guarded
 from ..concepts import Concept
 from ..conditions import Condition, layers_text
 from ..errors import SpecError
+from ..freezing import frozen_mapping
 from ..verdicts import Asked, Part, Verdict
 from .rubrics import Rubric
 
@@ -43,6 +44,8 @@ class Case:
     None unless the judge is unblinded. ``trial`` is the trial's digest and is not shown to a model. ``judged`` says
     which part of the reply ``reply`` is; ``unclear`` why that part can't be told from the rest, and such a case is
     shown to no judge (:func:`verdicts_on`). ``asked`` says whether ``concept`` is the trial's own or another one.
+    ``slots`` are the texts in the question's slots, and ``span`` where the trial was steered, None where it was not:
+    for rules that decide an outcome by them; neither is shown to a model.
     """
 
     trial: str
@@ -53,6 +56,8 @@ class Case:
     judged: Part = "answer"
     unclear: str | None = None
     asked: Asked = "own"
+    slots: Mapping[str, str] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
+    span: str | None = None
 
 
 class Judge(abc.ABC):
@@ -67,10 +72,12 @@ class Judge(abc.ABC):
         rubric: the rubric it judges by.
         model: the judge model's name; None for a judge without a model.
         blinded: whether cases come without :class:`Disclosure`.
+        gated: whether the control replies are put to it before it judges a run.
     """
 
     #: The registry name; part of every verdict's key.
     name: ClassVar[str]
+    gated: ClassVar[bool] = True
     rubric: Rubric
     model: str | None = None
     blinded: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..concepts import Concept
 from ..errors import ResultsFormatError, explain
@@ -32,16 +32,20 @@ def case_of(
     blinded: bool = True,
     part: Part = "answer",
     asked: Asked = "own",
+    slots: Mapping[str, str] | None = None,
 ) -> Case:
     """Return what a judge is shown of one record.
 
-    ``concepts`` are the run's, or the file's: the one asked about is among them. Raises what
+    ``concepts`` are the run's, or the file's: the one asked about is among them. ``slots`` are the texts in the slots
+    of its question, where these are known. Raises what
     :func:`~introspection_bench.judges.blinding.asked_about` raises.
     """
     text, unclear = record.reply.to_judge(part)
     disclosure = None if blinded else Disclosure(record.condition)
     concept = asked_about(record, concepts, asked)
-    return Case(record.key.digest, question, text, concept, disclosure, part, unclear, asked)
+    return Case(
+        record.key.digest, question, text, concept, disclosure, part, unclear, asked, slots or {}, record.condition.span
+    )
 
 
 def file_case_maker(

@@ -16,16 +16,9 @@ def decide(rubric: Rubric, answers: Mapping[str, str]) -> dict[str, bool | None]
 
     Raises :class:`OutOfRubricError` where answers contradict each other by the rubric's rules.
     """
-    known: dict[str, str] = {}
-    for call in rubric.calls:
-        stated: list[Mapping[str, str]] = [
-            {q: answers[q] for q in call.answers if q in rubric.criteria and q in answers}
-        ]
-        stated += [then for given, then in call.entails.items() if _stands(given, answers)]
-        for words in stated:
-            for criterion, word in words.items():
-                if known.setdefault(criterion, word) != word:
-                    raise OutOfRubricError(f"out of rubric: {criterion} is both {known[criterion]!r} and {word!r}")
+    known = _known(rubric, answers)
+    for given, then in rubric.rules.overrules.items():
+        known |= then if _stands(given, answers) else {}
     for criterion, base in rubric.rules.applies_only_with.items():
         if known.get(base) == "yes":
             if known.get(criterion) == "n/a":
@@ -39,6 +32,21 @@ def decide(rubric: Rubric, answers: Mapping[str, str]) -> dict[str, bool | None]
             if known.get(criterion) == "yes" and known.get(other) == "no":
                 raise OutOfRubricError(f"out of rubric: {criterion} is yes, {other} is no")
     return {criterion: {"yes": True, "no": False}.get(known.get(criterion, "n/a")) for criterion in rubric.criteria}
+
+
+def _known(rubric: Rubric, answers: Mapping[str, str]) -> dict[str, str]:
+    """Return the word of each criterion that was answered or is entailed; raises where two don't agree."""
+    known: dict[str, str] = {}
+    for call in rubric.calls:
+        stated: list[Mapping[str, str]] = [
+            {q: answers[q] for q in call.answers if q in rubric.criteria and q in answers}
+        ]
+        stated += [then for given, then in call.entails.items() if _stands(given, answers)]
+        for words in stated:
+            for criterion, word in words.items():
+                if known.setdefault(criterion, word) != word:
+                    raise OutOfRubricError(f"out of rubric: {criterion} is both {known[criterion]!r} and {word!r}")
+    return known
 
 
 def _stands(given: str, answers: Mapping[str, str]) -> bool:

@@ -21,6 +21,7 @@ BUILTIN: Mapping[str, Lazy] = MappingProxyType(
         "claude": Lazy("introspection_bench.judges.models.claude", "ClaudeJudge", "claude", "anthropic"),
         "chat": Lazy("introspection_bench.judges.models.chat", "ChatJudge", "chat", "openai"),
         "local": Lazy("introspection_bench.judges.models.local", "LocalJudge"),
+        "outcome": Lazy("introspection_bench.judges.outcomes", "OutcomeJudge"),
         "panel": Lazy("introspection_bench.judges.panel", "PanelJudge"),
     }
 )

@@ -27,7 +27,7 @@ from ..verdicts import CRITERIA, check_criterion
 #: The version of the text that stands around every rubric (:mod:`introspection_bench.judges.models.prompting`).
 FRAME_VERSION = 1
 #: Built-in rubrics, each a TOML file of that name in the folder ``rubrics/``.
-BUILTIN = ("strict4", "strict5", "paper2", "stages2", "yesno")
+BUILTIN = ("strict4", "strict5", "paper2", "paper2_rules", "stages2", "lenient", "yesno")
 #: What a criterion may be answered with.
 WORDS = ("yes", "no", "n/a")
 #: The key under which a model judge explains itself; no rubric may ask a question of this name.
@@ -85,11 +85,13 @@ class Rules:
     """How the answers hang together.
 
     ``applies_only_with``: the first criterion is not applicable unless the second is met. ``requires``: a "yes" to
-    the first contradicts a "no" to any of the others; such an answer is outside the rubric.
+    the first contradicts a "no" to any of the others; such an answer is outside the rubric. ``overrules``: where a
+    question is answered so ("question=word"), these criteria are as it says, whatever was answered to them.
     """
 
     applies_only_with: Mapping[str, str] = attrs.field(converter=frozen_mapping, factory=dict)
     requires: Mapping[str, tuple[str, ...]] = attrs.field(converter=_word_lists, factory=dict)
+    overrules: Mapping[str, Mapping[str, str]] = attrs.field(converter=_nested, factory=dict)
 
 
 @guarded(RubricError)
@@ -146,7 +148,12 @@ class Rubric:
             }
             for c in self.calls
         ]
-        rules = [dict(self.rules.applies_only_with), {q: list(r) for q, r in self.rules.requires.items()}]
+        rules: list[dict[str, Any]] = [
+            dict(self.rules.applies_only_with),
+            {q: list(r) for q, r in self.rules.requires.items()},
+        ]
+        if self.rules.overrules:  # left out where there are none: rubrics from before there were keep their identity
+            rules.append({given: dict(then) for given, then in self.rules.overrules.items()})
         # Left out where it is the four criteria: rubrics from before there was a choice keep their identity.
         success = [] if self.success == CRITERIA else [list(self.success)]
         return digest(
@@ -158,9 +165,8 @@ class Rubric:
 def load_rubric(name_or_path: str | Path | Rubric) -> Rubric:
     """Return a rubric: built in, by path of a TOML or Markdown file, or a :class:`Rubric` as it is.
 
-    Built in: ``strict4``, ``strict5``, ``paper2``, ``stages2``, ``yesno`` (also with their version, as in
-    ``strict4/1``). Raises :class:`UnknownNameError` for another name and :class:`RubricError` for a file that is not a
-    rubric.
+    Built in: those in :data:`BUILTIN` (also with their version, as in ``strict4/1``). Raises :class:`UnknownNameError`
+    for another name and :class:`RubricError` for a file that is not a rubric.
     """
     if isinstance(name_or_path, Rubric):
         return name_or_path
@@ -302,6 +308,10 @@ def _check_rules(rubric: Rubric) -> None:
     for first, others in rules:
         if {first, *others} - set(rubric.criteria):
             raise _wrong("rules", f"criteria out of {list(rubric.criteria)}", [first, *others])
+    answers = {f"{q}={word}" for call in rubric.calls for q, words in call.answers.items() for word in words}
+    for given, then in rubric.rules.overrules.items():
+        if given not in answers or set(then) - set(rubric.criteria) or not set(then.values()) <= set(WORDS):
+            raise _wrong("rules.overrules", "an answer 'question=word', and criteria with a word each", {given: then})
     for first in bases:
         seen, at = {first}, bases[first]
         while at in bases and at not in seen:

@@ -9,8 +9,10 @@ from functools import lru_cache
 import attrs
 
 from ..names import find_name, folded
-from .text import Word, read_words, script, stem
+from .text import Word, listed, read_words, script, stem
 
+#: What may stand before the concept where a reply opens with it.
+_BEFORE = listed("a an the oh ah well hmm my")
 _INNER_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 #: Plurals that no suffix makes.
 _IRREGULAR = {
@@ -153,6 +155,17 @@ def find_mentions(
         if not name.latin:
             found += [Mention(start, stop, name.text) for start, stop in find_name(text, name.text)]
     return sorted(found, key=lambda m: m.start)
+
+
+def opening_mention(words: Sequence[Word], mentions: Sequence[Mention]) -> Mention | None:
+    """Return the mention with which a reply opens, or None: nothing but an article or a filler stands before it.
+
+    Of Lindsey 2026 (arXiv 2601.01828): a reply whose first words already are the concept was led by it. What may stand
+    before it is ours.
+    """
+    if mentions and all(word.lower in _BEFORE for word in words if word.stop <= mentions[0].start):
+        return mentions[0]
+    return None
 
 
 def _glued_mentions(word: Word, by_start: Mapping[str, tuple[_Name, ...]]) -> list[Mention]:

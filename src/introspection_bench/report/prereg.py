@@ -7,6 +7,7 @@ from typing import Any
 
 from ..analysis.binomial import percent
 from ..analysis.intervals import ConceptCounts, difference, null_bound
+from ..analysis.searching import search_of
 from ..analysis.stopping import stopping_of
 from ..boundaries import checked
 from ..errors import AnalysisError
@@ -83,6 +84,14 @@ def _counts(frozen: FrozenPlan, arm: str) -> ConceptCounts:
 
 
 def _excluded(frozen: FrozenPlan, hypothesis: Hypothesis) -> Iterator[str]:
+    search = search_of(frozen.spec)
+    if search is not None:
+        yield (
+            "The run searches over the dose: where trials are is chosen by what was seen, so bounds for a fixed number "
+            "of trials don't hold. Each cell's rate is bounded at any moment, at "
+            f"{percent(search[0].confidence)} for all cells that could be asked at once."
+        )
+        return
     rule = stopping_of(frozen.spec)
     if rule is not None:
         yield (

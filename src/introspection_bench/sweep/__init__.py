@@ -9,10 +9,12 @@ from .arms import (
     Dosing,
     EditedInput,
     Injected,
+    Located,
     Match,
     Mention,
     Negated,
     NeutralLabels,
+    Offered,
     ProjectedOut,
     PromptOnly,
     Questions,
@@ -20,8 +22,10 @@ from .arms import (
     Removed,
     ThirdPerson,
     Unsteered,
+    Worded,
 )
 from .assessing import judge_accuracy
+from .bands import Blocks
 from .choosing import Candidate, Chosen, Confirmation, SelectionRule, choose
 from .confirming import Confirmed
 from .design import BesideSteer, Design
@@ -32,6 +36,7 @@ from .manifest import write_manifest
 from .measuring import measure_run
 from .planner import Ground, PlannedTrial, Planner
 from .running import Watcher, run_spec
+from .searching import Searching
 from .sequential import Sequential
 from .spec import EffectsSpec, JudgeSpec, ModelSpec, RunSpec
 from .store import Store
@@ -43,6 +48,7 @@ __all__ = [
     "ArmTrial",
     "Background",
     "BesideSteer",
+    "Blocks",
     "Candidate",
     "Cell",
     "Chosen",
@@ -57,11 +63,13 @@ __all__ = [
     "Hypothesis",
     "Injected",
     "JudgeSpec",
+    "Located",
     "Match",
     "Mention",
     "ModelSpec",
     "Negated",
     "NeutralLabels",
+    "Offered",
     "Plan",
     "PlannedArm",
     "PlannedTrial",
@@ -72,6 +80,7 @@ __all__ = [
     "RandomVector",
     "Removed",
     "RunSpec",
+    "Searching",
     "SelectionRule",
     "Sequential",
     "Store",
@@ -80,6 +89,7 @@ __all__ = [
     "ThirdPerson",
     "Unsteered",
     "Watcher",
+    "Worded",
     "choose",
     "freeze",
     "import_results",

@@ -4,14 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..boundaries import checked
+import attrs
+
+from ..boundaries import checked, guarded
 from ..doses import Depth
 from ..errors import LayerError, explain
 
 #: A block by its index or by its depth.
 Block = int | Depth
+
+
+@guarded(LayerError)
+@attrs.frozen
+class Blocks:
+    """All blocks from ``first`` to ``last``, both included: ``Blocks(Depth(1 / 3), Depth(2 / 3))``.
+
+    Written ``21/64 to 42/64``. A band of a model of any depth, of which every block is steered.
+    """
+
+    first: Block
+    last: Block
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last}"
+
+
 #: What is steered at once: one block, or several.
-Band = tuple[Block, ...]
+Band = tuple[Block | Blocks, ...]
+
+
+def _resolved(block: Block | Blocks, n_layers: int) -> tuple[int, ...]:
+    if isinstance(block, Blocks):
+        first, last = (_resolved(end, n_layers)[0] for end in (block.first, block.last))
+        if first > last:
+            raise LayerError(
+                explain("layers", required="a first block that isn't behind the last", got=str(block), hint="")
+            )
+        return tuple(range(first, last + 1))
+    return (block.layer(n_layers) if isinstance(block, Depth) else block,)
 
 
 @checked(LayerError)
@@ -20,7 +50,7 @@ def resolve_layers(bands: Sequence[Band], n_layers: int) -> tuple[tuple[int, ...
 
     Raises :class:`LayerError` for a block that the model lacks, and where two bands come to the same blocks.
     """
-    found = [tuple(b.layer(n_layers) if isinstance(b, Depth) else b for b in band) for band in bands]
+    found = [tuple(n for b in band for n in _resolved(b, n_layers)) for band in bands]
     outside = sorted({n for band in found for n in band if not 0 <= n < n_layers})
     twice = [b for n, b in enumerate(found) if b in found[:n] or len(set(b)) < len(b)]
     if outside or twice:

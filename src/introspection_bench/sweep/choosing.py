@@ -206,8 +206,10 @@ class Chosen:
 
 
 @checked(SpecError)
-def choose(rule: SelectionRule, records: Sequence[TrialRecord]) -> Chosen:
+def choose(rule: SelectionRule, records: Sequence[TrialRecord], *, fewest: int = 1) -> Chosen:
     """Return what a rule chooses from finished trials, in the order of their plan.
+
+    A cell with fewer than ``fewest`` trials is not chosen: a search leaves some with one.
 
     Raises :class:`SpecError` where the arm has no trials, one of them no verdict of the rule's judge, or no verdict
     answers the rule's outcome.
@@ -227,7 +229,7 @@ def choose(rule: SelectionRule, records: Sequence[TrialRecord]) -> Chosen:
             explain("rule.arm", required="an arm of the run", got=rule.arm, hint="Its trials are those that choose.")
         )
     candidates = [_candidate(rule, place, mine) for place, mine in by_cell.items()]
-    fit = [(n, c) for n, c in enumerate(candidates) if c.coherent >= rule.coherent * c.trials]
+    fit = [(n, c) for n, c in enumerate(candidates) if c.coherent >= rule.coherent * c.trials and c.trials >= fewest]
     if not fit:
         return Chosen(candidates, None, 0)
     best = max(c.rate for _, c in fit)

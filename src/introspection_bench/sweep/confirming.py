@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from ..analysis.searching import Search
 from ..boundaries import checked, guarded
 from ..concepts import ConceptSet
 from ..digests import digest
@@ -14,6 +15,7 @@ from ..trials import Trial, TrialRecord
 from .choosing import Candidate, Chosen, Confirmation, choose
 from .design import Design
 from .planner import Ground, PlannedTrial, Planner, plan
+from .searching import Searching
 from .words import background, background_words
 
 
@@ -26,6 +28,9 @@ class Confirmed(Planner):
     second part is ``confirmation``: the design's arms, controls among them, at what was chosen. No trial of it can be
     one of the first part, and with ``paired`` draws it shares no random numbers with them.
 
+    With a ``search`` the first part is one (:class:`Searching`), of the rule's arm and those without a dose; the others
+    are run at what was chosen. Cells with fewer trials than :attr:`Search.batch` are then not chosen.
+
     Raises :class:`SpecError` where the rule's arm isn't the design's, or has nothing to choose from; where an arm of
     ``trials`` isn't; where fresh concepts are among the design's; and where doses in several units are to be tied by
     the lower one.
@@ -33,9 +38,11 @@ class Confirmed(Planner):
 
     selecting: Design
     confirmation: Confirmation = attrs.field()
+    search: Search | None = None
 
     def __attrs_post_init__(self) -> None:
         rule, arms = self.confirmation.rule, {a.name: a for a in self.selecting.arms}
+        self._check_search()
         stated = self.confirmation.trials
         strangers = sorted({rule.arm, *(stated if isinstance(stated, Mapping) else ())} - set(arms))
         if strangers:
@@ -77,6 +84,29 @@ class Confirmed(Planner):
             )
         background_words(self.whole)  # what it raises should be known before anything is run
 
+    def _check_search(self) -> None:
+        rule, search = self.confirmation.rule, self.search
+        if search is None:
+            return
+        if (rule.judge, rule.rubric, rule.arm) != (search.judge, search.rubric, search.arm):
+            raise SpecError(
+                explain(
+                    "confirm.rule",
+                    required=f"judge, rubric and arm of the search: {search.judge}, {search.rubric}, {search.arm}",
+                    got=f"{rule.judge}, {rule.rubric}, {rule.arm}",
+                    hint="One judge's verdicts steer the search, and choose from it.",
+                )
+            )
+        _ = self.searching  # what it raises should be known before anything is run
+
+    @property
+    def searching(self) -> Searching | None:
+        """The search that is the selecting part; None where that is the design."""
+        if self.search is None:
+            return None
+        arms = [a for a in self.selecting.arms if not a.dosed or a.name == self.search.arm]
+        return Searching(attrs.evolve(self.selecting, arms=arms), self.search, "selection")
+
     @property
     def design(self) -> Design:
         """The selecting part."""
@@ -95,15 +125,27 @@ class Confirmed(Planner):
     def designs(self, chosen: Chosen | None) -> list[Design]:
         """Return the selecting part, and the confirming one where there is a choice."""
         cell = None if chosen is None else chosen.cell
-        return [self.selecting] if cell is None else [self.selecting, self.confirming_design(cell)]
+        first = [self.selecting] if self.searching is None else self.searching.designs(None)
+        return first if cell is None else [*first, self.confirming_design(cell)]
 
-    def choose(self, done: Sequence[TrialRecord]) -> Chosen:
-        """Return what the rule chooses from the selecting part."""
-        return choose(self.confirmation.rule, done)
+    def choose(self, done: Sequence[TrialRecord]) -> Chosen | None:
+        """Return what the rule chooses from the selecting part; None where that still searches."""
+        if self.searching is None or self.search is None:
+            return choose(self.confirmation.rule, done)
+        over = self.searching.is_over(done)
+        return choose(self.confirmation.rule, done, fewest=self.search.batch) if over else None
+
+    def most(self, ground: Ground) -> list[PlannedTrial]:
+        """Return the selecting trials, or as many as its search may ask for."""
+        return self.ask(ground, []) if self.searching is None else self.searching.most(ground)
 
     def ask(self, ground: Ground, done: Sequence[TrialRecord]) -> list[PlannedTrial]:
         """Return the selecting trials; then, of a choice that was made, those that confirm it."""
-        if not done:
+        if self.searching is not None:
+            further = self.searching.ask(ground, done)  # a run that goes on has chosen already, and asks all again
+            if further:
+                return further
+        elif not done:
             return plan(self.selecting, ground, part="selection")
         if ground.chosen is None or ground.chosen.cell is None or any(r.trial.part == "confirmation" for r in done):
             return []

@@ -12,7 +12,7 @@ from ..boundaries import checked, guarded
 from ..concepts import ConceptSet, load_concepts
 from ..doses import Dose
 from ..errors import SpecError, explain
-from ..freezing import frozen_tuple
+from ..freezing import frozen_tuple, plain_int
 from ..identity import Sampling
 from ..items import Battery, Item, load_battery
 from ..names import composed
@@ -30,30 +30,36 @@ def _band(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple | range) else (value,)
 
 
-def _bands(values: Iterable[Any]) -> tuple[Any, ...]:
+def as_bands(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Return blocks, alone or several at once, as bands: a converter."""
     return tuple(_band(v) for v in frozen_tuple(values))
 
 
-def _doses(values: Iterable[Any]) -> tuple[Any, ...]:
+def as_doses(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Return doses, written or as values: a converter."""
     return tuple(Dose.parse(v) if isinstance(v, str) else v for v in frozen_tuple(values))
 
 
-def _scaffolds(values: Iterable[Any]) -> tuple[Any, ...]:
+def as_scaffolds(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Return scaffolds, by name or as values: a converter."""
     return tuple(load_scaffold(v) if isinstance(v, str) else v for v in frozen_tuple(values))
 
 
-def _concepts(value: Any) -> Any:
+def as_concepts(value: Any) -> Any:
+    """Return a concept set, by name or as a value: a converter."""
     return load_concepts(value) if isinstance(value, str) else value
 
 
-def _items(values: Any) -> tuple[Any, ...]:
+def as_items(values: Any) -> tuple[Any, ...]:
+    """Return items, of a battery by name, of one as a value, or as they are: a converter."""
     battery = load_battery(values) if isinstance(values, str) else values
     return battery.items if isinstance(battery, Battery) else frozen_tuple(battery)
 
 
-def _span(value: Any) -> Any:
+def as_span(value: Any) -> Any:
+    """Return a span, or one by scaffold, written or as values: a converter."""
     if isinstance(value, Mapping):
-        return {name: _span(v) for name, v in value.items()}
+        return {name: as_span(v) for name, v in value.items()}
     return Span.parse(value) if isinstance(value, str) else value
 
 
@@ -74,7 +80,7 @@ class BesideSteer:
     vectors: tuple[ConceptVector, ...] = attrs.field(converter=frozen_tuple)
     layers: tuple[Block, ...] = attrs.field(converter=frozen_tuple)
     dose: Dose = attrs.field(converter=_dose)
-    span: Span = attrs.field(converter=_span, factory=Span.all)
+    span: Span = attrs.field(converter=as_span, factory=Span.all)
 
     def __attrs_post_init__(self) -> None:
         if not self.layers or len(self.vectors) not in (1, len(self.layers)) or self.dose.is_null:
@@ -97,7 +103,9 @@ class Design(Planner):
         scaffolds: what is asked; by name where it is built in.
         concepts: what is injected, and what judges are asked about; a set, or its name. None where no arm needs any.
         recipe: how vectors are made; None takes of each concept the one that it is made for.
-        layers: blocks to inject at: indices, :class:`Depth`, or several to be steered at once (a tuple or range).
+        layers: blocks to inject at: indices, :class:`Depth`, or several to be steered at once: a tuple, a range, or
+            :class:`~introspection_bench.sweep.Blocks`, all from one to another. Where no arm injects, those whose
+            vectors measures read.
         doses: how much; :class:`Dose` or its written form.
         span: where; by default from the anchor ``trial`` on, as in Lindsey 2026. One span, or one for each scaffold's
             name.
@@ -117,18 +125,18 @@ class Design(Planner):
     Raises :class:`SpecError` that names the field for what is missing, empty or twice.
     """
 
-    scaffolds: tuple[Scaffold, ...] = attrs.field(converter=_scaffolds, default=(LINDSEY,))
-    concepts: ConceptSet | None = attrs.field(converter=_concepts, default=None)
+    scaffolds: tuple[Scaffold, ...] = attrs.field(converter=as_scaffolds, default=(LINDSEY,))
+    concepts: ConceptSet | None = attrs.field(converter=as_concepts, default=None)
     recipe: Recipe | None = None
-    layers: tuple[Band, ...] = attrs.field(converter=_bands, default=())
-    doses: tuple[Dose, ...] = attrs.field(converter=_doses, default=())
-    span: Span | dict[str, Span] = attrs.field(converter=_span, factory=lambda: Span.from_anchor("trial"), hash=False)
+    layers: tuple[Band, ...] = attrs.field(converter=as_bands, default=())
+    doses: tuple[Dose, ...] = attrs.field(converter=as_doses, default=())
+    span: Span | dict[str, Span] = attrs.field(converter=as_span, factory=lambda: Span.from_anchor("trial"), hash=False)
     arms: tuple[Arm, ...] = attrs.field(converter=frozen_tuple, default=())
-    items: tuple[Item, ...] = attrs.field(converter=_items, default=())
+    items: tuple[Item, ...] = attrs.field(converter=as_items, default=())
     vectors: tuple[ConceptVector, ...] = attrs.field(converter=frozen_tuple, default=())
     beside: tuple[BesideSteer, ...] = attrs.field(converter=frozen_tuple, default=())
     sampling: Sampling = attrs.field(factory=Sampling)
-    seed: int = 0
+    seed: int = attrs.field(converter=plain_int, default=0)
     paired: Literal["draw"] | None = None
     date: datetime.date | None = None
 
@@ -187,8 +195,15 @@ class Design(Planner):
 
     @checked(SpecError)
     def items_of(self, scaffold: Scaffold) -> tuple[Item | None, ...]:
-        """Return the items that fill a scaffold's slots; the one item None where it has none."""
-        return tuple(i for i in self.items if set(i.slots) == set(scaffold.slots)) if scaffold.slots else (None,)
+        """Return the items that fill a scaffold's slots; the one item None where it has none, or arms fill them all."""
+        left = self.left_open(scaffold)
+        return tuple(i for i in self.items if set(i.slots) == left) if left else (None,)
+
+    @checked(SpecError)
+    def left_open(self, scaffold: Scaffold) -> frozenset[str]:
+        """Return the slots of a scaffold that no arm fills: the items' to fill."""
+        by_arms = frozenset.intersection(*(arm.fills for arm in self.arms)) if self.arms else frozenset()
+        return frozenset(scaffold.slots) - by_arms
 
     @property
     def day(self) -> datetime.date:
@@ -248,14 +263,14 @@ class Design(Planner):
                     )
                 )
         unfilled = [s.name for s in self.scaffolds if not self.items_of(s)]
-        useless = [i.name for i in self.items if not any(set(i.slots) == set(s.slots) for s in self.scaffolds)]
+        useless = [i.name for i in self.items if not any(set(i.slots) == self.left_open(s) for s in self.scaffolds)]
         if unfilled or useless:
             raise SpecError(
                 explain(
                     "design.items",
-                    required="items for every scaffold with slots, and no others",
+                    required="items for every scaffold with slots that its arms don't fill, and no others",
                     got=f"none for {unfilled}" if unfilled else f"{useless}, whose slots no scaffold has",
-                    hint="An item's slots are exactly those of its scaffold.",
+                    hint="An item's slots are exactly those of its scaffold, less what every arm fills.",
                 )
             )
 

@@ -10,6 +10,7 @@ from importlib import metadata
 import attrs
 import numpy as np
 
+from ..analysis.searching import Search
 from ..background import LEAST_WORDS, Background
 from ..boundaries import checked
 from ..credentials import without_credentials
@@ -24,7 +25,7 @@ from .design import Design
 from .spec import RunSpec
 
 #: What of a specification is settled beforehand: not where it runs, nor what is found when it does.
-SETTLED = ("design", "model", "judge", "measures", "effects", "confirm", "stopping")
+SETTLED = ("design", "model", "judge", "measures", "effects", "confirm", "stopping", "search")
 #: As many as any model has: how many this one has is known when it is opened.
 _BLOCKS = 200
 NO_SELECTION = "No cell is chosen: all cells are reported."
@@ -47,6 +48,8 @@ def freeze(spec: RunSpec, *, date: datetime.date | None = None) -> FrozenPlan:
     settled = {name: told[name] for name in SETTLED}
     for name in ("model", "judge"):
         settled[name] = {**settled[name], "options": without_credentials(settled[name]["options"])}
+    # What a model is called by, and no more settled than known: it alters no reply.
+    settled["model"].pop("facts")
     rule = [] if spec.confirm is None else [spec.confirm.rule.sentence]
     stated = [] if spec.plan.selection is None else [spec.plan.selection]
     return FrozenPlan(
@@ -65,9 +68,11 @@ def planned_arms(spec: RunSpec) -> list[PlannedArm]:
     # Where the layers lie needs the model; how many there are does not.
     design = attrs.evolve(spec.design, layers=[[n] for n in range(len(spec.design.layers))], vectors=[])
     if spec.confirm is None:
+        if spec.search is not None:
+            return _searched(design, spec.search, None)
         rounds = 1 if spec.stopping is None else spec.stopping.rounds
         return [attrs.evolve(arm, rounds=rounds) for arm in _arms(design, None)]
-    confirmed = Confirmed(design, spec.confirm)
+    confirmed = Confirmed(design, spec.confirm, spec.search)
     chooses = spec.confirm.rule.chooses
     first = Candidate(
         design.scaffolds[0].name if "scaffold" in chooses else None,
@@ -75,7 +80,18 @@ def planned_arms(spec: RunSpec) -> list[PlannedArm]:
         design.doses[0] if "dose" in chooses else None,
         *(0, 0, 1, 0),
     )
-    return [*_arms(design, "selection"), *_arms(confirmed.confirming_design(first), "confirmation")]
+    searching = confirmed.searching
+    selecting = (
+        _arms(design, "selection") if searching is None else _searched(searching.over, searching.rule, "selection")
+    )
+    return [*selecting, *_arms(confirmed.confirming_design(first), "confirmation")]
+
+
+def _searched(design: Design, search: Search, part: TrialPart | None) -> list[PlannedArm]:
+    # Each curve is one cell, wherever its trials lie.
+    arms = [attrs.evolve(a, n=search.batch) if a.name == search.arm else a for a in design.arms]  # type: ignore[misc]  # an arm is a frozen attrs class
+    found = _arms(attrs.evolve(design, doses=design.doses[:1], arms=arms), part)
+    return [attrs.evolve(arm, rounds=search.rounds) if arm.arm == search.arm else arm for arm in found]
 
 
 def _arms(design: Design, part: TrialPart | None) -> Iterator[PlannedArm]:

@@ -92,7 +92,7 @@ def _judge_pending(
     asked = any(case.unclear is None for case in pending)
     if asked:
         judge.remember_in(store.path)
-    if check and asked:
+    if check and asked and judge.gated:
         check_judge(judge)
     if pending:
         store.begin_session(this_process("judge", judge))
@@ -142,8 +142,15 @@ def case_maker(
 
     Whoever judges a run's replies, or labels them, makes the cases by it.
     """
-    concepts, question_of = run_concepts(store), run_questions(store)
-    return lambda record: case_of(record, concepts, question_of(record), blinded=blinded, part=part, asked=asked)
+    concepts, question_of, items = run_concepts(store), run_questions(store), _run_items(store)
+
+    def make(record: TrialRecord) -> Case:
+        # A question that is known at all is known with its items: run_questions raises for one without.
+        question, item = question_of(record), record.trial.item
+        slots = named(item, items).slots if item is not None and items else None
+        return case_of(record, concepts, question, blinded=blinded, part=part, asked=asked, slots=slots)
+
+    return make
 
 
 def _key(case: Case, judge: Judge) -> str:
@@ -175,13 +182,7 @@ def run_questions(store: Store) -> Question:
     design = store.spec()["design"]
     further = store.spec().get("further", {})
     scaffolds = {s["name"]: s for s in [*further.get("scaffolds", []), *design["scaffolds"]]}
-    told = [*further.get("items", []), *design.get("items", [])]
-    try:
-        items = {i.name: i for i in _CONVERTER.structure(told, list[Item])}
-    except (cattrs.BaseValidationError, TypeError, ValueError) as error:
-        raise StoreError(
-            explain(str(store.path), required="the run's items", got=str(error), hint="The store is damaged.")
-        ) from error
+    items = _run_items(store)
 
     @cache
     def question(scaffold: str, item: str | None) -> str:
@@ -204,6 +205,18 @@ def run_questions(store: Store) -> Question:
             ) from error
 
     return of
+
+
+def _run_items(store: Store) -> dict[str, Item]:
+    """Return what fills the slots of a run's scaffolds, by name: the design's items and those of its arms."""
+    spec = store.spec()
+    told = [*spec.get("further", {}).get("items", []), *spec["design"].get("items", [])]
+    try:
+        return {i.name: i for i in _CONVERTER.structure(told, list[Item])}
+    except (cattrs.BaseValidationError, TypeError, ValueError) as error:
+        raise StoreError(
+            explain(str(store.path), required="the run's items", got=str(error), hint="The store is damaged.")
+        ) from error
 
 
 _CONVERTER = strict_converter(forbid_extra_keys=False)

@@ -24,8 +24,8 @@ from .dosing import FindsDoses
 from .locks import hold
 from .manifest import write_manifest
 from .places import by_place, own_vectors
-from .planner import Ground, PlannedTrial
-from .sequential import Sequential
+from .planner import Ground, PlannedTrial, Planner
+from .searching import Searching
 from .sessions import this_process
 from .store import Store
 from .words import background
@@ -68,10 +68,17 @@ def measure_run(
     told = (spec.found, spec.model.backend, spec.numerics, injector.tokenizer, spec.design.date, vectors)
     dosing = FindsDoses(store.found())  # the run's own: another model may need others
     ground = Ground(*told, dosing=dosing, chosen=spec.chosen, background=words)
-    planned = planner.most(ground) if isinstance(planner, Sequential) else planner.ask(ground, [])
+    planned = _planned(planner, ground, store)
     if isinstance(planner, Confirmed) and spec.chosen is not None and spec.chosen.cell is not None:
         planned += planner.confirming(ground, spec.chosen.cell, [t.trial for t in planned])
     return measure_trials(store, measure, injector, planned, on_reading=on_reading)
+
+
+def _planned(planner: Planner, ground: Ground, store: Store) -> list[PlannedTrial]:
+    searching = planner.searching if isinstance(planner, Confirmed) else planner
+    if isinstance(searching, Searching):
+        return searching.again(ground, list(store.planned().values()))
+    return planner.most(ground)
 
 
 def measure_trials(

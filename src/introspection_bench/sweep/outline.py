@@ -22,7 +22,6 @@ from .confirming import Confirmed
 from .design import Design
 from .places import by_place, source_layers
 from .planner import Ground, PlannedTrial
-from .sequential import Sequential
 from .spec import ModelSpec, RunSpec
 from .words import background, background_words
 
@@ -31,8 +30,9 @@ from .words import background, background_words
 class Outline:
     """What a plan comes to.
 
-    ``trials`` count by arm, at most where a run may stop once it has said enough. ``prompt_tokens`` are those of all
-    prompts together (engines share most of them), ``reply_tokens`` the most that all replies together can have.
+    ``trials`` count by arm, at most where a run may stop once it has said enough, or searches. ``prompt_tokens`` are
+    those of all prompts together (engines share most of them), ``reply_tokens`` the most that all replies together can
+    have.
     """
 
     model: str
@@ -71,7 +71,7 @@ def outline(spec: RunSpec, tokenizer: Tokenizer | None = None, config: Any = Non
     planner = spec.planner
     vectors, words = _stand_ins(planner.whole, info), _word_stand_ins(planner.design, info)
     ground = Ground(info, spec.model.backend, 1, tokenizer, spec.design.day, vectors, background=words)
-    planned = planner.most(ground) if isinstance(planner, Sequential) else planner.ask(ground, [])
+    planned = planner.most(ground)
     if isinstance(planner, Confirmed):
         planned += planner.confirming(
             ground, _first_cell(planner.confirmation.rule, planned), [t.trial for t in planned]

@@ -33,6 +33,7 @@ from .bands import resolve_layers
 from .choosing import Chosen, Confirmation
 
 if TYPE_CHECKING:
+    from ..analysis.searching import Search
     from ..analysis.stopping import Stopping
     from .arms import Arm
     from .design import Design
@@ -125,6 +126,11 @@ class Planner(abc.ABC):
         """When it stops asking because its trials have said enough; None for a planner that doesn't look."""
         return None
 
+    @property
+    def search(self) -> Search | None:
+        """How it searches over the dose; None for a planner that doesn't."""
+        return None
+
     def designs(self, chosen: Chosen | None) -> list[Design]:  # noqa: ARG002  # for subclasses
         """Return the designs of all that it asks for, as far as that is settled once something is chosen."""
         return [self.design]
@@ -132,6 +138,10 @@ class Planner(abc.ABC):
     def choose(self, done: Sequence[TrialRecord]) -> Chosen | None:  # noqa: ARG002  # for subclasses
         """Return what is to be confirmed, from what it asked for first; the run keeps the first choice."""
         return None
+
+    def most(self, ground: Ground) -> list[PlannedTrial]:
+        """Return what it asks for at most before it chooses anything."""
+        return self.ask(ground, [])
 
     @abc.abstractmethod
     def ask(self, ground: Ground, done: Sequence[TrialRecord]) -> list[PlannedTrial]:
@@ -219,19 +229,8 @@ class _Planning:
         ground = self.ground
         shared = (ground.vectors, self.design.seed, ground.tokenizer, ground.day, ground.dosing)
         items = self.design.items_of(scaffold)
-        return Cell(
-            scaffold,
-            layers,
-            dose,
-            span,
-            self.concepts,
-            *shared,
-            items,
-            self.design.words,
-            ground.background,
-            ground.model.n_layers,
-            self._prompts,
-        )
+        told = (items, self.design.words, ground.background, ground.model.n_layers, self._prompts)
+        return Cell(scaffold, layers, dose, span, self.concepts, *shared, *told)
 
     def _pairs(self, scaffold: Scaffold) -> list[tuple[str, int]]:
         """Return (concept, number) of the injected trials, which those without a concept are paired with."""
@@ -377,7 +376,8 @@ class _Planning:
     def _check_apart(self, cell: Cell, places: dict[object, str]) -> None:
         """Raise where a cell's scaffold comes to the tokens and the positions of another one."""
         scaffold = cell.scaffold
-        for item in cell.items:
+        # What arms fill differs from concept to concept: only with it is there a prompt.
+        for item in cell.items if set(scaffold.slots) == self.design.left_open(scaffold) else ():
             prompt = cell.rendered(scaffold, item)
             where = cell.span.resolve(prompt) if self.design.is_dosed else None
             first = places.setdefault((prompt.digest, where), scaffold.name)

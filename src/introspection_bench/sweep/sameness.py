@@ -27,6 +27,7 @@ def check_same(
     if spec.confirm is not None and mine.get("confirm") is not None:
         facts["confirmation"] = lambda told: told["confirm"]
     facts["stopping"] = lambda told: told.get("stopping")
+    facts["search"] = lambda told: told.get("search")
     if spec.frozen is not None:
         facts["frozen plan"] = lambda told: (told.get("frozen") or {"digest": "none"})["digest"][:12]
     for field, read in facts.items():

@@ -109,13 +109,19 @@ def _versions(module: str) -> dict[str, str]:
     found = {"python": platform.python_version(), "code": _code()}
     package = module.partition(".")[0]
     # A plugin's own version alters what it does as much as ours.
-    plugins = packages_distributions().get(package, []) if package != __name__.partition(".")[0] else []
+    plugins = _distributions(package) if package != __name__.partition(".")[0] else ()
     for name in dict.fromkeys((*_LIBRARIES, *plugins)):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def _distributions(package: str) -> tuple[str, ...]:
+    # Reads what every installed package holds: a second, and a search opens two sessions a round.
+    return tuple(packages_distributions().get(package, ()))
 
 
 @cache

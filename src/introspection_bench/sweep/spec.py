@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import cattrs
 
+from ..analysis.searching import Search
 from ..analysis.stopping import Stopping
 from ..boundaries import checked, guarded
 from ..dosing import RANDOM_VECTORS
@@ -17,6 +18,8 @@ from ..freezing import frozen_mapping, frozen_tuple
 from ..injectors.base import Injector, ModelInfo
 from ..injectors.registry import BUILTIN, GROUP, open_injector
 from ..measures.base import Measure
+from ..model_facts import ModelFacts
+from ..model_names import known_facts
 from ..plans import FrozenPlan, Plan
 from ..plugins import check_name
 from ..structuring import plain, problems
@@ -27,8 +30,9 @@ from .choosing import Chosen, Confirmation
 from .confirming import Confirmed
 from .design import Design
 from .planner import Planner
+from .searching import Searching
 from .sequential import Sequential
-from .written import reader, write
+from .written import arms_listed, reader, write
 
 
 @guarded(SpecError)
@@ -36,14 +40,17 @@ from .written import reader, write
 class ModelSpec:
     """Which model, on which backend.
 
-    ``name`` is a hub id, folder, GGUF file, "demo", or one with an adapter ("demo+introspector"); ``options`` holds a
-    table per backend. ``trust_remote_code`` lets code that comes with the checkpoint run; it never does otherwise.
+    ``name`` is a hub id, folder, GGUF file, "demo", "gemma3-270m", or one with an adapter ("demo+introspector");
+    ``options`` holds a table per backend. ``trust_remote_code`` lets code that comes with the checkpoint run; it never
+    does otherwise. ``facts`` are those that the loaded model does not tell of itself, by default what the package knows
+    of the models that it has a name for.
     """
 
     name: str
     backend: str = "torch"
     options: Mapping[str, Mapping[str, Any]] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
     trust_remote_code: bool = False
+    facts: ModelFacts = attrs.field(default=attrs.Factory(lambda self: known_facts(self.name), takes_self=True))
 
     def open(self) -> Injector:
         """Open the model; raises what :func:`~introspection_bench.open_injector` raises."""
@@ -89,9 +96,10 @@ class RunSpec:
     ``design`` says what is run, ``model`` on what; ``judge`` and ``measures`` what follows, and ``also_judged`` what
     further verdicts the replies get after the judge's; ``effects`` that those of the doses are measured first;
     ``directory`` where. ``confirm`` says what confirms the design's best cell, where one is to be chosen; ``stopping``
-    when the run has said enough, where it may stop early; ``plan`` holds hypotheses and what else is settled
-    beforehand; ``frozen`` is the frozen plan that the run is begun under. In a run's store there is also what was found
-    when the model was opened, ``found`` and the ``numerics`` of its backend, and what was ``chosen``.
+    when the run has said enough, where it may stop early; ``search`` how it searches over the dose, where it does;
+    ``plan`` holds hypotheses and what else is settled beforehand; ``frozen`` is the frozen plan that the run is begun
+    under; ``protocol`` the published protocol that it was made of. In a run's store there is also what was found when
+    the model was opened, ``found`` and the ``numerics`` of its backend, and what was ``chosen``.
 
     A run goes on under the same design, model, backend, numerics, confirmation and stopping; judges, measures, effects
     and directory may change. Raises :class:`SpecError` for a ``judge`` that is asked about other concepts, for a
@@ -106,9 +114,11 @@ class RunSpec:
     effects: EffectsSpec | None = None
     confirm: Confirmation | None = None
     stopping: Stopping | None = None
+    search: Search | None = None
     plan: Plan | None = None
     frozen: FrozenPlan | None = None
     directory: str | None = None
+    protocol: str | None = None
     found: ModelInfo | None = None
     numerics: int | None = None
     chosen: Chosen | None = None
@@ -123,6 +133,12 @@ class RunSpec:
                     hint="Confirm with a number of trials that is given beforehand.",
                 )
             )
+        if self.search is not None:
+            if self.stopping is not None:
+                raise SpecError(
+                    explain("search, stopping", required="one of them at most", got="both", hint="A search stops, too.")
+                )
+            _ = self.planner  # limits that are none should be known before a model is opened
         if self.judge.asked != "own":
             raise SpecError(
                 explain(
@@ -143,10 +159,12 @@ class RunSpec:
 
     @property
     def planner(self) -> Planner:
-        """What decides the run's trials: the design, or its rounds, or it and a part that confirms its best cell."""
+        """What decides the run's trials: the design, its rounds, a search, or it and a part that confirms a cell."""
         if self.stopping is not None:
             return Sequential(self.design, self.stopping)
-        return self.design if self.confirm is None else Confirmed(self.design, self.confirm)
+        if self.search is not None and self.confirm is None:
+            return Searching(self.design, self.search)
+        return self.design if self.confirm is None else Confirmed(self.design, self.confirm, self.search)
 
     @classmethod
     @checked(SpecError)
@@ -158,15 +176,7 @@ class RunSpec:
         values), and :class:`UnknownNameError` for the options of a backend that is neither built in nor installed.
         """
         path = Path(path)
-        try:
-            data = parse_toml(read_text(path))
-        except (OSError, ValueError) as error:
-            raise SpecError(
-                explain(str(path), required="a readable TOML file", got=str(error), hint="See docs/sweeps.md.")
-            ) from error
-        for text in overrides:
-            _override(data, text)
-        spec = cls.from_plain(data, str(path), beside=path.parent)
+        spec = cls.from_plain(read_tables(path, overrides), str(path), beside=path.parent)
         if spec.directory is None:
             raise SpecError(
                 explain(f"{path}: directory", required="the run directory", got="none", hint='directory = "runs/x"')
@@ -209,6 +219,21 @@ class RunSpec:
             check_name(GROUP, BUILTIN, backend, "model.options")  # a misspelt table would be options that nobody gets
         return spec
 
+    @checked(SpecError)
+    def with_overrides(self, overrides: Sequence[str]) -> RunSpec:
+        """Return it with some values replaced, written as for :meth:`from_toml`; relative paths count from here.
+
+        Raises :class:`SpecError` that names the key, and for arms where two of a kind stand beside each other.
+        """
+        data, design = self.plain(), self.design
+        words = [arm["arm"] for arm in data["design"]["arms"]]
+        if len(set(words)) == len(words):
+            data["design"]["arms"] = {arm["arm"]: arm for arm in data["design"]["arms"]}
+        for text in overrides:
+            _override(data, text)
+        known = [*design.vectors, *(v for steer in design.beside for v in steer.vectors)]
+        return self.from_plain(data, "overrides", vectors={v.digest: v for v in known})
+
     def plain(self) -> dict[str, Any]:
         """Return it as JSON values, which :meth:`from_plain` reads; vectors stand in it by their digests."""
         return {
@@ -226,13 +251,28 @@ class RunSpec:
             "effects": plain(self.effects),
             "confirm": write(self.confirm),
             "stopping": plain(self.stopping),
+            "search": plain(self.search),
             "plan": plain(self.plan),
             "frozen": None if self.frozen is None else self.frozen.told(),
             "directory": self.directory,
+            "protocol": self.protocol,
             "found": plain(self.found),
             "numerics": self.numerics,
             "chosen": write(self.chosen),
         }
+
+
+def read_tables(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a TOML file's tables, with ``overrides`` as of :meth:`RunSpec.from_toml`; raises :class:`SpecError`."""
+    try:
+        data = parse_toml(read_text(path))
+    except (OSError, ValueError) as error:
+        raise SpecError(
+            explain(str(path), required="a readable TOML file", got=str(error), hint="See docs/sweeps.md.")
+        ) from error
+    for text in overrides:
+        _override(data, text)
+    return data
 
 
 def _table(value: Any, _: Any) -> dict[str, Any]:
@@ -247,8 +287,7 @@ def _with_arms_listed(data: Mapping[str, Any]) -> Mapping[str, Any]:
     design = data.get("design")
     if not isinstance(design, Mapping) or not isinstance(design.get("arms"), Mapping):
         return data
-    arms = [{"arm": word, **table} if isinstance(table, Mapping) else table for word, table in design["arms"].items()]
-    return {**data, "design": {**design, "arms": arms}}
+    return {**data, "design": {**design, "arms": arms_listed(design["arms"])}}
 
 
 def _override(data: dict[str, Any], text: str) -> None:
@@ -268,10 +307,10 @@ def _override(data: dict[str, Any], text: str) -> None:
             raise SpecError(
                 explain(f"override {key.strip()}", required="keys of tables", got=text, hint=f"{name} is none.")
             )
-    table[names[-1]] = _value(value.strip())
+    table[names[-1]] = toml_value(value.strip())
 
 
-def _value(text: str) -> Any:
+def toml_value(text: str) -> Any:
     """Read a TOML value; what is none, a bare word, is text."""
     try:
         return parse_toml(f"value = {text}")["value"]

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
+from ..analysis.searching import search_note
 from ..analysis.stopping import stopping_note
 from ..boundaries import checked
 from ..databases import Database, remove_leftovers
@@ -257,13 +258,13 @@ class Store:
     def results(self) -> Results:
         """Every finished trial with its verdicts as one value, with notes on what its numbers rest on.
 
-        Noted is where its sessions had other versions, and where it stopped by what it saw.
+        Noted is where its sessions had other versions, and where it stopped or searched by what it saw.
         """
         records, spec = self.records(), dict(self.spec())
-        notes = filter(None, [sessions_note(self.sessions()), stopping_note(records, spec)])
+        told = (sessions_note(self.sessions()), stopping_note(records, spec), search_note(records, spec))
         doses = [one for one in self.found() if isinstance(one, FoundDose)]
         name = self.directory.resolve().name
-        return Results(name, records, spec, str(self.directory), list(notes), self.effects(), doses)
+        return Results(name, records, spec, str(self.directory), list(filter(None, told)), self.effects(), doses)
 
     @checked(StoreError)
     def record(self, trial: Trial, reply: Reply, receipts: Sequence[Receipt]) -> TrialRecord:
@@ -274,11 +275,8 @@ class Store:
     @checked(StoreError)
     def record_all(self, records: Sequence[TrialRecord]) -> None:
         """Keep finished trials, without their verdicts and readings, in one transaction; those that are there stay."""
-        session = self._its_session()
-        rows = [trial_row(record, session) for record in records]
-        named = ", ".join(record.key.digest[:12] for record in records[:1]) + f" and {len(rows) - 1} more" * (
-            len(rows) > 1
-        )
+        rows = [trial_row(record, self._its_session()) for record in records]
+        named = ", ".join(record.key.digest[:12] for record in records[:3])
         with self._database.transaction(f"table trials, row {named}") as connection:
             connection.executemany(f"{INSERT_TRIAL} ON CONFLICT (key) DO NOTHING", rows)
 
@@ -286,8 +284,8 @@ class Store:
     def add_reading(self, trial: str, reading: Reading) -> None:
         """Keep a reading, in one transaction; one that is already there stays as it is."""
         row = reading_row(trial, reading, self._its_session())
-        with self._database.transaction(f"table readings, trial {trial[:12]}") as connection:
-            connection.execute(f"{INSERT_READING} ON CONFLICT (key) DO NOTHING", row)
+        with self._database.transaction(f"table readings, trial {trial[:12]}") as table:
+            table.execute(f"{INSERT_READING} ON CONFLICT (key) DO NOTHING", row)
 
     def reading_keys(self) -> set[str]:
         """Keys of the readings that are there."""

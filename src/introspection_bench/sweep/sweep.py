@@ -173,7 +173,8 @@ class Sweep:
                 :class:`~introspection_bench.sweep.confirming.Confirmed` raises.
             StoreMismatchError: the run has another confirmation already.
         """
-        confirmed = Confirmed(self._planner.design, Confirmation(rule, trials, fresh, concepts))
+        confirmation = Confirmation(rule, trials, fresh, concepts)
+        confirmed = Confirmed(self._planner.design, confirmation, self._planner.search)
         planned = {t.key.digest for t in self.planned if t.trial.part != "confirmation"}
         with Store.open(self.directory) as store:
             done = [r for r in store.records() if r.key.digest in planned]
@@ -310,6 +311,7 @@ class Sweep:
             options = without_credentials(dict(injector.opened_with or {}))
             model = ModelSpec(injector.model.name, injector.name, {injector.name: options} if options else {})
             stated = RunSpec(self.design, model)
+        stated.model.facts.check(injector.model.facts, stated.model.name)
         return attrs.evolve(
             stated,
             design=self.design,
@@ -317,6 +319,7 @@ class Sweep:
             directory=None,
             confirm=self._planner.confirmation,
             stopping=self._planner.stopping,
+            search=self._planner.search,
             found=injector.model,
             numerics=injector.numerics,
         )
@@ -379,7 +382,7 @@ def _vectors(
     given = [*design.vectors, *(v for b in design.beside for v in b.vectors)]
     of = {v.concept for v in design.vectors}
     missing = [c for c in design.concepts or () if c.name not in of]
-    if not missing or not design.is_dosed or design.concepts is None:
+    if not missing or not design.layers or design.concepts is None:
         return given
     layers = sorted(set(source_layers(design, injector.model.n_layers).values()))
     for layer in layers:

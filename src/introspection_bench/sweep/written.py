@@ -40,7 +40,7 @@ from ..structuring import plain, strict_converter
 from ..vectors import ConceptVector
 from .arms import ARMS, Arm
 from .arms import GROUP as ARMS_GROUP
-from .bands import Band, Block
+from .bands import Band, Block, Blocks
 from .choosing import Confirmation
 
 MEASURES_GROUP = "introspection_bench.measures"
@@ -133,6 +133,11 @@ def reader(beside: Path, vectors: Mapping[str, ConceptVector]) -> cattrs.Convert
     return converter
 
 
+def arms_listed(tables: Mapping[str, Any]) -> list[Any]:
+    """Return a file's tables of arms, [design.arms.injected] and so on, as the list that a store has."""
+    return [{"arm": word, **table} if isinstance(table, Mapping) else table for word, table in tables.items()]
+
+
 def _text(what: str, value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"required {what}, got {value!r}")
@@ -165,8 +170,18 @@ def _block(value: Any) -> int | Depth:
     return value if isinstance(value, int) else _depth(value)
 
 
-def _band(value: Any) -> tuple[int | Depth, ...]:
-    return tuple(_block(v) for v in value) if isinstance(value, list | tuple) else (_block(value),)
+def _band(value: Any) -> Band:
+    return tuple(_blocks(v) for v in value) if isinstance(value, list | tuple) else (_blocks(value),)
+
+
+def _blocks(value: Any) -> Block | Blocks:
+    """Read a block, or all from one to another: ``1/3 to 2/3``, ``20 to 25``."""
+    ends: list[Any] = []
+    if isinstance(value, Mapping) and set(value) == {"first", "last"}:
+        ends = [value["first"], value["last"]]
+    elif isinstance(value, str) and " to " in value:
+        ends = [int(end) if end.strip().isdecimal() else end.strip() for end in value.split(" to ", 1)]
+    return Blocks(*map(_block, ends)) if ends else _block(value)
 
 
 def _scaffold(value: Any, converter: cattrs.Converter) -> Scaffold:

@@ -25,6 +25,7 @@ from .null import NullBound, ToleranceBound, VariationBound, bound_if_varying, n
 from .sequential import anytime, trials_to_stop
 from .unbounded import difference_of_unbounded, fewest_concepts, median_of_unbounded, share_of_unbounded
 from .values import FEWEST_CONCEPTS, ConceptCounts, Estimand, Estimate
+from .weighted import weighted_sum
 
 __all__ = [
     "FEWEST_CONCEPTS",
@@ -66,5 +67,6 @@ __all__ = [
     "these_concepts",
     "tolerance_bound",
     "trials_to_stop",
+    "weighted_sum",
     "worst_case",
 ]

@@ -42,6 +42,7 @@ from ..hf.limits import limits_of
 from ..hf.proving import ROUNDING, apart, require_proof
 from ..hf.sampling import processors
 from ..hf.stopping import EndTokens, ReplyReader, end_tokens_of
+from ..hf.telling import facts_of
 from ..hf.unchanged import Unchanged
 from ..opened import OpenedInjector
 from ..requests import Completion, Request
@@ -73,6 +74,7 @@ class NnsightInjector(OpenedInjector):
         name: str,
         fingerprint: str,
         ends: EndTokens,
+        quantisation: str | None = None,
         remote: bool | str = False,
         blocks: str | None = None,
         update_module: str | None = None,
@@ -100,7 +102,9 @@ class NnsightInjector(OpenedInjector):
         self._keeps_logits = "logits_to_keep" in inspect.signature(type(model._module).forward).parameters
         width, dtype = self._check_blocks()
         self._limits = limits_of(model._module.config, embedding_of(model._module)[1])
-        self._info = ModelInfo(name, fingerprint, len(self._modules), width, dtype)
+        self._info = ModelInfo(
+            name, fingerprint, len(self._modules), width, dtype, facts_of(model._module, tokenizer, quantisation)
+        )
         if not remote:
             require_proof(self, model._module, self._modules)
             self._unchanged = Unchanged(model._module)
@@ -160,7 +164,7 @@ class NnsightInjector(OpenedInjector):
                 trust_remote_code=trust_remote_code,
             )
             wrapped = TransformersModel(loaded.model, tokenizer=loaded.tokenizer, task="text-generation")
-            name, tokenizer = loaded.name, loaded.tokenizer
+            name, tokenizer, rounded = loaded.name, loaded.tokenizer, loaded.quantisation
             ends = end_tokens_of(loaded.model, tokenizer)
             fingerprint = fingerprint_module(loaded.model, tokenizer, stop_ids=ends.ids)
         else:
@@ -169,7 +173,7 @@ class NnsightInjector(OpenedInjector):
             if tokenizer is None:
                 tokenizer = load_tokenizer(str(model), revision, trust_remote_code=trust)
             wrapped = open_remote(str(model), tokenizer, revision, trust_remote_code=trust)
-            name = str(model)
+            name, rounded = str(model), None
             # The weights are on the server; what can be known of them here is the name and the revision.
             stated = stable(wrapped._module.config.to_dict())
             ends = end_tokens_of(wrapped._module, tokenizer)
@@ -182,6 +186,7 @@ class NnsightInjector(OpenedInjector):
             name=name,
             fingerprint=fingerprint,
             ends=ends,
+            quantisation=rounded,
             remote=remote,
             blocks=blocks,
             update_module=update_module,

@@ -30,6 +30,7 @@ from ..hf.proving import ROWS, SharingProbe, unproved
 from ..hf.reads import OF_LOGITS, PassReading
 from ..hf.sampling import LogitsWatch, processors
 from ..hf.stopping import ReplyReader, end_tokens_of
+from ..hf.telling import facts_of
 from ..hf.unchanged import Unchanged
 from ..hf.unembedding import find_lens, find_unembedding
 from ..opened import OpenedInjector
@@ -99,6 +100,7 @@ class TorchInjector(OpenedInjector):
             n_layers=len(self._blocks.modules),
             hidden_size=width,
             dtype=str(dtype).removeprefix("torch."),
+            facts=facts_of(loaded.model, loaded.tokenizer, loaded.quantisation),
         )
         self._limits = limits_of(loaded.model.config, vocabulary)
         self._update = functools.cache(self._checked_update)

@@ -18,7 +18,7 @@ import attrs
 
 from ...freezing import frozen_tuple
 from ...mentions.text import FUNCTION_WORDS, Word, listed, read_words, script, scripts, stem
-from .turns import own_part
+from ...mentions.turns import own_part
 from .vocabulary import is_word
 
 #: The properties, in the order of the coefficients. Changing one means fitting again.

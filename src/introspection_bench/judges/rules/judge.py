@@ -10,28 +10,31 @@ import attrs
 
 from ...errors import RubricError, explain
 from ...labelled import labels_in
-from ...mentions.naming import find_mentions
-from ...mentions.text import Sentence, Word, read_sentences, read_words
+from ...mentions.mind import denies_mind
+from ...mentions.naming import opening_mention
+from ...mentions.text import Sentence, Word, read_words
 from ...names import Reading, composed
 from ...verdicts import CRITERIA, FURTHER, Evidence, Ground, Verdict
 from ..base import Case, Judge
 from ..rubrics import Rubric, load_rubric
-from .candidates import Context
-from .claims import asks_yes_or_no, echoes_of, find_claims, quotes_of
 from .coherence import DECISIVE, known_words, measure, shipped_model
 from .content import given_as_thought
 from .language import unreadable
-from .stance import denies_mind, find_refusal, on_the_fence, without_report
+from .read import ReadReply
+from .stance import find_refusal, on_the_fence, without_report
 from .statements import Claim
-from .turns import own_part
 from .yes_no import said
 
 #: The one criterion of ``yesno`` that no other rubric has.
 SAYS_YES = "says_yes"
+#: What ``paper2_rules`` asks of the form of a reply.
+DENIES_THOUGHTS, OPENS = "denies_thoughts", "opens_with_concept"
+#: What ``lenient`` asks besides: whether the reply says that it notices nothing, or can't.
+DENIES = "denies"
 #: The rubrics whose criteria are built into the rules.
-FOLLOWED = ("strict4", "strict5", "paper2", "yesno")
+FOLLOWED = ("strict4", "strict5", "paper2", "paper2_rules", "lenient", "yesno")
 #: What rules can decide.
-DECIDED = (*CRITERIA, *FURTHER, SAYS_YES)
+DECIDED = (*CRITERIA, *FURTHER, DENIES_THOUGHTS, OPENS, DENIES, SAYS_YES)
 #: Goes into every verdict as its judge model: other rules may give another verdict on the same reply.
 VERSION = "rules/2"
 #: At most so many places are shown as evidence for one criterion.
@@ -80,29 +83,15 @@ class RulesJudge(Judge):
             yield index, attrs.evolve(verdict, evidence=evidence)
 
     def _verdict(self, case: Case) -> Verdict:
-        text = case.reply
-        words = read_words(text)
-        reason = unreadable(text, words)
+        reason = unreadable(case.reply, read_words(case.reply))
         if reason is not None:
             return self._answer(case, unscored=reason)
-        # What stands behind a turn that the model made up itself is no part of its answer.
-        own = text[: own_part(text)]
-        mine = words if len(own) == len(text) else [w for w in words if w.stop <= len(own)]
-        sentences = read_sentences(own, mine)
+        read = ReadReply.of(case)
+        words, own, sentences = read.words, read.own, read.sentences
         if self.rubric.name == "yesno":
             return self._yes_or_no(case, words, sentences)
-        echoed = echoes_of(mine, case.question)
-        evidence: list[Evidence] = []
-
-        mentions = find_mentions(own, mine, case.concept.names, echoed)
-        evidence += [Evidence("identifies", m.start, m.stop, f"names it: {m.name}") for m in mentions[:_SHOWN]]
-        context = Context(
-            yes_or_no=asks_yes_or_no(case.question),
-            echoed=echoed,
-            named=frozenset(m.start for m in mentions),
-            quoted=quotes_of(own, mine),
-        )
-        claims = find_claims(own, sentences, context)
+        mentions, context, claims = read.mentions, read.context, read.claims
+        evidence = [Evidence("identifies", m.start, m.stop, f"names it: {m.name}") for m in mentions[:_SHOWN]]
         coherent, probability, places = self._coherent(case, words, on_task=context.yes_or_no)
         affirmative, decisive = affirmed(claims, coherent=coherent, undecided=on_the_fence(own))
         if decisive is not None:
@@ -121,18 +110,25 @@ class RulesJudge(Judge):
         refusal = find_refusal(sentences) or without_report(claims)
         if refusal is not None:
             evidence.append(Evidence("refused", refusal.start, refusal.stop, refusal.why))
-        if self.rubric.name == "paper2":
-            denial = denies_mind(sentences)
-            if denial is not None:
-                coherent = False
-                evidence.append(Evidence("coherent", denial.start, denial.stop, denial.why))
+        paper = self.rubric.name in ("paper2", "paper2_rules")
+        denial = denies_mind(sentences) if paper else None
+        if denial is not None:
+            coherent = False
+            evidence.append(Evidence("coherent", *denial, "denies having thoughts"))
         answers: dict[str, bool | None] = {
             "affirmative": affirmative,
             "identifies": bool(mentions),
             "immediate": immediate,
             "coherent": coherent,
         }
-        if self.rubric.name != "paper2":
+        if self.rubric.name == "paper2_rules":
+            opens = opening_mention(words, mentions) is not None
+            answers |= {DENIES_THOUGHTS: denial is not None, OPENS: opens, "immediate": immediate and not opens}
+        if self.rubric.name == "lenient":
+            # Of the concept's neighbours rules know its own names alone; it is asked of replies that claim a thought.
+            answers = {**answers, DENIES: read.denies, "identifies": bool(mentions) if affirmative else None}
+            del answers["immediate"]
+        elif not paper:
             answers["refused"] = refusal is not None and not affirmative
             answers["names_as_thought"] = thought is not None
         return self._answer(

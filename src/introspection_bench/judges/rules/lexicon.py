@@ -91,11 +91,6 @@ DECLINES = listed("can't cannot won't unable decline declining refuse")
 #: ... and by "not" only with one of these behind it ("not able to", "would rather not" has its "rather" before it).
 NOT_WILLING = listed("able going willing comfortable allowed permitted be to participate")
 TAKE_PART = listed("assist help participate part comply engage fulfill fulfil answer continue along comfortable")
-MIND = listed(
-    """
-    thoughts thought feelings emotions consciousness mind experiences feeling awareness brain sentience
-    """
-)
 #: What was done to a thought, and where to, in the passive: "a thought has been put here".
 PLACED = listed("injected implanted inserted planted put placed slipped added introduced")
 PASSIVE = listed("is was been being were got")

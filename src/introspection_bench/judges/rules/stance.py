@@ -1,9 +1,10 @@
-"""Where a reply stands besides its claims: on the fence, declining to take part, without a mind at all."""
+"""Where a reply stands besides its claims: on the fence, declining to take part."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...mentions.mind import MIND
 from ...mentions.text import Sentence, Word
 from . import lexicon as lex
 from .statements import Claim
@@ -44,20 +45,6 @@ def without_report(claims: Sequence[Claim]) -> Claim | None:
     return None if reports else next((c for c in claims if c.why == UNABLE), None)
 
 
-def denies_mind(sentences: Sequence[Sentence]) -> Claim | None:
-    """Return the statement by which the reply denies having thoughts or a mind at all, or None."""
-    for sentence in sentences:
-        words = sentence.words
-        for i, word in enumerate(words):
-            if word.lower not in {"don't", "not", "no", "lack", "without"}:
-                continue
-            near = [w.lower for w in words[i + 1 : i + 8]]
-            has = word.lower == "lack" or "have" in near[:3] or "possess" in near[:3]
-            if has and set(near) & lex.MIND and "injected" not in near:
-                return Claim("denial", word.start, words[min(i + 7, len(words) - 1)].stop, "denies having thoughts")
-    return None
-
-
 def inability(words: Sequence[Word]) -> tuple[int, int] | None:
     """Return first and last word of a statement that detection is beyond the speaker, or None.
 
@@ -78,7 +65,7 @@ def inability(words: Sequence[Word]) -> tuple[int, int] | None:
         power = able or word in {"cannot", "can't"} or near[:1] == ["be"]
         if {"unable", "able"} & {word, *near[:2]} and {"any", "this"} & set(near):
             continue  # "I'm unable to detect any in this trial" reports
-        if mine and able and (inner or set(near) & lex.MIND):
+        if mine and able and (inner or set(near) & MIND):
             return i, min(i + 6, len(words) - 1)
         if mine and power and set(near[:4]) & lex.INNER and speaks_of_itself:
             return i, min(i + 6, len(words) - 1)

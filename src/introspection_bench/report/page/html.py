@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import attrs
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 
@@ -29,8 +27,10 @@ from ..figures.style import DARK, FORMATS, LIGHT, save_figure, svg_bytes
 from ..multiverse import multiverse
 from ..tables import Section
 from ..wording import plural
+from .assets import asset, source_hash, templates
 from .beside import beside_section
 from .conversations import known_prompts
+from .experiments import experiment_section
 from .explained import explained_section, told_by
 from .headlines import headlines
 from .judged import choose_judge, verdict_frame
@@ -160,23 +160,18 @@ def _page(
     plan: Section | None,
     known: Section | None,
 ) -> str:
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = asset("report.css"), asset("report.js")
     comparisons = judge_comparisons(results, chosen)
     doses = find_doses(frame)
     success = success_of(results, chosen)
     judged = multiverse(results)
     measured = measured_sections(results, frame, chosen)
-    measured = {"known": known, "wordings": measured["wordings"], "alive": effects_section(results), **measured}
+    first = {"known": known, "experiment": experiment_section(results, frame, chosen)}
+    measured = {**first, "wordings": measured["wordings"], "alive": effects_section(results), **measured}
     further = {id_: section for id_, section in measured.items() if section is not None}
     plates = gallery(frame, doses, comparisons, judged, results.effects)
     shown = [_inline(plate) for plate in plates[:MOST_FIGURES]]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("introspection_bench.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        finalize=lambda value: value.replace(" %", "\u00a0%") if type(value) is str else value,  # "95 %" stays whole
-    )
+    environment = templates()
     environment.filters["percent"] = percent
     environment.globals |= {"bounds": bounds, "place": place}
     sections = {
@@ -224,8 +219,8 @@ def _page(
         counted=plural(len(results), "trial"),
         style=Markup(style),  # noqa: S704  # our own asset; autoescape would break it
         script=Markup(script),  # noqa: S704  # our own asset
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+        style_hash=source_hash(style),
+        script_hash=source_hash(script),
         data=Markup(  # noqa: S704  # script_json escapes every character that could end the element
             script_json(transcripts_payload(results.records, prompts=prompts))
         ),
@@ -286,12 +281,3 @@ def _inline(plate: Plate) -> _Inline:
 
 def _data_uri(svg: bytes) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
-
-
-def _asset(name: str) -> str:
-    return resources.files("introspection_bench.report").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    """Return the Content-Security-Policy source that admits exactly this inline text."""
-    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"

@@ -1,22 +1,27 @@
-"""What a run says of its own making: the plan it was begun under, and the trials that chose what the others confirm."""
+"""What a run says of its own making: its plan, what it searched, and the trials that chose what others confirm."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...analysis.binomial import percent
 from ...analysis.departures import Departure, departures, frozen_plan
+from ...analysis.searching import CurveSoFar, by_curve, search_of, searched
+from ...errors import SpecError
 from ...results import JudgeName, Results
 from ..tables import Section, TextTable
 from ..wording import plural
 
 
 def plan_section(results: Results, judge: JudgeName | None) -> Section | None:
-    """Return what is said of a run's frozen plan and of its selecting part; None where it has neither.
+    """Return what is said of a run's frozen plan, of its search and of its selecting part; None where it has none.
 
     ``results`` is the whole run, ``judge`` whose verdicts the page uses.
     """
     sentences, tables = _selection(results)
+    tables += _searched(results)
     plan = frozen_plan(results)
     if plan is not None:
         found = departures(results, plan, judge=judge)
@@ -26,12 +31,44 @@ def plan_section(results: Results, judge: JudgeName | None) -> Section | None:
             tables.append(_departures(found))
         else:
             sentences.append(f"As frozen {on}.")
-    return Section("Plan", sentences, tables) if sentences else None
+    return Section("Plan", sentences, tables) if sentences or tables else None
 
 
 def _departures(found: Sequence[Departure]) -> TextTable:
     rows = [(d.field, d.frozen, d.run) for d in found]
     return TextTable("Each departure from the frozen plan", ("Field", "frozen", "run"), rows)
+
+
+def _searched(results: Results) -> list[TextTable]:
+    found = search_of(results.spec)
+    if found is None or not by_curve(results.records, found[0]):
+        return []
+    try:
+        told = searched(results.records, *found)
+    except SpecError:  # several verdicts of one judge, which the page's notes say
+        return []
+    rows = [_curve_row(curve, told.unit) for curve in told.curves]
+    columns = ("Curve", "trials", "first effect", "collapse", "crossing", "rate there", "settled")
+    return [
+        TextTable(
+            f"What a search found on each curve: where {told.rule.rising} and {told.rule.falling} cross, and where "
+            f"anything happens (fitted; intervals of {percent(told.rule.confidence)}, approximate)",
+            columns,
+            rows,
+        )
+    ]
+
+
+def _curve_row(curve: CurveSoFar, unit: str) -> tuple[str, ...]:
+    def dose(magnitude: float) -> str:
+        return "none" if math.isnan(magnitude) else f"{magnitude:.3g} {unit}"
+
+    bounded = math.isfinite(curve.high) and curve.low > 0
+    crossing = dose(curve.crossing) + (f" ({curve.low:.3g} to {curve.high:.3g})" if bounded else "")
+    words = {"found": "yes", "nothing": "nothing rises", "open": "no"}
+    name = f"{curve.scaffold} · {curve}"
+    told = (dose(curve.onset), dose(curve.collapse), crossing, percent(curve.height), words[curve.said])
+    return (name, str(curve.n + curve.unscored), *told)
 
 
 def _selection(results: Results) -> tuple[list[str], list[TextTable]]:

@@ -78,7 +78,7 @@ def wording_section(frame: pd.DataFrame, names: Sequence[str]) -> Section | None
         ranges = [(o, spread(mine, names, o)) for o in asked]
         told += [f"{name}, {o}: {said}." for o, said in ranges if said]
         rows = [
-            (str(cell["asked_in"]), *(_rate(row) for row in part.to_dict("records")))
+            (str(cell["asked_in"]), *(rate_text(row) for row in part.to_dict("records")))
             for cell, part in groups(rates(mine, ["asked_in"], outcomes=asked), ["asked_in"])
         ]
         tables.append(TextTable(f"{name}: rates by wording, with exact 95 % intervals", ("Wording", *asked), rows))
@@ -91,7 +91,8 @@ def wording_section(frame: pd.DataFrame, names: Sequence[str]) -> Section | None
     return Section(TITLE, [opening, *told], tables)
 
 
-def _rate(row: Mapping[Any, Any]) -> str:
+def rate_text(row: Mapping[Any, Any]) -> str:
+    """Return ``3/20 · 15 % (3 % to 38 %)`` of a row of rates; a dash where nothing applies."""
     if not row["n"]:
         return "–"
     return f"{row['k']}/{row['n']} · {percent(row['rate'])} ({bounds(row['low'], row['high'])})"

@@ -8,7 +8,9 @@ from types import MappingProxyType
 from ...plugins import Lazy
 from .asking import NeutralLabels, Questions
 from .base import Arm, ArmTrial, Cell, Dosing, Over
+from .filling import Offered, Worded
 from .injecting import Injected, Negated, PromptOnly, Removed, Unsteered
+from .placing import Located
 from .randoms import RandomVector
 from .removing import ProjectedOut
 from .telling import EditedInput, Match, Mention
@@ -32,6 +34,9 @@ ARMS: Mapping[str, Lazy] = MappingProxyType(
             "third_person": ThirdPerson,
             "neutral_labels": NeutralLabels,
             "projected_out": ProjectedOut,
+            "worded": Worded,
+            "offered": Offered,
+            "located": Located,
         }.items()
     }
 )
@@ -45,10 +50,12 @@ __all__ = [
     "Dosing",
     "EditedInput",
     "Injected",
+    "Located",
     "Match",
     "Mention",
     "Negated",
     "NeutralLabels",
+    "Offered",
     "Over",
     "ProjectedOut",
     "PromptOnly",
@@ -57,4 +64,5 @@ __all__ = [
     "Removed",
     "ThirdPerson",
     "Unsteered",
+    "Worded",
 ]

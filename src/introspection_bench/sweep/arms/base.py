@@ -269,6 +269,11 @@ class Arm(abc.ABC):
         """Whether it draws from words' vectors, :attr:`Cell.background`, which a run then extracts and stores."""
         return False
 
+    @property
+    def fills(self) -> frozenset[str]:
+        """The slots of a design's scaffolds that it fills by the concept, with what :meth:`items` returns."""
+        return frozenset()
+
     def asks(self, scaffold: Scaffold) -> tuple[Scaffold, ...]:  # noqa: ARG002  # for subclasses
         """Return the scaffolds that it asks in place of a design's, so that a run can tell what its models were asked.
 
@@ -277,7 +282,7 @@ class Arm(abc.ABC):
         return ()
 
     def items(self, words: Mapping[str, str]) -> tuple[Item, ...]:  # noqa: ARG002  # for subclasses
-        """Return what it fills the slots of those scaffolds with, for the same reason.
+        """Return what it fills the slots of those scaffolds with, and those of :attr:`fills`, for the same reason.
 
         ``words`` is how texts write each of a design's concepts. The items' names are the arm's own, too.
         """

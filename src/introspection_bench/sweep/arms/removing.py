@@ -54,7 +54,7 @@ class ProjectedOut(Arm):
         """Yield the trials."""
         later = self._later(cell)
         for concept, number in cell.order(self.n, self.concepts):
-            whose = _another(cell, concept, number) if self.other else concept
+            whose = another(cell, concept, number, self.name) if self.other else concept
             directions = _apart([i.vector for i in cell.injections(whose)])
             removed = tuple(Injection(v, n, _REMOVED, cell.span.onwards) for n in later for v in directions)
             name = "another concept's direction" if self.other else "its own direction"
@@ -77,14 +77,15 @@ class ProjectedOut(Arm):
         return range(first, count)
 
 
-def _another(cell: Cell, concept: str, number: int) -> str:
-    """Return the concept whose direction is removed in its place: they come in turn, in an order drawn by the seed."""
+def another(cell: Cell, concept: str, number: int, arm: str) -> str:
+    """Return the concept that stands in another one's place: they come in turn, in an order drawn by the seed.
+
+    Raises :class:`SpecError` that names the arm where the run has no other.
+    """
     others = sorted(set(cell.concepts) - {concept})
     if not others:
         raise SpecError(
-            explain(
-                f"arm {PROJECTED_OTHER!r}", required="two concepts or more", got=list(cell.concepts), hint="Add one."
-            )
+            explain(f"arm {arm!r}", required="two concepts or more", got=list(cell.concepts), hint="Add one.")
         )
     random.Random(digest("another", 1, [cell.seed, concept])).shuffle(others)  # noqa: S311  # a design, no secret
     return others[number % len(others)]

@@ -1,0 +1,187 @@
+"""Protocols by name or from a file, and those that are derived from another one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import attrs
+import cattrs
+
+from ..boundaries import checked
+from ..concepts import ConceptSet
+from ..errors import IntrospectionBenchError, SpecError, UnknownNameError, explain
+from ..plugins import load_value, registered
+from ..structuring import problems
+from ..sweep.written import arms_listed, reader, write
+from ..untrusted import parse_toml, read_text
+from .protocol import FIELDS, REMARKS, Protocol
+
+GROUP = "introspection_bench.protocols"
+#: The built-in protocols, each a TOML file of that name beside this module.
+BUILTIN = (
+    "lindsey2026",
+    "lindsey2026_variants",
+    "llama405b2026",
+    "macar2026",
+    "lederman2026",
+    "latent2026",
+    "godet2025",
+)
+#: What a file may hold besides the fields of a protocol: what it is derived from, and what is derived from it.
+BASE, VARIANTS = "base", "variants"
+_OWN = frozenset(f.name for f in attrs.fields(Protocol))
+
+
+@checked(SpecError)
+def protocol_names() -> tuple[str, ...]:
+    """Return what :func:`load_protocol` knows by name: built-in protocols, each before its variants, then plugins."""
+    found = []
+    for name in BUILTIN:
+        found += [name, *(f"{name}/{variant}" for variant in _builtin(name).get(VARIANTS, {}))]
+    return (*found, *sorted(registered(GROUP, BUILTIN)))
+
+
+@checked(SpecError)
+def load_protocol(name_or_path: str | Path) -> Protocol:
+    """Return a protocol by name, by ``name/variant``, or from a TOML file (a name that ends in ``.toml`` is one).
+
+    A file has the fields of :class:`Protocol`, written as in a sweep's specification. With ``base`` it is derived: what
+    it doesn't say is the base's (a name, or a file beside it). Of the tables ``sampling`` and ``judging`` and of the
+    arms it says what is other; every other field takes the place of the base's, whose remarks about it are dropped.
+
+    Raises :class:`~introspection_bench.errors.UnknownNameError` for a name that nobody provides, and
+    :class:`SpecError` that names the field for a file that is wrong.
+    """
+    if isinstance(name_or_path, Path) or name_or_path.endswith(".toml"):
+        return _from_file(Path(name_or_path), ())
+    name, _, variant = name_or_path.partition("/")
+    if name in BUILTIN:
+        data = _builtin(name)
+        main = _structured(data, f"built-in protocol {name}", Path(), ())
+        if not variant and name == name_or_path:
+            return main
+        if variant in data.get(VARIANTS, {}):
+            told = {"name": name_or_path, **data[VARIANTS][variant]}
+            return _derived(main, told, f"built-in protocol {name_or_path}", Path())
+    if name_or_path in registered(GROUP, BUILTIN):
+        return load_value(GROUP, name_or_path, Protocol, builtin=BUILTIN)
+    known = protocol_names()
+    raise UnknownNameError(
+        explain(
+            "protocol",
+            required=f"one of {list(known)}, or the path of a .toml file",
+            got=name_or_path,
+            hint=_meant(name_or_path, known) or "'introspection-bench protocols list' shows them.",
+        )
+    )
+
+
+@checked(SpecError)
+def derived(base: Protocol, told: Mapping[str, Any], where: str = "overrides") -> Protocol:
+    """Return the protocol that says some things otherwise, as a file with ``base`` does; raises :class:`SpecError`."""
+    return _derived(base, told, where, Path())
+
+
+def _builtin(name: str) -> dict[str, Any]:
+    return parse_toml(resources.files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _from_file(path: Path, within: tuple[Path, ...]) -> Protocol:
+    if path.resolve() in within:
+        raise SpecError(
+            explain(str(path), required="a base that isn't derived from the file itself", got="a circle", hint="")
+        )
+    try:
+        data = parse_toml(read_text(path))
+    except (OSError, ValueError) as error:
+        raise SpecError(
+            explain(str(path), required="a readable TOML file", got=str(error), hint="See docs/protocols.md.")
+        ) from error
+    return _structured(data, str(path), path.parent, (*within, path.resolve()))
+
+
+def _structured(data: Mapping[str, Any], where: str, beside: Path, within: tuple[Path, ...]) -> Protocol:
+    told = {name: value for name, value in data.items() if name not in (BASE, VARIANTS)}
+    if BASE not in data:
+        return _read(told, where, beside)
+    base = data[BASE]
+    if not isinstance(base, str):
+        raise SpecError(explain(f"{where}: base", required="a protocol's name or file", got=base, hint=""))
+    found = _from_file(beside / base, within) if base.endswith(".toml") else load_protocol(base)
+    return _derived(found, told, where, beside)
+
+
+def _derived(base: Protocol, told: Mapping[str, Any], where: str, beside: Path) -> Protocol:
+    """Return the protocol that says some things otherwise than its base."""
+    _check_names(told, where)
+    data = write(base)
+    given = set(told) & set(FIELDS)
+    for kind in REMARKS:
+        data[kind] = {field: text for field, text in data[kind].items() if field not in given}
+    if given:  # what the source reports, it reports of what it did
+        data["published"] = []
+    for name, value in told.items():
+        if name in ("sampling", "judging", *REMARKS) and isinstance(value, Mapping):
+            data[name] = {**data[name], **value}
+        elif name == "arms" and isinstance(value, Mapping):
+            data[name] = _arms(data[name], value)
+        else:
+            data[name] = value
+    return _read(data, where, beside)
+
+
+def _arms(base: list[Any], told: Mapping[str, Any]) -> list[Any]:
+    """Return arms of which some are said otherwise, by their words."""
+    mine = {arm["arm"]: arm for arm in base}
+    said = {arm["arm"]: arm for arm in arms_listed(told) if isinstance(arm, Mapping)}
+    changed = [{**arm, **said.get(word, {})} for word, arm in mine.items()]
+    return [*changed, *(arm for word, arm in said.items() if word not in mine)]
+
+
+def _read(told: Mapping[str, Any], where: str, beside: Path) -> Protocol:
+    _check_names(told, where)
+    data = dict(told)
+    if isinstance(data.get("arms"), Mapping):
+        data["arms"] = arms_listed(data["arms"])
+    rubric = data.get("rubric")
+    if isinstance(rubric, str) and rubric.endswith((".toml", ".md")):
+        data["rubric"] = str(beside / rubric)
+    baseline = data.get("baseline")
+    converter = reader(beside, {})
+    try:
+        if isinstance(baseline, str):
+            data["baseline"] = list(converter.structure(baseline, ConceptSet).baseline)
+        return converter.structure(data, Protocol)
+    except cattrs.BaseValidationError as error:
+        raise SpecError(
+            explain(
+                where,
+                required="the fields and types of docs/protocols.md",
+                got=problems(error, "protocol"),
+                hint="Mend these fields.",
+            )
+        ) from error
+    except IntrospectionBenchError as error:
+        raise SpecError(f"{where}: {error}") from error
+
+
+def _check_names(told: Mapping[str, Any], where: str) -> None:
+    for name in told:
+        if name not in _OWN:
+            raise SpecError(
+                explain(
+                    f"{where}: {name}",
+                    required=f"a field of a protocol, {sorted(_OWN)}",
+                    got="an unknown one",
+                    hint=_meant(name, sorted(_OWN)) or "See docs/protocols.md.",
+                )
+            )
+
+
+def _meant(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"Did you mean {close[0]!r}?" if close else ""
