@@ -19,9 +19,9 @@ PAGES = {
         "identity. The common names are also names of the package itself: `introspection_bench.Span` is\n"
         "`introspection_bench.spans.Span`.",
         "doses effects vectors background names concepts items labelled recipes prompts spans injection templates "
-        "rendering scaffolds conditions identity model_facts mentions measures reasoning verdicts blinding trials "
-        "plans records results frames digests files databases credentials untrusted boundaries freezing structuring "
-        "options plugins errors",
+        "rendering scaffolds marking conditions identity model_facts mentions measures reasoning verdicts blinding "
+        "trials plans records results frames showing digests files databases credentials untrusted boundaries freezing "
+        "structuring options plugins errors",
     ),
     "injectors": (
         "Injectors",
@@ -32,7 +32,7 @@ PAGES = {
     "services": (
         "Extraction, dosing, sweeps, protocols and experiments",
         "From concepts to vectors, from a design to a run directory, and from a published recipe to a design.",
-        "extraction dosing reads_out sweep protocols experiments",
+        "extraction dosing reads_out trying sweep protocols experiments",
     ),
     "analysis": ("Analysis", "Pure functions over trial records.", "analysis"),
     "report": ("Figures and report", "From records to figures and to one HTML file.", "report"),

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 import introspection_bench as ib
 from introspection_bench import analysis, measures, protocols, report, sweep
+from introspection_bench.errors import SpecError
 from introspection_bench.injectors.torch.injector import TorchInjector
-from introspection_bench.interop import TableLayout, write_jsonl
+from introspection_bench.interop import TableLayout, write_control_vectors, write_jsonl
 from introspection_bench.judges.registry import judge_class
 from introspection_bench.testing import save_tiny_model
 from tests.odd_values import FEW, ODD, a_few, exported, fault, made_vector, make_records, near
@@ -165,9 +166,27 @@ CALLS = {
     "verdicts_frame": lambda s: {"records": s.results.records},
     "verdicts_of": lambda s: {"records": s.results.records, "judge": "rules", "rubric": "strict4"},
     "read_results": lambda s: {"path": s.folder / "a.jsonl"},
+    "write_csv": lambda s: {"records": s.results.records, "path": s.folder / "b.csv"},
+    "write_hub": lambda s: {
+        "results": s.results,
+        "folder": s.folder / f"hub{next(s.number)}",
+        "license": "cc0-1.0",
+        "vectors": [made_vector()],
+        "tables": {"a.md": "| a |"},
+    },
     "write_jsonl": lambda s: {"records": s.results.records, "path": s.folder / "b.jsonl"},
     "write_parquet": lambda s: {"records": s.results.records, "path": s.folder / "b.parquet"},
     "writer_for": lambda s: {"path": "x.jsonl"},
+    "vectors_by_layer": lambda s: {
+        "directions": {1: [1.0, 2.0]},
+        "concept": "love",
+        "counting": "blocks",
+        "made_by": "repeng",
+    },
+    "write_control_vectors": lambda s: {"vectors": [made_vector()], "path": s.folder / "w.gguf", "model_hint": "llama"},
+    "read_control_vectors": lambda s: {
+        "path": write_control_vectors([made_vector()], s.folder / "v.gguf", model_hint="llama")
+    },
     "load_adapter": lambda s: {"name": "yes_sayer"},
     "load_concepts": lambda s: {"name": "pairs"},
     "load_battery": lambda s: {"name": "wordings"},
@@ -212,6 +231,15 @@ SLOW = {
     "write_manifest": lambda s: {"store": s.store},
     "judge_accuracy": lambda s: {"judge": "rules", "replies": s.results, "concepts": "pairs"},
     "measure_run": lambda s: {"store": s.begun, "measure": RESIDUALS, "injector": s.injector},
+    "try_injection": lambda s: {
+        "model": s.injector,
+        "concept": "love",
+        "prompt": "Hello.",
+        "layer": 1,
+        "concepts": s.concepts,
+        "sampling": ib.Sampling(max_new_tokens=2),
+    },
+    "verify_run": lambda s: {"store": s.begun, "injector": s.injector, "sample": 1},
     "run_spec": lambda s: {"spec": s.spec, "directory": s.folder / "begun"},
     "judge_run": lambda s: {"store": s.store, "judge": "rules", "check": False},
     "read_table": lambda s: {"path": s.folder / "t.csv", "layout": TableLayout(LAYOUT, {"c": "control"})},
@@ -299,6 +327,7 @@ ATTRIBUTIONS = {
     "attribute_factorial": lambda _: {"settings": SETTINGS(), "plan": analysis.fraction(["f", "g"])},
     "counted": lambda s: {"frame": s.frame, "outcome": "affirmed", "among": "coherent"},
     "counted_by_concept": lambda s: {"frame": s.frame, "outcome": "strict"},
+    "mark_span": lambda s: {"scaffold": "lindsey", "tokenizer": s.injector.tokenizer, "span": "from(trial)"},
     "fraction": lambda _: {"factors": ["f", "g", "h"], "resolution": 3},
     "weighted_sum": lambda _: {"arms": [COUNTS, OTHER], "weights": [1.0, -1.0], "estimand": "these concepts"},
     "with_structural_rules": lambda s: {
@@ -329,6 +358,33 @@ def of_concepts(*names):
 PROMPT = ib.RenderedPrompt([1, 2, 3], "a b c", {"first": 1})
 INJECTION = ib.Injection(made_vector(), 1, "0.5 residual", "from(first)")
 RESIDUALS = measures.Residuals([1], "prompt")
+
+
+def test_a_name_or_a_written_dose_stands_for_what_is_built_in(some):
+    by_name = ib.extract(some.injector, "pairs", [1], recipe="pairs")
+    by_value = ib.extract(some.injector, some.concepts, [1], recipe=ib.Pairs())
+    assert [v.digest for v in by_name] == [v.digest for v in by_value]
+    vectors = [attrs.evolve(made_vector(), values=[1.0] * 64)]
+    written = ib.dose_effects(some.injector, vectors, [1], ["0.5 residual"], concepts="pairs", n_random=1)
+    assert written == ib.dose_effects(
+        some.injector, vectors, [1], [ib.Dose(0.5, "residual")], concepts=some.concepts, n_random=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda i: i.generate(["Do you notice?"]), "requests"),
+        (lambda i: i.generate("Do you notice?"), "requests"),
+        (lambda i: i.generate(ib.Request(PROMPT, (), ib.Sampling())), "requests"),
+        (lambda i: i.capture(["Do you notice?"], [1]), "prompts"),
+        (lambda i: i.capture([PROMPT], 1), "layers"),
+        (lambda i: i.vector_logits(["love"]), "vectors"),
+    ],
+)
+def test_a_text_or_a_number_where_an_injector_wants_values_is_named(some, call, says):
+    with pytest.raises(SpecError, match=says):
+        call(some.injector)
 
 
 def test_every_exported_function_is_tried():
@@ -364,6 +420,7 @@ def parameters(name):
 @pytest.mark.parametrize("name", ALL)
 def test_an_odd_value_works_or_is_an_error_of_ours(some, name, monkeypatch):
     monkeypatch.chdir(some.folder)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # no look into the hub for an odd name
     wrong = []
     for parameter in parameters(name):
         for odd in (
@@ -386,6 +443,7 @@ def test_an_odd_value_works_or_is_an_error_of_ours(some, name, monkeypatch):
 @given(data=st.data())
 def test_a_nearly_right_value_works_or_is_an_error_of_ours(some, name, data, monkeypatch):
     monkeypatch.chdir(some.folder)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     good = ALL[name](some)
     defaults = {p: inspect.signature(functions()[name]).parameters[p].default for p in parameters(name)}
     if not defaults:  # it takes nothing

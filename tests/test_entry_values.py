@@ -44,6 +44,7 @@ PROMPT = ib.RenderedPrompt([1, 2, 3], "a b c", {"first": 1})
 LOVE = ib.load_concepts("pairs")["love"]
 STRICT4 = judges.load_rubric("strict4")
 FRAME = pd.DataFrame({"a": [1]})
+MARKED = ib.MarkedPrompt("m", PROMPT, ["a", " b", " c"], ib.Span.from_anchor("first"))
 SPOTS = pd.DataFrame({"passes": [True], "established": [True], "ruled_out": [False]})
 COUNTS = analysis.ConceptCounts([1, 0, 2], [10, 10, 12])
 THESE = analysis.these_concepts(COUNTS)
@@ -130,13 +131,15 @@ VALUES = [
     ib.Adapter("made", 2, 4.0, "a" * 64, {"q": (torch.ones(2, 3), torch.ones(4, 2))}, "b" * 64),
     ib.load_battery("wordings"), EFFECT, FOUND, ib.Effects([EFFECT]),
     ib.Concept("Bread", ["loaf"], "Bread"), ib.load_concepts("pairs"), ib.Pair("a", "b"), ib.LINDSEY,
-    ib.Turn("user", "a"), ib.Anchor("trial", "a"), ib.Item("s01", {"sentence": "a"}), PROMPT, ib.Sampling(),
+    ib.Turn("user", "a"), ib.Anchor("trial", "a"), ib.Item("s01", {"sentence": "a"}), PROMPT, ib.Sampling(), MARKED,
     ib.Dose(2, "raw"), ib.Depth(0.5), ib.Span.from_anchor("first"), INJECTION, *STEERS,
     ib.Receipt(1, 1, 0.1, 0.2), made_vector(), made_vector().provenance, RECORD, RECORD.trial, RECORD.condition,
     RECORD.key, RECORD.key.steers[0], RECORD.reply, RECORD.verdicts[0], RECORD.readings[0], STRICT4,
     ib.Word(), ib.Pairs(), DESIGN, ib.RunSpec(DESIGN, MODEL), MODEL, sweep.JudgeSpec(), sweep.EffectsSpec(), CELL,
     PLAN, PLAN.hypotheses[0], FROZEN, FROZEN.arms[0], analysis.Departure("design.seed", "0", "1"),
     CONFIRM, CONFIRM.rule, CANDIDATE, sweep.Chosen([CANDIDATE], 0, 1), sweep.Confirmed(DESIGN, CONFIRM),
+    ib.TriedInjection("m", INJECTION, "a", "b", "c", True, RECORD.reply, RECORD.reply, ib.Receipt(1, 1, 0.1, 0.2)),
+    sweep.VerifiedTrial(RECORD.trial, 3, True), sweep.Verification([sweep.VerifiedTrial(RECORD.trial, None, True)], 9),
     ib.Study(DESIGN, ["demo"], "nowhere"), sweep.ArmTrial("love", [INJECTION]), DESIGN.beside[0],
     ib.ModelFacts("SmolLM2", "llama", 9, "base", "none"),
     sweep.Injected(2), sweep.Unsteered(2), sweep.RandomVector(2), sweep.Negated(2), sweep.PromptOnly(2),
@@ -464,7 +467,7 @@ def test_a_vector_times_anything_is_a_vector_an_error_of_ours_or_python_s_own_re
         (lambda: ib.Design(arms=sweep.Unsteered(1)), SpecError, "arms"),
         (lambda: ib.Design(arms=["control"]), SpecError, "arms"),
         (lambda: ib.Design(arms=[sweep.Unsteered]), SpecError, "arms"),
-        (lambda: ib.Design(recipe="word", arms=[sweep.Unsteered(1)]), SpecError, "recipe"),
+        (lambda: ib.Design(recipe="words", arms=[sweep.Unsteered(1)]), SpecError, "recipe"),
         (lambda: ib.Design(sampling=0.7, arms=[sweep.Unsteered(1)]), SpecError, "Sampling"),
         (lambda: ib.Design(span=["all"], arms=[sweep.Unsteered(1)]), SpecError, "span"),
         (lambda: sweep.Injected(2, concepts="some"), SpecError, "concepts"),
@@ -496,8 +499,17 @@ def test_a_vector_times_anything_is_a_vector_an_error_of_ours_or_python_s_own_re
         (lambda: ib.ConceptVector([1.0], "love", 1, "mine"), VectorError, "provenance"),
         (lambda: ib.Sampling(temperature="hot"), SpecError, "temperature"),
         (lambda: ib.rates("runs/demo", ["layer"]), AnalysisError, "frame"),
-        (lambda: ib.rates(ib.Results("r", make_records()), ["layer"]), AnalysisError, "frame"),
+        (lambda: ib.rates("runs/demo", ["layer"]), AnalysisError, r"read_results\(path\)"),
+        (lambda: ib.rates(Path("runs/demo")), AnalysisError, "read_results"),
+        (lambda: ib.rates(0.5), AnalysisError, "frame"),
         (lambda: ib.rates(["a", "b"], ["layer"]), AnalysisError, "frame"),
+        (lambda: analysis.detection("runs/demo"), AnalysisError, "read_results"),
+        (lambda: analysis.excludes(["love"]), AnalysisError, "frame"),
+        (lambda: ib.contrast("runs/demo", "strict"), AnalysisError, "results"),
+        (lambda: ib.mark_span(["lindsey"], FakeTokenizer()), ScaffoldError, "scaffold"),
+        (lambda: ib.mark_span(0.5, FakeTokenizer()), ScaffoldError, "scaffold"),
+        (lambda: ib.mark_span("lindsay", FakeTokenizer()), IntrospectionBenchError, "lindsey"),
+        (lambda: ib.mark_span("lindsey", "demo"), ScaffoldError, "tokenizer"),
         (lambda: ib.compare("runs/a", "runs/b"), AnalysisError, "read_results"),
         (lambda: ib.extract("torch", "pairs", 3), ConceptError, "injector"),
         (lambda: ib.random_controls(made_vector()), VectorError, "vectors"),
@@ -513,7 +525,14 @@ def test_a_name_a_path_texts_or_a_number_where_something_else_is_wanted_is_named
         call()
 
 
+def test_results_may_be_given_where_a_frame_of_them_is_wanted():
+    results = ib.Results("r", make_records())
+    for function in (ib.rates, analysis.counts, analysis.detection, analysis.coherent, analysis.rates_table):
+        pd.testing.assert_frame_equal(function(results), function(results.frame()))
+
+
 def test_what_is_built_in_may_be_given_to_a_design_by_its_name_and_what_is_written_as_written():
+    assert ib.Design(recipe="word", arms=[sweep.Unsteered(1)]).recipe == ib.Word()
     assert DESIGN.scaffolds == (ib.LINDSEY,)
     assert DESIGN.concepts == ib.load_concepts("pairs")
     assert DESIGN.doses == (ib.Dose(0.5, "residual"),)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .interop import TableLayout, read_results, read_table
     from .items import Battery, Item, load_battery
     from .judges import Judge, Rubric, load_rubric, open_judge
+    from .marking import MarkedPrompt, mark_span
     from .measures import Reading
     from .model_facts import ModelFacts
     from .prompts import RenderedPrompt
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         run_spec,
     )
     from .trials import Reply, Sampling, SteerKey, Trial, TrialKey, TrialRecord
+    from .trying import TriedInjection, try_injection
     from .vectors import ConceptVector, Provenance
     from .verdicts import Verdict
 
@@ -77,6 +79,7 @@ _HOMES = {
     "interop": ("TableLayout", "read_results", "read_table"),
     "items": ("Battery", "Item", "load_battery"),
     "judges": ("Judge", "Rubric", "load_rubric", "open_judge"),
+    "marking": ("MarkedPrompt", "mark_span"),
     "measures": ("Reading",),
     "model_facts": ("ModelFacts",),
     "prompts": ("RenderedPrompt",),
@@ -102,6 +105,7 @@ _HOMES = {
         "run_spec",
     ),
     "trials": ("Reply", "Sampling", "SteerKey", "Trial", "TrialKey", "TrialRecord"),
+    "trying": ("TriedInjection", "try_injection"),
     "vectors": ("ConceptVector", "Provenance"),
     "verdicts": ("Verdict",),
 }

@@ -161,10 +161,12 @@ def _complaint(cls: type, name: str, hint: Any, value: object) -> str:
 
 
 _REMEDY = {
-    "frame": "Make it with records_frame(results) or results.frame().",
+    "frame": "Give results as they are (ib.read_results(path) reads them), or a frame of them: results.frame().",
     "first": "Read it with ib.read_results(path).",
     "second": "Read it with ib.read_results(path).",
     "records": "Read them with ib.read_results(path).",
+    "requests": "Make each with ib.Request.of(prompt, injections, sampling), and put them into a list.",
+    "prompt": "Render one with scaffold.render(injector.tokenizer).",
     "scaffold": "Load one with ib.load_scaffold(name).",
     "scaffolds": "Load one with ib.load_scaffold(name), and put it into a list.",
     "magnitudes": "Put the doses into a list, as in [0.3, 0.5].",

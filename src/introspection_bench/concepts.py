@@ -16,6 +16,7 @@ from .errors import ConceptError, UnknownNameError, explain
 from .freezing import frozen_tuple
 from .names import composed, folded
 from .plugins import load_value, registered
+from .showing import few, named, plural, quoted, shown
 from .structuring import problems, strict_converter
 from .untrusted import parse_toml, read_text
 
@@ -113,6 +114,11 @@ class Concept:
                 )
             )
 
+    def __repr__(self) -> str:
+        pairs = plural(len(self.pairs), "pair") if self.pairs else ""
+        word = "" if self.word is None else f"word {quoted(self.word)}"
+        return shown(self, repr(self.name), word, pairs, named("aliases", self.aliases))
+
     @property
     def names(self) -> tuple[str, ...]:
         """Everything by which the concept may be called: its name (underscores as spaces), word and aliases."""
@@ -163,6 +169,10 @@ class ConceptSet:
                     hint="Take the word out of baseline (note it: the mean changes), or drop the concept.",
                 )
             )
+
+    def __repr__(self) -> str:
+        baseline = plural(len(self.baseline), "baseline word") if self.baseline else ""
+        return shown(self, repr(self.name), f"{plural(len(self), 'concept')}: {few(c.name for c in self)}", baseline)
 
     def __iter__(self) -> Iterator[Concept]:
         return iter(self.concepts)
@@ -240,6 +250,9 @@ def load_concepts(name: str | Path) -> ConceptSet:
 
     Raises :class:`UnknownNameError` for a name that nobody provides, :class:`ConceptError` for a file that can't
     be read or is wrong, :class:`~introspection_bench.errors.PluginError` for a plugin that isn't a concept set.
+
+    >>> load_concepts("pairs")
+    ConceptSet('pairs', 2 concepts: love and all_caps)
     """
     if isinstance(name, Path) or name.endswith(".toml"):
         return ConceptSet.from_toml(name)
@@ -247,3 +260,8 @@ def load_concepts(name: str | Path) -> ConceptSet:
         text = resources.files(__package__).joinpath("concepts", f"{name}.toml").read_text(encoding="utf-8")
         return _structure(parse_toml(text), f"built-in concept set {name}")
     return load_value(_GROUP, name, ConceptSet, builtin=BUILTIN)
+
+
+def as_concepts(value: Any) -> Any:
+    """Return a concept set, by name or as a value, and anything else as it is: a converter."""
+    return load_concepts(value) if isinstance(value, str) else value

@@ -247,7 +247,11 @@ CELL_COLUMNS = ("scaffold", "arm", "concept", "layers", "magnitude", "unit", "sp
 
 
 def layers_text(layers: Sequence[int]) -> str:
-    """Return blocks as they are written: ``19``, ``18-22`` for a band without gaps, ``4,8,12`` otherwise."""
+    """Return blocks as they are written: ``19``, ``18-22`` for a band without gaps, ``4,8,12`` otherwise.
+
+    >>> layers_text(range(18, 23)), layers_text([4, 8, 12])
+    ('18-22', '4,8,12')
+    """
     if len(layers) > 2 and all(later == layer + 1 for layer, later in pairwise(layers)):
         return f"{layers[0]}-{layers[-1]}"
     return ",".join(map(str, layers))

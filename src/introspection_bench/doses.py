@@ -7,6 +7,7 @@ from :func:`delta_length`, which is plain arithmetic and takes floats, NumPy arr
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
@@ -15,7 +16,7 @@ import attrs
 
 from .boundaries import checked, guarded
 from .errors import InjectionError, LayerError, explain
-from .freezing import plain_float
+from .freezing import frozen_tuple, plain_float
 
 
 class Unit(StrEnum):
@@ -134,7 +135,11 @@ class Dose:
     @classmethod
     @checked(InjectionError)
     def parse(cls, value: str | Dose) -> Dose:
-        """Return the dose that is written as ``0.3 residual``, as in TOML files; a dose as it is."""
+        """Return the dose that is written as ``0.3 residual``, as in TOML files; a dose as it is.
+
+        >>> print(-Dose.parse("0.30 residual"))
+        -0.3 residual
+        """
         if isinstance(value, Dose):
             return value
         magnitude, _, unit = value.strip().partition(" ")
@@ -158,6 +163,11 @@ class Dose:
         return f"{self.magnitude:.12g} {self.unit.value}"
 
 
+def as_doses(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Return doses, written or as values: a converter."""
+    return tuple(Dose.parse(v) if isinstance(v, str) else v for v in frozen_tuple(values))
+
+
 @guarded(LayerError)
 @attrs.frozen
 class Depth:
@@ -165,6 +175,9 @@ class Depth:
 
     It is the block nearest to ``fraction`` times their number (84 of 126, 20 of 30), the last one for 1. Raises
     :class:`~introspection_bench.errors.LayerError` for a fraction outside 0 to 1.
+
+    >>> [Depth(2 / 3).layer(n_layers) for n_layers in (30, 80, 126)]
+    [20, 53, 84]
     """
 
     fraction: float = attrs.field(converter=float)

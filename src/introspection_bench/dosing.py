@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .boundaries import checked, guarded
-from .concepts import ConceptSet
+from .concepts import ConceptSet, as_concepts
 from .digests import digest
-from .doses import Dose, Effect, Unit
+from .doses import Dose, Effect, Unit, as_doses
 from .effects import DoseEffect, Effects, effect_key
 from .errors import InjectionError, ModelError, SpecError, explain
 from .freezing import frozen_tuple, plain_int
@@ -152,9 +152,9 @@ def dose_effects(
     injector: Injector,
     vectors: Iterable[ConceptVector],
     layers: Sequence[int | Sequence[int]],
-    doses: Sequence[Dose],
+    doses: Sequence[Dose | str],
     *,
-    concepts: ConceptSet | None = None,
+    concepts: ConceptSet | str | None = None,
     n_random: int = RANDOM_VECTORS,
     seed: int = 0,
     prompts: Battery | None = None,
@@ -166,8 +166,8 @@ def dose_effects(
         injector: the model; it must be able to read a ``distribution``.
         vectors: a concept's only one is injected at every layer, of several the one of that layer.
         layers: blocks, or several to be steered at once.
-        doses: in any unit but an effect; none of magnitude 0.
-        concepts: whose names and aliases are looked for; by default each concept's own name.
+        doses: in any unit but an effect, also as they are written ("0.3 residual"); none of magnitude 0.
+        concepts: a set, or its name, whose names and aliases are looked for; by default each concept's own name.
         n_random: how many random vectors a live concept must outdo: see :attr:`DoseEffect.live`.
         seed: of the random vectors. They are the same for all concepts.
         prompts: of a slot ``prompt`` each; by default the battery ``neutral``.
@@ -178,6 +178,7 @@ def dose_effects(
         SpecError: the backend can't read a ``distribution``.
     """
     by_concept: dict[str, dict[int, ConceptVector]] = {}
+    stated: tuple[Dose, ...] = as_doses(doses)
     for vector in vectors:
         by_concept.setdefault(vector.concept, {})[vector.layer] = vector
     cases = []
@@ -192,9 +193,9 @@ def dose_effects(
                 )
             cases += [
                 Dosed(concept, [Injection(v, n, dose, FROM_TEXT) for v, n in zip(chosen, blocks, strict=True)])
-                for dose in doses
+                for dose in stated
             ]
-    names = {c.name: c.names for c in concepts or ()}
+    names = {c.name: c.names for c in as_concepts(concepts) or ()}
     return measure_effects(Probe(injector, prompts, date), cases, names, n_random=n_random, seed=seed)
 
 

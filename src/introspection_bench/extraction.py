@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .boundaries import checked
-from .concepts import Concept, ConceptSet
+from .concepts import Concept, ConceptSet, as_concepts
 from .digests import digest
 from .errors import ConceptError, SpecError, VectorError, explain
 from .injection import Injection
 from .injectors.base import Injector
 from .prompts import RenderedPrompt
-from .recipes import Recipe, Reduce, recipe_for
+from .recipes import Recipe, Reduce, as_recipe, recipe_for
 from .scaffolds import Scaffold, Turn
 from .vectors import ConceptVector, Provenance
 
@@ -25,10 +25,10 @@ from .vectors import ConceptVector, Provenance
 @checked(ConceptError)
 def extract(
     injector: Injector,
-    concepts: ConceptSet | Iterable[Concept],
+    concepts: ConceptSet | Iterable[Concept] | str,
     layers: Sequence[int],
     *,
-    recipe: Recipe | None = None,
+    recipe: Recipe | str | None = None,
     baseline: Sequence[str] | None = None,
     date: datetime.date | None = None,
     known: Iterable[ConceptVector] = (),
@@ -41,10 +41,10 @@ def extract(
 
     Args:
         injector: the model; all layers are captured in one pass.
-        concepts: a set, or concepts of either recipe.
+        concepts: a set, or its name, or concepts of either recipe.
         layers: 0-based block indices.
-        recipe: for all concepts; None takes of each concept the one that it is made for, with its defaults, and is an
-            error where a concept has both a word and pairs.
+        recipe: for all concepts, or its name; None takes of each concept the one that it is made for, with its
+            defaults, and is an error where a concept has both a word and pairs.
         baseline: baseline words; by default the set's own.
         date: the day that a chat template which prints the date is told, in all prompts; by default today.
         known: vectors of earlier extractions (:meth:`introspection_bench.sweep.Store.vectors`). Those that this one
@@ -58,7 +58,9 @@ def extract(
         LayerError: a layer that the model lacks.
         SpecError: no concepts, or no layers.
     """
-    chosen, layers = list(concepts), list(layers)
+    given: ConceptSet | Iterable[Concept] = as_concepts(concepts)
+    how: Recipe | None = as_recipe(recipe)
+    chosen, layers = list(given), list(layers)
     if not chosen or not layers:
         raise SpecError(
             explain(
@@ -68,10 +70,10 @@ def extract(
                 hint="Nothing was extracted.",
             )
         )
-    words = list(baseline if baseline is not None else getattr(concepts, "baseline", ()))
+    words = list(baseline if baseline is not None else getattr(given, "baseline", ()))
     day = date or datetime.date.today()
     rendered: _Render = cache(partial(_render, injector, day))
-    contrasts = [_contrast(c, recipe_for(c, recipe), words, rendered, beside) for c in chosen]
+    contrasts = [_contrast(c, recipe_for(c, how), words, rendered, beside) for c in chosen]
     found = {(v.concept, v.layer, v.provenance.origin): v for v in known}
     places = [[(c.concept, layer, c.provenance(injector)) for layer in layers] for c in contrasts]
     missing: dict[tuple[int, ...], list[_Contrast]] = {}

@@ -12,6 +12,7 @@ from .boundaries import guarded
 from .digests import digest
 from .errors import ScaffoldError, explain
 from .freezing import frozen_ints, frozen_mapping
+from .showing import few, plural, quoted, shown
 from .templates import Tokenizer as Tokenizer  # noqa: PLC0414  # importers know it from here
 
 
@@ -59,3 +60,7 @@ class RenderedPrompt:
     def digest(self) -> str:
         """SHA-256 of the token ids: what the model reads."""
         return digest("prompt", 1, list(self.token_ids))
+
+    def __repr__(self) -> str:
+        places = [f"{name} at {place}" for name, place in self.anchors.items()]
+        return shown(self, plural(len(self.token_ids), "token"), self.template, few(places), quoted(self.text))

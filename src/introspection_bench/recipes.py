@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import attrs
 
@@ -165,6 +165,20 @@ class Pairs(Recipe):
 
 #: The built-in recipes by name.
 RECIPES: Mapping[str, type[Recipe]] = MappingProxyType({r.name: r for r in (Word, Pairs)})
+
+
+def recipe_named(word: str) -> type[Recipe]:
+    """Return a built-in recipe by name; raises :class:`SpecError` for another name."""
+    if word not in RECIPES:
+        raise SpecError(
+            explain("recipe", required=f"one of {sorted(RECIPES)}", got=word, hint="See ib.Word, ib.Pairs.")
+        )
+    return RECIPES[word]
+
+
+def as_recipe(value: Any) -> Any:
+    """Return a recipe, by name with its defaults or as a value: a converter."""
+    return recipe_named(value)() if isinstance(value, str) else value
 
 
 def recipe_for(concept: Concept, chosen: Recipe | None) -> Recipe:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from .boundaries import checked, guarded
-from .conditions import CELL_COLUMNS, Condition
+from .conditions import CELL_COLUMNS, Condition, ordered
 from .effects import Effects, FoundDose
 from .errors import AnalysisError
 from .freezing import frozen_mapping, frozen_tuple
 from .identity import Sampling
+from .showing import named, plural, shown, table_html
 from .trials import TrialPart, TrialRecord
 from .verdicts import Asked, Part, Verdict
 
@@ -79,6 +80,24 @@ class Results:
     def __iter__(self) -> Iterator[TrialRecord]:
         return iter(self.records)
 
+    def __repr__(self) -> str:
+        counts = Counter(r.arm for r in self.records)
+        arms = named("arms", [f"{arm} {counts[arm]:,}" for arm in ordered(counts)])
+        judges = named("judged by", self.judges) or "not judged"
+        notes = plural(len(self.notes), "note") if self.notes else ""
+        told = plural(len(self.records), "trial"), arms, named("concepts", self.concepts), judges, notes
+        return shown(self, repr(self.name), *told, f"source {self.source!r}" if self.source else "")
+
+    def _repr_html_(self) -> str:
+        parts = {arm: [r for r in self.records if r.arm == arm] for arm in ordered(r.arm for r in self.records)}
+        rows = [
+            (arm, len(part), len({r.concept for r in part} - {None}), *(_read_by(judge, part) for judge in self.judges))
+            for arm, part in parts.items()
+        ]
+        head = ["arm", "trials", "concepts", *map(str, self.judges)]
+        title = f"{self.name}: {plural(len(self.records), 'trial')}"
+        return table_html(title, rows, head, [*self.notes, self.source])
+
     @property
     def judges(self) -> tuple[JudgeName, ...]:
         """The judges that gave verdicts here: the one with the most verdicts first, on other concepts last."""
@@ -143,6 +162,17 @@ class Results:
         from .frames import records_frame
 
         return records_frame(self.of_part(part).records, judge, rubric, repeats=repeats, asked=asked)
+
+
+def frame_of(frame: pd.DataFrame | Results) -> pd.DataFrame:
+    """Return results as a frame (:meth:`Results.frame`, of their only judge), and a frame as it is."""
+    return frame.frame() if isinstance(frame, Results) else frame
+
+
+def _read_by(judge: JudgeName, records: Sequence[TrialRecord]) -> str:
+    verdicts = [v for record in records for v in record.verdicts if judge.gave(v)]
+    unscored = sum(v.unscored is not None for v in verdicts)
+    return plural(len(verdicts), "verdict") + (f", {unscored:,} unscored" if unscored else "")
 
 
 def _named(verdict: Verdict) -> tuple[str, str, str | None, bool, Part, Asked]:

@@ -22,6 +22,7 @@ from .freezing import frozen_tuple
 from .items import Item
 from .prompts import RenderedPrompt, Tokenizer
 from .rendering import MARK, end_of_turns, marked_place, place_in, token_at, tokenise
+from .showing import named, plural, quoted, shown, table_html
 from .spans import ANCHOR_NAME, REPLY, START
 from .templates import check_reply_begins, reads_clock, write_chat
 
@@ -226,10 +227,21 @@ class Scaffold:
     @property
     def transcript(self) -> str:
         """The conversation as a judge is shown it."""
-        parts = [("system", self.system)] if self.system else []
-        parts += [(t.role, t.content) for t in self.turns]
-        parts += [("assistant (begun for it)", self.prefill)] if self.prefill else []
-        return "\n\n".join(f"[{role}]\n{text}" for role, text in parts)
+        return "\n\n".join(f"[{role}]\n{text}" for role, text in self._said())
+
+    def _said(self) -> list[tuple[str, str]]:
+        spoken = [*((t.role, t.content) for t in self.turns), ("assistant (begun for it)", self.prefill)]
+        return [(role, text) for role, text in [("system", self.system), *spoken] if text]
+
+    def __repr__(self) -> str:
+        turns = f"{plural(len(self.turns), 'turn')}, the last {quoted(self.turns[-1].content)}"
+        return shown(self, repr(self.name), turns, *self._places())
+
+    def _repr_html_(self) -> str:
+        return table_html(f"Scaffold {self.name}", self._said(), notes=self._places())
+
+    def _places(self) -> tuple[str, str]:
+        return named("anchors", [a.name for a in self.anchors]), named("slots", self.slots)
 
     @checked(ScaffoldError)
     def render(self, tokenizer: Tokenizer, date: datetime.date | None = None) -> RenderedPrompt:

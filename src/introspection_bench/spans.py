@@ -156,7 +156,11 @@ class Span:
     @classmethod
     @checked(InjectionError)
     def parse(cls, text: str) -> Span:
-        """Read the written form, as in TOML files: ``all``, ``from(trial)``, ``between(a, b) stop_at_prompt_end``."""
+        """Read the written form, as in TOML files: ``all``, ``from(trial)``, ``between(a, b) stop_at_prompt_end``.
+
+        >>> Span.parse("from(trial)") == Span.from_anchor("trial")
+        True
+        """
         body, _, flag = text.strip().partition(" stop_at_prompt_end")
         kind, _, rest = body.partition("(")
         anchors = [a.strip() for a in rest.rstrip(")").split(",") if a.strip()]

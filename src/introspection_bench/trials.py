@@ -17,6 +17,8 @@ from .injection import Receipt
 from .measures.readings import Reading
 from .names import composed
 from .reasoning import Split, split
+from .showing import named, plural, quoted, shown
+from .untrusted import one_line
 from .verdicts import Asked, Part, Verdict, fits_rubric, latest
 
 #: Which part of a run a trial belongs to, where one part chooses what the other one confirms.
@@ -40,6 +42,10 @@ class Reply:
     finish_reason: Literal["stop", "length", "unknown"]
     reasoning: str | None = None
     unclear: str | None = None
+
+    def __repr__(self) -> str:
+        reasoning = "" if self.reasoning is None else f"reasoning {quoted(self.reasoning)}"
+        return shown(self, quoted(self.text), reasoning, plural(len(self.token_ids), "token"), self.finish_reason)
 
     @property
     def parted(self) -> Reply:
@@ -107,6 +113,13 @@ class TrialRecord:
     source: str = ""
     repeat_of: str | None = None
 
+    def __repr__(self) -> str:
+        verdicts = named("verdicts", [_told(v) for v in self.verdicts])
+        receipts = plural(len(self.receipts), "receipt") if self.receipts else ""
+        readings = named("readings", [r.measure for r in self.readings])
+        trial, reply = one_line(str(self.trial), 200), f"reply {quoted(self.reply.text)}"
+        return shown(self, trial, reply, receipts, verdicts, readings)
+
     @property
     def key(self) -> TrialKey:
         """The trial's identity."""
@@ -161,3 +174,8 @@ class TrialRecord:
                 )
             )
         return found[0] if found else None
+
+
+def _told(verdict: Verdict) -> str:
+    met = [name for name, answer in verdict.answers.items() if answer]
+    return f"{verdict.judge}/{verdict.rubric}: {'unscored' if verdict.unscored else ' + '.join(met) or 'none met'}"

@@ -27,6 +27,8 @@ MOST_DEPTH = 100
 #: Control, format and private characters, halves of pairs, what is not assigned, line and paragraph separators.
 _UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
 _LONG_KEY = re.compile(rf"""^[\s\[]*(?:[\w"'-]+[ \t]*\.[ \t]*){{{MOST_DEPTH}}}""", re.MULTILINE)
+#: What a cell begins with that a spreadsheet takes for a formula; some full-width forms count as well.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _OTHER_ENCODINGS = {
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -169,3 +171,8 @@ def one_line(text: str, most: int) -> str:
     """Return text as one line of at most so many characters, for cells, titles and labels."""
     line = visible(" ".join(text.split()))
     return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def no_formula(text: str) -> str:
+    """Return text for a spreadsheet: behind an apostrophe where that would calculate it (OWASP, CSV injection)."""
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text

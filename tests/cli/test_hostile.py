@@ -128,7 +128,7 @@ def test_an_export_has_the_format_that_its_name_ends_in(place, tmp_path, to, for
 
 
 @pytest.mark.parametrize(
-    ("to", "form"), [("a.parquet", "jsonl"), ("a.jsonl", "parquet"), ("a", None), ("a.csv", None), ("a.csv", "xml")]
+    ("to", "form"), [("a.parquet", "jsonl"), ("a.jsonl", "parquet"), ("a", None), ("a.xml", None), ("a.csv", "xml")]
 )
 def test_an_export_whose_name_and_format_contradict_or_say_nothing_is_an_error(place, tmp_path, to, form):
     options = ["--format", form] if form else []

@@ -34,6 +34,9 @@ CALLS = {
     "study": ["study", "nothing.toml"],
     "measure": ["measure", "run", "nothing"],
     "status": ["status", "run"],
+    "try": ["try", "nowhere", "Hello.", "--concept", "Oceans"],
+    "runs": ["runs", "."],
+    "verify": ["verify", "run", "--model", "nowhere"],
     "judge": ["judge", "run", "--judge", "rules"],
     "judge-check": ["judge-check", "rules"],
     "label": ["label", "run", "--labeller", "me"],
@@ -65,7 +68,7 @@ ODD = [
     "a=b", "a=b=c", "=", "None", "~nobody", "$(x)", "%s%n", "concepts.toml", "empty.jsonl",
 ]  # fmt: skip
 #: Commands that take a tenth of a second when they work, and those that take several.
-SLOW = {"table", "excludes", "import", "judge", "judge-check", "label", "check", "bridge"}
+SLOW = {"table", "excludes", "import", "judge", "judge-check", "label", "check", "bridge", "try", "verify", "runs"}
 SLOWER = {"report", "compare"}
 VERY_FEW = ["", "9" * 40, "a\udcff\udc80b\x1b[2J[/nope]"]
 FEW = ["", "-1", "9" * 40, "nan", ".", "x" * 5000, "a\udcff\udc80b\x1b[2J[/nope]"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from cli_samples import write_sweep
+from cli_samples import command, write_sweep
 
 from introspection_bench.cli import console
 from introspection_bench.judges.registry import open_judge
@@ -61,7 +61,7 @@ def test_a_phase_says_that_it_begins_how_far_it_is_every_thirty_seconds_and_that
     assert lines[3:] == ["Judging: 75 s, 2 judged"]
 
 
-def test_a_run_says_trials_done_and_planned_tokens_per_second_and_time_left(clock, capsys, place):
+def test_a_run_says_trials_cells_where_it_is_tokens_per_second_and_time_left(clock, capsys, place):
     with Store.open(place / "run") as store:
         record, case_of = store.records()[0], case_maker(store)
     clock.beats = 0
@@ -71,9 +71,23 @@ def test_a_run_says_trials_done_and_planned_tokens_per_second_and_time_left(cloc
         clock.time = 30.0
     tokens = 20 * len(record.reply.token_ids) / 30
     assert capsys.readouterr().err.splitlines() == [
-        "trials: 40 of 100, 0.0 tokens/s, time left not known yet",
-        f"trials: 60 of 100, {tokens:.1f} tokens/s, about 1 min 0 s left",
+        "trials: 40 of 100, cells: 0 of 1, 0.0 tokens/s, time left not known yet",
+        f"trials: 60 of 100, cells: 0 of 1 (at {record.condition.cell}), {tokens:.1f} tokens/s, about 1 min 0 s left",
     ]
+
+
+def test_progress_none_says_only_what_was_done_and_lasts_for_no_other_command(place):
+    words = ("judge", "run", "--judge", "rules")
+    silent = command(*words, "--progress", "none", cwd=place)
+    assert "0 judged, 0 unscored, 20 there already" in silent.stdout
+    assert silent.stderr == ""
+    assert "Judging with rules …" in command(*words, cwd=place).stderr
+
+
+def test_bars_are_refused_where_they_would_fill_a_file_with_control_characters(place):
+    refused = command("run", "sweep.toml", "--progress", "rich", cwd=place, check=False)
+    assert refused.returncode == 1
+    assert "a terminal on stderr" in refused.stderr
 
 
 def test_the_live_view_counts_as_affirmative_what_the_judging_stage_will_store(place):

@@ -52,6 +52,15 @@ def test_an_adapter_of_ones_own_on_a_model_of_ones_own_is_merged_into_a_folder_o
     assert first != second
 
 
+def test_the_demo_is_opened_by_its_name_in_python_as_in_a_file(tmp_path, monkeypatch):
+    folder = save_tiny_model("llama", tmp_path / "small")
+    monkeypatch.setattr(model_names, "smollm2_path", lambda: folder)
+    spec = ib.ModelSpec("demo", options={"torch": {"device": "cpu"}})
+    with ib.open_injector("torch", "demo", device="cpu") as by_name, spec.open() as by_file:
+        assert by_name.model == by_file.model
+        assert by_name.model.name == "small"
+
+
 def test_engines_that_load_a_folder_themselves_see_another_model_too(cache, own):
     told = [fingerprint_checkpoint(f, "float32", tiny_tokenizer()) for f in (resolve_name(own), own.partition("+")[0])]
     assert len(set(told)) == 2

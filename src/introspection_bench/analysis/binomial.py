@@ -72,6 +72,10 @@ def interval(
         AnalysisError: an argument is outside what is stated.
 
     Source: ``scipy.stats.binomtest(...).proportion_ci``.
+
+    >>> none_of_20 = interval(0, 20)
+    >>> round(none_of_20.low, 3), round(none_of_20.high, 3)
+    (0.0, 0.168)
     """
     if not 0 <= k <= n:
         raise AnalysisError(explain("k", required=f"a count from 0 to n = {n}", got=k, hint="Check the counts."))

@@ -10,6 +10,7 @@ import pandas as pd
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
 from ..freezing import frozen_ints, frozen_tuple
+from ..results import Results, frame_of
 from .binomial import Sided
 from .intervals import ConceptCounts, Estimand, Estimate, worst_case
 from .selection import check_outcomes, require_columns
@@ -63,12 +64,13 @@ class ByConcept:
 
 
 @checked(AnalysisError)
-def by_concept(frame: pd.DataFrame, outcome: str) -> ByConcept | None:
+def by_concept(frame: pd.DataFrame | Results, outcome: str) -> ByConcept | None:
     """Return an outcome's successes and trials by concept; None where it applies to no trial.
 
     A criterion counts where it applies (``immediate`` does not where no concept is named); ``unscored`` in all trials.
     Raises :class:`AnalysisError` for an outcome that the frame lacks.
     """
+    frame = frame_of(frame)
     check_outcomes(frame, [outcome])
     require_columns(frame, ["concept"])
     answers = frame["unscored"].notna().astype("boolean") if outcome == "unscored" else frame[outcome]

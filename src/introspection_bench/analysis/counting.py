@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..boundaries import checked
 from ..errors import AnalysisError, explain
+from ..results import Results, frame_of
 from .by_concept import ByConcept, by_concept
 from .selection import require_columns
 
@@ -33,13 +34,13 @@ DENIES = "denies"
 
 
 @checked(AnalysisError)
-def counted(frame: pd.DataFrame, outcome: Counted, among: Among = "all") -> pd.DataFrame:
+def counted(frame: pd.DataFrame | Results, outcome: Counted, among: Among = "all") -> pd.DataFrame:
     """Return the trials that a rate is out of, with the column ``counted``: whether each counts (``boolean``).
 
     Unscored trials stay among them, with NA: whatever they would have been is a matter of its own.
 
     Args:
-        frame: from :func:`introspection_bench.analysis.records_frame`.
+        frame: results, or a frame of them from :func:`introspection_bench.analysis.records_frame`.
         outcome: what counts; ``strict`` is all that the verdict's rubric calls success.
         among: out of which trials. ``coherent or denies`` (as Lederman & Mahowald 2026, arXiv 2603.05414 v2, are said
             to do) needs the criterion ``denies``.
@@ -47,6 +48,7 @@ def counted(frame: pd.DataFrame, outcome: Counted, among: Among = "all") -> pd.D
     Raises:
         AnalysisError: the frame lacks a criterion, or an argument is none of the words.
     """
+    frame = frame_of(frame)
     for name, value, words in (("outcome", outcome, tuple(COUNTED)), ("among", among, AMONG)):
         if value not in words:
             raise AnalysisError(explain(name, required=f"one of {list(words)}", got=repr(value), hint=""))
@@ -75,7 +77,8 @@ def counted(frame: pd.DataFrame, outcome: Counted, among: Among = "all") -> pd.D
 
 
 @checked(AnalysisError)
-def counted_by_concept(frame: pd.DataFrame, outcome: Counted, among: Among = "all") -> ByConcept | None:
+def counted_by_concept(frame: pd.DataFrame | Results, outcome: Counted, among: Among = "all") -> ByConcept | None:
     """Return an outcome by concept, out of some trials; None where no trial is left to count. As :func:`counted`."""
+    frame = frame_of(frame)
     part = counted(frame, outcome, among)
     return None if part.empty else by_concept(part, "counted")

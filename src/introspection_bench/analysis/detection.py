@@ -17,6 +17,7 @@ from ..boundaries import checked, guarded
 from ..concepts import Concept
 from ..conditions import CELL_COLUMNS
 from ..errors import AnalysisError, explain
+from ..results import Results, frame_of
 from .binomial import check_probability
 from .by_concept import ByConcept, by_concept
 from .cells import groups
@@ -81,7 +82,7 @@ def sensitivity(
 
 @checked(AnalysisError)
 def detection(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Results,
     by: Sequence[str] = CELL_COLUMNS,
     *,
     confidence: float = 0.95,
@@ -109,6 +110,7 @@ def detection(
     Raises:
         AnalysisError: unknown columns, magnitudes pooled over units, or no scored injected trial.
     """
+    frame = frame_of(frame)
     check_grouping(frame, by)
     require_columns(frame, list(TASKS.values()))
     check_probability("confidence", confidence)
@@ -204,7 +206,7 @@ def guessed_word(reply: str) -> str | None:
 
 @checked(AnalysisError)
 def default_guesses(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Results,
     concepts: Iterable[Concept | str] | None = None,
     *,
     by: Sequence[str] = ("scaffold", "arm"),
@@ -226,6 +228,7 @@ def default_guesses(
     Raises:
         AnalysisError: unknown columns.
     """
+    frame = frame_of(frame)
     check_grouping(frame, by)
     require_columns(frame, ("reply", "concept", "truth", "affirmative", "identifies"))
     if concepts is None:

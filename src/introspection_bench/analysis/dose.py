@@ -15,6 +15,7 @@ from scipy.stats import norm
 from ..boundaries import checked, guarded
 from ..conditions import CELL_COLUMNS
 from ..errors import AnalysisError, explain
+from ..results import Results, frame_of
 from .binomial import check_draws, check_probability, interval, percent
 from .cells import groups, layers_label, rank
 from .logistic import existence, fieller, fit_logistic
@@ -29,7 +30,7 @@ _END_OF_SIDE = {"at or below": "lowest", "above": "highest"}
 
 @checked(AnalysisError)
 def dose_response(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Results,
     outcomes: Sequence[str] = (RISING, FALLING),
     *,
     by: Sequence[str] = DOSE_COLUMNS,
@@ -45,6 +46,7 @@ def dose_response(
     Raises:
         AnalysisError: unknown columns, or no scored injected trial.
     """
+    frame = frame_of(frame)
     check_outcomes(frame, outcomes)
     rows = []
     for group, part in groups(_used(frame, by, outcomes), by):
@@ -58,7 +60,7 @@ def dose_response(
 
 @checked(AnalysisError)
 def crossovers(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Results,
     *,
     rising: str = RISING,
     falling: str = FALLING,
@@ -96,6 +98,7 @@ def crossovers(
     Raises:
         AnalysisError: unknown columns, or no scored injected trial.
     """
+    frame = frame_of(frame)
     check_probability("confidence", confidence)
     check_draws("resamples", resamples, seed)
     rng = np.random.default_rng(seed)
@@ -229,7 +232,7 @@ class SweetSpots:
 
 @checked(AnalysisError)
 def sweet_spots(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Results,
     rule: SweetSpotRule | None = None,
     *,
     by: Sequence[str] = CELL_COLUMNS,
@@ -239,6 +242,7 @@ def sweet_spots(
 
     Raises :class:`AnalysisError` for unknown columns and frames without scored injected trials.
     """
+    frame = frame_of(frame)
     check_probability("confidence", confidence)
     rule = rule or SweetSpotRule()
     thresholds = attrs.asdict(rule)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
+from ..results import Results, frame_of
 from .binomial import percent
 from .by_concept import ByConcept, by_concept
 from .contrast import LIKE, THESE, Contrast, contrast_pairs
@@ -19,7 +20,7 @@ SHARED = ("model", "scaffold", "beside")
 
 @checked(AnalysisError)
 def same_as_control(
-    frame: pd.DataFrame, outcome: str, margin: float | None = None, *, confidence: float = 0.95
+    frame: pd.DataFrame | Results, outcome: str, margin: float | None = None, *, confidence: float = 0.95
 ) -> Contrast:
     """Return whether an outcome is as frequent on injected trials as on controls.
 
@@ -39,6 +40,7 @@ def same_as_control(
         AnalysisError: trials of several models, scaffolds or steers beside, no scored trial in one of the two, or an
             argument out of range.
     """
+    frame = frame_of(frame)
     require_columns(frame, SHARED)
     arms = injected(frame), controls(frame)
     several = [c for c in SHARED if pd.concat([a[c] for a in arms]).nunique(dropna=False) > 1]
@@ -81,7 +83,7 @@ class Zero:
 
 
 @checked(AnalysisError)
-def same_as_zero_in(frame: pd.DataFrame, outcome: str, margin: float, *, confidence: float = 0.95) -> Zero:
+def same_as_zero_in(frame: pd.DataFrame | Results, outcome: str, margin: float, *, confidence: float = 0.95) -> Zero:
     """Return whether an outcome's rate on the injected trials of a frame is zero within a margin.
 
     Args:
@@ -93,6 +95,7 @@ def same_as_zero_in(frame: pd.DataFrame, outcome: str, margin: float, *, confide
     Raises:
         AnalysisError: no scored injected trial, or an argument out of range.
     """
+    frame = frame_of(frame)
     found = _counted(injected(frame), outcome, "injected")
     these, like = (same_as_zero(found.counts, margin, estimand=e, confidence=confidence) for e in (THESE, LIKE))
     return Zero(these, like, found.whatever(confidence=confidence), found.unscored)

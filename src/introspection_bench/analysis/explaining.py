@@ -15,6 +15,7 @@ from ..conditions import INJECTED
 from ..effects import Effects
 from ..errors import AnalysisError
 from ..freezing import frozen_tuple
+from ..results import Results, frame_of
 from ..untrusted import encodable
 from .arms_compared import counted
 from .binomial import check_probability
@@ -90,7 +91,7 @@ class Explained:
 
 @checked(AnalysisError)
 def explain_away(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Results,
     answers: pd.DataFrame | None = None,
     effects: Effects | None = None,
     *,
@@ -124,6 +125,7 @@ def explain_away(
     Raises:
         AnalysisError: a column is missing, or the margin or confidence is out of range.
     """
+    frame = frame_of(frame)
     for name, value in (("margin", margin), ("confidence", confidence)):
         check_probability(name, value)
     require_columns(frame, [*LIVE_BY, "scaffold", "arm", "truth", "asked", "unscored", "trial", *OUTCOMES.values()])

@@ -13,6 +13,7 @@ from ..conditions import CELL_COLUMNS, layers_text
 from ..effects import DoseEffect, Effects
 from ..errors import AnalysisError, explain
 from ..freezing import plain_int
+from ..results import Results, frame_of
 from .selection import injected, require_columns, scored
 
 #: What tells the cells apart whose doses have effects, in a frame of trials as in one of effects.
@@ -64,7 +65,7 @@ def effects_frame(effects: Effects) -> pd.DataFrame:
 
 
 @checked(AnalysisError)
-def live_cells(frame: pd.DataFrame, effects: Effects) -> pd.DataFrame:
+def live_cells(frame: pd.DataFrame | Results, effects: Effects) -> pd.DataFrame:
     """Return a frame of trials with a column ``live``: whether the dose that was injected says its concept.
 
     A second one, ``reads_out``, says whether the vector itself reads out as the concept's word. Both are NA on trials
@@ -72,6 +73,7 @@ def live_cells(frame: pd.DataFrame, effects: Effects) -> pd.DataFrame:
     ``frame[frame["live"]]`` keeps the injected trials of live cells. ``frame`` is from
     :func:`~introspection_bench.analysis.records_frame`; raises :class:`AnalysisError` where it lacks columns.
     """
+    frame = frame_of(frame)
     require_columns(frame, [*LIVE_BY, "truth"])
     table = effects_frame(effects)
     places = zip(*(table[c] for c in LIVE_BY), strict=True)
@@ -148,12 +150,13 @@ class Liveness:
 
 
 @checked(AnalysisError)
-def liveness(frame: pd.DataFrame, effects: Effects) -> Liveness:
+def liveness(frame: pd.DataFrame | Results, effects: Effects) -> Liveness:
     """Return how many of a frame's cells with scored injected trials are live.
 
     Cells are told apart by all of :data:`~introspection_bench.conditions.CELL_COLUMNS`. ``frame`` is from
     :func:`~introspection_bench.analysis.records_frame`; raises :class:`AnalysisError` where it lacks columns.
     """
+    frame = frame_of(frame)
     require_columns(frame, CELL_COLUMNS)
     part = live_cells(scored(injected(frame)), effects)
     told = part.groupby(list(CELL_COLUMNS), dropna=False, sort=False)["live"].agg(["first", "size"])
@@ -169,8 +172,9 @@ def liveness(frame: pd.DataFrame, effects: Effects) -> Liveness:
 
 
 @checked(AnalysisError)
-def live_trials(frame: pd.DataFrame, effects: Effects) -> pd.DataFrame:
+def live_trials(frame: pd.DataFrame | Results, effects: Effects) -> pd.DataFrame:
     """Return the injected trials of live cells, unscored ones too; errors as :func:`live_cells`."""
+    frame = frame_of(frame)
     return frame[live_cells(frame, effects)["live"].fillna(value=False)]
 
 

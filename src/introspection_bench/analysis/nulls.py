@@ -13,6 +13,7 @@ from ..conditions import CELL_COLUMNS
 from ..effects import Effects
 from ..errors import AnalysisError, explain
 from ..freezing import frozen_tuple
+from ..results import Results, frame_of
 from .binomial import Sided, percent
 from .by_concept import ByConcept, by_concept
 from .cells import groups
@@ -293,7 +294,7 @@ _DTYPES = {
 
 @checked(AnalysisError)
 def excludes(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Results,
     outcome: str = "strict",
     *,
     scopes: Iterable[Scope] = (),
@@ -319,6 +320,7 @@ def excludes(
     Raises:
         AnalysisError: there is no scored injected trial, or an argument is out of range.
     """
+    frame = frame_of(frame)
     check_outcomes(frame, [outcome])
     check_grouping(frame, by)
     scopes = tuple(scopes)

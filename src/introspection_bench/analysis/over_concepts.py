@@ -7,6 +7,7 @@ import pandas as pd
 
 from ..boundaries import checked, guarded
 from ..errors import AnalysisError, explain
+from ..results import Results, frame_of
 from .binomial import bounds, percent
 from .by_concept import ByConcept, by_concept
 from .intervals import Estimate, like_these, these_concepts
@@ -53,20 +54,21 @@ class MeanRate:
 
 
 @checked(AnalysisError)
-def mean_rate(frame: pd.DataFrame, outcome: str, *, confidence: float = 0.95) -> MeanRate:
+def mean_rate(frame: pd.DataFrame | Results, outcome: str, *, confidence: float = 0.95) -> MeanRate:
     """Return the rate of an outcome in the injected trials, the mean over concepts, under both estimands.
 
     Below :data:`~introspection_bench.analysis.FEWEST_CONCEPTS` concepts nothing is said of concepts like these but what
     it would take.
 
     Args:
-        frame: from :func:`introspection_bench.analysis.records_frame`.
+        frame: results, or a frame of them from :func:`introspection_bench.analysis.records_frame`.
         outcome: a criterion, ``strict``, ``refused`` or ``unscored``.
         confidence: of the intervals.
 
     Raises:
         AnalysisError: the outcome applies to no injected trial, or an argument is out of range.
     """
+    frame = frame_of(frame)
     found = by_concept(injected(frame), outcome)
     if found is None:
         raise AnalysisError(

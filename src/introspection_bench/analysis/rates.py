@@ -11,6 +11,7 @@ import pandas as pd
 from ..boundaries import checked
 from ..conditions import CELL_COLUMNS
 from ..errors import AnalysisError
+from ..results import Results, frame_of
 from .binomial import Interval, Method, Sided, interval
 from .by_concept import by_concept
 from .cells import groups
@@ -22,12 +23,13 @@ OVER_CONCEPTS = ("concepts", "low_like_these", "high_like_these")
 
 
 @checked(AnalysisError)
-def counts(frame: pd.DataFrame, by: Sequence[str] = CELL_COLUMNS) -> pd.DataFrame:
+def counts(frame: pd.DataFrame | Results, by: Sequence[str] = CELL_COLUMNS) -> pd.DataFrame:
     """Return one row per group: ``n_all n_scored n_coherent``, then how often each outcome was true.
 
     ``n_all`` are all trials, ``n_scored`` those with a verdict, ``n_coherent`` those judged coherent. The outcomes are
     the frame's criteria, ``strict`` and ``unscored``.
     """
+    frame = frame_of(frame)
     check_grouping(frame, by)
     outcomes = outcomes_of(frame)
     check_outcomes(frame, outcomes)
@@ -38,7 +40,7 @@ def counts(frame: pd.DataFrame, by: Sequence[str] = CELL_COLUMNS) -> pd.DataFram
 
 @checked(AnalysisError)
 def rates(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Results,
     by: Sequence[str] = CELL_COLUMNS,
     *,
     interval: Method = "clopper-pearson",
@@ -53,7 +55,7 @@ def rates(
     Nothing is adjusted for choosing among the rows; see :func:`introspection_bench.analysis.best_of_many`.
 
     Args:
-        frame: from :func:`introspection_bench.analysis.records_frame`.
+        frame: results, or a frame of them from :func:`introspection_bench.analysis.records_frame`.
         by: the grouping columns; ``()`` pools everything.
         interval: the method of ``low`` and ``high``; Wilson's covers what it says on average, and 95 % intervals as
             little as 79 % (of one trial; 82 % of two, 83.5 % of ten or more).
@@ -78,6 +80,7 @@ def rates(
     Raises:
         AnalysisError: an unknown column, outcome, method or side, or magnitudes pooled over units.
     """
+    frame = frame_of(frame)
     check_grouping(frame, by)
     outcomes = outcomes_of(frame) if outcomes is None else outcomes
     check_outcomes(frame, outcomes)
@@ -102,7 +105,7 @@ def rates(
 
 @checked(AnalysisError)
 def outcome_interval(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Results,
     outcome: str,
     *,
     method: Method = "clopper-pearson",
@@ -110,6 +113,7 @@ def outcome_interval(
     sided: Sided = "two",
 ) -> Interval:
     """Return one outcome's interval over all rows of the frame, among the trials to which it applies."""
+    frame = frame_of(frame)
     check_outcomes(frame, [outcome])
     return _interval(frame, outcome, method, confidence, sided)
 

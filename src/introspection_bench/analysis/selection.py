@@ -8,6 +8,7 @@ import pandas as pd
 
 from ..boundaries import checked
 from ..errors import AnalysisError, explain
+from ..results import Results, frame_of
 from ..verdicts import CRITERIA, FURTHER
 
 
@@ -33,36 +34,41 @@ def shown_of(frame: pd.DataFrame) -> tuple[str, ...]:
 
 
 @checked(AnalysisError)
-def injected(frame: pd.DataFrame) -> pd.DataFrame:
+def injected(frame: pd.DataFrame | Results) -> pd.DataFrame:
     """Return the trials on which a concept was injected, whatever their arm: yes is right there."""
+    frame = frame_of(frame)
     require_columns(frame, ["truth"])
     return frame[frame["truth"] == "injected"]
 
 
 @checked(AnalysisError)
-def controls(frame: pd.DataFrame) -> pd.DataFrame:
+def controls(frame: pd.DataFrame | Results) -> pd.DataFrame:
     """Return the trials on which nothing was done, whatever their arm: yes is a false alarm there."""
+    frame = frame_of(frame)
     require_columns(frame, ["truth"])
     return frame[frame["truth"] == "nothing"]
 
 
 @checked(AnalysisError)
-def dosed(frame: pd.DataFrame) -> pd.DataFrame:
+def dosed(frame: pd.DataFrame | Results) -> pd.DataFrame:
     """Return the trials that have a dose or a layer of their own, and are shown with it."""
+    frame = frame_of(frame)
     require_columns(frame, ["layers", "unit"])
     return frame[frame["layers"].notna() | frame["unit"].notna()]
 
 
 @checked(AnalysisError)
-def scored(frame: pd.DataFrame) -> pd.DataFrame:
+def scored(frame: pd.DataFrame | Results) -> pd.DataFrame:
     """Return the trials that have a verdict."""
+    frame = frame_of(frame)
     require_columns(frame, ["unscored"])
     return frame[frame["unscored"].isna()]
 
 
 @checked(AnalysisError)
-def coherent(frame: pd.DataFrame) -> pd.DataFrame:
+def coherent(frame: pd.DataFrame | Results) -> pd.DataFrame:
     """Return the trials that a judge found coherent."""
+    frame = frame_of(frame)
     require_columns(frame, ["coherent"])
     return frame[frame["coherent"].fillna(value=False)]
 

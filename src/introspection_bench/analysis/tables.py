@@ -13,7 +13,8 @@ import pandas as pd
 from ..boundaries import checked
 from ..conditions import CELL_COLUMNS, INJECTED
 from ..errors import AnalysisError, explain
-from ..untrusted import one_line, visible
+from ..results import Results, frame_of
+from ..untrusted import no_formula, one_line, visible
 from .binomial import Method, Sided, bounds, percent
 from .cells import layers_label, telling
 from .intervals import FEWEST_CONCEPTS
@@ -21,15 +22,13 @@ from .rates import rates
 from .selection import dosed, shown_of
 
 Format = Literal["text", "markdown", "latex", "csv"]
-#: What a cell begins with that a spreadsheet takes for a formula; some full-width forms count as well.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 #: Characters of a cell in a text table; other formats give it whole.
 _WIDEST = 60
 
 
 @checked(AnalysisError)
 def rates_table(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Results,
     by: Sequence[str] = CELL_COLUMNS,
     *,
     outcomes: Sequence[str] | None = None,
@@ -45,6 +44,7 @@ def rates_table(
     Columns that are NA throughout are left out. ``outcomes`` None: ``strict`` and the criteria that some verdict was
     asked. Other arguments and errors as :func:`introspection_bench.analysis.rates.rates`.
     """
+    frame = frame_of(frame)
     outcomes = shown_of(frame) if outcomes is None else outcomes
     tidy = rates(frame, by, interval=method, confidence=confidence, sided=sided, outcomes=[*outcomes, "coherent"])
     rows = []
@@ -184,9 +184,7 @@ def _missing(value: Any) -> bool:
 def _plain(value: Any) -> str:
     if _missing(value):
         return ""
-    # Spreadsheets calculate text that begins so; "-0.5" as a number is no formula.
-    formula = isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA)
-    return f"'{value}" if formula else str(value)
+    return no_formula(value) if isinstance(value, str) else str(value)  # "-0.5" as a number is no formula
 
 
 def _short(value: Any, digits: int) -> str:

@@ -9,7 +9,21 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import IntrospectionBenchError
-from . import analysing, bridging, checking, console, experiments, judging, listing, protocols, results, running
+from . import (
+    analysing,
+    bridging,
+    checking,
+    console,
+    experiments,
+    judging,
+    listing,
+    overview,
+    protocols,
+    results,
+    running,
+    trying,
+    verifying,
+)
 
 
 class _Commands(typer.core.TyperGroup):
@@ -33,7 +47,20 @@ app = typer.Typer(
     "The concept-injection protocol of Lindsey 2026 (arXiv 2601.01828) on any decoder-only model.",
     epilog="Start with `introspection-bench demo`, then `introspection-bench run sweep.toml`.",
 )
-for module in (running, protocols, experiments, bridging, judging, results, analysing, checking, listing):
+for module in (
+    trying,
+    running,
+    overview,
+    verifying,
+    protocols,
+    experiments,
+    bridging,
+    judging,
+    results,
+    analysing,
+    checking,
+    listing,
+):
     module.register(app)
 
 

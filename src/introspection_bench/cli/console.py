@@ -1,7 +1,8 @@
 """What all commands print with: two consoles, plain text, tables, and the signs of life of whatever takes long.
 
 On a terminal those are a spinner and a bar. Elsewhere (a log, a pipe, CI, Slurm) they are plain lines on stderr: one
-when a phase begins, one every :data:`EVERY_S` seconds while it goes on, one when it is done.
+when a phase begins, one every :data:`EVERY_S` seconds while it goes on, one when it is done. ``--progress`` chooses
+(:func:`show_progress`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -20,11 +21,22 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ..errors import SpecError, explain
 from ..untrusted import visible
 
 if TYPE_CHECKING:
     from ..judges.base import Case
     from ..trials import TrialRecord
+
+#: How progress is shown: a spinner and a bar, plain lines, or not at all.
+ProgressStyle = Literal["rich", "plain", "none"]
+ProgressOption = Annotated[
+    ProgressStyle | None,
+    typer.Option(
+        "--progress",
+        help="Bars (rich), a line every 30 s (plain), or none; by default bars on a terminal, else lines.",
+    ),
+]
 
 out = Console()
 err = Console(stderr=True)
@@ -55,6 +67,37 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     out.print(shown)
 
 
+class _Progress:
+    """How progress is shown: as was asked for last, or else as the output allows."""
+
+    asked: ProgressStyle | None = None
+
+    @property
+    def style(self) -> ProgressStyle:
+        return self.asked or ("rich" if err.is_terminal else "plain")
+
+
+_progress = _Progress()
+
+
+def show_progress(style: ProgressStyle | None) -> None:
+    """Show progress so from now on; None chooses by whether stderr is a terminal.
+
+    Raises :class:`~introspection_bench.errors.SpecError` for bars where there is no terminal: a file would be full of
+    control characters.
+    """
+    if style == "rich" and not err.is_terminal:
+        raise SpecError(
+            explain(
+                "--progress",
+                required="a terminal on stderr for 'rich'",
+                got="none",
+                hint="Use plain; or set TTY_COMPATIBLE=1 where the log shows colours and bars.",
+            )
+        )
+    _progress.asked = style
+
+
 class Clock:
     """The time, and waiting for it to pass; tests put their own in :data:`clock`'s place."""
 
@@ -79,11 +122,11 @@ def say(text: str) -> None:
 
 @contextmanager
 def signs_of_life(describe: Callable[[], str]) -> Iterator[None]:
-    """Where the output is no terminal, say every :data:`EVERY_S` seconds what ``describe`` returns.
+    """Where progress is shown in plain lines, say every :data:`EVERY_S` seconds what ``describe`` returns.
 
     From a thread, since a phase may sit in one call of a library for minutes.
     """
-    if err.is_terminal:
+    if _progress.style != "plain":
         yield
         return
     stop = threading.Event()
@@ -127,7 +170,10 @@ class Phase:
 def working(what: str) -> Iterator[Phase]:
     """Show that something goes on, then how long it took."""
     phase = Phase(what)
-    if err.is_terminal:
+    if _progress.style == "none":
+        yield phase
+        return
+    if _progress.style == "rich":
         with err.status(plain(what)):
             yield phase
     else:
@@ -186,6 +232,7 @@ class RunView:
         self._left = Counter(cells)
         self._cells = len(self._left)
         self._tokens = 0
+        self._at: object = None
         self._affirmed: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()
         self._judge, self._case_of = open_judge("rules"), case_of
@@ -197,12 +244,12 @@ class RunView:
     def on_trial(self, record: TrialRecord) -> None:
         """Take in one recorded trial."""
         self._new += 1
-        self._left[record.condition.cell] -= 1
+        self._at = record.condition.cell
+        self._left[self._at] -= 1
         self._tokens += len(record.reply.token_ids)
         self._count(record)
-        finished = self._cells - sum(n > 0 for n in self._left.values())
         rates = ", ".join(f"{arm} {self._affirmed[arm]}/{n}" for arm, n in sorted(self._seen.items()))
-        self._show(f"cells {finished}/{self._cells} · {self._speed()} · affirmative so far (rules): {rates}")
+        self._show(f"cells {self._finished()}/{self._cells} · {self._speed()} · affirmative so far (rules): {rates}")
 
     def _count(self, record: TrialRecord) -> None:
         from ..judges.base import verdicts_on
@@ -212,10 +259,15 @@ class RunView:
         self._affirmed[record.arm] += any(verdict.answer("affirmative") is True for _, verdict in verdicts)
 
     def describe(self) -> str:
-        """Return one plain line: trials done and planned, speed, time left."""
+        """Return one plain line: trials done and planned, cells done and where it is, speed, time left."""
         done = self._done_before + self._new
         left = (self._total - done) * self._elapsed() / self._new if self._new else None
-        return f"trials: {done} of {self._total}, {self._speed()}, {_time_left(left)}"
+        at = "" if self._at is None else f" (at {self._at})"
+        cells = f"cells: {self._finished()} of {self._cells}{at}"
+        return f"trials: {done} of {self._total}, {cells}, {self._speed()}, {_time_left(left)}"
+
+    def _finished(self) -> int:
+        return self._cells - sum(n > 0 for n in self._left.values())
 
     def _elapsed(self) -> float:
         return max(clock.now() - self._started, 1e-9)
@@ -240,8 +292,11 @@ def run_view(
     ``total`` trials are planned, ``recorded`` those that are there, ``cells`` the cell of each that is not; ``case_of``
     is :func:`~introspection_bench.sweep.judging.case_maker`'s.
     """
-    if not err.is_terminal:
+    if _progress.style != "rich":
         view = RunView(total, recorded, cells, case_of, show=lambda _: None)
+        if _progress.style == "none":
+            yield view
+            return
         say(view.describe())
         with signs_of_life(view.describe):
             yield view

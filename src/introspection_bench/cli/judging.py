@@ -84,12 +84,14 @@ def judge(
     check: Annotated[bool, typer.Option(help="First judge the control replies that every judge must pass.")] = True,
     judged: PartOption = "answer",
     asked: AskedOption = "own",
+    progress: console.ProgressOption = None,
 ) -> None:
     """Judge a run's replies. Judging again never generates again; what is scored already is kept."""
     from ..judges.registry import open_judge
     from ..sweep import Store
     from ..sweep.judging import judge_run
 
+    console.show_progress(progress)
     options = _options(
         {"rubric": rubric, "model": model, "base_url": base_url, "max_cost_usd": max_cost, "judges": member}, option
     )

@@ -10,7 +10,11 @@ import typer
 from . import console
 
 if TYPE_CHECKING:
+    from ..analysis.tables import Format
     from ..results import Results
+
+#: How files of tables end, and what is in them.
+_ENDINGS: dict[str, Format] = {"csv": "csv", "md": "markdown", "tex": "latex"}
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +41,17 @@ def write_outputs(run: Path, *, beside: Path | None = None) -> Path:
     print_rates(found)
     console.tell(f"{len(figures)} figure files in {run / 'figures'}")
     console.tell(f"Report: {written}")
+    tell_beside(written)
     return written
+
+
+def tell_beside(page: Path) -> None:
+    """Print where a large report's transcripts lie; nothing where they are in the page."""
+    from ..report.page.parts import folder_beside
+
+    folder = folder_beside(page)
+    if folder.is_dir():
+        console.tell(f"Its transcripts: {folder}; keep the two together")
 
 
 def print_rates(found: Results) -> None:
@@ -79,23 +93,61 @@ def report(
         if figures:
             write_figures(found, make_own_folder(target.parent / "figures"), judge=judge, rubric=rubric)
     console.tell(str(written))
+    tell_beside(written)
 
 
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN_OR_FILE", help="Run directory or results file.")],
+    place: Annotated[
+        Path | None, typer.Argument(metavar="[PLACE]", help="For hub a new or empty folder, for inspect a file *.eval.")
+    ] = None,
     *,
-    to: Annotated[Path, typer.Option(help="The file to write.")],
+    to: Annotated[Path, typer.Option(help="The file to write, or hub (Hugging Face), or inspect (a log of Inspect).")],
     format: Annotated[  # noqa: A002  # the word users type
-        str | None, typer.Option(help="jsonl or parquet; by default what the file's ending says.")
+        str | None, typer.Option(help="jsonl, parquet or csv; by default what the file's ending says.")
+    ] = None,
+    license: Annotated[  # noqa: A002  # the card's own word
+        str | None, typer.Option(help="For hub: the data's licence as the hub calls it, such as cc-by-4.0.")
     ] = None,
 ) -> None:
     """Export trials with replies, receipts, verdicts and readings, and the run's specification."""
+    from ..errors import SpecError, explain
     from ..interop import read_results, writer_for
+    from ..interop.inspect_log import write_inspect
 
-    write = writer_for(to, format)
+    kind = str(to) if str(to) in ("hub", "inspect") else "file"
+    if (kind == "file") != (place is None) or (kind == "hub") != (license is not None) or (place and format):
+        raise SpecError(
+            explain(
+                "--to",
+                required="a file; or hub, a folder and --license; or inspect and a file; --format with the first alone",
+                got=f"--to {to}, place {place}, --license {license}, --format {format}",
+                hint="As in: export RUN --to hub DIR --license cc-by-4.0, or: export RUN --to inspect run.eval",
+            )
+        )
+    write = writer_for(to, format) if place is None else write_inspect
     found = read_results(run)
-    write(found, to)
-    console.tell(f"{len(found)} trials in {to}")
+    if place is not None and license is not None:
+        _write_for_hub(run, found, place, license)
+    else:
+        write(found, place or to)
+    console.tell(f"{len(found)} trials in {place or to}")
+
+
+def _write_for_hub(run: Path, found: Results, folder: Path, licence: str) -> None:
+    """Write a run with its vectors, and a table of rates for each judge in the formats that papers take."""
+    from ..analysis import rates_table, render
+    from ..interop import write_hub
+    from ..vectors import ConceptVector
+
+    tables: dict[str, str] = {}
+    for number, name in enumerate(found.judges, 1):
+        if name.asked == "own":
+            table = rates_table(found.frame(name.judge, name.rubric))
+            tables |= {f"rates-{number}.{ending}": render(table, kind) for ending, kind in _ENDINGS.items()}
+            tables[f"rates-{number}.md"] = f"Judge: {name}\n\n{tables[f'rates-{number}.md']}"
+    vectors = [ConceptVector.load(path) for path in sorted((run / "vectors").glob("*.safetensors"))]
+    write_hub(found, folder, license=licence, vectors=vectors, tables=tables)
 
 
 def import_(

@@ -1,4 +1,4 @@
-"""Commands that generate and measure: demo, run, measure, status."""
+"""Commands that generate and measure: demo, run, study, freeze, measure."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def register(app: typer.Typer) -> None:
         epilog='Example: `introspection-bench measure runs/demo \'{measure = "token_logprobs", '
         'sets = {yes = ["Yes"], no = ["No"]}}\'`'
     )(measure)
-    app.command(epilog="Example: `introspection-bench status runs/demo`")(status)
 
 
 def demo(
     *,
     directory: Annotated[Path, typer.Option(help="Run directory.")] = Path("runs/demo"),
     browser: Annotated[bool, typer.Option(help="Open the report in a browser.")] = True,
+    progress: console.ProgressOption = None,
 ) -> None:
     """Run the Lindsey protocol for real on a small model (SmolLM2-135M-Instruct, CPU), to a report.
 
@@ -49,6 +49,8 @@ def demo(
     page says what a report would have looked like. Interrupt it at any time: the same command goes on from there.
     """
     from .results import write_outputs
+
+    console.show_progress(progress)
 
     def of(name: str, to: Path) -> Path:
         with resources.as_file(resources.files("introspection_bench") / name) as spec:
@@ -65,7 +67,10 @@ def demo(
 def run(
     spec: Annotated[
         Path | None,
-        typer.Argument(help="The sweep as a TOML file (docs/sweeps.md); none with --protocol or --experiment."),
+        typer.Argument(
+            help="The sweep as a TOML file (docs/sweeps.md), or a run directory to go on in; none with --protocol or "
+            "--experiment."
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -86,6 +91,9 @@ def run(
     frozen: Annotated[
         Path | None, typer.Option(help="The frozen plan to run under (introspection-bench freeze).")
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="A smoke test of so many trials, spread over the cells; run again to go on.")
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what it would be; no weights, nothing written.")
     ] = False,
@@ -94,11 +102,13 @@ def run(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let Python code that comes with the checkpoint run.")
     ] = False,
+    progress: console.ProgressOption = None,
 ) -> None:
     """Run a sweep, judge it, and write its report. Run it again to go on after an interruption.
 
     With `--experiment NAME` what follows are its settings: `run --experiment localisation trials=2 layers=20`.
     """
+    console.show_progress(progress)
     stated = _stated(
         spec, overrides or [], protocol, experiment, model,
         backend=backend, directory=directory, trust_remote_code=trust_remote_code,
@@ -118,6 +128,7 @@ def run(
             with_judge=judge,
             trust_remote_code=trust_remote_code,
             frozen=frozen,
+            limit=limit,
         )
         write_outputs(made)
 
@@ -139,6 +150,8 @@ def _stated(
     from .experiments import experiment_spec
 
     if protocol is None and experiment is None and path is not None:
+        if os.path.isdir(path):  # False for a name that the system finds too long
+            return _of_run(path, overrides, model)
         found = RunSpec.from_toml(path, overrides)
         return found if model is None else attrs.evolve(found, model=attrs.evolve(found.model, name=model))
     words = [*([] if path is None else [str(path)]), *overrides]
@@ -157,6 +170,26 @@ def _stated(
     if experiment is not None:
         return experiment_spec(experiment, model, words, backend=backend, directory=directory)
     return _of_protocol(str(protocol), str(model), words, backend=backend, trust_remote_code=trust_remote_code)
+
+
+def _of_run(path: Path, overrides: list[str], model: str | None) -> RunSpec:
+    """Return what a run directory says that the run is, to go on there; ``model`` is where its weights lie now."""
+    from ..errors import SpecError, explain
+    from ..sweep import Store
+
+    if overrides:
+        raise SpecError(
+            explain(
+                f"run {path}",
+                required="no KEY=VALUE: the run's specification is settled",
+                got=overrides,
+                hint="Give the TOML file and another --directory for another run.",
+            )
+        )
+    with Store.open(path) as store:
+        found = store.run_spec()
+    on = found.model if model is None else attrs.evolve(found.model, name=model)
+    return attrs.evolve(found, model=on, directory=str(path))
 
 
 def _of_protocol(
@@ -182,6 +215,7 @@ def _run(
     with_judge: bool = True,
     trust_remote_code: bool = False,
     frozen: Path | None = None,
+    limit: int | None = None,
 ) -> Path:
     from ..sweep import run_spec
 
@@ -194,7 +228,8 @@ def _run(
         judge=with_judge,
         trust_remote_code=trust_remote_code,
         frozen=frozen,
-        watcher=TerminalWatcher(),
+        limit=limit,
+        watcher=TerminalWatcher(limit),
     )
     return Path(found.source)
 
@@ -213,6 +248,7 @@ def study(
     ] = False,
     tokens_per_second: Annotated[float | None, typer.Option(help="For --plan: the rate of generated tokens.")] = None,
     dollars_per_hour: Annotated[float | None, typer.Option(help="For --plan: what the machine costs.")] = None,
+    progress: console.ProgressOption = None,
 ) -> None:
     """Run one design on several models, each in a directory of its own. Run it again to go on.
 
@@ -221,6 +257,7 @@ def study(
     from ..sweep import Study
     from .results import write_outputs
 
+    console.show_progress(progress)
     found = Study.from_toml(spec, overrides or [])
     if directory is not None:
         found = attrs.evolve(found, directory=directory)
@@ -279,6 +316,7 @@ def measure(
     *,
     backend: Annotated[str | None, typer.Option(help="Backend to measure on, instead of the run's.")] = None,
     model: Annotated[str | None, typer.Option(help="Model to measure on, instead of the run's.")] = None,
+    progress: console.ProgressOption = None,
 ) -> None:
     """Replay a run's replies and read something on the way. It never samples; what is read already is kept."""
     import attrs
@@ -286,6 +324,7 @@ def measure(
     from ..sweep import Store, measure_run
     from ..sweep.spec import read_measure
 
+    console.show_progress(progress)
     console.quiet_libraries()
     with Store.open(run) as store, console.interruptible():
         wanted, spec = read_measure(what, run), store.run_spec()
@@ -298,44 +337,3 @@ def measure(
     console.tell(f"{summary.measure}: {summary.measured} measured, {summary.kept} there already")
     for note in summary.notes:
         console.tell(note)
-
-
-def status(run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]) -> None:
-    """Show what of a run is planned, recorded, judged and measured, per cell."""
-    from ..conditions import CELL_COLUMNS, Condition
-    from ..sweep import Store
-    from ..sweep.sessions import sessions_note
-
-    with Store.open(run_directory) as store:
-        planned, recorded = store.planned(), store.recorded()
-        verdicts: dict[str, int] = {}
-        readings: dict[str, int] = {}
-        for record in store.records():
-            for verdict in record.verdicts:
-                name = f"{verdict.judge}/{verdict.rubric}{'' if verdict.asked == 'own' else ' (mismatched)'}"
-                verdicts[name] = verdicts.get(name, 0) + (verdict.unscored is None)
-            for reading in record.readings:
-                readings[reading.measure] = readings.get(reading.measure, 0) + 1
-        spec, note = store.spec(), sessions_note(store.sessions())
-    cells: dict[Condition, list[int]] = {}
-    for key, trial in planned.items():
-        counts = cells.setdefault(trial.condition.cell, [0, 0])
-        counts[0] += 1
-        counts[1] += key in recorded
-    told = [cell.columns for cell in cells]
-    # A column that is the same everywhere says nothing of a cell.
-    shown = [c for c in CELL_COLUMNS if len({row[c] for row in told}) > 1 or c == "arm"]
-    console.table(
-        f"{run_directory}: {spec['found']['name']} on {spec['model']['backend']}, "
-        f"{len(recorded)} of {len(planned)} trials",
-        [*shown, "planned", "recorded"],
-        [[*("" if r[c] is None else r[c] for c in shown), *n] for r, n in zip(told, cells.values(), strict=True)],
-    )
-    for name, count in sorted(verdicts.items()):
-        console.tell(f"{name}: {count} of {len(recorded)} scored")
-    for name, count in sorted(readings.items()):
-        console.tell(f"{name}: {count} of {len(recorded)} measured")
-    if note:
-        console.tell(note)
-    if not verdicts:
-        console.tell(f"not judged yet: introspection-bench judge {run_directory}")

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class TerminalWatcher(Watcher):
-    """Shows a run in the terminal."""
+    """Shows a run in the terminal; ``limit`` is that of a smoke test."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit
 
     @contextmanager
     def working(self, what: str) -> Iterator[object]:
@@ -28,20 +31,23 @@ class TerminalWatcher(Watcher):
     @contextmanager
     def generating(self, sweep: Sweep) -> Iterator[Callable[[TrialRecord], None] | None]:
         """Show the live view of what is left to run."""
+        from ..sweep.generating import pending_trials
         from ..sweep.judging import case_maker
 
         with sweep.open_store() as store:
             recorded, case_of = store.records(), case_maker(store)
         done = {record.key.digest for record in recorded}
-        left = [t.condition.cell for t in sweep.planned if t.key.digest not in done]
+        left = [t.condition.cell for t in pending_trials(sweep.planned, done, self._limit)]
         console.say(
             f"{len(sweep.planned)} trials planned, {len(done)} recorded, on {sweep.injector.model.name} "
             f"({sweep.injector.name}), in {sweep.directory}"
         )
+        if self._limit is not None:
+            console.say(f"Smoke test: {len(left)} trials now, spread over the cells. Without --limit the run goes on.")
         if not left:
             yield None
             return
-        with console.run_view(len(sweep.planned), recorded, left, case_of) as view:
+        with console.run_view(len(recorded) + len(left), recorded, left, case_of) as view:
             yield view.on_trial
 
     @contextmanager

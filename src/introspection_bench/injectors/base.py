@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from ..boundaries import guarded
+from ..boundaries import checked, guarded
 from ..doses import Unit
 from ..errors import (
     CaptureError,
@@ -24,6 +24,7 @@ from ..injection import Injection, check_receipts
 from ..measures.base import Read, ReadKind
 from ..model_facts import ModelFacts
 from ..prompts import RenderedPrompt, Tokenizer
+from ..showing import shown
 from ..spans import Positions
 from ..vectors import ConceptVector
 from .requests import Completion, Request, check_completion
@@ -166,14 +167,15 @@ class Injector(abc.ABC):
         """Return the unsteered residuals at each prompt's last token: (prompts, layers, hidden_size)."""
         return self._capture_steered(prompts, layers, -1, ())
 
+    @checked(SpecError)
     def generate(self, requests: Sequence[Request]) -> Iterator[Completion]:
         """Yield a completion for each request, as it finishes, in any order.
 
-        All requests are validated before the first forward pass: :class:`VectorError` for a wrong width,
-        :class:`LayerError` for a layer out of range. A reply whose receipt does not prove its injection raises
-        :class:`SilentInjectionError` instead of being yielded, and :class:`NonFiniteError` one that rests on a number
-        which isn't finite: logits, a steered sum, a captured residual. A model that somebody has altered since it was
-        opened is a :class:`ModelError`.
+        All requests are validated before the first forward pass: :class:`SpecError` for anything else than requests,
+        :class:`VectorError` for a wrong width, :class:`LayerError` for a layer out of range. A reply whose receipt does
+        not prove its injection raises :class:`SilentInjectionError` instead of being yielded, and
+        :class:`NonFiniteError` one that rests on a number which isn't finite: logits, a steered sum, a captured
+        residual. A model that somebody has altered since it was opened is a :class:`ModelError`.
         """
         requests = list(requests)
         for request in requests:
@@ -198,6 +200,7 @@ class Injector(abc.ABC):
                 )
             )
 
+    @checked(SpecError)
     def capture(
         self,
         prompts: Sequence[RenderedPrompt],
@@ -280,6 +283,7 @@ class Injector(abc.ABC):
         """Whether :meth:`vector_logits` can be asked of this model."""
         return "lens" in self.reads and type(self)._logits_of is not Injector._logits_of
 
+    @checked(SpecError)
     def vector_logits(self, vectors: Sequence[ConceptVector]) -> npt.NDArray[np.float32]:
         """Return the logits (vectors, vocabulary) that the final norm and the unembedding make of vectors themselves.
 
@@ -359,6 +363,10 @@ class Injector(abc.ABC):
                     hint="Layers are 0-based: layer L is the output of block L.",
                 )
             )
+
+    def __repr__(self) -> str:
+        m = self.model
+        return shown(self, repr(m.name), f"{m.n_layers} layers", f"hidden {m.hidden_size}", m.dtype, m.fingerprint[:8])
 
     def close(self) -> None:  # noqa: B027  # optional: most backends hold nothing
         """Free what the backend holds."""

@@ -1,4 +1,4 @@
-"""Exports that lose nothing: JSONL (one record a line) and Parquet (one row per trial and verdict)."""
+"""Exports: JSONL (one record a line) and Parquet (one row per trial and verdict), which lose nothing, and CSV."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..files import replacing
 from ..records import HEADER_FORMAT, Header, header_to_json, to_json
 from ..results import Results
 from ..trials import TrialRecord
+from ..untrusted import no_formula
 
 #: Records alone, or with what they are the results of: then name, specification and notes are written as well.
 Exported = Results | Iterable[TrialRecord]
@@ -68,10 +69,37 @@ def write_parquet(records: Exported, path: str | Path) -> int:
     return len(frame)
 
 
+@checked(ResultsFormatError)
+def write_csv(records: Exported, path: str | Path) -> int:
+    """Write one row per trial and verdict for a spreadsheet; return how many rows.
+
+    The columns are those of :func:`introspection_bench.frames.verdicts_frame`; UTF-8, comma, cells with line breaks in
+    quotation marks, an empty cell for what is not known or does not apply. Replies are other people's text: where one
+    would be a formula (it begins with ``=``, ``+``, ``-``, ``@``, a tabulator or a line break), an apostrophe stands
+    before it, which spreadsheets take for "this is text". Specification, receipts beyond the first and whole readings
+    are not in it, so that it is not read back. An existing file is replaced, and only when the new one is complete.
+    Raises :class:`~introspection_bench.errors.OutputError` where it can't be written.
+    """
+    import pandas as pd
+
+    from ..frames import verdicts_frame
+
+    frame = verdicts_frame(records)
+    for name in frame.columns:
+        if isinstance(frame[name].dtype, pd.StringDtype):
+            frame[name] = frame[name].map(no_formula, na_action="ignore")
+    frame.columns = pd.Index([no_formula(str(name)) for name in frame.columns])
+    with replacing(path) as new:
+        # RFC 4180's end of a line; with "\n" alone Python 3.11 leaves a bare "\r" in a cell without quotation marks.
+        frame.to_csv(new, index=False, encoding="utf-8", lineterminator="\r\n")
+    return len(frame)
+
+
 #: Writes records to a path, and returns how many lines or rows.
 Writer = Callable[[Exported, str | Path], int]
-#: The formats by name, which is also how the file ends.
+#: The formats that are read back without loss, by name, which is also how the file ends.
 WRITERS: dict[str, Writer] = {"jsonl": write_jsonl, "parquet": write_parquet}
+_FORMATS: dict[str, Writer] = {**WRITERS, "csv": write_csv}
 
 
 @checked(ResultsFormatError)
@@ -82,19 +110,19 @@ def writer_for(path: str | Path, format: str | None = None) -> Writer:  # noqa: 
     format that contradicts the ending (a ``.parquet`` that holds JSONL would be found out much later).
     """
     ending = Path(path).suffix.removeprefix(".").lower()
-    if format is None and ending in WRITERS:
-        return WRITERS[ending]
-    if format not in WRITERS:
+    if format is None and ending in _FORMATS:
+        return _FORMATS[ending]
+    if format not in _FORMATS:
         raise SpecError(
             explain(
                 "format",
-                required=f"one of {sorted(WRITERS)}, or a file name that ends in one",
+                required=f"one of {sorted(_FORMATS)}, or a file name that ends in one",
                 got=format or str(path),
                 hint="Name the format with --format, or let the file end in it.",
             )
         )
-    if ending in WRITERS and ending != format:
+    if ending in _FORMATS and ending != format:
         raise SpecError(
             explain("format", required=f"{ending!r}, as {path} ends", got=format, hint="Change the name or the format.")
         )
-    return WRITERS[format]
+    return _FORMATS[format]

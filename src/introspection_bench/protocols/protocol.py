@@ -9,8 +9,8 @@ from typing import Any, Literal
 import attrs
 
 from ..boundaries import checked, guarded
-from ..concepts import ConceptSet, load_concepts
-from ..doses import Dose
+from ..concepts import ConceptSet, as_concepts, load_concepts
+from ..doses import Dose, as_doses
 from ..errors import RubricError, SpecError, explain
 from ..freezing import frozen_mapping, frozen_tuple
 from ..identity import Sampling
@@ -24,7 +24,7 @@ from ..scaffolds import Scaffold
 from ..spans import REPLY, START, Span
 from ..sweep.arms import Arm
 from ..sweep.bands import Band
-from ..sweep.design import Design, as_bands, as_concepts, as_doses, as_items, as_scaffolds, as_span
+from ..sweep.design import Design, as_bands, as_items, as_scaffolds, as_span
 from ..sweep.spec import JudgeSpec, ModelSpec, RunSpec
 from .ablation import Ablation
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..analysis.cells import is_missing
+from ..showing import listing as listing  # noqa: PLC0414  # importers know both from here
+from ..showing import plural as plural  # noqa: PLC0414  # as above
 from ..verdicts import CRITERIA
 
 #: What one step on a magnitude axis means, by unit (docs/design.md).
@@ -30,19 +32,6 @@ def magnitude_axis(unit: Any) -> str:
     return f"magnitude ({UNIT_MEANING.get(name, name)})"
 
 
-def plural(count: int, word: str) -> str:
-    """Return ``1 trial``, ``2 trials``, ``10,000 trials``."""
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
-
-
 def all_of(success: Sequence[str]) -> str:
     """Return what a rubric takes for success, at the beginning of a sentence."""
     return "All four criteria" if tuple(success) == CRITERIA else f"All of {listing(success)}"
-
-
-def listing(items: Sequence[Any], most: int = 12) -> str:
-    """Return items as ``a, b and c``; beyond ``most`` the rest are counted."""
-    words = [str(i) for i in items]
-    if len(words) > most:
-        words = [*words[: most - 1], f"{len(words) - most + 1} more"]
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -42,6 +42,7 @@ from .spec import EffectsSpec, JudgeSpec, ModelSpec, RunSpec
 from .store import Store
 from .study import Study
 from .sweep import Sweep
+from .verifying import Verification, VerifiedTrial, verify_run
 
 __all__ = [
     "Arm",
@@ -88,6 +89,8 @@ __all__ = [
     "Sweep",
     "ThirdPerson",
     "Unsteered",
+    "Verification",
+    "VerifiedTrial",
     "Watcher",
     "Worded",
     "choose",
@@ -98,5 +101,6 @@ __all__ = [
     "measure_run",
     "planned_arms",
     "run_spec",
+    "verify_run",
     "write_manifest",
 ]

@@ -9,15 +9,17 @@ from typing import Any, Literal
 import attrs
 
 from ..boundaries import checked, guarded
-from ..concepts import ConceptSet, load_concepts
-from ..doses import Dose
+from ..concepts import ConceptSet, as_concepts
+from ..conditions import layers_text
+from ..doses import Dose, as_doses
 from ..errors import SpecError, explain
 from ..freezing import frozen_tuple, plain_int
 from ..identity import Sampling
 from ..items import Battery, Item, load_battery
 from ..names import composed
-from ..recipes import Recipe, Word
+from ..recipes import Recipe, Word, as_recipe
 from ..scaffolds import LINDSEY, Scaffold, load_scaffold
+from ..showing import few, shown, table_html
 from ..spans import Span
 from ..trials import TrialRecord
 from ..vectors import ConceptVector
@@ -30,24 +32,19 @@ def _band(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple | range) else (value,)
 
 
+def _band_text(band: Band) -> str:
+    whole = [b for b in band if isinstance(b, int)]
+    return layers_text(whole).replace(",", "+") if len(whole) == len(band) else "+".join(map(str, band))
+
+
 def as_bands(values: Iterable[Any]) -> tuple[Any, ...]:
     """Return blocks, alone or several at once, as bands: a converter."""
     return tuple(_band(v) for v in frozen_tuple(values))
 
 
-def as_doses(values: Iterable[Any]) -> tuple[Any, ...]:
-    """Return doses, written or as values: a converter."""
-    return tuple(Dose.parse(v) if isinstance(v, str) else v for v in frozen_tuple(values))
-
-
 def as_scaffolds(values: Iterable[Any]) -> tuple[Any, ...]:
     """Return scaffolds, by name or as values: a converter."""
     return tuple(load_scaffold(v) if isinstance(v, str) else v for v in frozen_tuple(values))
-
-
-def as_concepts(value: Any) -> Any:
-    """Return a concept set, by name or as a value: a converter."""
-    return load_concepts(value) if isinstance(value, str) else value
 
 
 def as_items(values: Any) -> tuple[Any, ...]:
@@ -102,7 +99,7 @@ class Design(Planner):
     Attributes:
         scaffolds: what is asked; by name where it is built in.
         concepts: what is injected, and what judges are asked about; a set, or its name. None where no arm needs any.
-        recipe: how vectors are made; None takes of each concept the one that it is made for.
+        recipe: how vectors are made, or its name; None takes of each concept the one that it is made for.
         layers: blocks to inject at: indices, :class:`Depth`, or several to be steered at once: a tuple, a range, or
             :class:`~introspection_bench.sweep.Blocks`, all from one to another. Where no arm injects, those whose
             vectors measures read.
@@ -127,7 +124,7 @@ class Design(Planner):
 
     scaffolds: tuple[Scaffold, ...] = attrs.field(converter=as_scaffolds, default=(LINDSEY,))
     concepts: ConceptSet | None = attrs.field(converter=as_concepts, default=None)
-    recipe: Recipe | None = None
+    recipe: Recipe | None = attrs.field(converter=as_recipe, default=None)
     layers: tuple[Band, ...] = attrs.field(converter=as_bands, default=())
     doses: tuple[Dose, ...] = attrs.field(converter=as_doses, default=())
     span: Span | dict[str, Span] = attrs.field(converter=as_span, factory=lambda: Span.from_anchor("trial"), hash=False)
@@ -173,6 +170,33 @@ class Design(Planner):
                     hint="Name every scaffold once.",
                 )
             )
+
+    def __repr__(self) -> str:
+        return shown(self, *(f"{name} {told}" for name, told in self._told().items() if told))
+
+    def _repr_html_(self) -> str:
+        return table_html("Design", [(name, told) for name, told in self._told().items() if told])
+
+    def _told(self) -> dict[str, str]:
+        """What the design says, in words, by field."""
+        spans = self.span.items() if isinstance(self.span, dict) else [("", self.span)]
+        concepts = "" if self.concepts is None else f"{self.concepts.name}: {few(c.name for c in self.concepts)}"
+        return {
+            "scaffolds": few(s.name for s in self.scaffolds),
+            "concepts": concepts,
+            "recipe": "" if self.recipe is None else type(self.recipe).__name__,
+            "layers": few(map(_band_text, self.layers)),
+            "doses": few(self.doses),
+            "span": few(f"{name}: {span}" if name else span for name, span in spans),
+            "arms": few(f"{arm.name} {arm.n}" for arm in self.arms),
+            "items": few(i.name for i in self.items),
+            "vectors": few(f"{v.concept} at {v.layer}" for v in self.vectors),
+            "beside": few(b.name for b in self.beside),
+            "sampling": f"temperature {self.sampling.temperature:g}, {self.sampling.max_new_tokens} tokens",
+            "seed": str(self.seed),
+            "paired": self.paired or "",
+            "date": "" if self.date is None else str(self.date),
+        }
 
     @property
     def design(self) -> Design:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
-from ..errors import SilentInjectionError
+from ..errors import SilentInjectionError, SpecError, explain
 from ..injectors.base import Injector
 from ..injectors.requests import Completion, check_completion
 from ..trials import TrialRecord
@@ -28,6 +29,41 @@ def generating(directory: str | Path) -> AbstractContextManager[RunLock]:
     Raises :class:`~introspection_bench.errors.RunLockedError` that names the process that has it.
     """
     return hold(directory, "generate", "generates")
+
+
+def pending_trials(
+    planned: Sequence[PlannedTrial], done: Collection[str], limit: int | None = None
+) -> list[PlannedTrial]:
+    """Return what of a plan is not recorded, in its order; ``done`` are the keys of what is.
+
+    With ``limit`` only what of the plan's first so many is not, the cells taken in turn: one trial of each before a
+    second of any, and where there are fewer trials than cells, of cells that lie evenly apart. A larger limit holds
+    what a smaller one held. Raises :class:`SpecError` for one below 1.
+    """
+    if limit is None:
+        chosen = set(range(len(planned)))
+    elif isinstance(limit, bool) or limit < 1:
+        raise SpecError(
+            explain("limit", required="a whole number >= 1", got=limit, hint="Leave it out for all trials.")
+        )
+    else:
+        chosen = set(_in_turn(planned)[:limit])
+    return [trial for n, trial in enumerate(planned) if n in chosen and trial.key.digest not in done]
+
+
+def _in_turn(planned: Sequence[PlannedTrial]) -> list[int]:
+    """Return the places of a plan's trials so that any first few of them are spread over its cells."""
+    cells = list(dict.fromkeys(t.condition.cell for t in planned))
+    bits = len(cells).bit_length()
+    # Numbers read backwards in binary lie evenly apart, however many of them are taken.
+    turn = {cell: int(f"{n:0{bits}b}"[::-1], 2) for n, cell in enumerate(cells)}
+    seen: Counter[object] = Counter()
+    order = []
+    for n, trial in enumerate(planned):
+        cell = trial.condition.cell
+        order.append((seen[cell], turn[cell], n))
+        seen[cell] += 1
+    return [n for _, _, n in sorted(order)]
 
 
 def generate_pending(

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from ..boundaries import checked
-from ..concepts import ConceptSet
+from ..concepts import ConceptSet, load_concepts
 from ..errors import ResultsFormatError, SpecError, explain
 from ..judges.cases import built_in_question, concepts_of
 from ..results import Results
@@ -18,14 +18,15 @@ from .store import Store
 
 
 @checked(SpecError)
-def import_results(sources: Sequence[Results], directory: str | Path, concepts: ConceptSet) -> Store:
+def import_results(sources: Sequence[Results], directory: str | Path, concepts: ConceptSet | str) -> Store:
     """Return a new run that holds the trials of several results files, with the verdicts that came with them.
 
-    ``concepts`` must hold every concept named in the files: judges are asked about them. Scaffolds whose names are
-    built in get their transcript; of others the prompt is not known, and judges are told so. Raises
+    ``concepts``, a set or its name, must hold every concept named in the files: judges are asked about them. Scaffolds
+    whose names are built in get their transcript; of others the prompt is not known, and judges are told so. Raises
     :class:`ResultsFormatError` for an unknown concept, or a trial that two files hold, and
     :class:`~introspection_bench.errors.StoreError` where the directory holds a run.
     """
+    concepts = load_concepts(concepts) if isinstance(concepts, str) else concepts
     records = [attrs.evolve(r, source=r.source or s.source) for s in sources for r in s.records]
     _check_once(records)
     used = concepts_of(records, concepts)

@@ -13,28 +13,21 @@ import numpy as np
 
 from ..boundaries import checked
 from ..errors import SilentInjectionError, SpecError, explain
-from ..injection import Receipt
 from ..injectors.base import Injector
 from ..injectors.requests import Completion, Request
 from ..measures.base import Axes, Measure, Pass, Replayed
 from ..measures.readings import FloatArray, Reading
 from ..trials import TrialRecord
-from .confirming import Confirmed
-from .dosing import FindsDoses
+from .again import planned_again, receipts_alike
 from .locks import hold
 from .manifest import write_manifest
-from .places import by_place, own_vectors
-from .planner import Ground, PlannedTrial, Planner
-from .searching import Searching
+from .places import own_vectors
+from .planner import PlannedTrial
 from .sessions import this_process
 from .store import Store
-from .words import background
 
 #: Called with each reading as soon as it is recorded.
 OnReading = Callable[[Reading], None]
-#: How far a replay's ratios may lie from the recorded ones, relative: what half precision and other batch shapes do to
-#: the norm of a whole stream is well below it, and another dose, layer or span well above.
-RATIO_TOLERANCE = 0.05
 
 
 @attrs.frozen
@@ -59,26 +52,8 @@ def measure_run(
     The run's requests are planned again from its specification, on the injector's tokenizer. Raises :class:`SpecError`
     where that comes to other trials than the run's: another model's tokenizer, or a planner that searched.
     """
-    spec = store.run_spec()
-    if spec.found is None or spec.numerics is None or spec.design.date is None:
-        raise SpecError(explain(str(store.path), required="a run of ours", got="an imported one", hint="Run it first."))
-    planner, stored = spec.planner, store.vectors()
-    vectors = by_place(planner.whole, stored, spec.found.n_layers)
-    words = background(planner.design, stored, spec.found.n_layers)
-    told = (spec.found, spec.model.backend, spec.numerics, injector.tokenizer, spec.design.date, vectors)
-    dosing = FindsDoses(store.found())  # the run's own: another model may need others
-    ground = Ground(*told, dosing=dosing, chosen=spec.chosen, background=words)
-    planned = _planned(planner, ground, store)
-    if isinstance(planner, Confirmed) and spec.chosen is not None and spec.chosen.cell is not None:
-        planned += planner.confirming(ground, spec.chosen.cell, [t.trial for t in planned])
+    planned = planned_again(store, injector.tokenizer)
     return measure_trials(store, measure, injector, planned, on_reading=on_reading)
-
-
-def _planned(planner: Planner, ground: Ground, store: Store) -> list[PlannedTrial]:
-    searching = planner.searching if isinstance(planner, Confirmed) else planner
-    if isinstance(searching, Searching):
-        return searching.again(ground, list(store.planned().values()))
-    return planner.most(ground)
 
 
 def measure_trials(
@@ -211,7 +186,7 @@ def _check_replay(job: _Job, one: Pass, completion: Completion) -> None:
     if one.forced != job.record.reply.token_ids or not one.steered:
         return
     for recorded, again in zip(job.record.receipts, completion.receipts, strict=True):
-        if not _alike(recorded, again):
+        if not receipts_alike(recorded, again):
             raise SilentInjectionError(
                 explain(
                     f"replay of {job.record.trial}",
@@ -220,9 +195,3 @@ def _check_replay(job: _Job, one: Pass, completion: Completion) -> None:
                     hint="What is measured would be another injection's; nothing was recorded for it.",
                 )
             )
-
-
-def _alike(recorded: Receipt, again: Receipt) -> bool:
-    places = (recorded.prompt_positions, recorded.generation_positions)
-    same = places == (again.prompt_positions, again.generation_positions)
-    return same and bool(np.isclose(again.mean_ratio, recorded.mean_ratio, rtol=RATIO_TOLERANCE, atol=1e-6))

@@ -14,7 +14,7 @@ from ..judges.base import Judge
 from ..judges.registry import open_judge
 from ..plans import FrozenPlan
 from ..results import Results
-from .generating import OnTrial, generating
+from .generating import OnTrial, generating, pending_trials
 from .judging import OnVerdict, judge_run
 from .measuring import OnReading, measure_run
 from .spec import JudgeSpec, RunSpec
@@ -58,6 +58,7 @@ def run_spec(
     judge: bool = True,
     trust_remote_code: bool = False,
     frozen: str | Path | None = None,
+    limit: int | None = None,
     watcher: Watcher | None = None,
 ) -> Results:
     """Run a specification: open its model, plan, generate, judge and measure; run it again to go on.
@@ -70,6 +71,8 @@ def run_spec(
         judge: whether to judge the replies when all are there.
         trust_remote_code: let Python code that comes with the checkpoint run.
         frozen: the frozen plan's file that the run is begun under, instead of the one that the specification names.
+        limit: a smoke test: at most so many trials, spread over the cells (:meth:`Sweep.generate`), judged and
+            measured like any other; the run goes on later without it.
         watcher: hears of what is done.
 
     Returns:
@@ -80,6 +83,7 @@ def run_spec(
             the stages raise.
     """
     watch = watcher or Watcher()
+    pending_trials((), (), limit)  # a limit that is none should be known of before a model is loaded
     stated = spec if isinstance(spec, RunSpec) else RunSpec.from_toml(spec, overrides)
     model = attrs.evolve(
         stated.model,
@@ -116,16 +120,16 @@ def run_spec(
         if judging is not None:
             sweep.check_judge(judging)
         with watch.generating(sweep) as on_trial:
-            sweep.generate(on_trial)
+            sweep.generate(on_trial, limit=limit)
         # Where verdicts decide what is run next, the two stages alternate; else the model is closed before judging.
         check = True
         while judging is not None and stated.planner.judge is not None:
             _judge(place, judging, stated.judge, watch, check=check)
             check = False  # once it has passed the control replies
-            if not sweep.go_on():
+            if limit is not None or not sweep.go_on():
                 break
             with watch.generating(sweep) as on_trial:
-                sweep.generate(on_trial)
+                sweep.generate(on_trial, limit=limit)
         for measure in stated.measures:
             with watch.measuring(measure.name) as on_reading, Store.open(place) as store:
                 measured = measure_run(store, measure, injector, on_reading=on_reading)

@@ -105,6 +105,13 @@ def sessions_note(sessions: Sequence[Session]) -> str | None:
     return f"Recorded in {len(at_work)} sessions with different versions: {'; '.join(found)}." if found else None
 
 
+def unfinished_note(recorded: int, planned: int) -> str | None:
+    """Return one line where trials are planned that are not recorded, as after a smoke test; None where all are."""
+    if recorded >= planned:
+        return None
+    return f"The run is not finished: {recorded} of {planned} planned trials are recorded, and its rates are of those."
+
+
 def _versions(module: str) -> dict[str, str]:
     found = {"python": platform.python_version(), "code": _code()}
     package = module.partition(".")[0]

@@ -54,7 +54,7 @@ from .layout import (
 )
 from .locks import hold
 from .sameness import check_same
-from .sessions import Process, Session, differences, sessions_note, this_process
+from .sessions import Process, Session, differences, sessions_note, this_process, unfinished_note
 from .spec import RunSpec
 from .written import reader, write
 
@@ -258,10 +258,11 @@ class Store:
     def results(self) -> Results:
         """Every finished trial with its verdicts as one value, with notes on what its numbers rest on.
 
-        Noted is where its sessions had other versions, and where it stopped or searched by what it saw.
+        Noted is where its sessions had other versions, where it stopped or searched by what it saw, and what it lacks.
         """
         records, spec = self.records(), dict(self.spec())
-        told = (sessions_note(self.sessions()), stopping_note(records, spec), search_note(records, spec))
+        told = [sessions_note(self.sessions()), stopping_note(records, spec), search_note(records, spec)]
+        told.append(unfinished_note(len(records), len(self._planned_keys())))
         doses = [one for one in self.found() if isinstance(one, FoundDose)]
         name = self.directory.resolve().name
         return Results(name, records, spec, str(self.directory), list(filter(None, told)), self.effects(), doses)

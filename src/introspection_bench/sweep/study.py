@@ -16,6 +16,7 @@ from ..files import file_stem
 from ..freezing import frozen_tuple
 from ..measures.base import Measure
 from ..results import Results
+from ..showing import named, shown
 from ..structuring import plain
 from ..verdicts import Asked, Part
 from .generating import OnTrial
@@ -68,6 +69,10 @@ class Study:
                     hint="The same one stands twice with other options; see docs/studies.md.",
                 )
             )
+
+    def __repr__(self) -> str:
+        models = [f"{m.name} ({m.backend})" for m in self.models]
+        return shown(self, f"{str(self.directory)!r}", named("models", models), repr(self.planner))
 
     @classmethod
     @checked(SpecError)

@@ -25,6 +25,7 @@ from ..injectors.base import Injector
 from ..judges.registry import open_judge
 from ..measures.base import Measure
 from ..results import Results
+from ..showing import plural, shown
 from ..trials import TrialRecord
 from ..vectors import ConceptVector
 from ..verdicts import Asked, Part
@@ -32,7 +33,7 @@ from .choosing import Confirmation, Fresh, SelectionRule
 from .confirming import Confirmed
 from .design import Design
 from .dosing import FindsDoses, dosed_cases
-from .generating import OnTrial, generate_pending, generating
+from .generating import OnTrial, generate_pending, generating, pending_trials
 from .judging import JudgingSummary, judge_run
 from .manifest import write_manifest
 from .measuring import MeasuringSummary, OnReading, check_measure, measure_trials
@@ -87,12 +88,17 @@ class Sweep:
             )
             self._ask(store)
 
-    def generate(self, on_trial: OnTrial | None = None) -> Results:
+    def __repr__(self) -> str:
+        planned = f"{plural(len(self.planned), 'trial')} planned"
+        return shown(self, f"{str(self.directory)!r}", planned, repr(self.injector), repr(self.design))
+
+    def generate(self, on_trial: OnTrial | None = None, *, limit: int | None = None) -> Results:
         """Run what is not recorded yet, until the planner asks for nothing more, and return the whole run.
 
-        Where the specification asks for the effects of the doses, those are measured first.
+        Where the specification asks for the effects of the doses, those are measured first. ``limit`` makes it a smoke
+        test: only so many trials of what is planned so far, spread over the cells (:func:`.generating.pending_trials`).
 
-        Each trial is recorded in a transaction of its own as soon as it is finished, so an interrupted run loses
+        Each trial is recorded as soon as it is finished (many a second: some together), so an interrupted run loses
         only what was under way; run it again to go on. Raises
         :class:`~introspection_bench.errors.RunLockedError` where another process generates in the directory,
         :class:`~introspection_bench.errors.StoreMismatchError` for a directory with another run, and
@@ -104,13 +110,12 @@ class Sweep:
             if self.spec.effects is not None:
                 self._measure_effects(store)
             while True:
-                done = store.recorded()
-                pending = [t for t in self.planned if t.key.digest not in done]
+                pending = pending_trials(self.planned, store.recorded(), limit)
                 if pending:
                     store.begin_session(this_process("generate", self.injector))
                 self._write_aside(store)
                 generate_pending(store, self.injector, lock, pending, on_trial)
-                if self._planner.judge is not None or not self._go_on(store):
+                if limit is not None or self._planner.judge is not None or not self._go_on(store):
                     return store.results()
 
     def run(self, judge: str | Judge | None = None, *, on_trial: OnTrial | None = None) -> Results:

@@ -17,7 +17,7 @@ import cattrs
 
 from ..concepts import ConceptSet, load_concepts
 from ..doses import Depth, Dose
-from ..errors import IntrospectionBenchError, SpecError, VectorError, explain
+from ..errors import IntrospectionBenchError, VectorError, explain
 from ..items import Battery, Item, load_battery
 from ..measures import (
     ConceptLens,
@@ -33,7 +33,7 @@ from ..measures import (
 )
 from ..plans import FrozenPlan
 from ..plugins import Lazy, resolve
-from ..recipes import RECIPES, Recipe
+from ..recipes import Recipe, recipe_named
 from ..scaffolds import Scaffold, load_scaffold
 from ..spans import Span
 from ..structuring import plain, strict_converter
@@ -114,7 +114,7 @@ def reader(beside: Path, vectors: Mapping[str, ConceptVector]) -> cattrs.Convert
     hook(ConceptSet, lambda v: _concepts(v, beside, plain_converter))
     hook(ConceptVector, lambda v: _vector(v, beside, vectors))
     hook(FrozenPlan, lambda v: _frozen(v, beside))
-    hook(Recipe, lambda v: _kind(v, "name", _recipe, converter))
+    hook(Recipe, lambda v: _kind(v, "name", recipe_named, converter))
     hook(Arm, lambda v: _kind(v, "arm", lambda word: resolve(ARMS_GROUP, ARMS, word), converter))
     hook(Measure, lambda v: _kind(v, "measure", lambda word: resolve(MEASURES_GROUP, MEASURES, word), converter))
     converter.register_structure_hook_func(
@@ -244,14 +244,6 @@ def _vector(value: Any, beside: Path, known: Mapping[str, ConceptVector]) -> Con
         )
     found = known[wanted]
     return attrs.evolve(found, concept=value["concept"], layer=value["layer"])
-
-
-def _recipe(word: str) -> type[Recipe]:
-    if word not in RECIPES:
-        raise SpecError(
-            explain("recipe", required=f"one of {sorted(RECIPES)}", got=word, hint="See ib.Word, ib.Pairs.")
-        )
-    return RECIPES[word]
 
 
 def _kind(value: Any, tag: str, find: Callable[[str], Any], converter: cattrs.Converter) -> Any:

@@ -12,9 +12,55 @@
   const V = { judge: 0, values: 1, unscored: 2, concept: 3, notes: 4, evidence: 5 };
   const CRITERIA = data.criteria;
   const MARKS = data.marks; // places of the criteria that the list shows
-  const trials = data.trials;
+  // Where texts lie beside the page, a trial has none (its reply is null) until its file was read.
+  const files = data.parts || [];
+  const trials = files.length
+    ? data.trials.map(([id, condition, item, draw, verdicts]) =>
+      [id, condition, item, draw, -1, null, null, 0, [], verdicts, null, null, -1])
+    : data.trials;
   const $ = (id) => document.getElementById(id);
   const list = $("list"), detail = $("detail"), tally = $("tally"), search = $("q");
+
+  // The files beside the page: scripts, because a page from file:// can fetch nothing else.
+
+  const firstOf = []; // of each file, the place of its first trial
+  const fileOf = new Uint32Array(trials.length);
+  let before = 0;
+  files.forEach(([, count], file) => { firstOf.push(before); fileOf.fill(file, before, before += count); });
+  const filled = new Set();
+  window.introspectionBenchPart = (file, rests) => {
+    if (!(file in firstOf) || rests.length !== files[file][1]) return;
+    rests.forEach((rest, i) => {
+      const t = trials[firstOf[file] + i];
+      const verdicts = t[F.verdicts].map((v, j) => [v[V.judge], v[V.values], ...rest[5][j]]);
+      t.splice(F.model, rest.length, ...rest.slice(0, 5), verdicts, ...rest.slice(6));
+    });
+    filled.add(file);
+  };
+  const loading = new Map();
+  const load = (file) => {
+    if (!loading.has(file)) {
+      loading.set(file, new Promise((resolve, reject) => {
+        const script = document.createElement("script");
+        const missing = () => {
+          loading.delete(file); // so that it is tried again once the file is there
+          reject(new Error(`${data.folder}/${files[file][0]} is missing or not this page's. ` +
+            "The folder belongs beside the page: move the two together, then reload."));
+        };
+        script.addEventListener("load", () => {
+          script.remove();
+          if (!filled.has(file)) { missing(); return; }
+          paint(true); // rows that were waiting for it
+          resolve();
+        });
+        script.addEventListener("error", missing);
+        script.src = `${data.address}/${files[file][0]}`;
+        document.head.append(script);
+      }));
+    }
+    return loading.get(file);
+  };
+  const isThere = (t) => t[F.reply] !== null;
 
   // Reading a trial
 
@@ -142,7 +188,8 @@
     item.setAttribute("aria-selected", String(t[F.id] === state.trial));
     item.style.top = `${position * ROW}px`;
     const bottom = element("div", "bottom");
-    const snippet = element("div", "snippet", t[F.reply].slice(0, 140).replace(/\s+/g, " ").trim() || "(empty reply)");
+    const said = isThere(t) ? t[F.reply].slice(0, 140).replace(/\s+/g, " ").trim() || "(empty reply)" : "…";
+    const snippet = element("div", "snippet", said);
     snippet.dir = "auto";
     bottom.append(snippet, marks(t));
     item.append(element("span", "what", name(t)), bottom);
@@ -160,6 +207,30 @@
     const chosen = document.getElementById(`row-${state.trial}`);
     if (chosen) list.setAttribute("aria-activedescendant", chosen.id);
     else list.removeAttribute("aria-activedescendant");
+    clearTimeout(resting);
+    resting = setTimeout(readInView, 80); // not what is only scrolled past
+  };
+  let resting = 0;
+  const readInView = () => {
+    const missing = [...rows.keys()].map((position) => shown[position]).filter((n) => !isThere(trials[n]));
+    for (const file of new Set(missing.map((n) => fileOf[n]))) load(file).catch(() => {}); // who looks at a transcript is told
+  };
+  // A search reads everything.
+  let reading = false;
+  const readAll = async () => {
+    if (reading) return;
+    reading = true;
+    try {
+      for (let file = 0; file < files.length; file++) {
+        tally.textContent = `Reading ${file + 1} of ${files.length} files`;
+        await load(file);
+      }
+      reading = false;
+      apply();
+    } catch (error) {
+      reading = false;
+      tally.textContent = `Not searched: ${error.message}`;
+    }
   };
   let queued = false;
   list.addEventListener("scroll", () => {
@@ -175,6 +246,7 @@
     state.judge = Number(judgeSelect.value) || 0;
     state.q = search.value.trim();
     const needle = state.q.toLowerCase();
+    if (needle && filled.size < files.length) { readAll(); return; }
     if (needle && folded === null) {
       folded = trials.map((t) => [t[F.reply], t[F.reasoning] || "", ...t[F.verdicts].map((v) => `${v[V.notes]} ${v[V.unscored] || ""}`)]
         .join("\n").toLowerCase());
@@ -325,6 +397,15 @@
       return;
     }
     const t = trials[shown[at]], v = verdictOf(t, state.judge);
+    if (!isThere(t)) {
+      const waits = element("p", "empty", "Reading its file…");
+      detail.append(element("h3", "", name(t)), waits);
+      load(fileOf[shown[at]]).then(
+        () => { if (state.trial === t[F.id]) show(); },
+        (error) => { waits.className = "warning"; waits.textContent = error.message; },
+      );
+      return;
+    }
     const bar = element("div", "bar");
     const link = button("Copy link", () => {
       const done = () => { link.textContent = "Link copied"; };

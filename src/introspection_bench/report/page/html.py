@@ -1,4 +1,4 @@
-"""The HTML report: one self-contained file with the statistics, the figures and every transcript."""
+"""The HTML report: one page with the statistics, the figures and every transcript."""
 
 from __future__ import annotations
 
@@ -29,21 +29,25 @@ from ..tables import Section
 from ..wording import plural
 from .assets import asset, source_hash, templates
 from .beside import beside_section
+from .citing import bibtex
 from .conversations import known_prompts
 from .experiments import experiment_section
 from .explained import explained_section, told_by
 from .headlines import headlines
 from .judged import choose_judge, verdict_frame
 from .log_odds import log_odds_section
+from .making import made
 from .naming import naming_section
+from .parts import Kept, kept_transcripts
 from .planned import plan_section
 from .sections import clustered, control_section, judge_comparisons, judge_section, null_section
 from .summary import cell_tables, facts, flatten, place
-from .transcripts import script_json, transcripts_payload
 from .wordings import wording_section, wordings_of
 
 #: A page with more figures than this would take long to make and to read.
 MOST_FIGURES = 24
+#: Above so many rows a table of cells has its intervals in numbers alone: drawings of thousands slow the page down.
+_MOST_DRAWN = 500
 _DOTS_PER_INCH = 96  # CSS pixels
 
 
@@ -60,7 +64,10 @@ def write_report(
     notes: Sequence[str] | None = None,
     beside: Results | None = None,
 ) -> Path:
-    """Write the report of a run as one HTML file that makes no network request.
+    """Write the report of a run as an HTML page that makes no network request.
+
+    Up to 8 MB of transcripts (about 10,000 trials) it is one file. Beyond that they lie beside it, in the folder
+    ``<path>.transcripts``, in files that load as they are looked at: move the two together.
 
     Args:
         records: finished trials, or the :class:`~introspection_bench.analysis.Results` of a reader, whose name,
@@ -68,8 +75,9 @@ def write_report(
         path: the file to write; its folder is made, and an older file is replaced at once, never half.
         title: the page's heading.
         spec: the settings under which the trials were made, as nested plain values; shown with dotted keys. The
-            keys ``created``, ``started``, ``date`` or ``timestamp`` and ``versions`` also appear at the top. Values
-            whose key names a credential are left out.
+            keys ``created``, ``started``, ``date`` or ``timestamp`` and ``versions`` also appear at the top, before
+            those of the run's ``manifest.json``, and so do the model's revision, fingerprint and dtype, and the seed.
+            Values whose key names a credential are left out.
         judge: whose verdicts the tables and figures use; None takes the judge with the most verdicts and says so.
         rubric: the same for the rubric.
         prompts: the conversations as text (``Scaffold.transcript``), shown beside the replies, by the scaffold's name
@@ -92,8 +100,9 @@ def write_report(
     plan = plan_section(records, chosen) if isinstance(records, Results) else None
     known = None if beside is None else beside_section(results, frame, beside)
     prompts = known_prompts(results) if prompts is None else prompts
-    page = _page(results, frame, chosen, prompts, plan=plan, known=known)
-    return write_file(path, page.encode("utf-8", "xmlcharrefreplace"))
+    with kept_transcripts(Path(path), results.records, prompts) as kept:
+        page = _page(results, frame, chosen, kept, plan=plan, known=known)
+        return write_file(path, page.encode("utf-8", "xmlcharrefreplace"))
 
 
 @checked(AnalysisError)
@@ -155,7 +164,7 @@ def _page(
     results: Results,
     frame: pd.DataFrame,
     chosen: JudgeName | None,
-    prompts: Mapping[tuple[str, str | None], str],
+    kept: Kept,
     *,
     plan: Section | None,
     known: Section | None,
@@ -184,10 +193,11 @@ def _page(
         "judges": "Judges" if len(results.judges) else "",
         "transcripts": "Transcripts",
         "specification": "Specification",
+        "cite": "How to cite",
     }
     return environment.get_template("report.html.j2").render(
         title=results.name,
-        facts=facts(frame, results.spec, None if chosen is None else str(chosen)),
+        facts=facts(frame, {**made(results), **results.spec}, None if chosen is None else str(chosen)),
         sections=[(id_, name) for id_, name in sections.items() if name],
         warnings=_warnings(results, frame, chosen),
         headlines=[
@@ -204,6 +214,7 @@ def _page(
         plan=plan,
         nulls=null_section(frame, success, results.effects),
         cells=cell_tables(frame),
+        most_drawn=_MOST_DRAWN,
         clustered=clustered(frame),
         outcomes=shown_of(frame),
         controls=control_section(frame),
@@ -215,15 +226,15 @@ def _page(
         judged=None if judged is None else judged.section,
         notes=results.notes,
         spec=flatten({name: told for name, told in results.spec.items() if name != "frozen"}),
+        bibtex=bibtex(),
         version=metadata.version("introspection-bench"),
         counted=plural(len(results), "trial"),
         style=Markup(style),  # noqa: S704  # our own asset; autoescape would break it
         script=Markup(script),  # noqa: S704  # our own asset
         style_hash=source_hash(style),
         script_hash=source_hash(script),
-        data=Markup(  # noqa: S704  # script_json escapes every character that could end the element
-            script_json(transcripts_payload(results.records, prompts=prompts))
-        ),
+        kept=kept,
+        data=Markup(kept.data),  # noqa: S704  # script_json escapes every character that could end the element
     )
 
 

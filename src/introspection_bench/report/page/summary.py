@@ -18,6 +18,7 @@ from ...conditions import CELL_COLUMNS, injected_first
 from ...credentials import HIDDEN, is_credential
 from ...freezing import frozen_tuple
 from ..wording import listing, plural
+from .making import model_facts
 
 
 @attrs.frozen
@@ -42,7 +43,7 @@ class CellTable:
 
 
 def facts(frame: pd.DataFrame, spec: Mapping[str, Any], judge: str | None) -> list[tuple[str, str]]:
-    """Return what ran, as (term, text): model, backend, sampling, scaffolds, doses, judge, dates, versions."""
+    """Return what ran, as (term, text): model, revision, dtype, backend, scaffolds, doses, judge, dates, versions."""
 
     def names(column: str) -> list[str]:
         return [str(v) for v in dict.fromkeys(frame[column].dropna())]
@@ -50,6 +51,7 @@ def facts(frame: pd.DataFrame, spec: Mapping[str, Any], judge: str | None) -> li
     layers = sorted(names("layers"), key=lambda text: rank("layers", text))
     found = [
         ("Model", listing(names("model"), 3)),
+        *model_facts(spec),
         ("Backend", listing(names("backend"), 3)),
         ("Judge", judge or "not judged"),
         ("Scaffold", listing(names("scaffold"), 6)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -44,58 +44,74 @@ def judge_label(verdict: Verdict) -> str:
     return f"{verdict.judge} / {verdict.rubric}{model}{'' if verdict.blinded else ' · not blinded'}{read}{about}"
 
 
-def transcripts_payload(
-    records: Sequence[TrialRecord], *, prompts: Mapping[tuple[str, str | None], str] | None = None
-) -> dict[str, Any]:
-    """Return the browser's data as plain lists and dictionaries.
+class Transcripts:
+    """The trials of a run as the browser reads them, made one by one.
 
     ``prompts`` maps scaffolds' and items' names to conversations as text. Offsets of evidence are converted from
     Python's code points to the UTF-16 units by which a browser counts. A NaN or infinite number becomes null,
     because JSON has neither. Trials come in the order of scaffold, arm (injections first), cell, item and draw.
     """
-    shared = list({id(r.condition): r.condition for r in records}.values())
-    cells = {id(c): c.columns for c in shared}
-    plain = [{k: encodable(v) if isinstance(v, str) else v for k, v in row.items()} for row in cells.values()]
-    further = telling(pd.DataFrame(plain, columns=[*CELL_COLUMNS]))  # which holds no half of a surrogate pair
-    criteria = _criteria(records)
-    ranks = {number: _order(columns) for number, columns in cells.items()}
-    judges, models, texts, conditions = (_Pool() for _ in range(4))
-    numbers: dict[int, int] = {}
-    trials = []
-    for record in sorted(records, key=lambda r: (ranks[id(r.condition)], r.trial.item or "", r.trial.draw)):
-        condition, key, reply = record.condition, record.key, record.reply.parted
-        if id(condition) not in numbers:
-            numbers[id(condition)] = conditions.number(_told(condition, further))
-        prompt = (prompts or {}).get((record.scaffold, record.trial.item))
-        trials.append(
-            [
+
+    def __init__(
+        self, records: Sequence[TrialRecord], prompts: Mapping[tuple[str, str | None], str] | None = None
+    ) -> None:
+        self._shared = list({id(r.condition): r.condition for r in records}.values())
+        cells = {id(c): c.columns for c in self._shared}
+        plain = [{k: encodable(v) if isinstance(v, str) else v for k, v in row.items()} for row in cells.values()]
+        # Of text that holds no half of a surrogate pair:
+        self._further = telling(pd.DataFrame(plain, columns=[*CELL_COLUMNS]))
+        self._criteria = _criteria(records)
+        ranks = {number: _order(columns) for number, columns in cells.items()}
+        self._records = sorted(records, key=lambda r: (ranks[id(r.condition)], r.trial.item or "", r.trial.draw))
+        self._prompts = prompts or {}
+        self._judges, self._models, self._texts, self._conditions = (_Pool() for _ in range(4))
+
+    def rows(self) -> Iterator[list[Any]]:
+        """Yield what the browser is told of each trial; a second time the same."""
+        numbers: dict[int, int] = {}
+        for record in self._records:
+            condition, key, reply = record.condition, record.key, record.reply.parted
+            if id(condition) not in numbers:
+                numbers[id(condition)] = self._conditions.number(_told(condition, self._further))
+            prompt = self._prompts.get((record.scaffold, record.trial.item))
+            yield [
                 key.digest[:16],
                 numbers[id(condition)],
                 record.trial.item,
                 record.trial.draw,
-                models.number(f"{condition.model} · {key.backend}"),
+                self._models.number(f"{condition.model} · {key.backend}"),
                 None if record.seed is None else str(record.seed),  # a 63-bit seed does not fit a browser's number
                 record.reply.finish_reason,
                 len(record.reply.token_ids),
                 _receipts(record),
-                [_verdict(v, reply, judges, criteria) for v in record.verdicts],
+                [_verdict(v, reply, self._judges, self._criteria) for v in record.verdicts],
                 reply.text,
                 reply.reasoning,
-                -1 if prompt is None else texts.number(prompt),
+                -1 if prompt is None else self._texts.number(prompt),
             ]
-        )
-    return {
-        "version": PAYLOAD_VERSION,
-        "conditions": [dict(zip(_TOLD, told, strict=True)) for told in conditions.values],
-        "further": [c for c in further if c in ("span", "beside", "model")],
-        "doses": _doses(shared),
-        "judges": judges.values,
-        "models": models.values,
-        "criteria": list(criteria),
-        "marks": [i for i, c in enumerate(criteria) if c not in ("strict", *FURTHER)],
-        "prompts": texts.values,
-        "trials": trials,
-    }
+
+    def payload(self, trials: Sequence[Any]) -> dict[str, Any]:
+        """Return the browser's data around ``trials``; complete once all rows were made."""
+        return {
+            "version": PAYLOAD_VERSION,
+            "conditions": [dict(zip(_TOLD, told, strict=True)) for told in self._conditions.values],
+            "further": [c for c in self._further if c in ("span", "beside", "model")],
+            "doses": _doses(self._shared),
+            "judges": self._judges.values,
+            "models": self._models.values,
+            "criteria": list(self._criteria),
+            "marks": [i for i, c in enumerate(self._criteria) if c not in ("strict", *FURTHER)],
+            "prompts": self._texts.values,
+            "trials": trials,
+        }
+
+
+def transcripts_payload(
+    records: Sequence[TrialRecord], *, prompts: Mapping[tuple[str, str | None], str] | None = None
+) -> dict[str, Any]:
+    """Return the browser's data, with every trial in it, as plain lists and dictionaries; see :class:`Transcripts`."""
+    transcripts = Transcripts(records, prompts)
+    return transcripts.payload(list(transcripts.rows()))
 
 
 def script_json(payload: Any) -> str:
