@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,14 @@ from ..doses import Depth, Dose
 from ..errors import SpecError, explain
 from ..freezing import frozen_tuple
 from ..identity import Sampling
+from ..items import Item
 from ..measures.base import Measure
+from ..scaffolds import Scaffold
+from ..spans import Span
 from ..structuring import problems
+from ..sweep.arms import Arm
 from ..sweep.bands import Band
-from ..sweep.design import Design
+from ..sweep.design import Design, as_bands
 from ..sweep.spec import JudgeSpec, ModelSpec, RunSpec, toml_value
 from ..sweep.written import reader
 
@@ -28,12 +32,6 @@ FEW = ("Oceans", "Bread", "Poetry", "Volcanoes")
 
 def _concepts(value: Any) -> Any:
     return load_concepts(value) if isinstance(value, str) else value
-
-
-def _bands(values: Any) -> Any:
-    if values is None:
-        return None
-    return tuple(tuple(v) if isinstance(v, list | tuple | range) else (v,) for v in frozen_tuple(values))
 
 
 def _doses(values: Any) -> Any:
@@ -49,7 +47,7 @@ class Settings:
     """
 
     concepts: ConceptSet | None = attrs.field(converter=_concepts, default=None)
-    layers: tuple[Band, ...] | None = attrs.field(converter=_bands, default=None)
+    layers: tuple[Band, ...] | None = attrs.field(converter=attrs.converters.optional(as_bands), default=None)
     doses: tuple[Dose, ...] | None = attrs.field(converter=_doses, default=None)
     trials: int | None = attrs.field(default=None)
     sampling: Sampling | None = None
@@ -108,6 +106,27 @@ class Choices:
     def together(self) -> int:
         """As many trials as the injected ones of one cell, for an arm without concepts."""
         return self.trials * len(self.concepts)
+
+    def design(
+        self,
+        scaffolds: Sequence[Scaffold],
+        arms: Sequence[Arm],
+        span: Span | dict[str, Span],
+        items: Sequence[Item] = (),
+    ) -> Design:
+        """Return the design of what is chosen, its arms paired draw by draw."""
+        return Design(
+            scaffolds=scaffolds,
+            items=items,
+            concepts=self.concepts,
+            layers=self.layers,
+            doses=self.doses,
+            span=span,
+            arms=arms,
+            sampling=self.sampling,
+            seed=self.seed,
+            paired="draw",
+        )
 
 
 @guarded(SpecError)

@@ -33,21 +33,15 @@ NUMBERS = tuple(Item(f"trial {n}", {"number": str(n)}) for n in range(1, 11))
 
 def build(chosen: Choices) -> Design:
     """Return the design."""
-    return Design(
+    return chosen.design(
         scaffolds=[FORCED],
         items=NUMBERS,
-        concepts=chosen.concepts,
-        layers=chosen.layers,
-        doses=chosen.doses,
         span=Span.from_anchor("trial"),
         arms=[
             Injected(chosen.trials),
             RandomVector(chosen.trials, concepts="each"),
             Unsteered(chosen.together),
         ],
-        sampling=chosen.sampling,
-        seed=chosen.seed,
-        paired="draw",
     )
 
 

@@ -28,11 +28,8 @@ def build(chosen: Choices) -> Design:
     scaffolds = [LINDSEY, LINDSEY_405B, THINKING_ABOUT, *variants, STRUCTURED]
     spans = {s.name: Span.all() for s in scaffolds}
     spans |= {name: Span.from_anchor("trial") for name in (LINDSEY.name, STRUCTURED.name)}
-    return Design(
+    return chosen.design(
         scaffolds=scaffolds,
-        concepts=chosen.concepts,
-        layers=chosen.layers,
-        doses=chosen.doses,
         span=spans,
         arms=[
             Injected(chosen.trials),
@@ -40,9 +37,6 @@ def build(chosen: Choices) -> Design:
             Unsteered(chosen.together),
             Questions(chosen.trials),
         ],
-        sampling=chosen.sampling,
-        seed=chosen.seed,
-        paired="draw",
     )
 
 

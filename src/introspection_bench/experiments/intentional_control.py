@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import attrs
+
 from ..items import load_battery
 from ..measures import Cosines
 from ..scaffolds import Scaffold, Turn
+from ..spans import Span
 from ..sweep.arms import Worded
 from ..sweep.design import Design
 from .base import Choices, Experiment, at_depth, outcome
@@ -52,15 +55,12 @@ def _scaffolds() -> list[Scaffold]:
 
 def build(chosen: Choices) -> Design:
     """Return the design: nothing is injected; layers are those that are read."""
-    return Design(
+    # Nothing is injected: a span is never asked for.
+    return attrs.evolve(chosen, doses=()).design(
         scaffolds=_scaffolds(),
         items=load_battery("sentences").items,
-        concepts=chosen.concepts,
-        layers=chosen.layers,
         arms=[Worded(chosen.trials, "nothing")],
-        sampling=chosen.sampling,
-        seed=chosen.seed,
-        paired="draw",
+        span=Span.from_anchor("trial"),
     )
 
 

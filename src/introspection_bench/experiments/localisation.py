@@ -63,17 +63,11 @@ def _design(chosen: Choices, wordings: Mapping[str, str], places: int, weaker: f
         Located(chosen.trials, places, "random", weaker),
         Located(chosen.together, places, "nothing"),
     ]
-    return Design(
+    return chosen.design(
         scaffolds=[scaffold(name, question, places) for name, question in wordings.items()],
         items=sentences(places),
-        concepts=chosen.concepts,
-        layers=chosen.layers,
-        doses=chosen.doses,
         span=span_of_place(1),  # the arms choose the place
         arms=arms,
-        sampling=chosen.sampling,
-        seed=chosen.seed,
-        paired="draw",
     )
 
 

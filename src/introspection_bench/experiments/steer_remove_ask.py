@@ -41,16 +41,10 @@ def _scaffolds() -> list[Scaffold]:
 
 def build(chosen: Choices) -> Design:
     """Return the design: steered from the first token to the last turn, and not from there on."""
-    return Design(
+    return chosen.design(
         scaffolds=_scaffolds(),
-        concepts=chosen.concepts,
-        layers=chosen.layers,
-        doses=chosen.doses,
         span=Span.between(START, "asked"),
         arms=[Removed(chosen.trials, at="asked"), Unsteered(chosen.together)],
-        sampling=chosen.sampling,
-        seed=chosen.seed,
-        paired="draw",
     )
 
 

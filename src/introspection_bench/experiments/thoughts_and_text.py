@@ -32,17 +32,11 @@ REPEAT = _scaffold("repeat", "Repeat the sentence, word for word. Answer immedia
 
 def build(chosen: Choices) -> Design:
     """Return the design: two questions, paired draw by draw, with a concept, a random vector or nothing on the text."""
-    return Design(
+    return chosen.design(
         scaffolds=[THINK, REPEAT],
         items=load_battery("sentences").items,
-        concepts=chosen.concepts,
-        layers=chosen.layers,
-        doses=chosen.doses,
         span=Span.between("sentence", "sentence_end"),
         arms=[Offered(chosen.trials), Offered(chosen.trials, what="random"), Offered(chosen.trials, what="nothing")],
-        sampling=chosen.sampling,
-        seed=chosen.seed,
-        paired="draw",
     )
 
 

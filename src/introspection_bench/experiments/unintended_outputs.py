@@ -28,17 +28,11 @@ AFTER = Span.from_anchor("after")
 def build(chosen: Choices) -> Design:
     """Return the design: the word's concept, another one, or nothing before the word; and the concept behind it."""
     n = chosen.trials
-    return Design(
+    return chosen.design(
         scaffolds=[PREFILLED],
         items=load_battery("sentences").items,
-        concepts=chosen.concepts,
-        layers=chosen.layers,
-        doses=chosen.doses,
         span=BEFORE,
         arms=[Worded(n), Worded(n, "other"), Worded(n, "injected", AFTER, "after"), Worded(n, "nothing")],
-        sampling=chosen.sampling,
-        seed=chosen.seed,
-        paired="draw",
     )
 
 
