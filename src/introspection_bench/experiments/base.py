@@ -10,8 +10,8 @@ import attrs
 import cattrs
 
 from ..boundaries import checked, guarded
-from ..concepts import ConceptSet, load_concepts
-from ..doses import Depth, Dose
+from ..concepts import ConceptSet, as_concepts, load_concepts
+from ..doses import Depth, Dose, as_doses
 from ..errors import SpecError, explain
 from ..freezing import frozen_tuple
 from ..identity import Sampling
@@ -30,14 +30,6 @@ from ..sweep.written import reader
 FEW = ("Oceans", "Bread", "Poetry", "Volcanoes")
 
 
-def _concepts(value: Any) -> Any:
-    return load_concepts(value) if isinstance(value, str) else value
-
-
-def _doses(values: Any) -> Any:
-    return None if values is None else tuple(Dose.parse(v) for v in frozen_tuple(values))
-
-
 @guarded(SpecError)
 @attrs.frozen
 class Settings:
@@ -46,9 +38,9 @@ class Settings:
     See :meth:`Experiment.design` for what each is. Raises :class:`SpecError` for a value that is none.
     """
 
-    concepts: ConceptSet | None = attrs.field(converter=_concepts, default=None)
+    concepts: ConceptSet | None = attrs.field(converter=as_concepts, default=None)
     layers: tuple[Band, ...] | None = attrs.field(converter=attrs.converters.optional(as_bands), default=None)
-    doses: tuple[Dose, ...] | None = attrs.field(converter=_doses, default=None)
+    doses: tuple[Dose, ...] | None = attrs.field(converter=attrs.converters.optional(as_doses), default=None)
     trials: int | None = attrs.field(default=None)
     sampling: Sampling | None = None
     seed: int = 0
