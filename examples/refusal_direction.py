@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dose", default="0.3 residual")
     parser.add_argument("--weight", type=float, default=1.0, help="share of the direction that is removed")
     parser.add_argument("--trials", type=int, default=8, help="for each concept")
+    parser.add_argument("--tokens", type=int, default=30, help="of a reply, at most")
     parser.add_argument("--directory", default="runs/refusal_direction")
     options = parser.parse_args(arguments)
     requests = [item.slots for item in ib.load_battery("refusal").items]
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 doses=[options.dose],
                 beside=beside,
                 arms=[arms.Injected(options.trials), arms.Unsteered(options.trials * 3)],
-                sampling=ib.Sampling(max_new_tokens=30),
+                sampling=ib.Sampling(max_new_tokens=options.tokens),
             )
             sweep = ib.Sweep(design, injector, f"{options.directory}/{name.replace(' ', '_')}")
             sweep.generate()

@@ -1,12 +1,20 @@
-"""Write docs/api/*.md: one page per room of the package, one section per public module that defines something.
+"""Write docs/api/*.md, one page per room of the package, and docs/cli.md, the command line from its own commands.
 
-Run it after adding, renaming or removing a module; ``tests/test_architecture.py`` fails until then.
+Run it after adding, renaming or removing a module, a command or an option: ``tests/test_architecture.py`` and
+``tests/test_docs.py`` fail until then.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
+
+import typer
+from typer.cli import get_docs_for_click
+from typer.main import get_command
+
+from introspection_bench.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "introspection_bench"
@@ -18,10 +26,10 @@ PAGES = {
         "What travels through the package: frozen objects without behaviour of their own beyond algebra, parsing and\n"
         "identity. The common names are also names of the package itself: `introspection_bench.Span` is\n"
         "`introspection_bench.spans.Span`.",
-        "doses effects vectors background names concepts items labelled recipes prompts spans injection templates "
-        "rendering scaffolds marking conditions identity model_facts mentions measures reasoning verdicts blinding "
-        "trials plans records results frames showing digests files databases credentials untrusted boundaries freezing "
-        "structuring options plugins errors",
+        "doses effects vectors nearest background names concepts items labelled recipes prompts spans injection "
+        "templates rendering scaffolds marking conditions identity model_facts mentions measures reasoning verdicts "
+        "blinding trials plans records results frames showing notebook digests files databases credentials untrusted "
+        "boundaries freezing structuring toml_lines options plugins errors",
     ),
     "injectors": (
         "Injectors",
@@ -29,6 +37,11 @@ PAGES = {
         "injectors loading model_names gemma_model demo_model adapters known",
     ),
     "judges": ("Judges", "The port, the registry, rubrics, blinding, and the judges.", "judges"),
+    "harness": (
+        "Under other harnesses",
+        "A steered model as Inspect's tasks ask it.",
+        "harness",
+    ),
     "services": (
         "Extraction, dosing, sweeps, protocols and experiments",
         "From concepts to vectors, from a design to a run directory, and from a published recipe to a design.",
@@ -43,8 +56,8 @@ PAGES = {
         "testing control",
     ),
     "cli": (
-        "Command line",
-        "`introspection-bench --help` shows the commands with examples; these are the modules behind them.",
+        "Modules of the command line",
+        "The commands and their options are in [Command line](../cli.md); these are the modules behind them.",
         "cli",
     ),
 }
@@ -63,8 +76,33 @@ def public_modules() -> list[str]:
     return found
 
 
+#: What stands above the commands.
+COMMAND_LINE = """\
+# Command line
+
+Every command with its arguments and options, written from the commands themselves by `scripts/write_api_pages.py`.
+`introspection-bench COMMAND --help` says the same in a terminal. Exit codes: 0, 1 for an error that is told in one
+line, 2 for a command that is written wrongly, 130 after Ctrl-C.
+"""
+
+
+def command_line() -> str:
+    """Return the page of the command line, as typer documents it, a section for each command."""
+    command = get_command(app)
+    told = get_docs_for_click(obj=command, ctx=typer.Context(command), name="introspection-bench")
+    # Typer's list of commands cuts each sentence off, and the page has headings.
+    told = re.sub(r"\*\*Commands\*\*:\n\n(\* .*\n)+\n", "", told)
+    told = re.sub(r"\* `--help`: .*\n", "", told)
+    told = re.sub(r"\*\*Options\*\*:\n\n(?!\*)", "", told)
+    told = re.sub(r"^(#+) `(.*)`$", r"\1 \2", told, flags=re.MULTILINE)
+    told = re.sub(r"docs/(\w+\.md)", r"[docs/\1](\1)", told)
+    told = told.replace("# introspection-bench\n", COMMAND_LINE, 1)
+    return re.sub(r"\n{3,}", "\n\n", told).strip() + "\n"
+
+
 def main() -> None:
     """Write every page; raise for a module that belongs to none."""
+    (ROOT / "docs" / "cli.md").write_text(command_line(), encoding="utf-8")
     modules = public_modules()
     homeless = set(modules)
     for page, (title, introduction, rooms) in PAGES.items():

@@ -15,7 +15,7 @@ OVERRIDES = (
     'design.span="from(trial)"',
     "design.layers=[23]",
     'design.doses=["0.1 residual", "0.3 residual"]',
-    "design.sampling.max_new_tokens=24",
+    "design.sampling.max_new_tokens=12",
     # Thirty blocks are a minute for Inductor on a CPU; test_all_controls.py runs the backend compiled.
     "model.options.vllm.engine_args={enforce_eager = true}",
 )

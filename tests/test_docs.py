@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from introspection_bench import errors
 from introspection_bench.cli import app
+from introspection_bench.report.page.citing import bibtex
 from introspection_bench.sweep import RunSpec
 
 ROOT = Path(__file__).resolve().parent.parent
-QUICKSTART = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
+QUICKSTART = (DOCS / "quickstart.md").read_text(encoding="utf-8")
 
 
 def block(language: str) -> str:
@@ -52,3 +57,29 @@ def test_a_command_that_the_documentation_names_exists(command: str) -> None:
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z][a-z-]*)", QUICKSTART))))
 def test_a_make_target_that_the_quick_start_names_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_every_page_is_in_one_group_of_the_index() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    groups = re.findall(r"^```\{toctree\}\n(.*?)^```$", index, re.DOTALL | re.MULTILINE)
+    listed = Counter(line for group in groups for line in group.splitlines() if line and not line.startswith(":"))
+    pages = [p.relative_to(DOCS).with_suffix("").as_posix() for p in DOCS.rglob("*.md") if "_build" not in p.parts]
+    assert listed == Counter(page for page in pages if page != "index")
+
+
+def test_the_page_of_the_command_line_says_what_the_commands_say() -> None:
+    written = runpy.run_path(str(ROOT / "scripts" / "write_api_pages.py"))["command_line"]()
+    assert (DOCS / "cli.md").read_text(encoding="utf-8") == written, "run scripts/write_api_pages.py"
+    assert "introspection-bench protocols diff" in written
+    assert "--max-cost" in written
+
+
+def test_troubleshooting_has_an_entry_for_every_error_and_warning() -> None:
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^### (\w+)$", page, re.MULTILINE)
+    classes = [n for n, c in vars(errors).items() if isinstance(c, type) and issubclass(c, Exception)]
+    assert Counter(entries) == Counter(classes)
+
+
+def test_the_page_on_citing_has_the_entries_that_reports_have() -> None:
+    assert f"```bibtex\n{bibtex()}\n```" in (DOCS / "citing.md").read_text(encoding="utf-8")

@@ -70,6 +70,7 @@ def some(tmp_path_factory):
         verdicts=verdicts,
         answered=answered_records(),
         rates=analysis.rates(frame, ["layers", "magnitude", "unit"]),
+        compared=analysis.compare(results, results),
     )
 
 
@@ -78,7 +79,7 @@ CALLS = {
     "agreement": lambda s: {"first": s.verdicts, "second": s.verdicts},
     "choose": lambda s: {"rule": sweep.SelectionRule(["dose"]), "records": s.results.records, "fewest": 1},
     "coherent": lambda s: {"frame": s.frame},
-    "compare": lambda s: {"first": s.results, "second": s.results},
+    "compare": lambda s: {"first": s.results, "second": s.results, "outcomes": ["coherent"]},
     "compare_models": lambda s: {"results": [s.results, s.other_results], "by": "model", "outcomes": ["coherent"]},
     "contrast": lambda s: {
         "results": s.results,
@@ -174,6 +175,8 @@ CALLS = {
         "vectors": [made_vector()],
         "tables": {"a.md": "| a |"},
     },
+    # A log is of one model; odd arguments are refused before inspect_ai is needed, which is not installed here.
+    "write_inspect": lambda s: {"results": s.results, "path": s.folder / "b.eval"},
     "write_jsonl": lambda s: {"records": s.results.records, "path": s.folder / "b.jsonl"},
     "write_parquet": lambda s: {"records": s.results.records, "path": s.folder / "b.parquet"},
     "writer_for": lambda s: {"path": "x.jsonl"},
@@ -216,6 +219,9 @@ SLOW = {
     "random_controls": lambda s: {"vectors": [made_vector()]},
     "write_report": lambda s: {"records": s.results, "path": s.folder / "r.html"},
     "write_figures": lambda s: {"records": s.results, "folder": s.folder / "figures", "formats": ["svg"]},
+    "compared_tables": lambda s: {"found": s.compared},
+    "write_comparison": lambda s: {"found": s.compared, "path": s.folder / "c.html"},
+    "write_run_index": lambda s: {"runs": [report.ListedRun("a")], "path": s.folder / "index.html"},
     "save_figure": lambda s: {"figure": s.figure, "stem": s.folder / "f", "formats": ["svg"]},
     "against_controls": lambda s: {"table": analysis.rates(s.frame, ["arm"])},
     "agreement_matrix": lambda s: {"tables": {"coherent": s.agreement.criteria[3].frame()}},
@@ -241,6 +247,14 @@ SLOW = {
     },
     "verify_run": lambda s: {"store": s.begun, "injector": s.injector, "sample": 1},
     "run_spec": lambda s: {"spec": s.spec, "directory": s.folder / "begun"},
+    "prepare_spec": lambda s: {"spec": s.spec, "directory": s.folder / "prepared"},
+    "prepare": lambda s: {"sweep": ib.Sweep(s.begun.run_spec().design, s.injector, s.folder / "begun")},
+    "begin_shard": lambda s: {
+        "prepared": s.folder / "begun",
+        "shard": "1/1",
+        "directory": s.folder / f"shard{next(s.number)}",
+    },
+    "merge_runs": lambda s: {"runs": [s.folder / "begun"], "into": s.folder / f"merged{next(s.number)}"},
     "judge_run": lambda s: {"store": s.store, "judge": "rules", "check": False},
     "read_table": lambda s: {"path": s.folder / "t.csv", "layout": TableLayout(LAYOUT, {"c": "control"})},
     "open_injector": lambda s: {"backend": s.injector},
@@ -327,6 +341,7 @@ ATTRIBUTIONS = {
     "attribute_factorial": lambda _: {"settings": SETTINGS(), "plan": analysis.fraction(["f", "g"])},
     "counted": lambda s: {"frame": s.frame, "outcome": "affirmed", "among": "coherent"},
     "counted_by_concept": lambda s: {"frame": s.frame, "outcome": "strict"},
+    "nearest_concepts": lambda s: {"vector": made_vector(), "vectors": [-made_vector()]},
     "mark_span": lambda s: {"scaffold": "lindsey", "tokenizer": s.injector.tokenizer, "span": "from(trial)"},
     "fraction": lambda _: {"factors": ["f", "g", "h"], "resolution": 3},
     "weighted_sum": lambda _: {"arms": [COUNTS, OTHER], "weights": [1.0, -1.0], "estimand": "these concepts"},
@@ -393,6 +408,8 @@ def test_every_exported_function_is_tried():
 
 @pytest.mark.parametrize("name", ALL)
 def test_the_call_that_the_odd_ones_are_made_from_works(some, name):
+    if name == "write_inspect":
+        pytest.importorskip("inspect_ai", reason="not installed: scripts/test_inspect.sh")
     attempt(name, ALL[name](some))
 
 

@@ -30,8 +30,9 @@ from introspection_bench.errors import (
     SpecError,
     VectorError,
 )
-from introspection_bench.report import LIGHT
+from introspection_bench.report import LIGHT, ListedRun
 from introspection_bench.sweep.sessions import this_process
+from introspection_bench.testing import ScriptedInjector
 from tests.odd_values import ODD, a_few, exported, fault, made_vector, make_records, near
 
 RECORD = make_records()[1]
@@ -49,7 +50,10 @@ SPOTS = pd.DataFrame({"passes": [True], "established": [True], "ruled_out": [Fal
 COUNTS = analysis.ConceptCounts([1, 0, 2], [10, 10, 12])
 THESE = analysis.these_concepts(COUNTS)
 AGREED = analysis.pair_agreement(analysis.PairTable(3, 1, 0, 16))
-CELLS = pd.DataFrame({"outcome": ["coherent"], "p_holm": [0.5], "verdict": ["neither"]})
+CELLS = pd.DataFrame(
+    {"outcome": ["coherent"], "rate_first": [0.5], "rate_second": [0.6], "p_holm": [0.5], "verdict": ["neither"]}
+)
+CHANGED = pd.DataFrame({"field": ["dose"], "first": ["0.3 residual"], "second": ["0.35 residual"]})
 SAME = analysis.same_as_zero(COUNTS, 0.2, estimand="these concepts")
 
 
@@ -140,13 +144,14 @@ VALUES = [
     CONFIRM, CONFIRM.rule, CANDIDATE, sweep.Chosen([CANDIDATE], 0, 1), sweep.Confirmed(DESIGN, CONFIRM),
     ib.TriedInjection("m", INJECTION, "a", "b", "c", True, RECORD.reply, RECORD.reply, ib.Receipt(1, 1, 0.1, 0.2)),
     sweep.VerifiedTrial(RECORD.trial, 3, True), sweep.Verification([sweep.VerifiedTrial(RECORD.trial, None, True)], 9),
-    ib.Study(DESIGN, ["demo"], "nowhere"), sweep.ArmTrial("love", [INJECTION]), DESIGN.beside[0],
+    ib.Study(DESIGN, ["demo"], "nowhere"), sweep.ArmTrial("love", [INJECTION]), DESIGN.beside[0], ib.RayPool(2, 0.5),
     ib.ModelFacts("SmolLM2", "llama", 9, "base", "none"),
     sweep.Injected(2), sweep.Unsteered(2), sweep.RandomVector(2), sweep.Negated(2), sweep.PromptOnly(2),
     sweep.Mention(2), sweep.EditedInput(2), sweep.Questions(2), sweep.ThirdPerson(2), sweep.NeutralLabels(2),
     sweep.Worded(2), sweep.Offered(2), sweep.Located(2), ib.load_experiment("localisation"),
     sweep.ProjectedOut(2), BACKGROUND, sweep.Match("love", "p1", 0.5, 0.4),
     sweep.Removed(2, "first"), sweep.Ground(TINY, "torch", 1, FakeTokenizer(), datetime.date(2026, 1, 2), CELL.vectors),
+    ib.NearestConcepts(made_vector(), [-made_vector()], 1, 0),
     ib.VectorRank("love", 1, "d", 3, 5), measures.YesNo(), measures.Naming(NAMES), measures.Observer(NAMES),
     measures.ConceptLens(NAMES), measures.Opening("Oh,", [" yes"], [" no"]), measures.YesNo(through=measures.OPENINGS),
     analysis.mutual_information(["a"], ["a"], shuffles=2),
@@ -157,12 +162,14 @@ VALUES = [
     ib.TableLayout({"reply": "r", "arm": "a"}, {"c": "control"}), TINY, REQUEST,
     ib.Completion(0, RECORD.reply, [ib.Receipt.nothing()]), judges.Case("t", "q", "r", LOVE),
     judges.Disclosure(RECORD.condition), sweep.PlannedTrial(RECORD.trial, REQUEST),
-    INTERVAL, BOUND, analysis.Scope(), analysis.Alternative(1, 10, 0.1, 0.5), LIGHT,
+    INTERVAL, BOUND, analysis.Scope(), analysis.Alternative(1, 10, 0.1, 0.5), LIGHT, ListedRun("a"),
     analysis.Exclusion("coherent", BOUND, BOUND, [BOUND], BEST, "a cell", LEAST), LEAST,
     analysis.Liveness(3, 60, 1, 20, 1, 10),
     analysis.MeanRate("coherent", BY_CONCEPT, THESE, THESE, THESE), analysis.sample_size(0.2),
     analysis.JudgeAccuracy(9, 10, 9, 10), JUDGED, JUDGED.strata[0],
     STOPPING, STOPPED, STOPPED.cells[0], sweep.Sequential(DESIGN, STOPPING),
+    sweep.Shard("3/16"), sweep.WholePlan("ab", 3), sweep.Sharded(DESIGN, sweep.Shard("1/2")),
+    sweep.Merged(Path("m"), 3, 2, {"trials": 2}, {}),
     SEARCH, SEARCHED, SEARCHED.curves[0], sweep.Searching(attrs.evolve(DESIGN, doses=LIMITS), SEARCH),
     analysis.JudgeName("rules", "strict4", None, True), analysis.LogisticFit("fitted", 3),
     analysis.SweetSpotRule(), analysis.SweetSpots(analysis.SweetSpotRule(), SPOTS, 0.95),
@@ -173,7 +180,7 @@ VALUES = [
     ),
     analysis.RiseContrast(THESE, THESE, THESE, True, 1, [SAME]), EXPLAINED, EXPLAINED.findings[0],
     confusion(), confusion().criteria[0],
-    analysis.Comparison("a", "b", FRAME, CELLS, FRAME, FRAME, 0.95),
+    analysis.Comparison("a", "b", CHANGED, CELLS, FRAME, FRAME, 0.95),
     analysis.FactorComparison("size", ["1M"], FRAME, FRAME, FRAME, 0.95, ["a"]),
     analysis.ModelRun("m", ib.ModelFacts(), {"size": "1M"}, FRAME),
     COUNTS, THESE, AGREED, AGREED.table, analysis.ByConcept(["a", "b", ""], COUNTS, [0, 1, 0], 0),
@@ -296,6 +303,7 @@ METHODS = {
         ib.Study(DESIGN, ["no/such/model"], "nowhere").run,
         {"judge": False, "watcher": sweep.Watcher()},
     ),
+    "RayPool.start": (ib.RayPool().start, {"injector": ib.open_injector(ScriptedInjector, "m")}),
     "ModelFacts.or_else": (ib.ModelFacts().or_else, {"found": ib.ModelFacts("SmolLM2")}),
     "ModelFacts.check": (ib.ModelFacts("SmolLM2").check, {"found": ib.ModelFacts("SmolLM2"), "name": "m"}),
     "ModelFacts.of_spec": (ib.ModelFacts.of_spec, {"spec": {"model": {"facts": {"family": "SmolLM2"}}}}),
@@ -331,6 +339,7 @@ METHODS = {
     "Bridged.rate": (BRIDGED.rate, {"setting": [], "scoring": BRIDGE.scorings[0]}),
     "Bridged.name_of": (BRIDGED.name_of, {"setting": ["dose"]}),
     "Ablation.applied": (ABLATION.applied, {"design": DESIGN, "model": None}),
+    "WholePlan.of": (sweep.WholePlan.of, {"keys": ["ab"]}),
     "Store.open": (ib.Store.open, {"path": "nowhere"}),
     "Store.is_begun": (ib.Store.is_begun, {"directory": "nowhere"}),
     "Store.create": (ib.Store.create, {"directory": "s", "spec": {}, "planned": [], "vectors": []}),
@@ -461,7 +470,7 @@ def test_a_vector_times_anything_is_a_vector_an_error_of_ours_or_python_s_own_re
         (lambda: ib.Design(vectors=["love"], arms=[sweep.Unsteered(1)]), SpecError, "vectors"),
         (lambda: ib.Design(concepts=["love"], arms=[sweep.Unsteered(1)]), SpecError, "concepts"),
         (lambda: ib.Design(scaffolds=ib.LINDSEY, arms=[sweep.Unsteered(1)]), SpecError, "scaffolds"),
-        (lambda: ib.Design(scaffolds=[3], arms=[sweep.Unsteered(1)]), SpecError, "load_scaffold"),
+        (lambda: ib.Design(scaffolds=[3], arms=[sweep.Unsteered(1)]), SpecError, "scaffolds"),
         (lambda: ib.Design(layers=3, arms=[sweep.Unsteered(1)]), SpecError, "layers"),
         (lambda: ib.Design(layers=["last"], arms=[sweep.Unsteered(1)]), SpecError, "layers"),
         (lambda: ib.Design(arms=sweep.Unsteered(1)), SpecError, "arms"),

@@ -49,6 +49,8 @@ def test_the_unsteered_reply_is_the_models_own_and_a_strong_dose_gives_another(i
     assert found.unsteered == alone.reply
     assert found.steered != found.unsteered
     assert found.receipt.mean_ratio == pytest.approx(8, rel=0.01)
+    assert len(repr(found)) < 500
+    assert "Oceans at layer 3" in repr(found)
 
 
 def test_a_notebook_shows_the_text_and_never_its_markup(injector):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .marking import MarkedPrompt, mark_span
     from .measures import Reading
     from .model_facts import ModelFacts
+    from .nearest import NearestConcepts, nearest_concepts
     from .prompts import RenderedPrompt
     from .protocols import Bridge, Protocol, bridge, diff, load_protocol, run_bridge
     from .reads_out import VectorRank, reads_out_sentence, vector_ranks
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         Confirmed,
         Design,
         ModelSpec,
+        RayPool,
         RunSpec,
         Searching,
         SelectionRule,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
         arms,
         judge_accuracy,
         judge_run,
+        merge_runs,
         run_spec,
     )
     from .trials import Reply, Sampling, SteerKey, Trial, TrialKey, TrialRecord
@@ -82,6 +85,7 @@ _HOMES = {
     "marking": ("MarkedPrompt", "mark_span"),
     "measures": ("Reading",),
     "model_facts": ("ModelFacts",),
+    "nearest": ("NearestConcepts", "nearest_concepts"),
     "prompts": ("RenderedPrompt",),
     "protocols": ("Bridge", "Protocol", "bridge", "diff", "load_protocol", "run_bridge"),
     "reads_out": ("VectorRank", "reads_out_sentence", "vector_ranks"),
@@ -94,6 +98,7 @@ _HOMES = {
         "Confirmed",
         "Design",
         "ModelSpec",
+        "RayPool",
         "RunSpec",
         "Searching",
         "SelectionRule",
@@ -102,6 +107,7 @@ _HOMES = {
         "Sweep",
         "judge_accuracy",
         "judge_run",
+        "merge_runs",
         "run_spec",
     ),
     "trials": ("Reply", "Sampling", "SteerKey", "Trial", "TrialKey", "TrialRecord"),

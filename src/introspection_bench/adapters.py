@@ -20,7 +20,7 @@ import attrs
 
 from .boundaries import checked, guarded
 from .digests import digest, digest_bytes
-from .errors import AdapterError, UnknownNameError, explain
+from .errors import AdapterError, UnknownNameError, explain, meant
 from .freezing import frozen_mapping
 from .untrusted import MOST_FILE, parse_json, regular_file
 
@@ -88,7 +88,12 @@ def load_adapter(name: str | Path) -> Adapter:
     known = known_adapters()
     if name not in known:
         raise UnknownNameError(
-            explain("adapter", required=f"one of {list(known)}, or the path of a {SUFFIX} file", got=name, hint="")
+            explain(
+                "adapter",
+                required=f"one of {list(known)}, or the path of a {SUFFIX} file",
+                got=name,
+                hint=meant(name, known),
+            )
         )
     return adapter_from_bytes(_folder().joinpath(name + SUFFIX).read_bytes(), name)
 
@@ -149,7 +154,7 @@ def merge(model: nn.Module, adapter: Adapter) -> None:
                 f"adapter {adapter.name}",
                 required=f"the base that it was trained on, with weights {adapter.base[:12]}",
                 got=f"weights {found[:12]}",
-                hint="Name that base, or train an adapter for this one (docs/known.md).",
+                hint="Name that base, or train an adapter for this one (the docs' page known).",
             )
         )
     weights = {name: _weight(model, name, adapter) for name in adapter.matrices}

@@ -14,6 +14,7 @@ from .boundaries import checked, guarded
 from .digests import digest
 from .errors import VectorError, explain
 from .freezing import frozen_tuple
+from .showing import few, plural, shown
 from .vectors import ConceptVector
 
 #: Fewer words' vectors say too little of how vectors vary.
@@ -51,6 +52,10 @@ class Background:
             )
         if not self.variance:
             raise VectorError(explain("background", required="vectors that differ", got="one vector", hint=""))
+
+    def __repr__(self) -> str:
+        words = few(v.concept for v in self.vectors)
+        return shown(self, f"layer {self.vectors[0].layer}", f"{plural(len(self.vectors), 'vector')}: {words}")
 
     @property
     def digest(self) -> str:

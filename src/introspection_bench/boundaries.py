@@ -168,11 +168,23 @@ _REMEDY = {
     "requests": "Make each with ib.Request.of(prompt, injections, sampling), and put them into a list.",
     "prompt": "Render one with scaffold.render(injector.tokenizer).",
     "scaffold": "Load one with ib.load_scaffold(name).",
-    "scaffolds": "Load one with ib.load_scaffold(name), and put it into a list.",
+    "scaffolds": "Put scaffolds, or their names, into a list, as in ['lindsey'].",
     "magnitudes": "Put the doses into a list, as in [0.3, 0.5].",
     "turns": "Write each as Turn(role, content).",
     "sampling": "Make it with ib.Sampling(temperature=…, max_new_tokens=…).",
-    "concepts": "Load a set with ib.load_concepts(name).",
+    "concepts": "Name a set, or take some of one: ib.load_concepts('pairs').select('love').",
+    "dose": "A magnitude means nothing without its unit: '0.3 residual'.",
+    "doses": "Put doses with their units into a list, as in ['0.3 residual'].",
+    "layers": "Put 0-based blocks into a list, as in [20]; a design also takes '2/3', a depth.",
+    "layer": "A 0-based block is a whole number, as in 20.",
+    "arms": "Put them into a list, as in [arms.Injected(10), arms.Unsteered(10)].",
+    "injections": "Make each with ib.Injection(vector, layer, dose, span), and put them into a list.",
+    "injector": "Open one with ib.open_injector('torch', model).",
+    "measure": "Make one, as in measures.TokenLogprobs({'yes': ('Yes',), 'no': ('No',)}).",
+    "planner": "Make it with ib.Design(…).",
+    "span": "As it is written, as in 'from(trial)', or of ib.Span.",
+    "table": "Make one with ib.rates(results).",
+    "tokenizer": "It is the injector's: injector.tokenizer.",
     "vectors": "Extract them with ib.extract, or load them with ConceptVector.load.",
 }
 
@@ -295,12 +307,16 @@ def words(hint: Any) -> str:
         return name
     if origin in _SEQUENCES:
         return f"a list of {words(arguments[0])}"
-    return f"a {getattr(origin or hint, '__name__', hint)}"
+    return _one(str(getattr(origin or hint, "__name__", hint)))
+
+
+def _one(kind: str) -> str:
+    return f"{'an' if kind[0] in 'AEIO' else 'a'} {kind}"
 
 
 def _shown(value: object) -> str:
     text = repr(value) if isinstance(value, str | bytes | numbers.Number | list | tuple | types.NoneType) else ""
-    return text if text and len(text) <= 100 else f"a {type(value).__name__}"
+    return text if text and len(text) <= 100 else _one(type(value).__name__)
 
 
 @functools.cache

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import attrs
-import cattrs
 
 from .boundaries import checked, guarded
-from .errors import ConceptError, UnknownNameError, explain
+from .errors import ConceptError, UnknownNameError, explain, meant
 from .freezing import frozen_tuple
 from .names import composed, folded
 from .plugins import load_value, registered
 from .showing import few, named, plural, quoted, shown
-from .structuring import problems, strict_converter
+from .structuring import Places, strict_converter, worded
+from .toml_lines import key_places
 from .untrusted import parse_toml, read_text
 
 _GROUP = "introspection_bench.concepts"
@@ -185,12 +186,16 @@ class ConceptSet:
         for concept in self.concepts:
             if concept.name == composed(name):
                 return concept
+        names = [c.name for c in self.concepts]
+        near = meant(name, names)
         raise UnknownNameError(
             explain(
                 "concept",
-                required=f"one of {[c.name for c in self.concepts]}",
+                required=f"a concept of {self.name!r}"
+                if near
+                else f"one of {names}",  # fifty names would hide the near one
                 got=name,
-                hint="Names are case-sensitive; 'introspection-bench concepts' lists them.",
+                hint=near or "Names are case-sensitive; 'introspection-bench concepts' lists them.",
             )
         )
 
@@ -208,26 +213,25 @@ class ConceptSet:
         """
         path = Path(path)
         try:
-            data = parse_toml(read_text(path))
+            text = read_text(path)
+            data = parse_toml(text)
         except (OSError, ValueError) as error:
             raise ConceptError(
                 explain(str(path), required="a readable TOML file", got=str(error), hint="Check path and syntax.")
             ) from error
-        return _structure(data, str(path))
+        return _structure(data, str(path), partial(key_places, text))
 
 
-def _structure(data: Mapping[str, Any], where: str) -> ConceptSet:
-    try:
+def _structure(data: Mapping[str, Any], where: str, places: Places = dict) -> ConceptSet:
+    with worded(
+        ConceptError,
+        where,
+        root="file",
+        required="name, [[concepts]] with name and word or pairs, optionally baseline and source",
+        hint="See the docs' page concepts for an example.",
+        places=places,
+    ):
         return strict_converter().structure(data, ConceptSet)
-    except cattrs.BaseValidationError as error:
-        raise ConceptError(
-            explain(
-                where,
-                required="name, [[concepts]] with name and word or pairs, optionally baseline and source",
-                got=problems(error, "file"),
-                hint="See docs/concepts.md for an example.",
-            )
-        ) from error
 
 
 #: Built-in sets, each a TOML file of that name in the folder ``concepts/``.

@@ -195,3 +195,19 @@ class Depth:
     def __str__(self) -> str:
         stated = Fraction(self.fraction).limit_denominator(100)
         return f"depth {stated if float(stated) == self.fraction else self.fraction}"
+
+
+@checked(LayerError)
+def as_layer(value: int | str | Depth) -> int | Depth:
+    """Return a layer as it is written on a command line: ``20`` is a block, ``2/3`` a depth; others as they are.
+
+    Raises :class:`~introspection_bench.errors.LayerError` for a text that is neither.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return int(value) if value.strip().isdecimal() else Depth(float(Fraction(value.strip())))
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        raise LayerError(
+            explain("layer", required="a 0-based block or a depth", got=repr(value), hint="As in 20 or 2/3.")
+        ) from error

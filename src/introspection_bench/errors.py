@@ -7,12 +7,22 @@ required, what came, and what to do.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 def explain(argument: str, *, required: str, got: object, hint: str) -> str:
     """Return one error text in the house form: argument, requirement, value that came, and the way out."""
     shown = got if isinstance(got, str) and got.strip() else repr(got)
     # Names and paths come from anywhere, and nobody reads a message of thousands of characters.
-    return f"{_cut(argument, 500)}: required {_cut(required, 1000)}; got {_cut(shown, 300)}. {hint}".rstrip()
+    return f"{_cut(argument, 500)}: required {_cut(required, 1000)}; got {_cut(shown, 1000)}. {hint}".rstrip()
+
+
+def meant(got: object, known: Iterable[str], otherwise: str = "") -> str:
+    """Return the hint that asks whether the nearest of some names was meant; ``otherwise`` where none is near."""
+    by_fold = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(str(got)[:100].casefold(), list(by_fold), 1)
+    return f"Did you mean {by_fold[near[0]]!r}?" if near else otherwise
 
 
 def _cut(text: str, most: int) -> str:
@@ -118,6 +128,18 @@ class RunLockedError(StoreError, BlockingIOError):
 
 class StoreMismatchError(StoreError, ValueError):
     """The store was made by another design or another model."""
+
+
+class RunsDifferError(StoreMismatchError):
+    """Runs that are to be merged made the same, and not the same; ``differences`` tells of each."""
+
+    def __init__(self, message: str, differences: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.differences = tuple(differences)
+
+
+class WorkerError(IntrospectionBenchError, RuntimeError):
+    """A pool's workers can't be reached or started, or a trial ended each worker that it was given to."""
 
 
 class JudgeError(IntrospectionBenchError, RuntimeError):

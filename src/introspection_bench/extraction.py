@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 
 import attrs
@@ -16,6 +17,7 @@ from .digests import digest
 from .errors import ConceptError, SpecError, VectorError, explain
 from .injection import Injection
 from .injectors.base import Injector
+from .notebook import Bar, Bars, bars
 from .prompts import RenderedPrompt
 from .recipes import Recipe, Reduce, as_recipe, recipe_for
 from .scaffolds import Scaffold, Turn
@@ -33,6 +35,7 @@ def extract(
     date: datetime.date | None = None,
     known: Iterable[ConceptVector] = (),
     beside: Sequence[Injection] = (),
+    progress: bool | Bars = True,
 ) -> list[ConceptVector]:
     """Return one raw vector per concept and layer, ordered by concept, then by layer.
 
@@ -51,6 +54,7 @@ def extract(
             would make, of the same model, concept, recipe, prompts, date and layer, are returned as they are; only the
             missing ones are extracted.
         beside: injections under which all prompts are run.
+        progress: a notebook shows a bar of the prompts that are read, unless this is False.
 
     Raises:
         ConceptError: a concept that the recipe does not fit, or of two recipes with none chosen; a ``word`` concept
@@ -81,8 +85,10 @@ def extract(
         lacking = tuple(layer for place, layer in zip(mine, layers, strict=True) if place not in found)
         if lacking:
             missing.setdefault(lacking, []).append(contrast)
-    for lacking, some in missing.items():
-        found |= {(v.concept, v.layer, v.provenance.origin): v for v in _captured(injector, some, lacking)}
+    total = sum(len(prompts) for some in missing.values() for prompts in _prompts(some).values())
+    with bars(progress).bar("extraction prompts read", 0, total) as bar, _heard_by(bar, injector):
+        for lacking, some in missing.items():
+            found |= {(v.concept, v.layer, v.provenance.origin): v for v in _captured(injector, some, lacking)}
     return [found[place] for mine in places for place in mine]
 
 
@@ -140,12 +146,29 @@ def _contrast(
     return _Contrast(concept.name, recipe, positive, negative, tuple(beside))
 
 
+def _prompts(contrasts: Sequence[_Contrast]) -> dict[int, list[RenderedPrompt]]:
+    """Return the prompts to be read, each once, by the position of the token."""
+    found: dict[int, dict[str, RenderedPrompt]] = {}
+    for contrast in contrasts:
+        found.setdefault(contrast.recipe.position, {}).update((p.text, p) for side in contrast.sides for p in side)
+    return {position: list(prompts.values()) for position, prompts in found.items()}
+
+
+@contextmanager
+def _heard_by(bar: Bar | None, injector: Injector) -> Iterator[None]:
+    """Move a bar with each prompt that is read meanwhile."""
+    before = injector.on_captured
+    if bar is not None:
+        injector.on_captured = bar.step
+    try:
+        yield
+    finally:
+        injector.on_captured = before
+
+
 def _captured(injector: Injector, contrasts: Sequence[_Contrast], layers: Sequence[int]) -> Iterator[ConceptVector]:
     rows: dict[tuple[str, int], npt.NDArray[np.float32]] = {}
-    for position in dict.fromkeys(c.recipe.position for c in contrasts):
-        prompts = list(
-            {p.text: p for c in contrasts if c.recipe.position == position for side in c.sides for p in side}.values()
-        )
+    for position, prompts in _prompts(contrasts).items():
         captured = injector.capture(prompts, layers, position=position, beside=contrasts[0].beside)
         rows |= {(p.text, position): row for p, row in zip(prompts, captured, strict=True)}
     for contrast in contrasts:

@@ -18,6 +18,7 @@ from .doses import Dose, Unit
 from .errors import InjectionError, SilentInjectionError, explain
 from .identity import SteerKey
 from .prompts import RenderedPrompt
+from .showing import shown
 from .spans import Positions, Span
 from .vectors import ConceptVector
 
@@ -79,6 +80,10 @@ class Injection:
                     hint="Give doses by effect to a design; it finds their magnitudes.",
                 )
             )
+
+    def __repr__(self) -> str:
+        where = f"layer {self.layer}", str(self.dose), str(self.span)
+        return shown(self, repr(self.vector.concept), *where, f"vector {self.vector.digest[:8]}")
 
     @property
     def is_null(self) -> bool:

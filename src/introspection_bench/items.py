@@ -11,9 +11,10 @@ import attrs
 
 from .boundaries import checked, guarded
 from .digests import digest
-from .errors import ScaffoldError, UnknownNameError, explain
+from .errors import ScaffoldError, UnknownNameError, explain, meant
 from .freezing import frozen_mapping, frozen_tuple
 from .names import composed
+from .showing import few, plural, shown
 from .untrusted import parse_toml, read_text
 
 
@@ -95,6 +96,9 @@ class Battery:
                 )
             )
 
+    def __repr__(self) -> str:
+        return shown(self, repr(self.name), f"{plural(len(self.items), 'item')}: {few(i.name for i in self.items)}")
+
     @property
     def digest(self) -> str:
         """SHA-256 of the items' names and texts."""
@@ -115,13 +119,17 @@ def load_battery(name: str | Path) -> Battery:
             return _structured(parse_toml(read_text(name)), str(name))
         except (OSError, ValueError) as error:
             raise ScaffoldError(
-                explain("battery", required="a TOML file", got=f"{name}: {error}", hint="See docs/explaining.md.")
+                explain(
+                    "battery", required="a TOML file", got=f"{name}: {error}", hint="See the docs' page explaining."
+                )
             ) from error
     folder = resources.files(__package__).joinpath("batteries")
     known = sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
     if name not in known:
         raise UnknownNameError(
-            explain("battery", required=f"one of {known}, or the path of a TOML file", got=name, hint="")
+            explain(
+                "battery", required=f"one of {known}, or the path of a TOML file", got=name, hint=meant(name, known)
+            )
         )
     text = folder.joinpath(f"{name}.toml").read_text(encoding="utf-8")
     return _structured(parse_toml(text), f"built-in battery {name}")
@@ -136,7 +144,7 @@ def _structured(data: Mapping[str, Any], where: str) -> Battery:
                 where,
                 required=f"{sorted(fields)}, items being a table of texts",
                 got=sorted(data),
-                hint="See docs/explaining.md for an example.",
+                hint="See the docs' page explaining for an example.",
             )
         )
     told = {k: v for k, v in data.items() if k in ("name", "version", "source")}

@@ -35,6 +35,48 @@ class Loaded:
     quantisation: str | None = None
 
 
+@attrs.frozen(eq=False)
+class Described:
+    """What a checkpoint says of its model without its weights: its tokenizer, and transformers' configuration."""
+
+    tokenizer: Any
+    config: Any
+
+    @property
+    def n_layers(self) -> int:
+        """How many decoder blocks the language model has."""
+        return int(self.config.get_text_config().num_hidden_layers)
+
+    @property
+    def hidden_size(self) -> int:
+        """The width of its residual stream."""
+        return int(self.config.get_text_config().hidden_size)
+
+
+def describe(source: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Described:
+    """Return what a hub id, a folder or a GGUF file says of its model; no weights are read.
+
+    Raises :class:`ModelNotFoundError` and :class:`ModelError` for what has no configuration or no tokenizer.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        place, options = _locate(source, revision)
+        options["trust_remote_code"] = trusted(trust_remote_code)
+        return Described(AutoTokenizer.from_pretrained(place, **options), AutoConfig.from_pretrained(place, **options))
+    except ModelError:
+        raise
+    except Exception as error:  # damaged files make the libraries raise anything
+        raise ModelNotFoundError(
+            explain(
+                "model",
+                required="a model whose configuration and tokenizer can be loaded",
+                got=f"{source}: {error}",
+                hint="Give a folder, a GGUF file or a hub id with both.",
+            )
+        ) from error
+
+
 def load(
     source: Any,
     *,
@@ -145,7 +187,7 @@ def _given(model: Any, tokenizer: Any) -> Loaded:
                 "model",
                 required="a hub id, a folder, a .gguf file or a transformers PreTrainedModel",
                 got=type(model).__name__,
-                hint="Wrap other models in an injector of your own: docs/backends.md.",
+                hint="Wrap other models in an injector of your own: the docs' page backends.",
             )
         )
     if tokenizer is None:

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
-import cattrs
 
 from .boundaries import checked, guarded
 from .errors import SpecError, explain
-from .structuring import problems, strict_converter
+from .structuring import strict_converter, worded
 
 #: How far a stated number of parameters may be from the counted one, as a share: "135 million" for 134,515,008.
 _ROUNDED = 0.02
@@ -105,13 +104,15 @@ class ModelFacts:
         """
         tables = [spec.get("model"), spec.get("found")]
         told = [t.get("facts") if isinstance(t, Mapping) else None for t in tables]
-        try:
+        with worded(
+            SpecError,
+            "facts",
+            root="facts",
+            required="the keys and types of the docs' page studies",
+            hint="Mend these keys.",
+            also=(TypeError,),
+        ):
             stated, found = (strict_converter().structure({} if t is None else t, cls) for t in told)
-        except (cattrs.BaseValidationError, TypeError) as error:
-            wrong = problems(error, "facts") if isinstance(error, cattrs.BaseValidationError) else str(error)
-            raise SpecError(
-                explain("facts", required="the keys and types of docs/studies.md", got=wrong, hint="Mend these keys.")
-            ) from error
         return stated.or_else(found)
 
 

@@ -16,7 +16,7 @@ from .digests import digest, digest_bytes
 from .files import explaining, make_folder
 from .gemma_model import CONVERTED as GEMMA_CONVERTED
 from .gemma_model import GEMMA_MODEL, gemma_is_converted, gemma_path
-from .loading import Loaded, is_kept, keeping, load, save
+from .loading import Described, Loaded, describe, is_kept, keeping, load, save
 from .model_facts import ModelFacts
 
 _JOINT = "+"
@@ -52,6 +52,16 @@ def resolve_name(name: str) -> str:
     if not is_kept(folder):
         _merge_into(folder, load(smollm2_path(), device="cpu"), adapter)
     return str(folder)
+
+
+def describe_named(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Described:
+    """Return what a model says of itself without its weights, by any name; an adapter changes nothing of that.
+
+    Raises what :func:`~introspection_bench.loading.describe` does.
+    """
+    parts = _parts(name)
+    base = resolve_name(name if parts is None else parts[0])
+    return describe(base, revision=revision, trust_remote_code=trust_remote_code)
 
 
 def known_facts(name: str) -> ModelFacts:

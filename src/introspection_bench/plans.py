@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import attrs
-import cattrs
 
 from .boundaries import checked, guarded
 from .digests import digest
 from .errors import SpecError, explain
 from .freezing import frozen_ints, frozen_mapping, frozen_tuple
-from .structuring import plain, problems, strict_converter
+from .structuring import plain, strict_converter, worded
 from .trials import TrialPart
 from .untrusted import parse_json, read_text
 
@@ -183,13 +182,8 @@ class FrozenPlan:
                     hint="introspection-bench freeze SPEC writes one.",
                 )
             )
-        try:
+        with worded(SpecError, where, root="frozen", required="a frozen plan", hint="", also=(TypeError, ValueError)):
             found = _CONVERTER.structure(told.get("frozen"), cls)
-        except (cattrs.BaseValidationError, TypeError, ValueError) as error:
-            wrong = isinstance(error, cattrs.BaseValidationError)
-            raise SpecError(
-                explain(where, required="a frozen plan", got=problems(error, "frozen") if wrong else error, hint="")
-            ) from error
         if found.digest != told.get("digest"):
             raise SpecError(
                 explain(

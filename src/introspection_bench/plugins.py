@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import attrs
 
-from .errors import BackendUnavailableError, PluginError, UnknownNameError, explain
+from .errors import BackendUnavailableError, PluginError, UnknownNameError, explain, meant
 
 T = TypeVar("T")
 
@@ -93,7 +93,7 @@ def check_name(group: str, table: Mapping[str, Lazy], name: str, argument: str |
                 argument or group.rpartition(".")[2].rstrip("s"),
                 required=f"one of {sorted({*table, *plugins})}",
                 got=name,
-                hint="'introspection-bench backends' lists what is installed.",
+                hint=meant(name, {*table, *plugins}, "'introspection-bench backends' lists what is installed."),
             )
         )
 
@@ -107,7 +107,7 @@ def load_value(group: str, name: str, kind: type[T], builtin: Collection[str]) -
                 group.rpartition(".")[2].rstrip("s"),
                 required=f"one of {sorted({*builtin, *plugins})}",
                 got=name,
-                hint=f"Plugins register under the entry-point group {group}.",
+                hint=meant(name, {*builtin, *plugins}, f"Plugins register under the entry-point group {group}."),
             )
         )
     value = plugins[name].load()

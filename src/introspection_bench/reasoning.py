@@ -50,6 +50,8 @@ _CLOSE = (
 _MARKER = re.compile(rf"(?P<close>{'|'.join(_CLOSE)})|(?P<open>{'|'.join(_OPEN)})", re.IGNORECASE)
 #: What tells a closing marker from its opening one.
 _SIDE = re.compile(r"/|\s|(?:start|begin|end)_(?:of_)?|_(?:start|begin|end)|_prefix|_suffix")
+#: Every marker holds one of these. A search letter by letter for what most replies lack takes most of a report's time.
+_SIGNS = ("<", "[", "◁")
 _UNLIKE = {"<channel|>": "<|channel>", "<unused95>": "<unused94>"}
 
 _CHANNEL = re.compile(r"<\|(?:start|channel|message|end|return|call|constrain)\|>")
@@ -89,6 +91,8 @@ def split(text: str, begun: str = "") -> Split:
         if glued["answer"] is None:
             return Split("", glued["reasoning"], ENDS_INSIDE)
         return Split(glued["answer"].lstrip(), glued["reasoning"].strip())
+    if not begun and not any(sign in text for sign in _SIGNS):
+        return Split(text)
     return _by_pairs(text, begun)
 
 

@@ -12,7 +12,7 @@ import attrs
 from .boundaries import checked, guarded
 from .concepts import Concept
 from .doses import Depth
-from .errors import ConceptError, SpecError, explain
+from .errors import ConceptError, SpecError, explain, meant
 from .freezing import frozen_tuple
 from .names import folded
 
@@ -171,7 +171,12 @@ def recipe_named(word: str) -> type[Recipe]:
     """Return a built-in recipe by name; raises :class:`SpecError` for another name."""
     if word not in RECIPES:
         raise SpecError(
-            explain("recipe", required=f"one of {sorted(RECIPES)}", got=word, hint="See ib.Word, ib.Pairs.")
+            explain(
+                "recipe",
+                required=f"one of {sorted(RECIPES)}",
+                got=word,
+                hint=meant(word, RECIPES, "See ib.Word, ib.Pairs."),
+            )
         )
     return RECIPES[word]
 
@@ -206,6 +211,6 @@ def _unfit(concept: Concept, recipe: Recipe, needs: str) -> ConceptError:
             f"recipe for concept {concept.name!r}",
             required=f"a concept with {needs}, for the recipe {recipe.name!r}",
             got="one without",
-            hint="Choose the other recipe, or complete the concept (docs/concepts.md).",
+            hint="Choose the other recipe, or complete the concept (the docs' page concepts).",
         )
     )

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import attrs
-import cattrs
 
 from .boundaries import guarded
 from .digests import canonical_json
@@ -14,7 +13,7 @@ from .effects import Effects, FoundDose
 from .errors import ResultsFormatError, explain
 from .freezing import frozen_mapping, frozen_tuple
 from .results import Results
-from .structuring import plain, problems, strict_converter
+from .structuring import plain, strict_converter, worded
 from .trials import TrialRecord
 from .untrusted import parse_json
 
@@ -101,7 +100,7 @@ def _read(text: str | bytes, where: str, name: str, field: str, kind: type[T]) -
                 required=f"an export of version {FORMAT_VERSION}",
                 got=f"version {data['version']}, whose trials have another kind of key",
                 hint="Read it with the version of introspection-bench that wrote it; a Parquet export can also be read "
-                "as a table (docs/other_results.md).",
+                "as a table (the docs' page other_results).",
             )
         )
     if not isinstance(data, Mapping) or data.get("format") != name or data.get("version") != FORMAT_VERSION:
@@ -114,17 +113,15 @@ def _read(text: str | bytes, where: str, name: str, field: str, kind: type[T]) -
                 hint="The line is no export of ours, or of a later version.",
             )
         )
-    try:
+    with worded(
+        ResultsFormatError,
+        where,
+        root=field,
+        required=f"the fields of a {kind.__name__}, in their types",
+        hint="The file was changed by hand, or is of another version.",
+        also=(TypeError, ValueError, AttributeError),
+    ):
         return _CONVERTER.structure(data.get(field), kind)
-    except (cattrs.BaseValidationError, TypeError, ValueError, AttributeError) as error:
-        raise ResultsFormatError(
-            explain(
-                where,
-                required=f"the fields of a {kind.__name__}, in their types",
-                got=problems(error, field),
-                hint="The file was changed by hand, or is of another version.",
-            )
-        ) from error
 
 
 _CONVERTER = strict_converter(forbid_extra_keys=False)

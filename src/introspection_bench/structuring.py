@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import datetime
+import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -17,9 +19,11 @@ import attrs
 import cattrs
 import numpy as np
 from cattrs.cols import is_sequence, list_structure_factory
+from cattrs.errors import IterableValidationNote
 from cattrs.gen import make_dict_structure_fn
 
 from .boundaries import unguarded
+from .errors import IntrospectionBenchError, explain, meant
 
 #: As annotations have it: whoever holds the clock still replaces the name in its module.
 _DATE = datetime.date
@@ -122,9 +126,89 @@ def _one_of(value: Any, kind: Any) -> Any:
     raise TypeError(f"required {kind}, got {value!r}")
 
 
-def problems(error: BaseException, where: str) -> str:
-    """Return what a strict converter found wrong as one line: each problem with the path of its key."""
-    return "; ".join(cattrs.transform_error(error, path=where, format_exception=_say))
+#: A key's path in plain data: names of tables and keys, and places in lists.
+Keys = tuple[str | int, ...]
+#: What finds out where keys stand, asked once something is wrong.
+Places = Callable[[], Mapping[Keys, str]]
+
+
+def problems(error: BaseException, root: str, places: Places = dict, written: Callable[[Keys], Keys] = tuple) -> str:
+    """Return what a strict converter found wrong as one line: each problem with the path of its key.
+
+    ``places`` returns where keys stand ("line 12"); ``written`` returns a path as the file has it, where that was
+    rearranged before it was read.
+    """
+    told, known = [], places()
+    for path, named, text in _faults(error, ()):
+        shown = written(path)
+        at = _place(shown, named, known)
+        told.append(f"{at}{': ' * bool(at)}{text} @ {_shown(root, shown)}")
+    return "; ".join(told)
+
+
+@contextmanager
+def worded(
+    error: type[IntrospectionBenchError],
+    where: str,
+    *,
+    root: str,
+    required: str,
+    hint: str,
+    also: tuple[type[Exception], ...] = (),
+    places: Places = dict,
+    written: Callable[[Keys], Keys] = tuple,
+) -> Iterator[None]:
+    """Raise ``error`` for what a strict converter finds wrong, and for ``also``, in the house's words.
+
+    ``where`` says what was read and begins the message; ``root`` stands for the whole in paths; ``places`` and
+    ``written`` are as of :func:`problems`. What is ``error`` already comes through.
+    """
+    wrong: tuple[type[Exception], ...] = (cattrs.BaseValidationError, *also)
+    try:
+        yield
+    except error:
+        raise
+    except wrong as fault:
+        if isinstance(fault, cattrs.BaseValidationError):
+            got = problems(fault, root, places, written)
+        else:
+            got = str(fault) if isinstance(fault, ValueError | TypeError) else f"{type(fault).__name__}: {fault}"
+        raise error(explain(where, required=required, got=got, hint=hint)) from fault
+
+
+def _faults(error: BaseException, path: Keys) -> Iterator[tuple[Keys, str, str]]:
+    """Yield each problem: the path of what was read, the key in it that is named as wrong ("" for none), and why."""
+    if isinstance(error, cattrs.ClassValidationError | cattrs.IterableValidationError):
+        noted, bare = error.group_exceptions()
+        for inner, note in noted:
+            yield from _faults(inner, (*path, note.index if isinstance(note, IterableValidationNote) else note.name))
+        for inner in bare:
+            yield from _faults(inner, path)
+    elif isinstance(error, cattrs.ForbiddenExtraKeysError):
+        known = [f.name for f in attrs.fields(error.cl)]
+        for key in sorted(error.extra_fields):
+            near = meant(key, known)
+            yield path, key, f"unknown key {key}{f', {near[0].lower()}{near[1:]}' if near else ''}"
+    elif isinstance(error, KeyError) and not isinstance(error, IntrospectionBenchError):
+        yield path, "", "missing"
+    else:
+        text = str(error)
+        named = _NAMED.match(text)
+        yield path, named[1] if named else "", text
+
+
+#: What a text of ours begins with: "design.doses: required …".
+_NAMED = re.compile(r"(?:\w+\.)*(\w+): ")
+
+
+def _place(path: Keys, named: str, places: Mapping[Keys, str]) -> str:
+    """Return where a key stands, or else the nearest table around it that stands somewhere."""
+    tried = [(*path, named), *(path[:n] for n in range(len(path), 0, -1))]
+    return next((places[keys] for keys in tried if keys in places), "")
+
+
+def _shown(root: str, path: Keys) -> str:
+    return root + "".join(f".{step}" if isinstance(step, str) else f"[{step}]" for step in path)
 
 
 def _exactly(what: str, *kinds: type) -> Callable[[Any, Any], Any]:
@@ -134,12 +218,3 @@ def _exactly(what: str, *kinds: type) -> Callable[[Any, Any], Any]:
         return target(value)
 
     return hook
-
-
-def _say(error: BaseException, _: Any) -> str:
-    # cattrs' own wording drops what the hooks above and the classes' validators say.
-    if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        return f"unknown key {', '.join(sorted(error.extra_fields))}"
-    if isinstance(error, KeyError):
-        return "missing"
-    return str(error)

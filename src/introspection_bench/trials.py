@@ -90,6 +90,9 @@ class Trial:
     draw: int = attrs.field(converter=plain_int, default=0)
     part: TrialPart | None = None
 
+    def __repr__(self) -> str:
+        return shown(self, one_line(str(self), 300))
+
     def __str__(self) -> str:
         item = "" if self.item is None else f", {self.item}"
         return f"trial {self.key.digest[:12]} ({self.condition}{item}, no. {self.draw})"

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import html
 from contextlib import ExitStack
-from fractions import Fraction
 
 import attrs
 
 from .boundaries import checked, guarded
 from .concepts import Concept, ConceptSet, load_concepts
-from .doses import Depth, Dose
-from .errors import LayerError, SpecError, explain
+from .doses import Depth, Dose, as_layer
+from .errors import ModelError, SpecError, explain
 from .extraction import extract
 from .identity import Sampling
 from .injection import Injection, Receipt
-from .injectors.base import Injector
-from .injectors.registry import open_injector
+from .injectors.base import Injector, check_block
+from .injectors.registry import BUILTIN, GROUP, open_injector
 from .injectors.requests import Request
+from .model_names import describe_named
+from .plugins import check_name
 from .prompts import Tokenizer
 from .rendering import tokenise
 from .scaffolds import LINDSEY, Anchor, Scaffold, Turn
+from .showing import quoted, shown
 from .spans import Positions, Span
 from .trials import Reply
+from .untrusted import one_line
 
 #: What a plain text is steered from: its own first token.
 _TEXT = "text"
@@ -66,6 +69,10 @@ class TriedInjection:
         """The unsteered and the steered reply, reasoning included, what is steered within ⟦ ⟧."""
         plain, steered = (reply.to_judge("whole")[0] for reply in (self.unsteered, self.steered))
         return plain, _marked(steered) if self.whole_reply else steered
+
+    def __repr__(self) -> str:
+        plain, steered = (quoted(reply.to_judge("whole")[0]) for reply in (self.unsteered, self.steered))
+        return shown(self, one_line(self.title, 200), f"unsteered {plain}", f"steered {steered}")
 
     def __str__(self) -> str:
         plain, steered = self.replies
@@ -135,7 +142,9 @@ def try_injection(
         )
     of = load_concepts(concepts) if isinstance(concepts, str) else concepts
     chosen = of[concept] if isinstance(concept, str) else concept
-    at = _layer(layer)
+    at = as_layer(layer)
+    if isinstance(model, str):
+        _check_early(model, backend, at, scaffold, where)
     with ExitStack() as stack:
         injector = stack.enter_context(open_injector(backend, model)) if isinstance(model, str) else model
         block = at.layer(injector.model.n_layers) if isinstance(at, Depth) else at
@@ -158,6 +167,19 @@ def try_injection(
         )
 
 
+def _check_early(model: str, backend: str, at: int | Depth, scaffold: Scaffold, where: Span) -> None:
+    """Raise what is wrong with backend, layer, scaffold or span before any weights are loaded."""
+    check_name(GROUP, BUILTIN, backend, "backend")
+    if backend not in BUILTIN:  # to another's backend a name may mean anything
+        return
+    try:
+        told = describe_named(model)
+    except ModelError:  # opening it says better what is wrong
+        return
+    check_block(at.layer(told.n_layers) if isinstance(at, Depth) else at, told.n_layers, model)
+    where.resolve(scaffold.render(told.tokenizer))
+
+
 def _asked(prompt: str | Scaffold, span: str | Span | None) -> tuple[Scaffold, Span]:
     stated = Span.parse(span) if isinstance(span, str) else span
     if isinstance(prompt, str):
@@ -169,17 +191,6 @@ def _asked(prompt: str | Scaffold, span: str | Span | None) -> tuple[Scaffold, S
             explain("span", required="where a scaffold is steered", got="none", hint="As in span='from(trial)'.")
         )
     return prompt, stated or Span.from_anchor("trial")
-
-
-def _layer(value: int | str | Depth) -> int | Depth:
-    if not isinstance(value, str):
-        return value
-    try:
-        return int(value) if value.strip().isdecimal() else Depth(float(Fraction(value.strip())))
-    except (ValueError, ZeroDivisionError, OverflowError) as error:
-        raise LayerError(
-            explain("layer", required="a 0-based block or a depth", got=repr(value), hint="As in 20 or 2/3.")
-        ) from error
 
 
 def _parts(tokenizer: Tokenizer, text: str, positions: Positions, *, special_tokens: bool) -> tuple[str, str, str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import cattrs
 import numpy as np
 import numpy.typing as npt
 
@@ -18,8 +17,9 @@ from .errors import VectorError, VectorFileError, explain
 from .files import write_file
 from .freezing import frozen_float32, frozen_tuple
 from .names import composed
-from .structuring import problems, strict_converter
-from .untrusted import MOST_FILE, parse_json, regular_file
+from .showing import listing, shown, table_html
+from .structuring import strict_converter, worded
+from .untrusted import MOST_FILE, one_line, parse_json, regular_file
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -214,27 +214,19 @@ class ConceptVector:
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
-        try:
+        with worded(
+            VectorFileError,
+            where,
+            root="provenance",
+            required=f"a safetensors file with 'values' and a '{_HEADER}' header of format {FORMAT_VERSION}",
+            hint="The file is truncated or was written by something else; extract the vector again.",
+            # VectorError and json's own are ValueErrors.
+            also=(SafetensorError, LookupError, TypeError, ValueError),
+        ):
             values = load(data)["values"]
             # The library checked the layout: 8 bytes of length, then a JSON header with the metadata.
             metadata = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
             return cls._from_header(parse_json(metadata[_HEADER]), values)
-        except (
-            SafetensorError,
-            LookupError,
-            TypeError,
-            ValueError,  # VectorError and json's own among them
-            cattrs.BaseValidationError,
-        ) as error:
-            wrong = isinstance(error, cattrs.BaseValidationError)
-            raise VectorFileError(
-                explain(
-                    where,
-                    required=f"a safetensors file with 'values' and a '{_HEADER}' header of format {FORMAT_VERSION}",
-                    got=problems(error, "provenance") if wrong else f"{type(error).__name__}: {error}",
-                    hint="The file is truncated or was written by something else; extract the vector again.",
-                )
-            ) from error
 
     @classmethod
     def _from_header(cls, header: Any, values: FloatArray) -> ConceptVector:
@@ -253,11 +245,18 @@ class ConceptVector:
 
     def __repr__(self) -> str:
         p = self.provenance
-        steps = f", {' then '.join(p.steps)}" if p.steps else ""
-        return (
-            f"ConceptVector({self.concept!r}, layer {self.layer}, hidden {self.values.size}, norm {self.norm:.4g}, "
-            f"{p.recipe} on {p.model_name}{steps})"
-        )
+        told = f"layer {self.layer}", f"hidden {self.values.size}", f"norm {self.norm:.4g}"
+        made = one_line(", ".join([f"{p.recipe} on {p.model_name}", *[" then ".join(p.steps)] * bool(p.steps)]), 200)
+        return shown(self, repr(self.concept), *told, made)
+
+    def _repr_html_(self) -> str:
+        p = self.provenance
+        rows = [("layer", self.layer), ("hidden size", self.values.size), ("norm", f"{self.norm:.4g}")]
+        rows += [("recipe", p.recipe), ("model", p.model_name), ("prompts", p.prompts), ("date", p.date or "")]
+        # A mean difference is small beside what both sides share: then it is noise as easily as a concept.
+        rows += [("cosine of both sides", "" if p.cosine is None else f"{p.cosine:.4g}")]
+        rows += [("steps", listing(p.steps)), ("beside", listing(p.beside)), ("digest", self.digest)]
+        return table_html(f"Vector of {self.concept}", [row for row in rows if row[1] != ""])
 
 
 def _rng(seed: int) -> np.random.Generator:

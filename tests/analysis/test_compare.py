@@ -218,13 +218,46 @@ def test_runs_in_different_units_are_not_matched_by_magnitude(record) -> None:
         compare(first, second, on=("magnitude",))
 
 
-def test_the_specification_differs_field_by_field_with_dotted_paths(record) -> None:
-    first = run(record, "a", {1: (1, 2)}, {"grid": {"layers": [1, 2], "seed": 7}, "model": "x"})
-    second = run(record, "b", {1: (1, 2)}, {"grid": {"layers": [1, 3], "seed": 7}, "backend": "torch"})
-    table = spec_differences(first, second).set_index("field")
-    assert table.loc["grid.layers"].tolist() == [[1, 2], [1, 3]]
-    assert table.loc["model"].tolist() == ["x", "(not stated)"]
-    assert "grid.seed" not in table.index
+def differences(record, one, other):
+    first, second = (run(record, name, {1: (1, 2)}, spec) for name, spec in (("a", one), ("b", other)))
+    return list(map(str, compare(first, second).changes))
+
+
+def test_the_specification_differs_down_to_the_entry_of_a_list(record) -> None:
+    told = differences(
+        record,
+        {"grid": {"layers": [1, 2], "seed": 7, "doses": [0.1, 0.2, 0.3]}, "model": "x", "on": True},
+        {"grid": {"layers": [1, 3], "seed": 7, "doses": [0.1, 0.15, 0.2, 0.3]}, "backend": "torch", "on": 1},
+    )
+    assert told == [
+        "backend: (not stated) → torch",
+        "grid.doses[1]: (not stated) → 0.15",
+        "grid.layers[1]: 2 → 3",
+        "model: x → (not stated)",
+        "on: true → 1",
+    ]
+
+
+def test_entries_with_a_name_are_matched_by_it_wherever_they_stand(record) -> None:
+    told = differences(
+        record,
+        {"arms": [{"arm": "control", "n": 4}, {"arm": "injected", "n": 8}]},
+        {"arms": [{"arm": "random", "n": 4}, {"arm": "control", "n": 4}, {"arm": "injected", "n": 9}]},
+    )
+    assert told == ['arms[0]: (not stated) → {"arm": "random", "n": 4}', "arms[1].n: 8 → 9"]
+
+
+def test_of_a_long_prompt_only_the_sentences_that_differ_are_shown_with_their_neighbours(record) -> None:
+    start = "First sentence of a prompt. Second one that stays. Third one that stays too. "
+    told = differences(record, {"prompt": f"{start}Is it there? Good."}, {"prompt": f"{start}Is it not there? Good."})
+    assert told == [
+        "prompt:\n    …\n    Third one that stays too.\n  - Is it there?\n  + Is it not there?\n    Good.",
+    ]
+
+
+def test_lists_too_long_to_be_aligned_are_told_by_what_only_one_has(record) -> None:
+    told = differences(record, {"seeds": list(range(3000))}, {"seeds": list(range(1, 3001))})
+    assert told == ["seeds: 0 → 3000"]
 
 
 def test_what_the_trials_say_is_compared_even_where_the_specifications_are_silent(record) -> None:

@@ -53,12 +53,12 @@ class Done:
     stderr: str
 
 
-def command(*words, cwd, check=True, stdin=""):
+def command(*words, cwd, check=True, stdin="", columns=200):
     """Run the command in this process: a new one takes seconds to import torch, for each of fifty calls."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(cwd)
-        patch.setenv("COLUMNS", "200")
+        patch.setenv("COLUMNS", str(columns))
         patch.setattr(sys, "argv", ["introspection-bench", *map(str, words)])
         patch.setattr(sys, "stdin", io.StringIO(stdin))
         try:

@@ -27,7 +27,7 @@ def test_run_leaves_a_judged_run_with_report_figures_vectors_and_manifest(place)
     run = place / "run"
     assert {"store.sqlite", "manifest.json", "report.html", "figures", "vectors"} <= {p.name for p in run.iterdir()}
     assert "<html" in (run / "report.html").read_text()
-    assert {p.suffix for p in (run / "figures").iterdir()} == {".png", ".svg", ".pdf"}
+    assert {p.suffix for p in (run / "figures").iterdir()} == {".png", ".svg", ".pdf", ".txt"}
     assert len(list((run / "vectors").iterdir())) == 2
     manifest = json.loads((run / "manifest.json").read_text())
     assert [s["stage"] for s in manifest["sessions"]] == ["generate", "judge"]
@@ -107,10 +107,20 @@ def test_excludes_says_how_little_a_run_excludes_over_concepts_and_how_the_cell_
 
 def test_comparing_a_run_with_itself_finds_no_difference(place):
     shown = command("compare", "run", "run", cwd=place).stdout
-    assert "0 fields differ" in shown
+    assert "0 differences in how they were made" in shown
     assert "What differs in the specification" not in shown
     assert "No difference shown, up to" in shown
     assert "quivalent" not in shown  # nobody gave a margin
+
+
+def test_compare_shows_the_cells_that_differ_and_with_all_every_cell_and_writes_them_as_a_page(place, tmp_path):
+    shown = command("compare", "run", "run", "--out", tmp_path / "compare.html", cwd=place).stdout
+    assert "injected" in shown
+    assert "Oceans · " not in shown
+    assert "Oceans · " in command("compare", "run", "run", "--all", cwd=place).stdout
+    assert "All rates that were compared are equal." in (tmp_path / "compare.html").read_text()
+    refused = command("compare", "run", "run", "--by", "model", "--all", cwd=place, check=False)
+    assert "--all and --out beside it" in refused.stderr
 
 
 def test_comparing_with_a_margin_says_whether_two_runs_are_the_same_within_it(place):

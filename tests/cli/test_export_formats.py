@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import attrs
 import pandas as pd
 from cli_samples import command
 from huggingface_hub import DatasetCard
 
-from introspection_bench.interop import read_results
+from introspection_bench.interop import read_results, write_jsonl
 
 
 def test_export_to_hub_takes_the_run_s_trials_vectors_and_tables(place, tmp_path):
@@ -36,3 +37,16 @@ def test_export_to_csv_has_a_row_for_each_trial_and_verdict(place, tmp_path):
     command("export", "run", "--to", tmp_path / "run.csv", cwd=place)
     run = read_results(place / "run")
     assert len(pd.read_csv(tmp_path / "run.csv")) == sum(max(len(record.verdicts), 1) for record in run)
+
+
+def test_exports_compare_as_the_runs_that_they_are_of_design_included(place, tmp_path):
+    run = read_results(place / "run")
+    design = {**run.spec["design"], "doses": ["0.7 residual"]}
+    other = attrs.evolve(run, name="other", spec={**run.spec, "design": design}, records=run.records[::2])
+    write_jsonl(other, tmp_path / "other")
+    of_run = command("compare", place / "run", tmp_path / "other", "--all", cwd=tmp_path).stdout
+    assert "design.doses[0]: 0.5 residual → 0.7 residual" in of_run
+    for ending in ("jsonl", "parquet", "csv"):
+        command("export", place / "run", "--to", f"run.{ending}", cwd=tmp_path)
+        command("export", "other", "--to", f"other.{ending}", cwd=tmp_path)
+        assert command("compare", f"run.{ending}", f"other.{ending}", "--all", cwd=tmp_path).stdout == of_run, ending

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import attrs
 import pytest
+import transformers.modeling_gguf_pytorch_utils as gguf
 from cli_samples import command, write_sweep
+from transformers.utils import logging
 
 from introspection_bench.cli import console
+from introspection_bench.cli.weights import tell_of_weights
 from introspection_bench.judges.registry import open_judge
 from introspection_bench.sweep import Store
 from introspection_bench.sweep.judging import case_maker
@@ -76,6 +79,53 @@ def test_a_run_says_trials_cells_where_it_is_tokens_per_second_and_time_left(clo
     ]
 
 
+def test_within_a_batch_the_line_and_the_bar_move_by_tokens_of_unfinished_replies(clock, place):
+    with Store.open(place / "run") as store:
+        record, case_of = store.records()[0], case_maker(store)
+    length = len(record.reply.token_ids)
+    shown = []
+    view = console.RunView(10, [record] * 2, [record.condition.cell] * 8, case_of, show=shown.append)
+    view.trials.longest = 2 * length
+    for _ in range(length):
+        view.on_tokens(4)
+    clock.time = 10.0
+    assert view.trials.position == 2 + 4 / 2
+    assert view.describe() == f"trials: 2 of 10, cells: 0 of 1, {4 * length / 10:.1f} tokens/s, about 30 s left"
+    for _ in range(4):
+        view.on_trial(record)
+    assert view.trials.position == 6
+    assert f"{4 * length / 10:.1f} tokens/s" in shown[-1]
+
+
+def test_a_run_hears_of_each_step_of_its_batches(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(console.RunView, "on_tokens", lambda view, count: told.append(count))
+    command("run", "sweep.toml", "--no-judge", "--limit", "4", cwd=write_sweep(tmp_path))
+    with Store.open(tmp_path / "run") as store:
+        assert sum(told) == sum(len(record.reply.token_ids) for record in store.records())
+    assert len(told) > 1
+
+
+def test_opening_and_planning_say_how_many_weights_are_loaded_and_prompts_read(tmp_path):
+    done = command("run", "sweep.toml", "--no-judge", "--limit", "1", cwd=write_sweep(tmp_path))
+    for phase, what in [("Opening", "Loading weights"), ("Vectors and plan", "extraction prompts read")]:
+        (line,) = [line for line in done.stderr.splitlines() if re.match(rf"{phase}.*: \d+ s", line)]
+        read, of = re.search(rf"{what}: (\d+) of (\d+)$", line).groups()
+        assert int(read) == int(of) > 1
+
+
+def test_a_gguf_file_that_is_made_weights_of_shows_no_bar_of_tqdm_and_tells_the_phase(monkeypatch, capsys):
+    monkeypatch.setattr(gguf, "tqdm", gguf.tqdm)
+    for name, value in [("_tqdm_active", False), ("_tqdm_hook", None)]:
+        monkeypatch.setattr(logging, name, value)
+    tell_of_weights(console._progress.tell)
+    with console.working("Opening") as phase:
+        assert list(gguf.tqdm([7, 8, 9], desc="Converting and de-quantizing GGUF tensors...")) == [7, 8, 9]
+        assert phase.note == "Converting and de-quantizing GGUF tensors: 3 of 3"
+    gguf.tqdm([1], desc="no phase")
+    assert capsys.readouterr().err.splitlines()[0] == "Opening …"
+
+
 def test_progress_none_says_only_what_was_done_and_lasts_for_no_other_command(place):
     words = ("judge", "run", "--judge", "rules")
     silent = command(*words, "--progress", "none", cwd=place)
@@ -128,7 +178,7 @@ def test_the_lines_reach_a_pipe_while_the_command_still_works(tmp_path):
         try:
             # It waits for us, so whatever is read here was written before it ended.
             assert process.stdout.readline() == "recorded\n"
-            lines = [process.stderr.readline() for _ in range(6)]
+            lines = [process.stderr.readline() for _ in range(8)]
         finally:
             process.kill()
     told = "".join(lines)

@@ -47,7 +47,10 @@ def test_compare_by_a_factor_says_what_cannot_be_told_apart_and_refuses_what_it_
     shown = command("compare", "study.toml", "--by", "family", cwd=folder).stdout
     assert "Llamas and GPTs differ also in size: what of a difference is due to the family can't be said." in shown
     assert "can't be said: no cell of both has a verdict" in " ".join(shown.split())
-    for words, says in ((["--by", "family", "--on", "arm"], "nothing beside --by"), ([], "two runs")):
+    for words, says in (
+        (["--by", "family", "--on", "arm"], "none of --on, --all and --out beside it"),
+        ([], "two runs"),
+    ):
         failed = command("compare", "study.toml", *words, cwd=folder, check=False)
         assert failed.returncode == 1
         assert says in " ".join(failed.stderr.split())

@@ -17,7 +17,7 @@ def test_try_shows_both_replies_beside_each_other_and_leaves_nothing_behind(plac
     assert sorted(place.rglob("*")) == before
 
 
-def test_try_with_a_concept_that_there_is_not_names_those_that_there_are(place):
+def test_try_with_a_concept_that_there_is_not_names_the_nearest_one(place):
     refused = command("try", "model", "--concept", "Bred", "--concepts", "concepts.toml", cwd=place, check=False)
     assert refused.returncode == 1
-    assert "'Oceans', 'Bread'" in refused.stderr
+    assert "Did you mean 'Bread'?" in refused.stderr

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from introspection_bench import Condition, Reading, Receipt, Reply, Results, Trial, TrialKey, TrialRecord, Verdict
+from introspection_bench.errors import ResultsFormatError
 from introspection_bench.frames import COLUMNS
 from introspection_bench.identity import SteerKey
-from introspection_bench.interop import write_csv, writer_for
+from introspection_bench.interop import read_results, write_csv, writer_for
 from introspection_bench.records import Header
 from tests.odd_values import make_records
 
@@ -52,7 +53,24 @@ def test_a_column_that_a_measure_named_like_a_formula_stands_as_text(tmp_path):
     record = make_records()[0]
     reading = attrs.evolve(record.readings[0], measure="=1+1", axes={"set": ("a", "b")}, dims=["set"], values=[1, 2])
     write_csv([attrs.evolve(record, readings=[reading])], tmp_path / "run.csv")
-    assert pd.read_csv(tmp_path / "run.csv").columns[-2:].tolist() == ["'=1+1.a", "'=1+1.b"]
+    assert pd.read_csv(tmp_path / "run.csv").columns[-3:].tolist() == ["'=1+1.a", "'=1+1.b", "record"]
+
+
+def test_a_table_of_two_exports_joined_or_cut_by_a_spreadsheet_is_an_error_that_says_so(tmp_path):
+    path = tmp_path / "run.csv"
+    write_csv(Results("r", make_records(), {"seed": 1}), path)
+    assert read_results(path).spec == {"seed": 1}
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for changed, message in (
+        (pd.concat([table, table]), "joined"),
+        (table.iloc[:-1], "header announces"),
+        (table.assign(record=table["record"].str[:100]), "row 0, field 'record'"),
+    ):
+        changed.to_csv(path, index=False)
+        with pytest.raises(ResultsFormatError, match=message):
+            read_results(path)
+    table.iloc[:-1].drop(columns="results").to_csv(path, index=False, encoding="utf-8-sig")
+    assert "says nothing of the run's specification" in read_results(path).notes[0]
 
 
 def test_the_ending_csv_chooses_the_table():

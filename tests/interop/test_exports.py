@@ -160,7 +160,7 @@ def test_an_export_cut_off_between_two_records_is_an_error_and_without_its_first
     write_jsonl(Results("run", records), path)
     first, *lines = path.read_text().splitlines()
     path.write_text("\n".join([first, *lines[:-1]]))
-    with pytest.raises(ResultsFormatError, match=r"run\.jsonl.*the 2 trials that its first line announces; got 1"):
+    with pytest.raises(ResultsFormatError, match=r"run\.jsonl.*the 2 trials that its header announces; got 1"):
         read_results(path)
     path.write_text("\n".join(lines[:-1]))
     assert read_results(path).records == (records[0],)

@@ -39,12 +39,15 @@ def test_inspect_reads_every_trial_verdict_and_count(tmp_path, results, ending):
     log = pytest.importorskip("inspect_ai.log", reason="not installed: see the first lines of this file")
     assert write_inspect(results, tmp_path / f"run.{ending}") == len(results)
     found = log.read_eval_log(str(tmp_path / f"run.{ending}"))
-    samples = {sample.id: sample for sample in found.samples}
+    samples = {sample.metadata["trial"]: sample for sample in found.samples}
+    assert len({sample.id for sample in found.samples}) == len(results)
     assert set(samples) == {record.key.digest for record in results}
+    arms = Counter(record.arm for record in results)
     counts: Counter[tuple[str, str, bool | None]] = Counter()
     for record in results:
         sample = samples[record.key.digest]
         assert sample.metadata["condition"]["arm"] == record.arm
+        assert sample.metadata["seed"] == str(record.seed)
         assert len(sample.metadata["receipts"]) == len(record.receipts)
         assert len(sample.metadata["steers"]) == len(record.key.steers)
         assert set(sample.scores or ()) == {str(JudgeName.of(v)) for v in record.verdicts}
@@ -59,7 +62,10 @@ def test_inspect_reads_every_trial_verdict_and_count(tmp_path, results, ending):
         name = score.name.split(" on ")[0]
         if name != "strict":
             assert score.metrics["met"].value == counts[score.name, name, True]
-            assert score.scored_samples == counts[score.name, name, True] + counts[score.name, name, False]
+            n_scored = counts[score.name, name, True] + counts[score.name, name, False]
+            assert score.scored_samples == n_scored
+            # What could not be judged, and what nobody judged.
+            assert score.unscored_samples == arms[score.name.split(" on ")[1]] - n_scored
     third = samples[results.records[2].key.digest]
     assert third.output.choices[0].stop_reason == "max_tokens"
     assert [message.role for message in third.messages] == [turn.role for turn in LINDSEY.turns] + ["assistant"]

@@ -1,6 +1,11 @@
-"""Parity with the real repeng and steering-vectors, which pin older versions of what we need than we do.
+"""Parity with the real repeng, steering-vectors, TransformerLens and nnsight.
 
-pip install --no-deps --target DIR steering-vectors==0.12.2 repeng==0.4.0; PYTHONPATH=DIR pytest <this file>
+The first three are no part of the development environment: two pin older versions of what we need than we do, the third
+brings much else. In a folder of their own, one of these at a time, then PYTHONPATH=DIR pytest <this file>:
+pip install --no-deps --target DIR steering-vectors==0.12.2 repeng==0.4.0
+pip install --no-deps --target DIR transformer-lens==4.3.0 beartype einops fancy-einsum jaxtyping sentencepiece \
+  transformers-stream-generator typeguard wadler-lindig wandb pydantic pydantic-core annotated-types typing-inspection \
+  sentry-sdk gitpython gitdb smmap
 """
 
 from __future__ import annotations
@@ -21,8 +26,12 @@ DIRECTION = np.linspace(-1, 1, 64, dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    folder = save_tiny_model("llama", tmp_path_factory.mktemp("tiny") / "model")
+def folder(tmp_path_factory):
+    return save_tiny_model("llama", tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="module")
+def tiny(folder):
     with ib.open_injector("torch", str(folder)) as injector:
         yield AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval(), injector
 
@@ -63,10 +72,14 @@ def test_a_coefficient_of_repeng_is_our_raw_dose_at_the_same_layer(tiny, extract
     try:
         wrapped.set_control(vector, 2.0)
         theirs = last_of(model)
+        wrapped.set_control(vector, 2.0, normalize=True)
+        brought_back = last_of(model)
     finally:
         wrapped.unwrap()
     assert np.allclose(ours(injector, vector.directions, "repeng"), theirs, atol=1e-5)
     assert not np.allclose(theirs, last_of(model), atol=1e-2)
+    # With normalize no dose of ours is the same: the sum has the length that the stream had.
+    assert not np.allclose(brought_back, theirs, atol=1e-2)
 
 
 def test_a_multiplier_of_steering_vectors_is_our_raw_dose_at_the_same_layer(tiny):
@@ -77,3 +90,45 @@ def test_a_multiplier_of_steering_vectors_is_our_raw_dose_at_the_same_layer(tiny
         theirs = last_of(model)
     assert np.allclose(ours(injector, vector.layer_activations, "steering-vectors"), theirs, atol=1e-5)
     assert not np.allclose(theirs, last_of(model), atol=1e-2)
+
+
+@pytest.fixture
+def lens(tiny, folder):
+    """The same weights in TransformerLens, without its rewriting of weights."""
+    bridge = pytest.importorskip("transformer_lens.model_bridge", reason=HOW).TransformerBridge
+    copy = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return bridge.boot_transformers(str(folder), hf_model=copy, tokenizer=tiny[1].tokenizer)
+
+
+def kept_of(lens, hooks):
+    """The stream at ``blocks.2.hook_resid_post``, at the last token, under some hooks."""
+    kept = []
+    last = ("blocks.2.hook_resid_post", lambda stream, hook: kept.append(stream.detach()))
+    with torch.inference_mode():
+        lens.run_with_hooks(torch.tensor([PROMPT.token_ids]), fwd_hooks=[*hooks, last])
+    return kept[0][0, -1].numpy()
+
+
+@pytest.mark.parametrize("place", ["blocks.1.hook_resid_post", "blocks.2.hook_resid_pre"])
+def test_a_hook_of_transformer_lens_that_adds_is_our_raw_dose_at_the_layer_of_the_table(tiny, lens, place):
+    added = (place, lambda stream, hook: stream + 2 * torch.from_numpy(DIRECTION))
+    found = ours(tiny[1], {1: DIRECTION}, "TransformerLens")
+    assert np.allclose(found, kept_of(lens, [added]), atol=1e-4)
+    assert not np.allclose(found, kept_of(lens, []), atol=1e-2)
+
+
+def test_what_transformer_lens_caches_behind_a_block_is_what_we_read_there(tiny, lens):
+    _, cache = lens.run_with_cache(torch.tensor([PROMPT.token_ids]))
+    read = tiny[1].capture([PROMPT], [0, 1, 2, 3])[0]
+    for layer in range(4):
+        theirs = cache[f"blocks.{layer}.hook_resid_post"][0, -1].detach().numpy()
+        assert np.allclose(theirs, read[layer], atol=1e-4)
+
+
+def test_adding_to_a_blocks_output_in_nnsight_is_our_raw_dose_at_the_same_layer(tiny, folder):
+    nnsight = pytest.importorskip("nnsight", reason="comes with the extra 'nnsight'")
+    model = nnsight.LanguageModel(tiny[0], tokenizer=tiny[1].tokenizer)
+    with torch.inference_mode(), model.trace(torch.tensor([PROMPT.token_ids])):
+        model.model.layers[1].output[:] = model.model.layers[1].output + 2 * torch.from_numpy(DIRECTION)
+        theirs = model.model.layers[2].output.save()
+    assert np.allclose(ours(tiny[1], {1: DIRECTION}, "nnsight"), theirs[0, -1].numpy(), atol=1e-4)

@@ -95,7 +95,7 @@ def test_nnsight_takes_the_same_folder_and_gives_the_same_greedy_replies(introsp
     vectors = ib.extract(introspector, [ib.Concept(w, word=w) for w in WORDS[:3]], [23], baseline=baseline)
     span = ib.Span.from_anchor("trial", stop_at_prompt_end=True)
     injected = [[ib.Injection(vector, 23, ib.Dose(0.5, "residual"), span)] for vector in vectors]
-    greedy = ib.Sampling(0.0, max_new_tokens=20)
+    greedy = ib.Sampling(0.0, max_new_tokens=8)
     requests = [ib.Request.of(prompt, some, greedy) for some in (*injected, [])]
     with opened("demo+introspector", "nnsight") as other:
         told = [{c.index: c.reply.token_ids for c in each.generate(requests)} for each in (introspector, other)]

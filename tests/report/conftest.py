@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 CHROMIUM = Path("/usr/bin/chromium")
+#: What a report has once its transcripts can be looked at.
+READY = "#browser[data-ready]"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -41,7 +43,15 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
     """Open a report; at the end of the test no console error, no page error and no request may have occurred."""
     contexts, troubles = [], []
 
-    def opened(path: Path, *, width: int = 1280, height: int = 900, scheme: str = "light", fragment: str = "") -> Any:
+    def opened(
+        path: Path,
+        *,
+        width: int = 1280,
+        height: int = 900,
+        scheme: str = "light",
+        fragment: str = "",
+        ready: str = READY,
+    ) -> Any:
         context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
@@ -54,7 +64,7 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
         page.on("requestfailed", lambda r: troubles.append(f"failed: {r.url[:100]}"))
         page.on("dialog", lambda d: troubles.append(f"a script ran: {d.message}"))
         page.goto(path.as_uri() + fragment)
-        page.wait_for_selector("#browser[data-ready]")
+        page.wait_for_selector(ready)
         return page
 
     yield opened

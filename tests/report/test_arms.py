@@ -286,7 +286,8 @@ def test_a_run_of_strange_arms_has_a_report_its_figures_and_its_transcripts(
     for said in ("pause", "whispered", "layers 18-20", "beside refusal -1 projection at 3-5", "prompt only"):
         assert said in page
     assert "All four criteria (strict) were met in none of 2 scored trials of the arm &#39;whispered&#39;" in page
-    assert len(write_figures(strange, tmp_path / "figures", formats=["svg"])) == len(gallery(records_frame(strange)))
+    captions = [p for p in write_figures(strange, tmp_path / "figures", formats=["svg"]) if p.suffix == ".txt"]
+    assert len(captions) == len(gallery(records_frame(strange)))
     payload = transcripts_payload(strange)
     assert payload["further"] == ["beside"]
     assert {t[2] for t in payload["trials"]} == {None, "s0", "s1"}

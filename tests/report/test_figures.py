@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
@@ -25,7 +27,7 @@ from introspection_bench.report import (
     save_figure,
     write_figures,
 )
-from introspection_bench.report.figures.style import STROKES
+from introspection_bench.report.figures.style import STROKES, svg_bytes, svgs
 
 BY = ["concept", "layers", "magnitude", "unit"]
 
@@ -142,6 +144,15 @@ def test_a_figure_is_written_with_the_same_bytes_each_time_whatever_the_callers_
     assert b"<dc:date>" not in first[1].read_bytes()
 
 
+def test_a_figure_that_is_coloured_afterwards_is_the_one_that_is_drawn_in_its_theme(one: pd.DataFrame) -> None:
+    def plain(svg: bytes) -> bytes:
+        return re.sub(rb"\b[mphC][0-9a-f]{10}\b", b"id", svg)  # ids are digests of what they name, colours included
+
+    draw = partial(crossover, one, outcomes=("identifies", "affirmative"), crossing=0.3)
+    for theme, found in zip((LIGHT, DARK), svgs(draw, (LIGHT, DARK)), strict=True):
+        assert plain(found) == plain(svg_bytes(draw(theme=theme)))
+
+
 def test_an_unknown_format_is_an_error(one: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(AnalysisError, match="png"):
         save_figure(crossover(one), tmp_path / "x", formats=("jpeg",))
@@ -164,3 +175,33 @@ def test_every_figure_of_a_run_is_written_once_under_its_own_name(tmp_path: Path
     names = [p.name for p in paths]
     assert len(names) == len(set(names))
     assert {"rates-lindsey.svg", "crossover-love-lindsey-raw.svg", "crossover-love-lindsey-residual.svg"} <= set(names)
+
+
+def test_figures_for_print_are_a_column_and_a_page_wide_with_text_of_8_points_and_captions_beside(
+    tmp_path: Path,
+) -> None:
+    paths = write_figures(make_run(1, concepts=("love",), layers=(14,)), tmp_path, formats=("svg",))
+    assert [p.name for p in paths] == [
+        "rates-lindsey.svg",
+        "rates-lindsey.txt",
+        "crossover-love-lindsey-residual.svg",
+        "crossover-love-lindsey-residual-column.svg",
+        "crossover-love-lindsey-residual.txt",
+    ]
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".txt":
+            assert text.endswith("Model: SmolLM2-135M-Instruct. Judge: rules/strict4, blinded.\n")
+            continue
+        assert 'width="244.8pt"' in text if "-column" in path.name else 'width="504pt"' in text
+        sizes = [float(size) for size in re.findall(r"font(?:-size)?: ([0-9.]+)px", text)]
+        assert min(sizes) >= 8
+        assert "100%" not in text
+    assert ">100 %</text>" in paths[2].read_text(encoding="utf-8")
+
+
+def test_a_notebook_shows_a_figure_without_magic_at_its_size_on_the_page(one: pd.DataFrame) -> None:
+    formatters = pytest.importorskip("IPython.core.formatters", reason="comes with the extra 'docs'")
+    data, told = formatters.DisplayFormatter().format(crossover(one))
+    assert data["image/png"].startswith(b"\x89PNG")
+    assert told["image/png"] == {"width": 614, "height": 374}

@@ -16,6 +16,7 @@ from introspection_bench import __version__
 from introspection_bench.report import write_report
 from introspection_bench.report.page import html as page_html
 from introspection_bench.results import Results
+from introspection_bench.verdicts import CRITERIA
 
 SPEC = {
     "model": {"name": "org/model", "backend": "torch", "options": {"torch": {"revision": "abc<b>"}}},
@@ -75,7 +76,9 @@ def test_on_a_phone_the_name_of_a_cell_stays_and_on_paper_no_table_is_below_8_po
     tmp_path: Path, open_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page_html, "MOST_FIGURES", 0)  # they take most of the time
-    page = open_page(write_report(make_run(2), tmp_path / "r.html"), width=390)
+    met = make_record(7, text="It is <b>love</b>.", **dict.fromkeys(CRITERIA, True))
+    page = open_page(write_report([*make_run(2), met], tmp_path / "r.html"), width=390)
+    assert not page.is_visible("#appendix")
     left = """() => {
       const frame = document.querySelector('#cells .scroll');
       frame.scrollLeft = 10000;
@@ -90,3 +93,8 @@ def test_on_a_phone_the_name_of_a_cell_stays_and_on_paper_no_table_is_below_8_po
       [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) && e.checkVisibility())
       .map((e) => parseFloat(getComputedStyle(e).fontSize)))"""
     assert page.evaluate(smallest) >= 8 * 96 / 72 - 0.01
+    # On paper there is no browser: the successes' transcripts stand at the end.
+    assert page.text_content("#appendix .reply") == "It is <b>love</b>."
+    assert page.locator("#appendix .reply").count() == 1
+    assert page.is_visible("#appendix")
+    assert not page.is_visible(".tools >> nth=0")

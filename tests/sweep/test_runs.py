@@ -192,11 +192,9 @@ def recorded(directory: Path) -> int:
 def test_a_killed_sweep_ends_with_exactly_the_planned_trials(tiny_folder, tmp_path):
     whole = tmp_path / "whole"
     assert run_child(tiny_folder, whole) == 0
-    directory, there = tmp_path / "killed", 0
-    for more in (12, 17):  # tests/kills has the points in between
-        assert run_child(tiny_folder, directory, more) == -signal.SIGKILL
-        there += more
-        assert recorded(directory) == there
+    directory = tmp_path / "killed"
+    assert run_child(tiny_folder, directory, 17) == -signal.SIGKILL  # tests/kills has other points, and several of them
+    assert recorded(directory) == 17
     assert run_child(tiny_folder, directory) == 0
     with Store.open(directory) as store, Store.open(whole) as other:
         records = store.records()

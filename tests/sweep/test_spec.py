@@ -95,8 +95,8 @@ def test_an_override_that_means_nothing_is_an_error(tmp_path, override, told):
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("n = 3", 'n = "3"', r"whole number, got .* @ spec\.design\.arms\[0\]"),
-        ("n = 3", "n = true", r"whole number, got .* @ spec\.design\.arms\[0\]"),
+        ("n = 3", 'n = "3"', r"whole number, got .* @ spec\.design\.arms\.injected\.n"),
+        ("n = 3", "n = true", r"whole number, got .* @ spec\.design\.arms\.injected\.n"),
         ("n = 3", "m = 3", r"unknown key m"),
         ("n = 3", "n = 0", r"arm\.n: required a whole number >= 1; got 0"),
         ("[design.arms.injected]", "[design.arms.injectd]", r"arm: required one of .*'injected'.*; got injectd"),
@@ -125,6 +125,50 @@ def test_a_slip_in_the_file_is_an_error_that_names_the_key_or_line(tmp_path, old
     with pytest.raises((SpecError, ValueError, LookupError), match=told) as caught:
         RunSpec.from_toml(write(tmp_path, GOOD.replace(old, new, 1)))
     assert isinstance(caught.value, introspection_bench.IntrospectionBenchError)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("layers = [1,", "layer = [1,", "line 8: unknown key layer, did you mean 'layers'? @ spec.design"),
+        ("n = 20", "n = 0", "line 20: arm.n: required a whole number >= 1; got 0"),
+        ("n = 3", 'n = "3"', "line 18: required a whole number, got '3' @ spec.design.arms.injected.n"),
+        (
+            '"Bread"',
+            '"bread"',
+            "line 14: concept: required a concept of 'lindsey2026'; got bread. Did you mean",
+        ),
+        ("[design.arms.injected]", "[design.arms.injectd]", "line 17: arm: required"),
+        ("[design.arms.injected]", "[design.arms.injectd]", "Did you mean 'injected'? @ spec.design.arms.injectd"),
+        ("max_new_tokens = 8", "max_new_tokens = 0", "line 22: sampling.max_new_tokens"),
+        ('measure = "token_logprobs"', 'measure = "token_logprob"', "line 24: measure: required"),
+        (
+            'measure = "token_logprobs"',
+            'measure = "token_logprob"',
+            "'token_logprobs'? @ spec.measures[0]",
+        ),
+        ("options.torch", "options.trch", "(line 5): model.options: required one of"),
+        ("options.torch", "options.trch", "Did you mean 'torch'?"),
+        ("[model.options", 'backend = "torc"\n[model.options', "(line 5): model.backend: required"),
+        ("[design]", '[judge]\nname = "rule"\n[design]', "(line 8): judge.name: required"),
+        ("[design]", '[judge]\nname = "rule"\n[design]', "Did you mean 'rules'?"),
+        (
+            "[design]",
+            '[[also_judged]]\n[[also_judged]]\nname = "chap"\n[design]',
+            "(line 9): also_judged.name: ",
+        ),
+    ],
+)
+def test_a_slip_is_told_with_its_line_and_the_name_that_was_meant(tmp_path, old, new, told):
+    with pytest.raises(introspection_bench.IntrospectionBenchError) as caught:
+        RunSpec.from_toml(write(tmp_path, GOOD.replace(old, new, 1)))
+    assert told in str(caught.value)
+    assert str(tmp_path / "sweep.toml") in str(caught.value)
+
+
+def test_a_slip_in_an_override_is_told_of_the_override_and_of_no_line(tmp_path):
+    with pytest.raises(SpecError, match=r"override design\.seeds=3: unknown key seeds, did you mean 'seed'"):
+        RunSpec.from_toml(write(tmp_path, GOOD), ["design.seeds=3"])
 
 
 def test_further_verdicts_stand_in_the_file_and_the_first_judge_is_asked_about_the_trials_own_concepts(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 
 import introspection_bench as ib
 from introspection_bench import sweep
-from introspection_bench.errors import ScaffoldError
+from introspection_bench.errors import ScaffoldError, VectorError
 from introspection_bench.testing import save_tiny_model, tiny_tokenizer
+from introspection_bench.vectors import Provenance
 from tests.sample_trials import answered_records
 
 HOSTILE = "<script>alert('x')</script>\x1b[31m\u202e"
@@ -23,6 +25,12 @@ DESIGN = ib.Design(
     doses=[f"{n} raw" for n in range(1, 30)],
     arms=[sweep.Injected(50), sweep.Unsteered(20)],
 )
+
+
+def made(concept: str, values: Sequence[float] = (1, 0, 0), layer: int = 3, model: str = "tiny") -> ib.ConceptVector:
+    return ib.ConceptVector(values, concept, layer, Provenance("word", model, model, "p", 1, -1, 1.0, 0.9))
+
+
 TURNS = [ib.Turn("user", HOSTILE + LONG)]
 #: Each with what its line must say.
 VALUES: list[tuple[Any, list[str]]] = [
@@ -37,6 +45,14 @@ VALUES: list[tuple[Any, list[str]]] = [
     (ib.Scaffold("{s}", [ib.Turn("user", "{a} or {b}?")]), ["slots a and b"]),
     (ib.Scaffold(HOSTILE, TURNS), ["1 turn"]),
     (ib.load_concepts("lindsey2026"), ["50 concepts: Dust", "46 more", "100 baseline words"]),
+    (made("love"), ["'love'", "layer 3", "hidden 3", "norm 1", "word on tiny"]),
+    (made(HOSTILE, model=HOSTILE), ["layer 3"]),
+    (ib.nearest_concepts(made("love"), [made(HOSTILE, [1, 1, 0])]), ["'love'", "0.71", "among 1 vector"]),
+    (ib.load_battery("questions"), ["'questions'", "items: world01"]),
+    (ib.load_rubric("strict4"), ["'strict4/", "success affirmative, identifies, immediate and coherent"]),
+    (ib.load_protocol("lindsey2026"), ["'lindsey2026'", "scaffolds lindsey", "arms injected"]),
+    (ib.Injection(made("love"), 3, "0.3 residual", "all"), ["'love'", "layer 3", "0.3 residual", "all"]),
+    (answered_records()[0].trial, ["injected 'love'", "layer 19"]),
     (ib.RenderedPrompt(range(1, 5000), LONG, {"trial": 163}), ["4,999 tokens", "trial at 163"]),
 ]
 
@@ -76,6 +92,9 @@ class Page(HTMLParser):
         ib.Results(HOSTILE, answered_records(), source=HOSTILE, notes=[HOSTILE]),
         ib.Scaffold(HOSTILE, [ib.Turn("user", HOSTILE)], system=HOSTILE, prefill=HOSTILE),
         ib.Design([ib.Scaffold(HOSTILE, [ib.Turn("user", HOSTILE)])], span="all", arms=[sweep.Unsteered(1)]),
+        made(HOSTILE, model=HOSTILE),
+        ib.nearest_concepts(made(HOSTILE), [made(HOSTILE, [1, 1, 0])]),
+        ib.Study(DESIGN, ["demo"], HOSTILE.partition("/")[0] + ">"),
         ib.MarkedPrompt(HOSTILE, ib.RenderedPrompt([1], HOSTILE), [HOSTILE], ib.Span.all()),
     ],
     ids=lambda v: type(v).__name__,
@@ -99,6 +118,9 @@ def test_a_sweep_and_its_injector_say_model_directory_and_size(tmp_path: Any) ->
     design = ib.Design(arms=[sweep.Unsteered(3)], concepts="pairs", sampling=ib.Sampling(max_new_tokens=2))
     with ib.open_injector("torch", save_tiny_model("llama", tmp_path / "tiny"), device="cpu") as injector:
         assert repr(injector).startswith("TorchInjector('tiny', ")
+        page = Page(injector._repr_html_())
+        assert "TorchInjector tiny" in page.text
+        assert "layers4" in page.text
         told = repr(ib.Sweep(design, injector, tmp_path / "run"))
     assert len(told) < 1000
     assert [words for words in ("Sweep(", "3 trials planned", "tiny", "control 3", "run'") if words not in told] == []
@@ -127,3 +149,16 @@ def test_a_span_that_ends_with_the_prompt_leaves_the_reply_unmarked() -> None:
 def test_marked_tokens_of_another_prompt_are_refused() -> None:
     with pytest.raises(ScaffoldError, match="tokens"):
         ib.MarkedPrompt("m", ib.RenderedPrompt([1, 2], "a b"), ["a"], ib.Span.all())
+
+
+def test_a_vector_is_compared_with_those_of_its_model_and_layer_alone() -> None:
+    love = made("love")
+    near, far, opposite = made("peace", [1, 1, 0]), made("war", [0.1, 1, 0]), made("hate", [-1, 0, 0])
+    others = [made("elsewhere", layer=4), made("other", model="another")]
+    found = ib.nearest_concepts(love, [opposite, *others, far, near, love], most=2)
+    assert [v.concept for v in found.found] == ["peace", "war"]
+    assert found.cosines == pytest.approx([0.7071, 0.0995], abs=1e-4)
+    assert (found.compared, found.left_out) == (3, 2)
+    assert "2 of another model or layer left out" in repr(found)
+    with pytest.raises(VectorError, match=r"tiny at layer 3.*got 2 other vectors, 0 of them"):
+        ib.nearest_concepts(love, [love, *others])

@@ -84,3 +84,14 @@ def same_receipts(completion, other, rel=1e-4):
         assert attrs.astuple(mine)[:2] == attrs.astuple(theirs)[:2]
         assert mine.mean_ratio == pytest.approx(theirs.mean_ratio, rel=rel, abs=1e-7)
         assert mine.max_ratio == pytest.approx(theirs.max_ratio, rel=rel, abs=1e-6)
+
+
+def tells_each_step(injector, requests, monkeypatch):
+    """Each step tells of its tokens, and of two calls what ended in the first is not told again."""
+    told = []
+    monkeypatch.setattr("introspection_bench.injectors.vllm_engine.TELL_S", 0.0)
+    monkeypatch.setattr(injector, "on_tokens", told.append)
+    lengths = [len(done.reply.token_ids) for _ in range(2) for done in injector.generate(requests)]
+    assert sum(told) == sum(lengths)
+    assert max(told) <= len(requests)
+    assert len(told) >= 2 * max(lengths)

@@ -8,7 +8,7 @@ import itertools
 import attrs
 import numpy as np
 import pytest
-from mixed_batches import mixed_batch, random_vector, same
+from mixed_batches import mixed_batch, random_vector, same, tells_each_step
 from torch import nn
 
 from introspection_bench.errors import BackendUnavailableError, ModelError, SilentInjectionError, SpecError
@@ -142,6 +142,10 @@ def test_sampled_replies_are_those_of_the_torch_injector_at_odd_temperatures_and
     with open_injector("torch", str(tiny_folder("llama")), dtype="float32") as reference:
         expected = {c.index: c.reply for c in reference.generate(asked)}
     assert {c.index: c.reply for c in injector.generate(asked)} == expected
+
+
+def test_each_step_tells_how_many_tokens_it_sampled_while_replies_go_on(injector, monkeypatch):
+    tells_each_step(injector, [request(injector, seed=n, length=9 + n) for n in range(3)], monkeypatch)
 
 
 def test_calls_that_interleave_on_one_engine_get_their_own_replies(injector):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from mixed_batches import random_vector
+from mixed_batches import random_vector, tells_each_step
 from torch import nn
 
 from introspection_bench.doses import delta_length
@@ -155,6 +155,10 @@ def test_without_the_hook_the_reply_is_refused(injector, monkeypatch):
     monkeypatch.setattr(injector, "_send_hook", lambda *args: None)
     with pytest.raises(SilentInjectionError):
         list(injector.generate([request(steered(injector))]))
+
+
+def test_each_step_tells_how_many_tokens_it_sampled_while_replies_go_on(injector, monkeypatch):
+    tells_each_step(injector, [request(seed=n, tokens=tokens) for n, tokens in enumerate([3, 9, 9])], monkeypatch)
 
 
 def test_calls_that_interleave_on_one_engine_get_their_own_replies(injector):

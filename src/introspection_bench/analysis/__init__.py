@@ -10,8 +10,9 @@ from .attribution import Attribution, Effect, attribute_both_ends, attribute_fac
 from .binomial import Interval, interval, percent
 from .by_concept import ByConcept, by_concept, matched
 from .calibration import JudgeAccuracy
+from .changes import spec_differences
 from .chosen import CellBound
-from .compare import Comparison, compare, spec_differences
+from .compare import Comparison, compare
 from .contrast import Contrast, contrast_pairs
 from .contrasts import ArmContrast, contrast
 from .counting import counted, counted_by_concept

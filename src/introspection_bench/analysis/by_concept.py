@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import attrs
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ..boundaries import checked, guarded
@@ -14,6 +16,8 @@ from ..results import Results, frame_of
 from .binomial import Sided
 from .intervals import ConceptCounts, Estimand, Estimate, worst_case
 from .selection import check_outcomes, require_columns
+
+Answers = npt.NDArray[np.int8]
 
 
 @guarded(AnalysisError)
@@ -73,25 +77,26 @@ def by_concept(frame: pd.DataFrame | Results, outcome: str) -> ByConcept | None:
     frame = frame_of(frame)
     check_outcomes(frame, [outcome])
     require_columns(frame, ["concept"])
-    answers = frame["unscored"].notna().astype("boolean") if outcome == "unscored" else frame[outcome]
-    names = frame["concept"].fillna("")
-    whole = pd.DataFrame(
-        {
-            "k": answers.fillna(value=False).astype(int),
-            "n": answers.notna().astype(int),
-            "missing": 0 if outcome == "unscored" else frame["unscored"].notna().astype(int),
-        }
-    )
-    table = whole.groupby(names.to_numpy(), sort=True).sum()
-    there = table[table["n"] > 0]
-    if there.empty:
+    answers = answers_of(frame, outcome)
+    places, names = pd.factorize(frame["concept"].fillna(""), sort=True)
+    unscored = np.zeros(len(frame), bool) if outcome == "unscored" else frame["unscored"].notna().to_numpy(bool)
+    k, n, missing = (np.bincount(places[of], minlength=len(names)) for of in (answers == 1, answers >= 0, unscored))
+    there = n > 0
+    if not there.any():
         return None
     return ByConcept(
-        tuple(map(str, there.index)),
-        ConceptCounts(there["k"].tolist(), there["n"].tolist()),
-        tuple(there["missing"].tolist()),
-        int(table.loc[table["n"] == 0, "missing"].sum()),
+        tuple(map(str, names[there])),
+        ConceptCounts(k[there].tolist(), n[there].tolist()),
+        tuple(missing[there].tolist()),
+        int(missing[~there].sum()),
     )
+
+
+def answers_of(frame: pd.DataFrame, outcome: str) -> Answers:
+    """Return an outcome of every trial as 1 and 0, and -1 where it does not apply."""
+    if outcome == "unscored":
+        return np.asarray(frame["unscored"].notna(), dtype=np.int8)
+    return np.asarray(frame[outcome].astype("Int8").fillna(-1), dtype=np.int8)
 
 
 @checked(AnalysisError)

@@ -14,16 +14,19 @@ from ..conditions import CELL_COLUMNS
 from ..errors import AnalysisError
 from ..freezing import frozen_tuple
 from ..results import Results
+from ..showing import plural
 from .binomial import check_probability, percent
 from .by_concept import ByConcept, by_concept
 from .cells import groups
+from .changes import Change, spec_differences
 from .contrast import Contrast, contrast_pairs, excludes_zero, in_words, unexcluded
 from .intervals import ConceptCounts
 from .selection import check_grouping, check_outcomes, require_columns, shown_of
 
 #: By which cells are matched unless told otherwise: two runs are often of two models.
 MATCHED = tuple(c for c in CELL_COLUMNS if c != "model")
-_ABSENT = "(not stated)"
+
+_CHANGED = ["field", "first", "second"]
 
 
 @guarded(AnalysisError)
@@ -31,8 +34,8 @@ _ABSENT = "(not stated)"
 class Comparison:
     """What differs between two runs.
 
-    ``spec`` has one row per field that differs: ``field first second``; fields of the specification bear their dotted
-    path, facts read from the trials themselves begin with ``trials.``.
+    ``spec`` has one row per difference in how they were made: ``field first second``
+    (:func:`~introspection_bench.analysis.spec_differences`); :attr:`changes` says each in words.
 
     ``cells`` has one row per matching cell and outcome: the columns matched on; ``outcome``; ``k_first n_first
     rate_first`` and the same for the second; ``difference`` (second less first) with its interval ``low`` to ``high``
@@ -64,17 +67,24 @@ class Comparison:
     pooled: pd.DataFrame = attrs.field(factory=pd.DataFrame, eq=False, repr=False)
     said: tuple[str, ...] = attrs.field(default=(), converter=frozen_tuple)
 
+    @spec.validator
+    def _check_spec(self, _: object, spec: pd.DataFrame) -> None:
+        if not spec.empty:
+            require_columns(spec, _CHANGED)
+
     @cells.validator
     def _check_cells(self, _: object, cells: pd.DataFrame) -> None:
         if not cells.empty:
-            require_columns(cells, ["outcome", "p_holm", "verdict"])
+            require_columns(cells, ["outcome", "rate_first", "rate_second", "p_holm", "verdict"])
 
     @property
     def sentence(self) -> str:
         """What was compared, and in how many cells it differs, in words."""
+        differences = plural(len(self.spec), "difference")
+        made = f"{self.first} against {self.second}: {differences} in how they were made"
         if self.unjudged:
             return (
-                f"{self.first} against {self.second}: {len(self.spec)} fields differ; outcomes are not compared, "
+                f"{made}; outcomes are not compared, "
                 f"since there is no verdict in {' and '.join(self.unjudged)} (introspection-bench judge RUN)."
             )
         if self.cells.empty:
@@ -83,7 +93,7 @@ class Comparison:
         distinct = int((self.cells["p_holm"] <= 1 - self.confidence).sum())
         matched = len(self.cells) // self.cells["outcome"].nunique()
         counted = (
-            f"{self.first} against {self.second}: {len(self.spec)} fields differ; over {matched} matching cells, "
+            f"{made}; over {matched} matching cells, "
             f"{distinct} of {tests} differences of rates stand after Holm's adjustment "
             f"(per outcome, at {percent(1 - self.confidence)})."
         )
@@ -93,6 +103,21 @@ class Comparison:
         return (
             f"{counted} {same} of {tests} are equivalent within {self.margin * 100:.3g} points, each taken by itself."
         )
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The rows of ``spec``, each with what differs inside the field: ``str(change)`` is that in words."""
+        if self.spec.empty:
+            return ()
+        return tuple(Change(*row) for row in self.spec[_CHANGED].itertuples(index=False, name=None))
+
+    @property
+    def differing(self) -> pd.DataFrame:
+        """The rows of ``cells`` whose rates differ, or which only one run has an answer to."""
+        if self.cells.empty:
+            return self.cells
+        first, second = self.cells["rate_first"], self.cells["rate_second"]
+        return self.cells[(first != second) & (first.notna() | second.notna())]
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -181,31 +206,6 @@ def compare(
         _pooled(pooled, {where: len(pairs) for where, pairs in arms.items()}),
         [_said((first.name, second.name), *where, len(arms[where]), c) for where, c in pooled.items() if c],
     )
-
-
-@checked(AnalysisError)
-def spec_differences(first: Results, second: Results) -> pd.DataFrame:
-    """Return the fields in which two runs differ: ``field first second``, sorted by field.
-
-    Nested mappings are compared leaf by leaf under dotted paths, lists as a whole. Facts that the trials state
-    themselves (model, backend, judges, magnitudes, ...) are compared too, under ``trials.``, so that runs
-    whose specifications have different layouts can be compared.
-    """
-    leaves = [dict(_leaves({**r.spec, "trials": r.facts})) for r in (first, second)]
-    rows = [
-        {"field": f, "first": leaves[0].get(f, _ABSENT), "second": leaves[1].get(f, _ABSENT)}
-        for f in sorted({*leaves[0], *leaves[1]})
-        if f not in leaves[0] or f not in leaves[1] or leaves[0][f] != leaves[1][f]
-    ]
-    return pd.DataFrame(rows, columns=["field", "first", "second"], dtype=object)
-
-
-def _leaves(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in mapping.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value
 
 
 def _identity(group: Mapping[str, Any]) -> tuple[object, ...]:

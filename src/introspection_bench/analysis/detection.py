@@ -23,7 +23,7 @@ from .by_concept import ByConcept, by_concept
 from .cells import groups
 from .intervals import ConceptCounts, Estimand, Estimate, discrimination, these_concepts
 from .intervals.discrimination import Measure, smoothed
-from .selection import check_grouping, controls, injected, require_columns, scored
+from .selection import check_grouping, controls, injected, require_columns, scored, without_texts
 
 #: Columns that say what was injected: a control has none of them, so it is matched on the others.
 INJECTION_COLUMNS = ("arm", "truth", "concept", "layers", "layer", "magnitude", "unit", "span")
@@ -114,6 +114,7 @@ def detection(
     check_grouping(frame, by)
     require_columns(frame, list(TASKS.values()))
     check_probability("confidence", confidence)
+    frame = without_texts(frame)
     signal, noise = injected(frame), controls(frame)
     if scored(signal).empty:
         raise AnalysisError(explain("frame", required="scored injected trials", got="none", hint="Judge the run."))

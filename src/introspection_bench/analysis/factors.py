@@ -161,7 +161,9 @@ def compare_models(
 
 def _levels(runs: Sequence[ModelRun], by: str) -> tuple[str, ...]:
     if by not in FACTORS:
-        raise AnalysisError(explain("by", required=f"one of {list(FACTORS)}", got=by, hint="See docs/studies.md."))
+        raise AnalysisError(
+            explain("by", required=f"one of {list(FACTORS)}", got=by, hint="See the docs' page studies.")
+        )
     unknown = [run.name for run in runs if run.levels[by] is None]
     if unknown:
         raise AnalysisError(
@@ -169,7 +171,7 @@ def _levels(runs: Sequence[ModelRun], by: str) -> tuple[str, ...]:
                 f"by {by}",
                 required=f"the {by} of every model",
                 got=f"none of {unknown}",
-                hint="State it in the study: [models.facts], see docs/studies.md.",
+                hint="State it in the study: [models.facts], see the docs' page studies.",
             )
         )
     ordered = sorted(runs, key=lambda run: run.facts.parameters or 0) if by == "size" else runs

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ..boundaries import checked
@@ -13,9 +15,9 @@ from ..conditions import CELL_COLUMNS
 from ..errors import AnalysisError
 from ..results import Results, frame_of
 from .binomial import Interval, Method, Sided, interval
-from .by_concept import by_concept
+from .by_concept import Answers, answers_of
 from .cells import groups
-from .intervals import FEWEST_CONCEPTS, like_these
+from .intervals import FEWEST_CONCEPTS, ConceptCounts, like_these
 from .selection import check_grouping, check_outcomes, outcomes_of
 
 #: What :func:`rates` says of concepts.
@@ -85,20 +87,24 @@ def rates(
     outcomes = outcomes_of(frame) if outcomes is None else outcomes
     check_outcomes(frame, outcomes)
     rows = []
-    for group, part in groups(frame, by):
-        sizes = _sizes(part)
-        kept = part[part["coherent"].fillna(value=False)]
+    # A group's rows are counted by their places: cutting them out of a frame of text takes a hundred times as long.
+    answers = {o: answers_of(frame, o) for o in dict.fromkeys((*outcomes, "coherent", "unscored"))}
+    concepts = pd.factorize(frame["concept"], sort=True)[0] if "concept" in frame else None
+    for group, part in groups(frame[[*by]].reset_index(drop=True), by):
+        places = part.index.to_numpy()
+        kept = places[answers["coherent"][places] == 1]
+        scored = int((answers["unscored"][places] == 0).sum())
         for outcome in outcomes:
-            whole = _interval(part, outcome, interval, confidence, sided)
+            whole, applies = _interval_of(answers[outcome][places], interval, confidence, sided)
             row = {
                 **group,
                 "outcome": outcome,
                 **_columns(whole, ""),
-                **_over_concepts(part, outcome, confidence, sided),
+                **_over_concepts(answers[outcome], places[applies], concepts, confidence, sided),
             }
             if outcome != "unscored":
-                row |= _columns(_interval(kept, outcome, interval, confidence, sided), "_coherent")
-            rows.append({**row, "n_all": sizes["n_all"], "n_scored": sizes["n_scored"]})
+                row |= _columns(_interval_of(answers[outcome][kept], interval, confidence, sided)[0], "_coherent")
+            rows.append({**row, "n_all": len(places), "n_scored": scored})
     names = [*by, "outcome", *_names(""), *OVER_CONCEPTS, *_names("_coherent"), "n_all", "n_scored"]
     return _typed(pd.DataFrame(rows, columns=names), frame, by)
 
@@ -136,18 +142,32 @@ def _sizes(frame: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _over_concepts(frame: pd.DataFrame, outcome: str, confidence: float, sided: Sided) -> dict[str, object]:
-    """Return how many concepts a group's trials are of, and the interval for concepts like these."""
-    applies = frame if outcome == "unscored" else frame[frame[outcome].notna()]
-    concepts = int(applies["concept"].nunique()) if "concept" in frame else 0
+def _interval_of(
+    answers: Answers, method: Method, confidence: float, sided: Sided
+) -> tuple[Interval, npt.NDArray[np.bool_]]:
+    """Return the rate of some trials' answers, and to which of them the outcome applies."""
+    applies = answers >= 0
+    k, n = int((answers == 1).sum()), int(applies.sum())
+    return interval(k, n, method=method, confidence=confidence, sided=sided), applies
+
+
+def _over_concepts(
+    answers: Answers, places: npt.NDArray[np.intp], codes: npt.NDArray[np.intp] | None, confidence: float, sided: Sided
+) -> dict[str, object]:
+    """Return how many concepts a group's trials are of, and the interval for concepts like these.
+
+    ``places`` are those of the group's trials to which the outcome applies, ``codes`` every trial's concept.
+    """
+    mine = np.empty(0, np.intp) if codes is None else codes[places]
+    concepts = np.unique(mine[mine >= 0])
     low = high = math.nan
     # An entry without a concept is no draw from the concepts that are meant.
-    if concepts >= FEWEST_CONCEPTS and not applies["concept"].isna().any():
-        found = by_concept(applies, outcome)
-        if found is not None:
-            among = like_these(found.counts, confidence=confidence, sided=sided)
-            low, high = among.low, among.high
-    return dict(zip(OVER_CONCEPTS, (concepts, low, high), strict=True))
+    if len(concepts) >= FEWEST_CONCEPTS and len(mine) == (mine >= 0).sum():
+        n = np.bincount(mine)[concepts]
+        k = np.bincount(mine, weights=answers[places])[concepts]
+        among = like_these(ConceptCounts(k.astype(int).tolist(), n.tolist()), confidence=confidence, sided=sided)
+        low, high = among.low, among.high
+    return dict(zip(OVER_CONCEPTS, (len(concepts), low, high), strict=True))
 
 
 def _names(suffix: str) -> list[str]:

@@ -73,6 +73,11 @@ def coherent(frame: pd.DataFrame | Results) -> pd.DataFrame:
     return frame[frame["coherent"].fillna(value=False)]
 
 
+def without_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame without its replies, of which every part that is taken of it would carry a copy along."""
+    return frame.drop(columns=["reply", "reasoning"], errors="ignore")
+
+
 def check_outcomes(frame: pd.DataFrame, outcomes: Iterable[str]) -> None:
     """Raise :class:`AnalysisError` for no outcome, one that the frame lacks, and both parts of a run in one frame."""
     check_one_part(frame)

@@ -119,7 +119,7 @@ def narrow_table(frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     for start in range(0, len(tidy), len(shown)):
         part = tidy.iloc[start : start + len(shown)]
         first = part.iloc[0]
-        row = {name: _short(first[name], 6) for name in varying}
+        row = {name: short(first[name], 6) for name in varying}
         if first["arm"] != INJECTED:
             row["concept"] = first["arm"] if _missing(first["concept"]) else f"{first['concept']} ({first['arm']})"
         rows.append(row | {str(r["outcome"]): _narrow_cell(r) for _, r in part.iterrows()})
@@ -151,7 +151,7 @@ def render(table: pd.DataFrame, format: Format = "markdown", *, digits: int = 3)
         raise AnalysisError(explain("digits", required="a whole number from 1 to 17", got=digits, hint=""))
     if format not in _FORMATS:
         raise AnalysisError(explain("format", required=f"one of {list(_FORMATS)}", got=format, hint=""))
-    shown: Callable[[Any], str] = _plain if format == "csv" else lambda value: _short(value, digits)
+    shown: Callable[[Any], str] = _plain if format == "csv" else lambda value: short(value, digits)
     # What comes from files must not move the reader's cursor; only CSV has quotes that hold a line break.
     keep = "\n\t" if format == "csv" else "\n"
     header = [visible(shown(name), keep) for name in table.columns]
@@ -187,7 +187,8 @@ def _plain(value: Any) -> str:
     return no_formula(value) if isinstance(value, str) else str(value)  # "-0.5" as a number is no formula
 
 
-def _short(value: Any, digits: int) -> str:
+def short(value: Any, digits: int = 3) -> str:
+    """Return a cell for people: – for NA, floats of so many significant digits."""
     if _missing(value):
         return "–"
     if isinstance(value, float):

@@ -1,25 +1,19 @@
-"""Commands that calculate: table, excludes, explain, compare, power."""
+"""Commands that calculate: table, excludes, explain, power."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import errors
-from . import console
+from . import completing, console
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..analysis import FactorComparison
-
 #: How a table may be written.
 FORMATS = ("text", "markdown", "latex", "csv")
-#: Columns of rates that would make a table for people too wide.
-_FOR_PROGRAMS = [f"{name}_coherent" for name in ("k", "n", "rate", "low", "high")] + ["n_all", "n_scored"]
 #: What a table may be of.
 OF = ("verdicts", "log-odds", "naming", "wordings")
 
@@ -31,7 +25,6 @@ def register(app: typer.Typer) -> None:
     )
     app.command(epilog="Example: `introspection-bench excludes runs/demo --outcome strict`")(excludes)
     app.command(epilog="Example: `introspection-bench explain runs/demo --margin 0.15`")(explain)
-    app.command(epilog="Example: `introspection-bench compare runs/torch runs/vllm-lens`")(compare)
     app.command(epilog="Example: `introspection-bench power --rate 0.2 --concepts 36`")(power)
 
 
@@ -40,11 +33,15 @@ def table(
     *,
     of: Annotated[str, typer.Option(help=", ".join(OF))] = "verdicts",
     by: Annotated[list[str] | None, typer.Option(help="Column to group by; repeat it. By default, cells.")] = None,
-    format: Annotated[str, typer.Option(help=", ".join(FORMATS))] = "text",  # noqa: A002  # the word users type
-    judge: Annotated[str | None, typer.Option(help="Whose verdicts.")] = None,
-    rubric: Annotated[str | None, typer.Option(help="Of which rubric.")] = None,
+    format: Annotated[  # noqa: A002  # the word users type
+        str,
+        typer.Option(help=", ".join(FORMATS), autocompletion=completing.table_formats),
+    ] = "text",
+    judge: Annotated[str | None, typer.Option(help="Whose verdicts.", autocompletion=completing.judges)] = None,
+    rubric: Annotated[str | None, typer.Option(help="Of which rubric.", autocompletion=completing.rubrics)] = None,
     method: Annotated[str, typer.Option(help="clopper-pearson, or wilson (79 % at worst).")] = "clopper-pearson",
     confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    wide: console.WideOption = False,
 ) -> None:
     """Print counts and rates with exact intervals, and every denominator.
 
@@ -52,6 +49,7 @@ def table(
     are about stands on the error output, so that the table can be redirected. With `--of` the tables of the report on
     what measures read and on wordings of the question, with the report's sentences on the error output.
     """
+    console.show_wide(wide=wide)
     if of != "verdicts":
         _table_of(run, of, format, judge, rubric)
         return
@@ -66,9 +64,25 @@ def table(
     else:
         shown = rates_table(trials, columns, method=method, confidence=confidence)  # type: ignore[arg-type]  # as above
         console.say(table_heading(shown, method=method, confidence=confidence))  # type: ignore[arg-type]  # as above
-    typer.echo(render(shown, format), nl=False)  # type: ignore[arg-type]  # render checks it
+    if format == "text":
+        _tell_cells(shown, columns, wide=wide)
+    else:
+        typer.echo(render(shown, format), nl=False)  # type: ignore[arg-type]  # render checks it
     for note in found.notes:
         console.say(f"note: {note}")
+
+
+def _tell_cells(shown: pd.DataFrame, by: list[str], *, wide: bool) -> None:
+    """Print a table of rates for people; what is the same in every row stands before it once."""
+    from ..analysis.tables import short
+
+    same = [name for name in by if name in shown and len(shown) > 1 and shown[name].nunique() == 1]
+    if same and not wide:
+        # Of controls some are not known: they have no layer and no span.
+        told = [f"{name} {short(shown[name].dropna().iloc[0])}" for name in same]
+        console.say(f"In every row that has one: {', '.join(told)}")
+        shown = shown.drop(columns=same)
+    console.frame(shown, keys=sum(name in by for name in shown.columns))
 
 
 def _table_of(run: Path, of: str, format: str, judge: str | None, rubric: str | None) -> None:  # noqa: A002  # as above
@@ -87,13 +101,17 @@ def _table_of(run: Path, of: str, format: str, judge: str | None, rubric: str | 
         raise AnalysisError(explain("of", required=f"one of {list(OF)}", got=of, hint=""))
     section = measured_sections(results, verdict_frame(results, chosen), chosen)[of]
     if section is None:
-        hint = "See docs/report.md for what it needs: sweep.measure(...), or a design that asks in several wordings."
+        hint = "The docs' page report says what it needs: sweep.measure(...), or a design of several wordings."
         raise AnalysisError(explain("of", required=f"a run with {of}", got=f"none in {run}", hint=hint))
     for sentence in section.sentences:
         console.say(sentence)
     for table in section.tables:
         console.say(table.caption)
-        typer.echo(render(pd.DataFrame(table.rows, columns=table.columns), format), nl=False)  # type: ignore[arg-type]  # render checks it
+        shown = pd.DataFrame(table.rows, columns=table.columns)
+        if format == "text":
+            console.frame(shown)
+        else:
+            typer.echo(render(shown, format), nl=False)  # type: ignore[arg-type]  # render checks it
     for note in results.notes:
         console.say(f"note: {note}")
 
@@ -102,11 +120,14 @@ def excludes(
     run: Annotated[Path, typer.Argument(metavar="RUN_OR_FILE", help="Run directory or results file.")],
     *,
     outcome: Annotated[str, typer.Option(help="Which rate: a criterion, or strict.")] = "strict",
-    judge: Annotated[str | None, typer.Option(help="Whose verdicts.")] = None,
-    rubric: Annotated[str | None, typer.Option(help="Of which rubric.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Whose verdicts.", autocompletion=completing.judges)] = None,
+    rubric: Annotated[str | None, typer.Option(help="Of which rubric.", autocompletion=completing.rubrics)] = None,
     confidence: Annotated[float, typer.Option(help="Of each bound.")] = 0.95,
     format: Annotated[  # noqa: A002  # the word users type
-        str, typer.Option(help="text: sentences; as a table: markdown, latex, csv.")
+        str,
+        typer.Option(
+            help="text: sentences; as a table: markdown, latex, csv.", autocompletion=completing.table_formats
+        ),
     ] = "text",
 ) -> None:
     """Say which rates the injected trials exclude, on these concepts and over concepts like these.
@@ -133,8 +154,10 @@ def excludes(
 def explain(
     run: Annotated[Path, typer.Argument(metavar="RUN_OR_FILE", help="Run directory or results file.")],
     *,
-    judge: Annotated[str | None, typer.Option(help="Whose verdicts.")] = None,
-    rubric: Annotated[str | None, typer.Option(help="Of which rubric, on reports.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Whose verdicts.", autocompletion=completing.judges)] = None,
+    rubric: Annotated[
+        str | None, typer.Option(help="Of which rubric, on reports.", autocompletion=completing.rubrics)
+    ] = None,
     margin: Annotated[float, typer.Option(help="Largest difference of rates that counts as none.")] = 0.1,
     confidence: Annotated[float, typer.Option(help="Of each interval.")] = 0.95,
 ) -> None:
@@ -155,76 +178,6 @@ def explain(
         console.tell("No injected trial has a verdict on affirming or naming: there is nothing to explain.")
     for note in results.notes:
         console.say(f"note: {note}")
-
-
-def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="A B", help="Run directories, results files or studies.")],
-    *,
-    by: Annotated[str | None, typer.Option(help="Compare models by model, family, size, tuning, ...")] = None,
-    on: Annotated[list[str] | None, typer.Option(help="Column to match cells by; repeat it.")] = None,
-    judge: Annotated[str | None, typer.Option(help="Whose verdicts.")] = None,
-    rubric: Annotated[str | None, typer.Option(help="Of which rubric.")] = None,
-    margin: Annotated[float | None, typer.Option(help="Largest difference of rates that counts as none.")] = None,
-    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
-    format: Annotated[str, typer.Option(help=", ".join(FORMATS))] = "text",  # noqa: A002  # the word users type
-) -> None:
-    """Compare two runs: what differs in the specification, and what in the outcome.
-
-    With `--by family`, compare the models of a study's file, or of several runs, by what they are (docs/studies.md).
-    """
-    from ..analysis import compare as compare_results
-    from ..analysis import compare_models
-    from ..analysis.compare import MATCHED
-    from ..interop import read_results
-
-    results = [read_results(run) for run in runs]
-    if by is not None:
-        if on is not None:
-            raise errors.AnalysisError(
-                errors.explain("on", required="nothing beside --by", got=on, hint="Models match by depth and dose.")
-            )
-        _tell_models(
-            compare_models(results, by=by, judge=judge, rubric=rubric, margin=margin, confidence=confidence), format
-        )
-        return
-    if len(results) != 2:
-        raise errors.AnalysisError(
-            errors.explain("A B", required="two runs", got=f"{len(runs)}", hint="For several models, add --by model.")
-        )
-    first, second = results
-    found = compare_results(
-        first, second, judge=judge, rubric=rubric, on=on or MATCHED, margin=margin, confidence=confidence
-    )
-    for sentence in found.sentences:
-        console.tell(sentence)
-    sections = {
-        "What differs in the specification": found.spec,
-        "What differs in the outcome": found.cells.dropna(axis="columns", how="all"),
-        f"Cells of {found.first} alone": found.only_first,
-        f"Cells of {found.second} alone": found.only_second,
-    }
-    _print(sections, format)
-
-
-def _tell_models(found: FactorComparison, format: str) -> None:  # noqa: A002  # as above
-    """Print what can't be told apart, each contrast in words, and the tables."""
-    for sentence in found.said:
-        console.tell(sentence)
-    sections = {
-        "Models": found.models,
-        f"Rates by {found.factor}": found.rates if format == "csv" else found.rates.drop(columns=_FOR_PROGRAMS),
-        f"Differences by {found.factor}": found.contrasts,
-    }
-    _print({title: frame.dropna(axis="columns", how="all") for title, frame in sections.items()}, format)
-
-
-def _print(sections: Mapping[str, pd.DataFrame], format: str) -> None:  # noqa: A002  # as above
-    from ..analysis import render
-
-    for title, frame in sections.items():
-        if len(frame):
-            console.tell(f"\n{title}")
-            typer.echo(render(frame, format), nl=False)  # type: ignore[arg-type]  # render checks it
 
 
 def power(

@@ -13,16 +13,20 @@ from . import (
     analysing,
     bridging,
     checking,
+    comparing,
     console,
     experiments,
+    informing,
     judging,
     listing,
     overview,
     protocols,
     results,
     running,
+    sharding,
     trying,
     verifying,
+    viewing,
 )
 
 
@@ -30,6 +34,7 @@ class _Commands(typer.core.TyperGroup):
     """The commands; Ctrl-C ends each of them with exit code 130."""
 
     def invoke(self, ctx: Any) -> Any:
+        console.show_wide(wide=False)  # until a command says otherwise
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -50,7 +55,9 @@ app = typer.Typer(
 for module in (
     trying,
     running,
+    sharding,
     overview,
+    viewing,
     verifying,
     protocols,
     experiments,
@@ -58,8 +65,10 @@ for module in (
     judging,
     results,
     analysing,
+    comparing,
     checking,
     listing,
+    informing,
 ):
     module.register(app)
 

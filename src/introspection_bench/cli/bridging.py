@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from . import console
+from . import completing, console
 
 if TYPE_CHECKING:
     from ..protocols import Bridged, Protocol
@@ -22,8 +22,13 @@ def register(app: typer.Typer) -> None:
 
 
 def bridge(
-    first: Annotated[str, typer.Argument(metavar="A", help="A protocol's name, or a TOML file of yours.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    first: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="A protocol's name, or a TOML file of yours.", autocompletion=completing.protocols
+        ),
+    ],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.", autocompletion=completing.protocols)],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
@@ -33,13 +38,16 @@ def bridge(
     ] = None,
     *,
     model: Annotated[str, typer.Option(help="Model to run on.")],
-    backend: Annotated[str, typer.Option(help="Backend to run on.")] = "torch",
+    backend: Annotated[str, typer.Option(help="Backend to run on.", autocompletion=completing.backends)] = "torch",
     how: Annotated[
         Literal["both ends", "factorial"],
         typer.Option(help="Change each factor alone from either end, or run a fraction of all settings."),
     ] = "both ends",
     directory: Annotated[Path | None, typer.Option(help="Where the settings' run directories go.")] = None,
-    concepts: Annotated[str | None, typer.Option(help="A concept set for both ends, by name or file.")] = None,
+    concepts: Annotated[
+        str | None,
+        typer.Option(help="A concept set for both ends, by name or file.", autocompletion=completing.concept_sets),
+    ] = None,
     trials: Annotated[int, typer.Option(help="Injected trials of each concept in each cell.")] = 1,
     controls: Annotated[int, typer.Option(help="Trials without an injection, for each scaffold.")] = 20,
     resolution: Annotated[int | None, typer.Option(help="Of the factorial: 4, or 5 to tell pairs apart.")] = None,
@@ -116,7 +124,9 @@ def _read(text: str) -> tuple[str, Any]:
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not all(key.split(".")):
         raise SpecError(
-            explain("override", required='KEY=VALUE, as in a.doses=["4 raw"]', got=text, hint="See docs/bridge.md.")
+            explain(
+                "override", required='KEY=VALUE, as in a.doses=["4 raw"]', got=text, hint="See the docs' page bridge."
+            )
         )
     try:
         return key, parse_toml(f"value = {value}")["value"]

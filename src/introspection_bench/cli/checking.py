@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import console
+from . import completing, console
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +20,12 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    backend: Annotated[str, typer.Argument(help="Injector by name: torch, nnsight, vllm, vllm-lens, or a plugin's.")],
+    backend: Annotated[
+        str,
+        typer.Argument(
+            help="Injector by name: torch, nnsight, vllm, vllm-lens, or a plugin's.", autocompletion=completing.backends
+        ),
+    ],
     *,
     model: Annotated[str, typer.Option(help='Hub id, folder, GGUF file, or "demo".')],
     dtype: Annotated[str | None, typer.Option(help="The dtype to run in; by default the checkpoint's.")] = None,
@@ -29,7 +34,11 @@ def check(
         typer.Option(metavar="KEY=VALUE", help="Any other option of the backend, its value as in TOML; repeat it."),
     ] = None,
     reference: Annotated[
-        str | None, typer.Option(help="A trusted injector to compare with on the same model, usually torch.")
+        str | None,
+        typer.Option(
+            help="A trusted injector to compare with on the same model, usually torch.",
+            autocompletion=completing.backends,
+        ),
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Name of a check; repeat it. By default all.")] = None,
     expect_failure: Annotated[
@@ -70,12 +79,19 @@ def check(
 
 def control(
     *,
-    backend: Annotated[str, typer.Option(help="Injector by name: torch, nnsight, vllm-lens, or a plugin's.")] = "torch",
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="Injector by name: torch, nnsight, vllm-lens, or a plugin's.", autocompletion=completing.backends
+        ),
+    ] = "torch",
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="An option of the backend, its value as in TOML; repeat it."),
     ] = None,
-    judge: Annotated[str, typer.Option(help="Judge of the replies, by name.")] = "rules",
+    judge: Annotated[
+        str, typer.Option(help="Judge of the replies, by name.", autocompletion=completing.judges)
+    ] = "rules",
     judge_option: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="An option of the judge, its value as in TOML; repeat it."),

@@ -19,12 +19,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from ..errors import SpecError, explain
 from ..untrusted import visible
+from .tables import fitted
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..judges.base import Case
     from ..trials import TrialRecord
 
@@ -52,25 +54,58 @@ def tell(text: str) -> None:
     out.print(plain(text), highlight=False, soft_wrap=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; every cell as plain text."""
-    shown = Table(
-        *map(plain, columns),
-        title=plain(title),
-        title_justify="left",
-        header_style="bold",
-        box=None,
-        padding=(0, 1, 0, 0),
-    )
-    for row in rows:
-        shown.add_row(*(plain(str(cell)) for cell in row))
-    out.print(shown)
+def table(title: str, columns: Sequence[str], rows: Iterable[Iterable[object]], *, keys: int = 1) -> None:
+    """Print a table within the output's width, 80 where it is no terminal; every cell as plain text.
+
+    Where it is wider its columns come in blocks, each behind the first ``keys`` of them; ``--wide`` prints it as it is.
+    """
+    texts = [[plain(str(cell)) for cell in row] for row in rows]
+    made = fitted([plain(name) for name in columns], texts, None if _layout.wide else out.width, keys)
+    if title:
+        out.print(plain(title), style="italic", highlight=False, soft_wrap=_layout.wide)
+    for number, part in enumerate(made):
+        if number:
+            out.print()
+        # Beyond its own width rich would cut.
+        on = Console(width=max(out.width, out.measure(part, options=_UNBOUND).maximum)) if _layout.wide else out
+        on.print(part)
+
+
+def frame(shown: pd.DataFrame, *, keys: int = 1) -> None:
+    """Print a frame as :func:`table` does, – for NA and three significant digits of floats."""
+    from ..analysis.tables import short
+
+    table("", list(shown.columns), [map(short, row) for row in shown.itertuples(index=False, name=None)], keys=keys)
+
+
+class _Layout:
+    """How tables are laid out: as was asked for last."""
+
+    wide = False
+
+
+_layout = _Layout()
+_UNBOUND = out.options.update(width=10**6)
+WideOption = Annotated[
+    bool, typer.Option("--wide", help="Tables as wide as they are, not within the terminal's width.")
+]
+
+
+def show_wide(*, wide: bool) -> None:
+    """Lay tables out from now on as wide as they are, or within the output's width."""
+    _layout.wide = wide
 
 
 class _Progress:
     """How progress is shown: as was asked for last, or else as the output allows."""
 
     asked: ProgressStyle | None = None
+    phase: Phase | None = None
+
+    def tell(self, note: str) -> None:
+        """Say of the phase that goes on, if any does, how far it is."""
+        if self.phase is not None:
+            self.phase.tell(note)
 
     @property
     def style(self) -> ProgressStyle:
@@ -150,18 +185,25 @@ class Phase:
     def __init__(self, what: str) -> None:
         self.what = what
         self.note = ""
+        #: Called when there is a new note.
+        self.show: Callable[[], None] = lambda: None
         self._started = clock.now()
 
     def describe(self) -> str:
         """Return what, for how long so far, and the note."""
         return f"{self.what}: {clock.now() - self._started:.0f} s{', ' * bool(self.note)}{self.note}"
 
+    def tell(self, note: str) -> None:
+        """Say how far it is."""
+        self.note = note
+        self.show()
+
     def count(self, what: str) -> Callable[[object], None]:
         """Return a function that counts its calls in the note: "3 judged"."""
         calls = itertools.count(1)
 
         def one_more(_: object) -> None:
-            self.note = f"{next(calls)} {what}"
+            self.tell(f"{next(calls)} {what}")
 
         return one_more
 
@@ -169,17 +211,28 @@ class Phase:
 @contextmanager
 def working(what: str) -> Iterator[Phase]:
     """Show that something goes on, then how long it took."""
-    phase = Phase(what)
+    before, _progress.phase = _progress.phase, Phase(what)
+    try:
+        with _shown(_progress.phase):
+            yield _progress.phase
+    finally:
+        _progress.phase = before
+
+
+@contextmanager
+def _shown(phase: Phase) -> Iterator[None]:
+    what = phase.what
     if _progress.style == "none":
-        yield phase
+        yield
         return
     if _progress.style == "rich":
-        with err.status(plain(what)):
-            yield phase
+        with err.status(plain(what)) as status:
+            phase.show = lambda: status.update(plain(phase.describe()))
+            yield
     else:
         say(f"{what} …")
         with signs_of_life(phase.describe):
-            yield phase
+            yield
     say(phase.describe())
 
 
@@ -194,12 +247,15 @@ def interruptible() -> Iterator[None]:
 
 
 def quiet_libraries() -> None:
-    """Switch off what transformers prints while it loads."""
+    """Switch off what transformers prints while it loads, and have the phase that goes on say how far that is."""
     # Progress bars of weight loading would tear our own display.
     from transformers.utils import logging
 
+    from .weights import tell_of_weights
+
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    tell_of_weights(_progress.tell)
 
 
 def make_model(name: str) -> None:
@@ -225,31 +281,43 @@ class RunView:
         cells: Sequence[object],
         case_of: Callable[[TrialRecord], Case],
         show: Callable[[str], None],
+        *,
+        workers: Callable[[], str] = str,
     ) -> None:
         from ..judges.registry import open_judge
+        from ..sweep.moving import Moving
 
-        self._total, self._done_before, self._new = total, len(recorded), 0
+        self.trials = Moving(total, len(recorded))
         self._left = Counter(cells)
         self._cells = len(self._left)
-        self._tokens = 0
+        self._note = ""
         self._at: object = None
         self._affirmed: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()
         self._judge, self._case_of = open_judge("rules"), case_of
-        self._show = show
+        self._workers, self._show = workers, show
         self._started = clock.now()
         for record in recorded:
             self._count(record)
 
     def on_trial(self, record: TrialRecord) -> None:
         """Take in one recorded trial."""
-        self._new += 1
+        self.trials.on_trial(record)
         self._at = record.condition.cell
         self._left[self._at] -= 1
-        self._tokens += len(record.reply.token_ids)
         self._count(record)
         rates = ", ".join(f"{arm} {self._affirmed[arm]}/{n}" for arm, n in sorted(self._seen.items()))
-        self._show(f"cells {self._finished()}/{self._cells} · {self._speed()} · affirmative so far (rules): {rates}")
+        self._note = f"affirmative so far (rules): {rates}"
+        self._tell()
+
+    def on_tokens(self, count: int) -> None:
+        """Take in so many tokens, of replies that are not finished too."""
+        self.trials.on_tokens(count)
+        self._tell()
+
+    def _tell(self) -> None:
+        told = f"cells {self._finished()}/{self._cells}", self._speed(), self._note
+        self._show(" · ".join(part for part in told if part))
 
     def _count(self, record: TrialRecord) -> None:
         from ..judges.base import verdicts_on
@@ -260,11 +328,12 @@ class RunView:
 
     def describe(self) -> str:
         """Return one plain line: trials done and planned, cells done and where it is, speed, time left."""
-        done = self._done_before + self._new
-        left = (self._total - done) * self._elapsed() / self._new if self._new else None
+        trials = self.trials
+        new = trials.position - trials.done + trials.new
+        left = (trials.total - trials.position) * self._elapsed() / new if new else None
         at = "" if self._at is None else f" (at {self._at})"
         cells = f"cells: {self._finished()} of {self._cells}{at}"
-        return f"trials: {done} of {self._total}, {cells}, {self._speed()}, {_time_left(left)}"
+        return f"trials: {trials.done} of {trials.total}, {cells}, {self._speed()}, {_time_left(left)}"
 
     def _finished(self) -> int:
         return self._cells - sum(n > 0 for n in self._left.values())
@@ -273,7 +342,8 @@ class RunView:
         return max(clock.now() - self._started, 1e-9)
 
     def _speed(self) -> str:
-        return f"{self._tokens / self._elapsed():.1f} tokens/s"
+        workers = self._workers()
+        return f"{self.trials.tokens / self._elapsed():.1f} tokens/s{f' ({workers})' if workers else ''}"
 
 
 def _time_left(seconds: float | None) -> str:
@@ -285,15 +355,19 @@ def _time_left(seconds: float | None) -> str:
 
 @contextmanager
 def run_view(
-    total: int, recorded: Sequence[TrialRecord], cells: Sequence[object], case_of: Callable[[TrialRecord], Case]
+    total: int,
+    recorded: Sequence[TrialRecord],
+    cells: Sequence[object],
+    case_of: Callable[[TrialRecord], Case],
+    workers: Callable[[], str] = str,
 ) -> Iterator[RunView]:
     """Show the live view while a run goes on.
 
     ``total`` trials are planned, ``recorded`` those that are there, ``cells`` the cell of each that is not; ``case_of``
-    is :func:`~introspection_bench.sweep.judging.case_maker`'s.
+    is :func:`~introspection_bench.sweep.judging.case_maker`'s, ``workers`` a few words on those of a pool.
     """
     if _progress.style != "rich":
-        view = RunView(total, recorded, cells, case_of, show=lambda _: None)
+        view = RunView(total, recorded, cells, case_of, workers=workers, show=lambda _: None)
         if _progress.style == "none":
             yield view
             return
@@ -312,4 +386,12 @@ def run_view(
     )
     with Progress(*columns, console=err) as progress:
         task = progress.add_task("trials", total=total, completed=len(recorded), note="")
-        yield RunView(total, recorded, cells, case_of, show=lambda note: progress.update(task, advance=1, note=note))
+        view = RunView(
+            total,
+            recorded,
+            cells,
+            case_of,
+            workers=workers,
+            show=lambda note: progress.update(task, completed=view.trials.position, note=note),
+        )
+        yield view

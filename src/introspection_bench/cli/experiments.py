@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import console
+from . import completing, console
 
 if TYPE_CHECKING:
     from ..sweep import RunSpec
@@ -18,23 +18,26 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="The experiments of the field as designs (docs/experiments.md); `run --experiment NAME` runs one.",
+        help="The experiments of the field as designs (the docs' page experiments); `run --experiment NAME` runs one.",
     )
     group.command("list", epilog="Example: `introspection-bench experiments list`")(list_)
     group.command(epilog="Example: `introspection-bench experiments show localisation`")(show)
     app.add_typer(group, name="experiments")
 
 
-def list_() -> None:
+def list_(*, wide: console.WideOption = False) -> None:
     """List the experiments."""
     from ..experiments import EXPERIMENTS
 
+    console.show_wide(wide=wide)
     console.table(
         "Experiments", ["name", "what it is", "source"], [[e.name, e.title, e.source] for e in EXPERIMENTS.values()]
     )
 
 
-def show(name: Annotated[str, typer.Argument(help="The experiment's name.")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="The experiment's name.", autocompletion=completing.experiments)],
+) -> None:
     """Show an experiment: what is asked, the outcome, the chance level, the arms and the prompts."""
     from ..experiments import load_experiment
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from . import console
+from . import completing, console
 
 if TYPE_CHECKING:
     from ..judges.base import Judge
@@ -43,8 +43,17 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: `introspection-bench label runs/demo --n 50 --labeller ada`")(label)
 
 
-NameOption = Annotated[str, typer.Option("--judge", help="rules, claude, chat, local, panel, outcome, or a plugin's.")]
-RubricOption = Annotated[str, typer.Option(help="Rubric by name, or path of a file.")]
+NameOption = Annotated[
+    str,
+    typer.Option(
+        "--judge",
+        help="rules, claude, chat, local, panel, outcome, or a plugin's.",
+        autocompletion=completing.judges,
+    ),
+]
+RubricOption = Annotated[
+    str, typer.Option(help="Rubric by name, or path of a file.", autocompletion=completing.rubrics)
+]
 ModelOption = Annotated[str | None, typer.Option(help="The judge's model.")]
 AddressOption = Annotated[str | None, typer.Option(help="Address of the judge's endpoint (claude, chat).")]
 MemberOption = Annotated[
@@ -60,7 +69,7 @@ FurtherOption = Annotated[
     typer.Option(
         "--option",
         metavar="NAME=VALUE",
-        help="Any other option of the judge (docs/judges.md), given once for each, as in temperature=none, "
+        help="Any other option of the judge (the docs' page judges), given once for each, as in temperature=none, "
         "limit_parameter=max_completion_tokens, price.input=1.25, rule=all. Values are TOML; what is none is text.",
     ),
 ]
@@ -115,7 +124,12 @@ def judge(
 
 def judge_check(
     name: Annotated[
-        str, typer.Argument(metavar="JUDGE", help="Judge: rules, claude, chat, local, panel, or a plugin's.")
+        str,
+        typer.Argument(
+            metavar="JUDGE",
+            help="Judge: rules, claude, chat, local, panel, or a plugin's.",
+            autocompletion=completing.judges,
+        ),
     ],
     *,
     against: Annotated[
@@ -133,7 +147,9 @@ def judge_check(
     member: MemberOption = None,
     option: FurtherOption = None,
     labeller: Annotated[str | None, typer.Option(help="Whose labels, where the file holds several persons'.")] = None,
-    concepts: Annotated[str, typer.Option(help="Concept set to ask about, for results files.")] = "pairs",
+    concepts: Annotated[
+        str, typer.Option(help="Concept set to ask about, for results files.", autocompletion=completing.concept_sets)
+    ] = "pairs",
 ) -> None:
     """Show what a judge makes of replies whose verdict is known.
 
@@ -214,7 +230,7 @@ def _toml(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(explain(where, required="TOML", got=str(error), hint="See docs/judges.md.")) from error
+        raise SpecError(explain(where, required="TOML", got=str(error), hint="See the docs' page judges.")) from error
 
 
 def _replies(run: Path | None, against: Path | None) -> tuple[Path, Path | None]:

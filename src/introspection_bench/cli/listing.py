@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import console
+from . import completing, console
 
 if TYPE_CHECKING:
     from ..concepts import Concept
     from ..plugins import Lazy
+
+
+#: What is listed of an injector or a judge.
+BACKEND_COLUMNS = ("kind", "name", "version", "from", "available")
 
 
 def register(app: typer.Typer) -> None:
@@ -21,8 +25,14 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: `introspection-bench concepts lindsey2026`")(concepts)
 
 
-def backends() -> None:
+def backends(*, wide: console.WideOption = False) -> None:
     """List injectors and judges: version, where they come from, and why one isn't available."""
+    console.show_wide(wide=wide)
+    console.table("Backends and judges", BACKEND_COLUMNS, backend_rows())
+
+
+def backend_rows() -> list[list[str]]:
+    """Return a row of :data:`BACKEND_COLUMNS` for each injector and judge, built in and installed."""
     from ..injectors import registry as injectors
     from ..judges import registry as judges
     from ..plugins import registered
@@ -38,7 +48,7 @@ def backends() -> None:
             rows.append([kind, name, shown, "built in", why])
         for name, point in registered(group, builtin).items():
             rows.append([kind, name, *_plugin(point)])
-    console.table("Backends and judges", ["kind", "name", "version", "from", "available"], rows)
+    return rows
 
 
 def _availability(name: str, reference: Lazy) -> tuple[str, str]:
@@ -66,12 +76,18 @@ def _plugin(point: EntryPoint) -> tuple[str, str, str]:
 
 
 def concepts(
-    name: Annotated[str | None, typer.Argument(help="A set's name or TOML file; without it, the sets.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A set's name or TOML file; without it, the sets.", autocompletion=completing.concept_sets),
+    ] = None,
+    *,
+    wide: console.WideOption = False,
 ) -> None:
     """List the concept sets, or the concepts of one."""
     from ..concepts import BUILTIN, load_concepts
     from ..plugins import registered
 
+    console.show_wide(wide=wide)
     if name is None:
         names = [*BUILTIN, *registered("introspection_bench.concepts", BUILTIN)]
         sets = [load_concepts(n) for n in names]

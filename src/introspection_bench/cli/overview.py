@@ -34,22 +34,11 @@ def runs(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with runs, at any depth.")] = Path("runs"),
     *,
     format: FormatOption = "table",  # noqa: A002  # the word users type
+    wide: console.WideOption = False,
 ) -> None:
     """List the runs in a folder: model, what was asked, trials done, judged, and strict successes with controls."""
-    from ..errors import SpecError, explain
-    from ..sweep.store import FILE_NAME
-
-    try:
-        found = sorted(path.parent for path in directory.rglob(FILE_NAME))
-    except OSError as error:  # a name too long for a folder, say
-        raise SpecError(
-            explain("directory", required="a folder with runs", got=error.strerror, hint="Check the path.")
-        ) from error
-    if not found:
-        raise SpecError(
-            explain("directory", required="a folder with runs", got=f"none in {directory}", hint="Run a sweep first.")
-        )
-    rows = [_row(path) for path in found]
+    console.show_wide(wide=wide)
+    rows = rows_of(directory)
     if format == "json":
         _tell_json(rows)
         return
@@ -70,6 +59,24 @@ def runs(
             for row in rows
         ],
     )
+
+
+def rows_of(directory: Path) -> list[dict[str, Any]]:
+    """Return what is listed of each run in a folder, at any depth; raises SpecError where there is none."""
+    from ..errors import SpecError, explain
+    from ..sweep.store import FILE_NAME
+
+    try:
+        found = sorted(path.parent for path in directory.rglob(FILE_NAME))
+    except OSError as error:  # a name too long for a folder, say
+        raise SpecError(
+            explain("directory", required="a folder with runs", got=error.strerror, hint="Check the path.")
+        ) from error
+    if not found:
+        raise SpecError(
+            explain("directory", required="a folder with runs", got=f"none in {directory}", hint="Run a sweep first.")
+        )
+    return [_row(path) for path in found]
 
 
 def _row(path: Path) -> dict[str, Any]:
@@ -116,10 +123,12 @@ def status(
     run_directory: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
     *,
     format: FormatOption = "table",  # noqa: A002  # the word users type
+    wide: console.WideOption = False,
 ) -> None:
     """Show what of a run is planned, recorded, judged and measured, per cell, and the command that goes on."""
     from ..sweep import Store
 
+    console.show_wide(wide=wide)
     with Store.open(run_directory) as store:
         told = _status(store)
     if format == "json":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import console
+from . import completing, console
 
 if TYPE_CHECKING:
     from ..analysis.tables import Format
@@ -73,10 +73,11 @@ def report(
     run: Annotated[Path, typer.Argument(metavar="RUN_OR_FILE", help="Run directory or results file.")],
     *,
     to: Annotated[Path | None, typer.Option(help="The HTML file; by default report.html in the run.")] = None,
-    judge: Annotated[str | None, typer.Option(help="Whose verdicts to show.")] = None,
-    rubric: Annotated[str | None, typer.Option(help="Of which rubric.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Whose verdicts to show.", autocompletion=completing.judges)] = None,
+    rubric: Annotated[str | None, typer.Option(help="Of which rubric.", autocompletion=completing.rubrics)] = None,
     beside: Annotated[
-        Path | None, typer.Option(help="The run of a model whose truth is known, to show beside (docs/control.md).")
+        Path | None,
+        typer.Option(help="The run of a model whose truth is known, to show beside (the docs' page control)."),
     ] = None,
     figures: Annotated[bool, typer.Option("--figures", help="Also write PNG, SVG and PDF figures beside it.")] = False,
 ) -> None:
@@ -154,7 +155,12 @@ def import_(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results files that ib.read_results reads.")],
     *,
     to: Annotated[Path, typer.Option(metavar="RUN", help="Run directory to make.")],
-    concepts: Annotated[str, typer.Option(help="Concept set, by name or TOML file, that judges ask about.")] = "pairs",
+    concepts: Annotated[
+        str,
+        typer.Option(
+            help="Concept set, by name or TOML file, that judges ask about.", autocompletion=completing.concept_sets
+        ),
+    ] = "pairs",
     columns: Annotated[str, typer.Option(help="Columns of a table of your own: reply=transcript,arm=group,…")] = "",
     arms: Annotated[str, typer.Option(help="Its words for the arms: clean=control,steered=injected,…")] = "",
     unit: Annotated[str | None, typer.Option(help="The unit of its magnitudes.")] = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import webbrowser
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import attrs
 import typer
 
-from . import console
+from . import completing, console, pooling
+from .sharding import PreparedOption, PrepareOption, ShardOption, check_options, prepare_shards
+from .viewing import open_page
 from .watching import TerminalWatcher, tell_plan
 
 if TYPE_CHECKING:
     from ..sweep import RunSpec
+    from ..sweep.making import Pool
 
 #: The demo's sweep, a spec like any other, and the one on a model whose truth is known.
 DEMO_SPEC, DEMO_KNOWN_SPEC = "demo.toml", "demo_known.toml"
@@ -26,7 +28,8 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: `introspection-bench demo --no-browser`")(demo)
     app.command(
         epilog="Examples: `introspection-bench run sweep.toml design.arms.injected.n=5 --backend vllm-lens`, "
-        "`introspection-bench run --protocol lindsey2026 --model demo`"
+        "`introspection-bench run --protocol lindsey2026 --model demo`, "
+        "`introspection-bench run sweep.toml --workers 4`"
     )(run)
     app.command(epilog="Example: `introspection-bench study study.toml design.arms.injected.n=5`")(study)
     app.command(epilog="Example: `introspection-bench freeze sweep.toml`")(freeze)
@@ -58,34 +61,44 @@ def demo(
 
     with console.interruptible():
         report = write_outputs(of(DEMO_SPEC, directory), beside=of(DEMO_KNOWN_SPEC, directory / "known"))
-    # Nobody is looking in CI or on a machine without a display.
-    display = os.name != "posix" or os.uname().sysname == "Darwin" or os.environ.get("DISPLAY")
-    if browser and display and not os.environ.get("CI"):
-        webbrowser.open(report.resolve().as_uri())
+    if browser:
+        open_page(report)
 
 
 def run(
     spec: Annotated[
         Path | None,
         typer.Argument(
-            help="The sweep as a TOML file (docs/sweeps.md), or a run directory to go on in; none with --protocol or "
-            "--experiment."
+            help="The sweep as a TOML file (the docs' page sweeps), or a run directory to go on in; none with "
+            "--protocol or --experiment."
         ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Take the place of the file's: design.arms.injected.n=5"),
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Take the place of the file's: design.arms.injected.n=5",
+            autocompletion=completing.overrides,
+        ),
     ] = None,
     *,
     protocol: Annotated[
         str | None,
-        typer.Option(help="A published protocol, or a TOML file of yours, in place of SPEC (protocols list)."),
+        typer.Option(
+            help="A published protocol, or a TOML file of yours, in place of SPEC (protocols list).",
+            autocompletion=completing.protocols,
+        ),
     ] = None,
     experiment: Annotated[
-        str | None, typer.Option(help="An experiment by name, in place of SPEC (experiments list).")
+        str | None,
+        typer.Option(
+            help="An experiment by name, in place of SPEC (experiments list).", autocompletion=completing.experiments
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model to run on, instead of the file's.")] = None,
-    backend: Annotated[str | None, typer.Option(help="Backend to run on, instead of the file's.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="Backend to run on, instead of the file's.", autocompletion=completing.backends)
+    ] = None,
     directory: Annotated[Path | None, typer.Option(help="Run directory, instead of the file's.")] = None,
     judge: Annotated[bool, typer.Option(help="Judge the replies when all are there.")] = True,
     frozen: Annotated[
@@ -102,6 +115,12 @@ def run(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let Python code that comes with the checkpoint run.")
     ] = False,
+    workers: pooling.WorkersOption = None,
+    ray: pooling.RayOption = None,
+    worker_gpus: pooling.WorkerGpusOption = None,
+    prepare: PrepareOption = None,
+    shard: ShardOption = None,
+    prepared: PreparedOption = None,
     progress: console.ProgressOption = None,
 ) -> None:
     """Run a sweep, judge it, and write its report. Run it again to go on after an interruption.
@@ -109,6 +128,8 @@ def run(
     With `--experiment NAME` what follows are its settings: `run --experiment localisation trials=2 layers=20`.
     """
     console.show_progress(progress)
+    pool = pooling.asked_pool(workers, ray, worker_gpus)
+    check_options(plan=plan, prepare=prepare, shard=shard, prepared=prepared, directory=directory, limit=limit)
     stated = _stated(
         spec, overrides or [], protocol, experiment, model,
         backend=backend, directory=directory, trust_remote_code=trust_remote_code,
@@ -117,6 +138,9 @@ def run(
         on = backend or stated.model.backend
         stated = attrs.evolve(stated, model=attrs.evolve(stated.model, backend=on))
         tell_plan(stated, tokens_per_second, dollars_per_hour)
+        return
+    if prepare is not None:
+        prepare_shards(stated, prepare, backend=backend, trust_remote_code=trust_remote_code, frozen=frozen)
         return
     from .results import write_outputs
 
@@ -129,8 +153,14 @@ def run(
             trust_remote_code=trust_remote_code,
             frozen=frozen,
             limit=limit,
+            on=pool,
+            shard=shard,
+            prepared=prepared,
         )
-        write_outputs(made)
+        if shard is None and stated.shard is None:
+            write_outputs(made)
+        else:
+            console.tell(f"Shard {shard or stated.shard} is in {made}. Next: introspection-bench merge, of all shards")
 
 
 def _stated(
@@ -175,7 +205,9 @@ def _stated(
 def _of_run(path: Path, overrides: list[str], model: str | None) -> RunSpec:
     """Return what a run directory says that the run is, to go on there; ``model`` is where its weights lie now."""
     from ..errors import SpecError, explain
+    from ..showing import few, plural
     from ..sweep import Store
+    from ..sweep.store import FILE_NAME
 
     if overrides:
         raise SpecError(
@@ -184,6 +216,18 @@ def _of_run(path: Path, overrides: list[str], model: str | None) -> RunSpec:
                 required="no KEY=VALUE: the run's specification is settled",
                 got=overrides,
                 hint="Give the TOML file and another --directory for another run.",
+            )
+        )
+    if not Store.is_begun(path):
+        inside = sorted(str(p.parent) for p in path.glob(f"*/{FILE_NAME}"))
+        raise SpecError(
+            explain(
+                f"run {path}",
+                required="a run directory, or a sweep's TOML file",
+                got=f"a folder with {plural(len(inside), 'run')}",
+                hint=f"Name one of them: {few(inside)}; all models of a study: study STUDY.toml."
+                if inside
+                else "Name the TOML file to begin a run.",
             )
         )
     with Store.open(path) as store:
@@ -216,6 +260,9 @@ def _run(
     trust_remote_code: bool = False,
     frozen: Path | None = None,
     limit: int | None = None,
+    on: Pool | None = None,
+    shard: str | None = None,
+    prepared: Path | None = None,
 ) -> Path:
     from ..sweep import run_spec
 
@@ -229,13 +276,16 @@ def _run(
         trust_remote_code=trust_remote_code,
         frozen=frozen,
         limit=limit,
+        on=on,
+        shard=shard,
+        prepared=prepared,
         watcher=TerminalWatcher(limit),
     )
     return Path(found.source)
 
 
 def study(
-    spec: Annotated[Path, typer.Argument(metavar="STUDY", help="The study as a TOML file (docs/studies.md).")],
+    spec: Annotated[Path, typer.Argument(metavar="STUDY", help="The study as a TOML file (the docs' page studies).")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Take the place of the file's, as for run."),
@@ -276,7 +326,7 @@ def study(
 
 
 def freeze(
-    spec: Annotated[Path, typer.Argument(help="The sweep as a TOML file with a [plan] (docs/sweeps.md).")],
+    spec: Annotated[Path, typer.Argument(help="The sweep as a TOML file with a [plan] (the docs' page sweeps).")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Take the place of the file's, as for run."),
@@ -312,9 +362,12 @@ def freeze(
 
 def measure(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
-    what: Annotated[str, typer.Argument(metavar="MEASURE", help="A TOML table (docs/measures.md).")],
+    what: Annotated[str, typer.Argument(metavar="MEASURE", help="A TOML table (the docs' page measures).")],
     *,
-    backend: Annotated[str | None, typer.Option(help="Backend to measure on, instead of the run's.")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="Backend to measure on, instead of the run's.", autocompletion=completing.backends),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Model to measure on, instead of the run's.")] = None,
     progress: console.ProgressOption = None,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import console
+from . import completing, console
 
 
 def register(app: typer.Typer) -> None:
@@ -24,12 +24,16 @@ def try_(
         str | None, typer.Argument(metavar="[TEXT]", help="What the user says; by default Lindsey 2026's question.")
     ] = None,
     *,
-    concept: Annotated[str, typer.Option(help="The concept, by its name in the set.")],
+    concept: Annotated[
+        str, typer.Option(help="The concept, by its name in the set.", autocompletion=completing.concepts)
+    ],
     layer: Annotated[str, typer.Option(help="A 0-based block, or a depth.")] = "2/3",
     dose: Annotated[str, typer.Option(help="How much, with its unit.")] = "0.3 residual",
     span: Annotated[str | None, typer.Option(help="Where: all, prompt, generation, from(text) …")] = None,
-    concepts: Annotated[str, typer.Option(help="Concept set, by name or TOML file.")] = "lindsey2026",
-    backend: Annotated[str, typer.Option(help="Backend by name.")] = "torch",
+    concepts: Annotated[
+        str, typer.Option(help="Concept set, by name or TOML file.", autocompletion=completing.concept_sets)
+    ] = "lindsey2026",
+    backend: Annotated[str, typer.Option(help="Backend by name.", autocompletion=completing.backends)] = "torch",
     temperature: Annotated[float, typer.Option(help="Of both replies; 0 is greedy.")] = 1.0,
     max_new_tokens: Annotated[int, typer.Option(help="The longest that a reply may be.")] = 100,
     seed: Annotated[int, typer.Option(help="Of both replies.")] = 0,

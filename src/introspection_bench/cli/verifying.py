@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import console
+from . import completing, console
 
 if TYPE_CHECKING:
     from ..sweep import VerifiedTrial
@@ -23,7 +23,9 @@ def verify(
     *,
     sample: Annotated[int, typer.Option(help="How many trials, drawn at random.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    backend: Annotated[str | None, typer.Option(help="Backend to verify on, instead of the run's.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="Backend to verify on, instead of the run's.", autocompletion=completing.backends)
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Where the run's model lies here, instead of the run's.")] = None,
     progress: console.ProgressOption = None,
 ) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..notebook import Bars
 from ..sweep.running import Watcher
 from . import console
 
 if TYPE_CHECKING:
     from ..measures import Reading
     from ..sweep import RunSpec, Sweep
+    from ..sweep.making import Maker
     from ..trials import TrialRecord
     from ..verdicts import Verdict
 
@@ -21,6 +23,11 @@ class TerminalWatcher(Watcher):
 
     def __init__(self, limit: int | None = None) -> None:
         self._limit = limit
+        self._workers: Callable[[], str] = str
+
+    def workers(self, maker: Maker) -> None:
+        """Keep what tells of the workers."""
+        self._workers = maker.describe
 
     @contextmanager
     def working(self, what: str) -> Iterator[object]:
@@ -29,15 +36,23 @@ class TerminalWatcher(Watcher):
             yield phase
 
     @contextmanager
+    def planning(self) -> Iterator[bool | Bars]:
+        """Show how far the extraction is."""
+        with console.working("Vectors and plan") as phase:
+            yield Bars(lambda bar: phase.tell(repr(bar)))
+
+    @contextmanager
     def generating(self, sweep: Sweep) -> Iterator[Callable[[TrialRecord], None] | None]:
         """Show the live view of what is left to run."""
         from ..sweep.generating import pending_trials
         from ..sweep.judging import case_maker
+        from ..sweep.moving import told_of_tokens
 
         with sweep.open_store() as store:
             recorded, case_of = store.records(), case_maker(store)
         done = {record.key.digest for record in recorded}
-        left = [t.condition.cell for t in pending_trials(sweep.planned, done, self._limit)]
+        pending = pending_trials(sweep.planned, done, self._limit)
+        left = [t.condition.cell for t in pending]
         console.say(
             f"{len(sweep.planned)} trials planned, {len(done)} recorded, on {sweep.injector.model.name} "
             f"({sweep.injector.name}), in {sweep.directory}"
@@ -47,8 +62,10 @@ class TerminalWatcher(Watcher):
         if not left:
             yield None
             return
-        with console.run_view(len(recorded) + len(left), recorded, left, case_of) as view:
-            yield view.on_trial
+        with console.run_view(len(recorded) + len(left), recorded, left, case_of, self._workers) as view:
+            view.trials.longest = max(t.key.sampling.max_new_tokens for t in pending)
+            with told_of_tokens(sweep.injector, view.on_tokens):
+                yield view.on_trial
 
     @contextmanager
     def judging(self, name: str) -> Iterator[Callable[[Verdict], None] | None]:
@@ -84,7 +101,9 @@ def tell_plan(spec: RunSpec, rate: float | None, dollars_per_hour: float | None)
     console.tell(f"{found.prompt_tokens:,} prompt tokens, at most {found.reply_tokens:,} tokens of replies")
     if rate is None:
         console.tell("Time and money: give --tokens-per-second, and --dollars-per-hour.")
-        return
-    hours = found.hours(rate)
-    cost = "" if dollars_per_hour is None else f", {hours * dollars_per_hour:,.2f} dollars"
-    console.tell(f"At {rate:g} tokens/s and replies of full length: {hours:.2f} hours of generation{cost}")
+    else:
+        hours = found.hours(rate)
+        cost = "" if dollars_per_hour is None else f", {hours * dollars_per_hour:,.2f} dollars"
+        console.tell(f"At {rate:g} tokens/s and replies of full length: {hours:.2f} hours of generation{cost}")
+    for sentence in (*(judge.sentence for judge in found.judging), *found.injected.sentences):
+        console.tell(sentence)

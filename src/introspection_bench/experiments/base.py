@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import cattrs
 
 from ..boundaries import checked, guarded
 from ..concepts import ConceptSet, as_concepts, load_concepts
@@ -19,11 +18,12 @@ from ..items import Item
 from ..measures.base import Measure
 from ..scaffolds import Scaffold
 from ..spans import Span
-from ..structuring import problems
+from ..structuring import worded
 from ..sweep.arms import Arm
 from ..sweep.bands import Band
 from ..sweep.design import Design, as_bands
-from ..sweep.spec import JudgeSpec, ModelSpec, RunSpec, toml_value
+from ..sweep.spec import JudgeSpec, ModelSpec, RunSpec
+from ..sweep.tables import toml_value
 from ..sweep.written import reader
 
 #: The concepts of an experiment that is asked for without any: few enough for a small model on a processor.
@@ -71,12 +71,8 @@ def read_settings(texts: Iterable[str]) -> Settings:
             )
         found = toml_value(value)
         table[name] = [found] if name in ("layers", "doses") and not isinstance(found, list) else found
-    try:
+    with worded(SpecError, "settings", root="settings", required="as the docs' page experiments has them", hint=""):
         return reader(Path(), {}).structure(table, Settings)
-    except cattrs.BaseValidationError as error:
-        raise SpecError(
-            explain("settings", required="as docs/experiments.md has them", got=problems(error, "settings"), hint="")
-        ) from error
 
 
 @guarded(SpecError)

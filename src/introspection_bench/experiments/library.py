@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ..boundaries import checked
-from ..errors import SpecError, UnknownNameError, explain
+from ..errors import SpecError, UnknownNameError, explain, meant
 from .base import Experiment
 from .forced_identification import FORCED_IDENTIFICATION
 from .injected_thoughts import INJECTED_THOUGHTS
@@ -39,6 +39,11 @@ def load_experiment(name: str) -> Experiment:
     """Return an experiment by name; raises :class:`UnknownNameError` with the names there are."""
     if name not in EXPERIMENTS:
         raise UnknownNameError(
-            explain("experiment", required=f"one of {list(EXPERIMENTS)}", got=name, hint="See docs/experiments.md.")
+            explain(
+                "experiment",
+                required=f"one of {list(EXPERIMENTS)}",
+                got=name,
+                hint=meant(name, EXPERIMENTS, "'introspection-bench experiments list' shows them."),
+            )
         )
     return EXPERIMENTS[name]

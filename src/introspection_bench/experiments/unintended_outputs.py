@@ -44,7 +44,7 @@ UNINTENDED_OUTPUTS = Experiment(
     "and it is asked whether it meant to say that. The word's concept is injected before the word, from the first "
     "token up to it and not on it; in other trials another concept, or the concept from the question on.",
     outcome="The reply owns the word, or disowns it: apologises, calls it a mistake, or denies having meant it. A rule "
-    "decides (outcome 'owned'); docs/experiments.md says what it gets wrong.",
+    "decides (outcome 'owned'); the docs' page experiments says what it gets wrong.",
     chance="The lower of the rates of disowning where nothing is injected and where another concept is: an injection "
     "that only muddles the model lowers it, too. The injection behind the word can have caused nothing of it.",
     layers=at_depth(0.55),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import attrs
@@ -24,7 +24,7 @@ from ..injection import Injection, check_receipts
 from ..measures.base import Read, ReadKind
 from ..model_facts import ModelFacts
 from ..prompts import RenderedPrompt, Tokenizer
-from ..showing import shown
+from ..showing import listing, shown, table_html
 from ..spans import Positions
 from ..vectors import ConceptVector
 from .requests import Completion, Request, check_completion
@@ -101,6 +101,19 @@ class Limits:
             )
 
 
+def check_block(layer: int, n_layers: int, name: str) -> None:
+    """Raise :class:`LayerError` unless ``layer`` is one of the blocks of the model called ``name``."""
+    if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < n_layers:
+        raise LayerError(
+            explain(
+                "layer",
+                required=f"a block index from 0 to {n_layers - 1} of {name}",
+                got=layer,
+                hint="Layers are 0-based: layer L is the output of block L.",
+            )
+        )
+
+
 class Injector(abc.ABC):
     """A model that can be steered and sampled.
 
@@ -135,6 +148,15 @@ class Injector(abc.ABC):
     reads: ClassVar[frozenset[ReadKind]] = frozenset(("residuals",))
     #: The options that it was opened with by name; None where it was opened by its class.
     opened_with: Mapping[str, Any] | None = None
+    #: The model that it was opened of by name, as it was given; None where that was an object, or is not known.
+    opened_of: str | None = None
+
+    #: Called within :meth:`generate` with how many tokens steps sampled, over all replies that are not finished; so
+    #: that a batch of long replies is seen to move. A backend whose steps nobody can see leaves it alone.
+    on_tokens: Callable[[int], None] | None = None
+
+    #: Called within :meth:`capture` with each prompt that was read, where the backend reads them by replays.
+    on_captured: Callable[[], None] | None = None
 
     #: What the model looked like when it was opened (:class:`.unchanged.Unchanged`), where a caller could alter it.
     _unchanged: Any = None
@@ -276,6 +298,8 @@ class Injector(abc.ABC):
         for completion in self._generate(requests):
             check_receipts(requests[completion.index].steers, 0, completion.receipts)
             found[completion.index] = completion.readings[0][:, 0]
+            if self.on_captured is not None:
+                self.on_captured()
         return found
 
     @property
@@ -354,19 +378,17 @@ class Injector(abc.ABC):
 
     def check_layer(self, layer: int) -> None:
         """Raise :class:`LayerError` unless ``layer`` is a block of this model."""
-        if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < self.model.n_layers:
-            raise LayerError(
-                explain(
-                    "layer",
-                    required=f"a block index from 0 to {self.model.n_layers - 1} of {self.model.name}",
-                    got=layer,
-                    hint="Layers are 0-based: layer L is the output of block L.",
-                )
-            )
+        check_block(layer, self.model.n_layers, self.model.name)
 
     def __repr__(self) -> str:
         m = self.model
         return shown(self, repr(m.name), f"{m.n_layers} layers", f"hidden {m.hidden_size}", m.dtype, m.fingerprint[:8])
+
+    def _repr_html_(self) -> str:
+        m = self.model
+        rows = [("layers", m.n_layers), ("hidden size", m.hidden_size), ("dtype", m.dtype), ("backend", self.name)]
+        rows += [("units", listing(sorted(self.units))), ("reads", listing(sorted(self.reads)))]
+        return table_html(f"{type(self).__name__} {m.name}", [*rows, ("fingerprint", m.fingerprint)])
 
     def close(self) -> None:  # noqa: B027  # optional: most backends hold nothing
         """Free what the backend holds."""

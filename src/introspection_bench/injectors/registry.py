@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from ..boundaries import check_arguments
 from ..errors import ModelError, PluginError, explain
 from ..model_names import resolve_name
-from ..plugins import Lazy, resolve
+from ..plugins import Lazy, check_name, resolve
 from .base import Injector
 
 GROUP = "introspection_bench.injectors"
@@ -45,10 +46,12 @@ def open_injector(backend: str | type[Injector] | Injector, model: Any = None, /
                 explain("backend", required="no model or options beside an instance", got=options, hint="Drop them.")
             )
         return backend
+    if isinstance(backend, str) and model is None:  # most likely a model's name alone
+        check_name(GROUP, BUILTIN, backend, "backend, before the model, as in open_injector('torch', 'demo')")
     found = resolve(GROUP, BUILTIN, backend) if isinstance(backend, str) else backend
     if not (isinstance(found, type) and issubclass(found, Injector)):
         raise PluginError(
-            explain("backend", required="a subclass of Injector", got=found, hint="See docs/backends.md.")
+            explain("backend", required="a subclass of Injector", got=found, hint="See the docs' page backends.")
         )
     check_arguments(found.open, inspect.signature(found.open), options, ModelError)
     try:
@@ -66,4 +69,5 @@ def open_injector(backend: str | type[Injector] | Injector, model: Any = None, /
         ) from error
     with suppress(AttributeError):  # a plugin's injector may be frozen; its options then count as not known
         opened.opened_with = MappingProxyType(options)
+        opened.opened_of = str(model) if isinstance(model, str | Path) else None
     return opened

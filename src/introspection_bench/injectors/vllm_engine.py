@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import InvalidStateError
 from multiprocessing.connection import wait
@@ -14,23 +15,31 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from vllm import EngineArgs, LLMEngine
+from vllm import EngineArgs, LLMEngine, envs
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.core_client import SyncMPClient
 from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.executor import Executor
 
 from ..doses import Unit
-from ..errors import CaptureError, ModelError, ModelNotFoundError, explain
+from ..errors import CaptureError, IntrospectionBenchError, ModelError, ModelNotFoundError, explain
 from ..injection import Steer
 from .base import Limits, ModelInfo
 from .hf.checkpoints import fingerprint_checkpoint
 from .hf.stopping import EndTokens, ReplyReader, end_tokens
 from .hf.telling import facts_of_config
+from .vllm_ray import ray_executor
 
 #: Engine arguments that would break a promise, with the only values that keep it and the reason.
 Fixed: TypeAlias = Mapping[str, tuple[Any, str]]
+#: What vLLM raises for a model or an argument that it doesn't take.
+_REFUSED = (TypeError, ValueError, OSError, RuntimeError, AssertionError, NotImplementedError)
 #: How many rows of logits are made at a time: a whole chunk of a prompt's would not fit beside a large model.
 _ROWS = 128
+#: How long an engine in a process of its own may take, in seconds, to tell that a worker's end is its own.
+_LAST_WORDS = 10.0
+#: Seconds between two looks at how many tokens there are.
+TELL_S = 0.1
 #: What neither backend can carry.
 FIXED: Fixed = {
     "speculative_config": (None, "Rejected draft tokens are run through the blocks and would be counted."),
@@ -49,8 +58,11 @@ def start(model: Any, chosen: Mapping[str, Any], others: Mapping[str, Any], fixe
     arguments = _arguments(model, chosen, others, fixed)
     ask_for_amx()
     try:
-        engine = LLMEngine.from_engine_args(EngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
-    except (TypeError, ValueError, OSError, RuntimeError, AssertionError, NotImplementedError) as error:
+        engine = _started(EngineArgs(**arguments))
+    except IntrospectionBenchError:
+        _clean_up()
+        raise
+    except _REFUSED as error:
         _clean_up()
         raise ModelError(
             explain(
@@ -62,6 +74,44 @@ def start(model: Any, chosen: Mapping[str, Any], others: Mapping[str, Any], fixe
         ) from error
     _tell_when_dead(engine.engine_core)
     return engine
+
+
+class TokenCounts:
+    """How many tokens an engine's steps sample, by its own count of each request's.
+
+    Requests are asked for their last output alone, so the steps between tell nothing. Looked at is the engine every
+    :data:`TELL_S` seconds, and when nothing flies: an engine may take a thousand steps a second.
+    """
+
+    def __init__(self) -> None:
+        self._ended = self._told = 0
+        self._looked = 0.0
+
+    def step(self, engine: Any, outputs: Iterable[Any], tell: Callable[[int], None]) -> None:
+        """Take in the ``outputs`` of one step, and tell how many tokens have come since it was told last."""
+        self._ended += sum(len(output.outputs[0].token_ids) for output in outputs if output.finished)
+        flying = engine.output_processor.request_states.values()
+        if flying and time.monotonic() - self._looked < TELL_S:
+            return
+        self._looked = time.monotonic()
+        total = self._ended + sum(state.detokenizer.num_output_tokens() for state in flying)
+        if total > self._told:
+            tell(total - self._told)
+        # Fewer than were told where a call was given up: what others sampled in that moment goes untold.
+        self._told = total
+
+
+def _started(arguments: EngineArgs) -> Any:
+    """Start an engine, as vLLM does, but for the executor of workers that are Ray actors."""
+    config = arguments.create_engine_config(UsageContext.LLM_CLASS)
+    on_ray = config.parallel_config.distributed_executor_backend == "ray"
+    return LLMEngine(
+        vllm_config=config,
+        executor_class=ray_executor() if on_ray else Executor.get_class(config),
+        log_stats=not arguments.disable_log_stats,
+        usage_context=UsageContext.LLM_CLASS,
+        multiprocess_mode=envs.VLLM_ENABLE_V1_MULTIPROCESSING,
+    )
 
 
 def _tell_when_dead(core: Any) -> None:
@@ -229,16 +279,21 @@ def find_ends(config: Any, tokenizer: Any) -> EndTokens:
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[None]:
-    """Make the end of an engine's process an error of ours: :class:`CaptureError`."""
+def watched(engine: Any) -> Iterator[None]:
+    """Make the end of an engine's process, or of a worker's, an error of ours: :class:`CaptureError`."""
     try:
         yield
-    except EngineDeadError as error:
+    except IntrospectionBenchError:
+        raise
+    except Exception as error:
+        # What waited for a worker fails first, in whatever way; that the engine ends with it is told a moment later.
+        if not (isinstance(error, EngineDeadError) or _dies(engine)):
+            raise
         raise CaptureError(
             explain(
                 "engine",
-                required="a process that runs until the injector is closed",
-                got="one that has ended (out of memory, or killed; vLLM's own output says more)",
+                required="processes that run until the injector is closed",
+                got="one that has ended (out of memory, killed, or its node gone; vLLM's own output says more)",
                 hint="Open it again. A sweep goes on where it stopped: what it had recorded is kept.",
             )
         ) from error
@@ -247,6 +302,14 @@ def watched() -> Iterator[None]:
 def is_dead(engine: Any) -> bool:
     """Whether an engine was closed, or its process is known to have ended."""
     return engine is None or bool(getattr(getattr(engine.engine_core, "resources", None), "engine_dead", False))
+
+
+def _dies(engine: Any) -> bool:
+    """Whether an engine in a process of its own is dead, or is within a few seconds of a call that failed."""
+    end = time.monotonic() + _LAST_WORDS
+    while not is_dead(engine) and isinstance(engine.engine_core, SyncMPClient) and time.monotonic() < end:
+        time.sleep(0.05)
+    return is_dead(engine)
 
 
 def reduced(model: Any, final: Tensor, reduce: Callable[[Tensor, slice], Tensor]) -> Tensor | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .control_vectors import read_control_vectors, vectors_by_layer, write_control_vectors
     from .hub import write_hub
+    from .inspect_log import write_inspect
     from .readers import Reader, read_results
     from .tabular import TableLayout, read_table
     from .writers import write_csv, write_jsonl, write_parquet, writer_for
@@ -25,6 +26,7 @@ _HOME_OF = {
     "write_control_vectors": "control_vectors",
     "write_csv": "writers",
     "write_hub": "hub",
+    "write_inspect": "inspect_log",
     "write_jsonl": "writers",
     "write_parquet": "writers",
     "writer_for": "writers",
@@ -40,6 +42,7 @@ __all__ = [
     "write_control_vectors",
     "write_csv",
     "write_hub",
+    "write_inspect",
     "write_jsonl",
     "write_parquet",
     "writer_for",

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import attrs
-import cattrs
 import numpy as np
 
 from ..boundaries import checked
 from ..digests import canonical_json
 from ..errors import BackendUnavailableError, VectorError, VectorFileError, explain
 from ..files import replacing
-from ..structuring import problems, strict_converter
+from ..structuring import strict_converter, worded
 from ..untrusted import encodable, one_line, parse_json, regular_file
 from ..vectors import ConceptVector, Provenance
 from .gguf_layout import parse_gguf
@@ -103,7 +102,14 @@ def read_control_vectors(
         VectorFileError: the file is missing, cut off, damaged or not made of control vectors on the residual stream;
             or it doesn't say what the arguments leave open, or says something else than they do.
     """
-    try:
+    with worded(
+        VectorFileError,
+        str(path),
+        root="provenance",
+        required="a GGUF file of control vectors: one float32 tensor direction.N a layer",
+        hint="It is cut off, damaged, or something else.",
+        also=(OSError, ValueError, LookupError, TypeError),
+    ):
         fields, tensors = parse_gguf(regular_file(path, _MOST).read_bytes())
         directions = {_layer_of(name): values for name, values in tensors.items()}
         if fields.get("general.architecture") != ARCHITECTURE:
@@ -127,18 +133,6 @@ def read_control_vectors(
             made_by=f"gguf: {one_line(_text(fields.get('controlvector.method', 'control vector')), 100)}",
             model_name=one_line(_text(fields.get("controlvector.model_hint", "")), 100),
         )
-    except VectorFileError:
-        raise
-    except (OSError, ValueError, LookupError, TypeError, cattrs.BaseValidationError) as error:
-        wrong = isinstance(error, cattrs.BaseValidationError)
-        raise VectorFileError(
-            explain(
-                str(path),
-                required="a GGUF file of control vectors: one float32 tensor direction.N a layer",
-                got=problems(error, "provenance") if wrong else f"{type(error).__name__}: {error}",
-                hint="It is cut off, damaged, or something else.",
-            )
-        ) from error
 
 
 @checked(VectorError)

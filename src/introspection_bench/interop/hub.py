@@ -46,8 +46,8 @@ trials = load_dataset("…", "trials", split="train")  # a row for each trial an
 ```
 
 Choose one judge before you count: a trial with two verdicts has two rows. The columns are documented in
-introspection_bench, docs/exports.md. The column `record` holds the whole trial, and the file's metadata the design:
-`introspection_bench.read_results` of the Parquet file gives the run back."""
+introspection_bench, the docs' page exports. The column `record` holds the whole trial, and the file's metadata the
+design: `introspection_bench.read_results` of the Parquet file gives the run back."""
 
 
 @checked(SpecError)

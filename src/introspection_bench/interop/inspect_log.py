@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,12 @@ from ..results import JudgeName, Results
 from ..scaffolds import BUILTIN
 from ..structuring import plain
 from ..trials import TrialRecord
-from ..untrusted import encodable
+from ..untrusted import encodable, one_line
 from ..verdicts import Verdict
 
 _TASK = "introspection_bench"
+#: How many characters of its condition a sample is called by.
+_MOST_NAME = 120
 #: How Inspect calls what ended a reply.
 _STOPPED = {"stop": "stop", "length": "max_tokens", "unknown": "unknown"}
 
@@ -28,13 +32,14 @@ _STOPPED = {"stop": "stop", "length": "max_tokens", "unknown": "unknown"}
 def write_inspect(results: Results, path: str | Path) -> int:
     """Write a log that ``inspect view`` opens; return how many samples.
 
-    A sample is a trial, under its digest. Its messages are the scaffold's turns, where the wording is a built-in one
-    (others are not in the record: then the sample says which wording it was), and the reply, reasoning set apart. Its
-    metadata hold condition, steers, receipts, sampling and seed. Each verdict is a score under its judge's name:
-    ``strict`` and the criteria, each true, false or None for "does not apply". A verdict without answers is Inspect's
-    ``Score.unscored`` with the judge's reason, and a trial that wasn't judged has no score. The log's results state
-    each criterion by arm, since a mean over injections and controls would say nothing. Token ids and readings are not
-    in it: it is not read back.
+    A sample is a trial, under its number and condition. Its messages are the scaffold's turns, where the wording is a
+    built-in one (others are not in the record: then the sample says which wording it was), and the reply, reasoning set
+    apart. Its metadata hold the trial's digest, condition, steers, receipts, sampling and seed. Each verdict is a score
+    under its judge's name: ``strict`` and the criteria, each true, false or None for "does not apply". A verdict
+    without answers is Inspect's ``Score.unscored`` with the judge's reason, and a trial that wasn't judged has no
+    score. The log's results state each criterion by arm, since a mean over injections and controls would say nothing;
+    the rate on an arm where it never applied is NaN, and a criterion that never applied at all is left out. When a run
+    was made is not known here. Token ids and readings are not in a log: it is not read back.
 
     Args:
         results: the trials, of one model.
@@ -74,7 +79,11 @@ def _log(results: Results, model: str) -> Any:
     from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalResults, EvalSpec, EvalStats
 
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    samples = [_sample(record, model) for record in results]
+    digits = len(str(len(results)))
+    samples = [
+        _sample(f"{number:0{digits}} {encodable(one_line(str(record.condition), _MOST_NAME))}", record, model)
+        for number, record in enumerate(results, 1)
+    ]
     name = encodable(results.name)
     identity = digest("inspect_log", 1, [record.key.digest for record in results])[:22]
     return EvalLog(
@@ -100,7 +109,7 @@ def _log(results: Results, model: str) -> Any:
     )
 
 
-def _sample(record: TrialRecord, model: str) -> Any:
+def _sample(name: str, record: TrialRecord, model: str) -> Any:
     from inspect_ai.log import EvalSample
     from inspect_ai.model import ContentReasoning, ContentText, ModelOutput
 
@@ -112,19 +121,21 @@ def _sample(record: TrialRecord, model: str) -> Any:
     turns = _turns(record)
     said = f"[scaffold {condition.scaffold}, wording {condition.wording}: its text is not in the record]"
     return EvalSample(
-        id=record.key.digest,
+        id=name,
         epoch=1,
         input=turns or encodable(said),
         target=encodable(condition.concept or ""),
         messages=[*turns, output.message],
         output=output,
-        scores={_judge(verdict): _score(verdict) for verdict in record.verdicts} or None,
+        scores={_judge(verdict): _score(verdict, output.completion) for verdict in record.verdicts} or None,
         metadata={
+            "trial": record.key.digest,
             "condition": _encodable(condition.columns),
             "steers": _encodable(plain(record.key.steers)),
             "receipts": plain(record.receipts),
             "sampling": plain(record.key.sampling),
-            "seed": record.seed,
+            # As text: a browser's numbers hold 53 bits of its 63.
+            "seed": None if record.seed is None else str(record.seed),
             "backend": encodable(record.key.backend),
             "item": _encodable(record.trial.item),
             "draw": record.trial.draw,
@@ -145,7 +156,7 @@ def _turns(record: TrialRecord) -> list[Any]:
     return [*system, *(made[turn.role](content=turn.content) for turn in found[0].turns)]
 
 
-def _score(verdict: Verdict) -> Any:
+def _score(verdict: Verdict, reply: str) -> Any:
     from inspect_ai.scorer import Score
 
     told = {
@@ -154,28 +165,38 @@ def _score(verdict: Verdict) -> Any:
         "rubric_digest": verdict.rubric_digest,
     }
     if verdict.unscored is not None:
-        return Score.unscored(reason="grader_failed", explanation=encodable(verdict.unscored), metadata=told)
+        return Score.unscored(
+            reason="grader_failed", answer=reply, explanation=encodable(verdict.unscored), metadata=told
+        )
     value = {"strict": verdict.strict, **verdict.answers}
-    return Score(value=value, explanation=encodable(verdict.notes) or None, metadata=told)
+    return Score(value=value, answer=reply, explanation=encodable(verdict.notes) or None, metadata=told)
 
 
 def _rates(records: Sequence[TrialRecord]) -> Iterator[Any]:
     """Yield for each judge, arm and criterion how many met it; a draw that is listed twice counts once."""
     from inspect_ai.log import EvalMetric, EvalScore
 
-    found: dict[tuple[str, str, str], list[bool | None]] = {}
-    for record in records:
-        for verdict in record.verdicts if record.repeat_of is None else ():
+    counted = [record for record in records if record.repeat_of is None]
+    trials = Counter(record.arm for record in counted)
+    found: dict[tuple[str, str, str], list[bool]] = {}
+    for record in counted:
+        for verdict in record.verdicts:
             for name, met in {"strict": verdict.strict, **verdict.answers}.items():
-                found.setdefault((_judge(verdict), record.arm, name), []).append(met)
+                answers = found.setdefault((_judge(verdict), record.arm, name), [])
+                answers += [met] if met is not None else []
+    applied = {(judge, name) for (judge, _, name), answers in found.items() if answers}
+    several = len({judge for judge, _, _ in found}) > 1
     for (judge, arm, name), answers in found.items():
-        n_met, n_scored = sum(a is True for a in answers), sum(a is not None for a in answers)
-        counts = {"met": n_met, "scored": n_scored} | ({"rate": n_met / n_scored} if n_scored else {})
+        if (judge, name) not in applied:
+            continue
+        # The same metrics for each: Inspect shows those together that have them.
+        rate = sum(answers) / len(answers) if answers else math.nan
+        counts = {"met": sum(answers), "scored": len(answers), "rate": rate}
         yield EvalScore(
-            name=f"{name} on {encodable(arm)}",
+            name=f"{name} on {encodable(arm)}" + (f", {judge}" if several else ""),
             scorer=judge,
-            scored_samples=n_scored,
-            unscored_samples=len(answers) - n_scored,
+            scored_samples=len(answers),
+            unscored_samples=trials[arm] - len(answers),
             metrics={metric: EvalMetric(name=metric, value=value) for metric, value in counts.items()},
         )
 

@@ -57,15 +57,6 @@ class JsonlReader:
                     records.append(from_json(line, f"{path}: record {len(records)} (line {number})"))
         except OSError as error:
             raise unreadable(path, error) from error
-        if header is not None and header.trials != len(records):
-            raise ResultsFormatError(
-                explain(
-                    str(path),
-                    required=f"the {header.trials} trials that its first line announces",
-                    got=len(records),
-                    hint="The file is cut off, or lines were taken out: then take out the first as well.",
-                )
-            )
         return _results(header, records, path)
 
 
@@ -100,14 +91,57 @@ class ParquetReader:
             raise
         except (OSError, ValueError, pa.ArrowException) as error:
             raise unreadable(path, error) from error
-        for cell, row in cells.items():
-            if not isinstance(cell, str):
-                raise ResultsFormatError(
-                    explain(f"{path}: row {row}, field 'record'", required="JSON text", got=cell, hint="")
-                )
-        records = [from_json(str(cell), f"{path}: row {row}, field 'record'") for cell, row in cells.items()]
         header = told.get(HEADER_FORMAT)
-        return _results(None if header is None else header_from_json(header, f"{path}: its metadata"), records, path)
+        found = None if header is None else header_from_json(header, f"{path}: its metadata")
+        return _results(found, _whole_records(cells, path), path)
+
+
+class CsvReader:
+    """Our CSV export: one row per trial and verdict, the whole record in ``record``, the design in ``results``."""
+
+    def claims(self, path: Path, head: bytes) -> bool:
+        """Claim files called ``*.csv`` that have the column ``record``."""
+        return path.suffix.lower() == ".csv" and b"record" in head.partition(b"\n")[0].rstrip().split(b",")
+
+    def read(self, path: Path) -> Results:
+        """Read these two columns; the other ones are for people and other tools."""
+        import pandas as pd
+
+        try:
+            with regular_file(path, sys.maxsize).open("rb") as file:
+                table = pd.read_csv(
+                    file,
+                    usecols=lambda name: name in ("record", "results"),
+                    dtype=str,
+                    keep_default_na=False,
+                    encoding="utf-8-sig",
+                )
+        except (OSError, ValueError, OverflowError) as error:
+            raise unreadable(path, error) from error
+        cells: dict[object, int] = {}
+        headers = [text for text in table.get("results", []) if text]
+        alone = len(table) == 1 and headers and not table["record"][0]  # results without trials
+        for row, cell in enumerate([] if alone else table["record"]):
+            cells.setdefault(cell, row)
+        if len(headers) > 1:
+            raise ResultsFormatError(
+                explain(
+                    f"{path}, field 'results'", required="one row that says what these are results of",
+                    got=f"{len(headers)} rows", hint="Two exports may have been joined: read them one by one.",
+                )
+            )  # fmt: skip
+        header = header_from_json(headers[0], f"{path}, field 'results'") if headers else None
+        return _results(header, _whole_records(cells, path), path)
+
+
+def _whole_records(cells: Mapping[object, int], path: Path) -> list[TrialRecord]:
+    """Return the records of a table's different cells, each with the row where it first stands."""
+    for cell, row in cells.items():
+        if not isinstance(cell, str):
+            raise ResultsFormatError(
+                explain(f"{path}: row {row}, field 'record'", required="JSON text", got=cell, hint="")
+            )
+    return [from_json(str(cell), f"{path}: row {row}, field 'record'") for cell, row in cells.items()]
 
 
 #: By name and loaded when asked for: the reader of runs belongs to the store, which stands above this room.
@@ -116,6 +150,7 @@ BUILTIN: Mapping[str, Lazy] = MappingProxyType(
         "introspection_scaling": Lazy(
             "introspection_bench.interop.introspection_scaling", "IntrospectionScalingReader"
         ),
+        "csv": Lazy("introspection_bench.interop.readers", "CsvReader"),
         "jsonl": Lazy("introspection_bench.interop.readers", "JsonlReader"),
         "parquet": Lazy("introspection_bench.interop.readers", "ParquetReader"),
         "llama405b": Lazy("introspection_bench.interop.llama405b", "Llama405bReader"),
@@ -130,11 +165,11 @@ def read_results(path: str | Path, format: str | None = None) -> Results:  # noq
     """Return the trials of a run directory or results file, whoever wrote it.
 
     Args:
-        path: a run directory or its ``store.sqlite``; a study's ``.toml``; our ``.jsonl`` or ``.parquet`` export; a
-            ``.judged.json`` of the Llama-3.1-405B study; a ``.jsonl`` of the introspection-scaling study; or whatever
-            an installed plugin reads.
-        format: ``store``, ``study``, ``jsonl``, ``parquet``, ``llama405b``, ``introspection_scaling`` or a plugin's
-            name; None finds it out from the name and the first bytes, built-in formats first.
+        path: a run directory or its ``store.sqlite``; a study's ``.toml``; our export as ``.jsonl``, ``.parquet`` or
+            ``.csv``; a ``.judged.json`` of the Llama-3.1-405B study; a ``.jsonl`` of the introspection-scaling study;
+            or whatever an installed plugin reads.
+        format: ``store``, ``study``, ``jsonl``, ``parquet``, ``csv``, ``llama405b``, ``introspection_scaling`` or
+            a plugin's name; None finds it out from the name and the first bytes, built-in formats first.
 
     Raises:
         ResultsFormatError: there is no such path, no reader claims it, or the file is malformed (the message
@@ -182,6 +217,16 @@ def _reader(name: str) -> Reader:
 
 def _results(header: Header | None, records: list[TrialRecord], path: Path) -> Results:
     """Return the records of an export, with what its header says of them where it still has one."""
+    if header is not None and header.trials != len(records):
+        raise ResultsFormatError(
+            explain(
+                str(path),
+                required=f"the {header.trials} trials that its header announces",
+                got=len(records),
+                hint="The file is cut off, or lines were taken out: then take out the header as well (a JSONL export's "
+                "first line, a CSV export's column 'results').",
+            )
+        )
     _check_once(records, path)
     if header is None:
         return Results(

@@ -117,7 +117,7 @@ class TableLayout:
                     "unit",
                     required="a unit, or a column of units, exactly where a column holds magnitudes",
                     got=f"unit {self.unit}, columns {sorted(self.columns)}",
-                    hint=f"State one of {[u.value for u in Unit]} (docs/design.md); it is never guessed.",
+                    hint=f"State one of {[u.value for u in Unit]} (the docs' page design); it is never guessed.",
                 )
             )
 

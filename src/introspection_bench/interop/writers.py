@@ -1,9 +1,10 @@
-"""Exports: JSONL (one record a line) and Parquet (one row per trial and verdict), which lose nothing, and CSV."""
+"""Exports: JSONL (one record a line), Parquet and CSV (one row per trial and verdict). None loses anything."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..boundaries import checked
 from ..errors import ResultsFormatError, SpecError, explain
@@ -12,6 +13,9 @@ from ..records import HEADER_FORMAT, Header, header_to_json, to_json
 from ..results import Results
 from ..trials import TrialRecord
 from ..untrusted import no_formula
+
+if TYPE_CHECKING:
+    from pandas.api.extensions import ExtensionArray
 
 #: Records alone, or with what they are the results of: then name, specification and notes are written as well.
 Exported = Results | Iterable[TrialRecord]
@@ -46,7 +50,6 @@ def write_parquet(records: Exported, path: str | Path) -> int:
     without verdict has one row. An existing file is replaced, and only when the new one is complete. Raises
     :class:`~introspection_bench.errors.OutputError` where it can't be written.
     """
-    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -54,7 +57,7 @@ def write_parquet(records: Exported, path: str | Path) -> int:
 
     whole = list(records)
     frame = verdicts_frame(whole)
-    frame["record"] = pd.array([text for r in whole for text in [to_json(r)] * max(len(r.verdicts), 1)], dtype="string")
+    frame["record"] = _whole_records(whole)
     try:
         table = pa.Table.from_pandas(frame, preserve_index=False)
     except (pa.ArrowException, OverflowError) as error:
@@ -71,35 +74,50 @@ def write_parquet(records: Exported, path: str | Path) -> int:
 
 @checked(ResultsFormatError)
 def write_csv(records: Exported, path: str | Path) -> int:
-    """Write one row per trial and verdict for a spreadsheet; return how many rows.
+    """Write one row per trial and verdict, for a spreadsheet as well; return how many rows.
 
-    The columns are those of :func:`introspection_bench.frames.verdicts_frame`; UTF-8, comma, cells with line breaks in
-    quotation marks, an empty cell for what is not known or does not apply. Replies are other people's text: where one
-    would be a formula (it begins with ``=``, ``+``, ``-``, ``@``, a tabulator or a line break), an apostrophe stands
-    before it, which spreadsheets take for "this is text". Specification, receipts beyond the first and whole readings
-    are not in it, so that it is not read back. An existing file is replaced, and only when the new one is complete.
+    The columns are those of :func:`write_parquet`, with ``record``, from which
+    :func:`introspection_bench.read_results` reads everything back. Of :class:`~introspection_bench.results.Results` the
+    last column, ``results``, holds name, specification and notes in the first row and nothing in the others (without
+    trials there is one row that holds nothing else). UTF-8, comma, cells with line breaks in quotation marks, an empty
+    cell for what is not known or does not apply. Replies are other people's text: where one would be a formula (it
+    begins with ``=``, ``+``, ``-``, ``@``, a tabulator or a line break), an apostrophe stands before it, which
+    spreadsheets take for "this is text". A spreadsheet that saves the file cuts cells at 32,767 characters: then it is
+    a table, and no longer read back. An existing file is replaced, and only when the new one is complete.
     Raises :class:`~introspection_bench.errors.OutputError` where it can't be written.
     """
     import pandas as pd
 
     from ..frames import verdicts_frame
 
-    frame = verdicts_frame(records)
+    whole = list(records)
+    frame = verdicts_frame(whole)
     for name in frame.columns:
         if isinstance(frame[name].dtype, pd.StringDtype):
             frame[name] = frame[name].map(no_formula, na_action="ignore")
     frame.columns = pd.Index([no_formula(str(name)) for name in frame.columns])
+    frame["record"] = _whole_records(whole)
+    if isinstance(records, Results):
+        # A comment line before the table, or a file beside it, is what tools stumble over and people lose.
+        frame["results"] = ""
+        frame.loc[0, "results"] = header_to_json(Header.of(records))
     with replacing(path) as new:
         # RFC 4180's end of a line; with "\n" alone Python 3.11 leaves a bare "\r" in a cell without quotation marks.
         frame.to_csv(new, index=False, encoding="utf-8", lineterminator="\r\n")
-    return len(frame)
+    return sum(max(len(r.verdicts), 1) for r in whole)
+
+
+def _whole_records(records: Sequence[TrialRecord]) -> ExtensionArray:
+    """Return each trial as JSON text, as often as it has rows: the column from which an export is read back."""
+    import pandas as pd
+
+    return pd.array([text for r in records for text in [to_json(r)] * max(len(r.verdicts), 1)], dtype="string")
 
 
 #: Writes records to a path, and returns how many lines or rows.
 Writer = Callable[[Exported, str | Path], int]
 #: The formats that are read back without loss, by name, which is also how the file ends.
-WRITERS: dict[str, Writer] = {"jsonl": write_jsonl, "parquet": write_parquet}
-_FORMATS: dict[str, Writer] = {**WRITERS, "csv": write_csv}
+WRITERS: dict[str, Writer] = {"jsonl": write_jsonl, "parquet": write_parquet, "csv": write_csv}
 
 
 @checked(ResultsFormatError)
@@ -110,19 +128,19 @@ def writer_for(path: str | Path, format: str | None = None) -> Writer:  # noqa: 
     format that contradicts the ending (a ``.parquet`` that holds JSONL would be found out much later).
     """
     ending = Path(path).suffix.removeprefix(".").lower()
-    if format is None and ending in _FORMATS:
-        return _FORMATS[ending]
-    if format not in _FORMATS:
+    if format is None and ending in WRITERS:
+        return WRITERS[ending]
+    if format not in WRITERS:
         raise SpecError(
             explain(
                 "format",
-                required=f"one of {sorted(_FORMATS)}, or a file name that ends in one",
+                required=f"one of {sorted(WRITERS)}, or a file name that ends in one",
                 got=format or str(path),
                 hint="Name the format with --format, or let the file end in it.",
             )
         )
-    if ending in _FORMATS and ending != format:
+    if ending in WRITERS and ending != format:
         raise SpecError(
             explain("format", required=f"{ending!r}, as {path} ends", got=format, hint="Change the name or the format.")
         )
-    return _FORMATS[format]
+    return WRITERS[format]

@@ -88,6 +88,14 @@ class Judge(abc.ABC):
     def judge(self, cases: Sequence[Case]) -> Iterator[tuple[int, Verdict]]:
         """Yield (index into ``cases``, verdict) for every case, in any order, each as soon as it is known."""
 
+    @classmethod
+    def rubrics_asked(cls, options: Mapping[str, Any]) -> tuple[Rubric, ...]:  # noqa: ARG003  # for subclasses
+        """Return the rubric of each model that would be asked about a reply, were the judge opened so; here of none.
+
+        Before a run it says how many calls its judging takes. Nothing is opened.
+        """
+        return ()
+
     def live(self) -> Judge:
         """Return a judge that answers while one waits: itself, unless it queues its work (batches)."""
         return self

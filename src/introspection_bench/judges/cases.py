@@ -72,7 +72,7 @@ def concepts_of(records: Iterable[TrialRecord], concepts: Iterable[Concept]) -> 
                 "concepts",
                 required=f"a concept set with {names or 'the concepts of these results'}",
                 got=f"one without {missing}",
-                hint="Name the set, or a TOML file with these concepts (docs/concepts.md).",
+                hint="Name the set, or a TOML file with these concepts (the docs' page concepts).",
             )
         )
     return [known[name] for name in names]

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from importlib import resources
 
 import attrs
-import cattrs
 
 from ..concepts import BUILTIN as CONCEPT_SETS
 from ..concepts import Concept, load_concepts
@@ -20,7 +19,7 @@ from ..digests import digest
 from ..errors import JudgeError, ResultsFormatError, explain
 from ..freezing import frozen_tuple
 from ..scaffolds import LINDSEY
-from ..structuring import problems, strict_converter
+from ..structuring import strict_converter, worded
 from ..untrusted import parse_json
 from ..verdicts import CRITERIA, FURTHER, Verdict
 from .base import Case, Disclosure, Judge
@@ -105,14 +104,15 @@ def control_replies(rubric: Rubric | None = None) -> tuple[ControlReply, ...]:
     converter = strict_converter()
     found = []
     for number, line in enumerate(text.splitlines(), 1):
-        where = f"{name} line {number}"
-        try:
+        with worded(
+            ResultsFormatError,
+            f"{name} line {number}",
+            root="reply",
+            required="a control reply",
+            hint="Install the package again.",
+            also=(ValueError,),
+        ):
             found.append(converter.structure(parse_json(line), ControlReply))
-        except (ValueError, cattrs.BaseValidationError) as error:
-            got = problems(error, "reply") if isinstance(error, cattrs.BaseValidationError) else str(error)
-            raise ResultsFormatError(
-                explain(where, required="a control reply", got=got, hint="Install the package again.")
-            ) from error
     return tuple(found)
 
 
@@ -147,7 +147,7 @@ def control_report(judge: Judge, replies: Sequence[ControlReply] | None = None) 
                 f"judge {judge.name!r}",
                 required=f"one verdict for each of {len(cases)} control replies",
                 got=f"verdicts on {sorted(verdicts)}",
-                hint="See the contract in docs/judges.md.",
+                hint="See the contract in the docs' page judges.",
             )
         )
     failures = []

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Literal
 
 import attrs
-import cattrs
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
@@ -25,7 +24,7 @@ from ..errors import ResultsFormatError, SpecError, explain
 from ..files import check_in_place, explaining, make_folder
 from ..freezing import frozen_mapping, frozen_tuple
 from ..names import composed
-from ..structuring import plain, problems, strict_converter
+from ..structuring import plain, strict_converter, worded
 from ..trials import TrialRecord
 from ..untrusted import parse_json, read_text, visible
 from ..verdicts import CRITERIA, Part, Verdict
@@ -127,17 +126,17 @@ def read_labels(path: str | Path) -> list[Label]:
         if not line.strip():
             continue
         where = f"{path} line {number}"
-        try:
+        with worded(
+            ResultsFormatError,
+            where,
+            root="label",
+            required="a label (the docs' page labelling)",
+            hint="Mend or delete the line.",
+            also=(ValueError,),
+        ):
             data = parse_json(line)
             _check_format(data, where)
             label = converter.structure(data, Label)
-        except ResultsFormatError:
-            raise
-        except (ValueError, cattrs.BaseValidationError) as error:
-            got = problems(error, "label") if isinstance(error, cattrs.BaseValidationError) else str(error)
-            raise ResultsFormatError(
-                explain(where, required="a label (docs/labelling.md)", got=got, hint="Mend or delete the line.")
-            ) from error
         if label.place in places:
             raise ResultsFormatError(
                 explain(

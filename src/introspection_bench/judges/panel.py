@@ -91,6 +91,13 @@ class PanelJudge(Judge):
         for index, verdict in begun[-1]:
             yield index, combine([*(verdicts[index] for verdicts in given), verdict], self.rubric, rule=self.rule)
 
+    @classmethod
+    def rubrics_asked(cls, options: Mapping[str, Any]) -> tuple[Rubric, ...]:
+        """Return the rubrics that the members would be asked by."""
+        shared = {name: value for name, value in options.items() if name not in ("judges", "rule")}
+        members = [_named(judge, shared) for judge in options.get("judges", ())]
+        return tuple(r for found, own in members for r in judge_class(found).rubrics_asked(own))
+
     def live(self) -> PanelJudge:
         """Return the panel of the members' own live judges."""
         return PanelJudge(judges=[member.live() for member in self.members], rule=self.rule)
@@ -126,6 +133,14 @@ def _member(judge: str | type[Judge] | Judge | Mapping[str, Any], shared: Mappin
                 )
             )
         return judge
+    found, options = _named(judge, shared)
+    return open_judge(found, **options)
+
+
+def _named(
+    judge: str | type[Judge] | Mapping[str, Any], shared: Mapping[str, Any]
+) -> tuple[str | type[Judge], dict[str, Any]]:
+    """Return which judge a member is, and the options that it is opened with."""
     options = dict(judge) if isinstance(judge, Mapping) else {}
     found = options.pop("name", None) if isinstance(judge, Mapping) else judge
     if isinstance(found, str) and ":" in found:
@@ -139,8 +154,7 @@ def _member(judge: str | type[Judge] | Judge | Mapping[str, Any], shared: Mappin
                 hint='For example {name = "claude", model = "claude-opus-4-6"}.',
             )
         )
-    options = {**{name: value for name, value in shared.items() if accepts(judge_class(found), name)}, **options}
-    return open_judge(found, **options)
+    return found, {**{name: value for name, value in shared.items() if accepts(judge_class(found), name)}, **options}
 
 
 def combine(verdicts: Sequence[Verdict], rubric: str | Rubric, *, rule: Rule = "majority") -> Verdict:

@@ -52,5 +52,7 @@ def judge_class(judge: str | type[Judge]) -> type[Judge]:
     """Return a judge's class, by built-in or plugin name; raises as :func:`open_judge` does."""
     found = resolve(GROUP, BUILTIN, judge) if isinstance(judge, str) else judge
     if not (isinstance(found, type) and issubclass(found, Judge)):
-        raise PluginError(explain("judge", required="a subclass of Judge", got=found, hint="See docs/judges.md."))
+        raise PluginError(
+            explain("judge", required="a subclass of Judge", got=found, hint="See the docs' page judges.")
+        )
     return found

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
-import cattrs
 
 from ..boundaries import checked, guarded
 from ..digests import digest
-from ..errors import RubricError, SpecError, UnknownNameError, explain
+from ..errors import RubricError, SpecError, UnknownNameError, explain, meant
 from ..freezing import frozen_mapping, frozen_tuple
-from ..structuring import problems, strict_converter
+from ..showing import few, shown
+from ..structuring import Places, strict_converter, worded
+from ..toml_lines import key_places
 from ..untrusted import parse_toml, read_text
 from ..verdicts import CRITERIA, check_criterion
 
@@ -117,6 +118,11 @@ class Rubric:
     def __attrs_post_init__(self) -> None:
         _check(self)
 
+    def __repr__(self) -> str:
+        return shown(
+            self, repr(self.id), self.structure, f"criteria {few(self.criteria)}", f"success {few(self.success)}"
+        )
+
     @property
     def id(self) -> str:
         """Name and version, as in ``strict4/1``; what a verdict says."""
@@ -186,7 +192,7 @@ def load_rubric(name_or_path: str | Path | Rubric) -> Rubric:
             "rubric",
             required=f"one of {list(BUILTIN)} or the path of a .toml or .md file",
             got=name,
-            hint="docs/judges.md shows how to write one.",
+            hint=meant(name, BUILTIN, "The docs' page judges shows how to write one."),
         )
     )
 
@@ -206,7 +212,7 @@ def _parse_toml(text: str, where: str) -> Rubric:
         data = parse_toml(text)
     except ValueError as error:
         raise RubricError(explain(where, required="TOML", got=str(error), hint="Mend the syntax.")) from error
-    return _structure(data, where)
+    return _structure(data, where, partial(key_places, text))
 
 
 def _parse_markdown(text: str, where: str) -> Rubric:
@@ -219,7 +225,7 @@ def _parse_markdown(text: str, where: str) -> Rubric:
                 where,
                 required="a header with name and version between two lines '+++', then the rubric's text",
                 got=f"{len(fences)} such lines",
-                hint="docs/judges.md shows one.",
+                hint="The docs' page judges shows one.",
             )
         )
     try:
@@ -250,22 +256,20 @@ _MARKDOWN_CALL = {
 }
 
 
-def _structure(data: Mapping[str, Any], where: str) -> Rubric:
-    try:
+def _structure(data: Mapping[str, Any], where: str, places: Places = dict) -> Rubric:
+    with worded(
+        RubricError,
+        where,
+        root="rubric",
+        required="name, version, structure, text, [[calls]] (id, text, answers), optionally rules and source",
+        hint="The docs' page judges shows one.",
+        places=places,
+    ):
         return strict_converter().structure(data, Rubric)
-    except cattrs.BaseValidationError as error:
-        raise RubricError(
-            explain(
-                where,
-                required="name, version, structure, text, [[calls]] (id, text, answers), optionally rules and source",
-                got=problems(error, "rubric"),
-                hint="docs/judges.md shows one.",
-            )
-        ) from error
 
 
 def _wrong(key: str, required: str, got: object) -> RubricError:
-    return RubricError(explain(key, required=required, got=got, hint="See docs/judges.md."))
+    return RubricError(explain(key, required=required, got=got, hint="See the docs' page judges."))
 
 
 def _check(rubric: Rubric) -> None:

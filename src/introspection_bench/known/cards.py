@@ -7,13 +7,12 @@ from importlib import resources
 from typing import Any
 
 import attrs
-import cattrs
 
 from ..adapters import SUFFIX, known_adapters
 from ..boundaries import checked, guarded
-from ..errors import AdapterError, UnknownNameError, explain
+from ..errors import AdapterError, UnknownNameError, explain, meant
 from ..freezing import frozen_mapping, frozen_tuple
-from ..structuring import problems, strict_converter
+from ..structuring import strict_converter, worded
 from ..untrusted import parse_toml
 
 
@@ -70,20 +69,17 @@ def load_card(name: str) -> Card:
     """
     known = known_adapters()
     if name not in known:
-        raise UnknownNameError(explain("adapter", required=f"one of {list(known)}", got=name, hint=""))
+        raise UnknownNameError(explain("adapter", required=f"one of {list(known)}", got=name, hint=meant(name, known)))
     text = resources.files(__package__).joinpath("adapters", f"{name}.toml").read_text(encoding="utf-8")
-    try:
+    with worded(
+        AdapterError,
+        f"card {name}",
+        root="card",
+        required="a model card",
+        hint=f"It lies beside {name}{SUFFIX}; install the package again.",
+        also=(ValueError,),
+    ):
         card: Card = _CONVERTER.structure(parse_toml(text), Card)
-    except (ValueError, cattrs.BaseValidationError) as error:
-        wrong = isinstance(error, cattrs.BaseValidationError)
-        raise AdapterError(
-            explain(
-                f"card {name}",
-                required="a model card",
-                got=problems(error, "card") if wrong else str(error),
-                hint=f"It lies beside {name}{SUFFIX}; install the package again.",
-            )
-        ) from error
     return card
 
 

@@ -207,8 +207,8 @@ def _run(planned: Bridge, setting: Setting, directory: Path, seed: int, by: _By)
     judge, rubric = planned.rubrics[0]
     design = protocol.design(model=injector, seed=seed)
     spec = None if model is None else RunSpec(design, model, JudgeSpec(judge, options={"rubric": rubric}))
-    with watch.working("Vectors and plan"):
-        sweep = Sweep(design, injector, place, spec=spec)
+    with watch.planning() as told:
+        sweep = Sweep(design, injector, place, spec=spec, progress=told)
     watch.planned(sweep)
     with watch.generating(sweep) as on_trial:
         sweep.generate(on_trial)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import attrs
-import cattrs
 
 from ..boundaries import checked
 from ..concepts import ConceptSet
-from ..errors import IntrospectionBenchError, SpecError, UnknownNameError, explain
+from ..errors import SpecError, UnknownNameError, explain, meant
 from ..plugins import load_value, registered
-from ..structuring import problems
+from ..structuring import Keys, Places, worded
 from ..sweep.written import arms_listed, reader, write
+from ..toml_lines import key_places
 from ..untrusted import parse_toml, read_text
 from .protocol import FIELDS, REMARKS, Protocol
 
@@ -34,6 +34,15 @@ BUILTIN = (
 #: What a file may hold besides the fields of a protocol: what it is derived from, and what is derived from it.
 BASE, VARIANTS = "base", "variants"
 _OWN = frozenset(f.name for f in attrs.fields(Protocol))
+
+
+@attrs.frozen
+class _Source:
+    """What a protocol is read from: what errors call it, the folder of its paths, and where its keys stand."""
+
+    where: str
+    beside: Path = Path()
+    places: Places = dict
 
 
 @checked(SpecError)
@@ -61,12 +70,12 @@ def load_protocol(name_or_path: str | Path) -> Protocol:
     name, _, variant = name_or_path.partition("/")
     if name in BUILTIN:
         data = _builtin(name)
-        main = _structured(data, f"built-in protocol {name}", Path(), ())
+        main = _structured(data, _Source(f"built-in protocol {name}"), ())
         if not variant and name == name_or_path:
             return main
         if variant in data.get(VARIANTS, {}):
             told = {"name": name_or_path, **data[VARIANTS][variant]}
-            return _derived(main, told, f"built-in protocol {name_or_path}", Path())
+            return _derived(main, told, _Source(f"built-in protocol {name_or_path}"))
     if name_or_path in registered(GROUP, BUILTIN):
         return load_value(GROUP, name_or_path, Protocol, builtin=BUILTIN)
     known = protocol_names()
@@ -75,7 +84,7 @@ def load_protocol(name_or_path: str | Path) -> Protocol:
             "protocol",
             required=f"one of {list(known)}, or the path of a .toml file",
             got=name_or_path,
-            hint=_meant(name_or_path, known) or "'introspection-bench protocols list' shows them.",
+            hint=meant(name_or_path, known, "'introspection-bench protocols list' shows them."),
         )
     )
 
@@ -83,7 +92,7 @@ def load_protocol(name_or_path: str | Path) -> Protocol:
 @checked(SpecError)
 def derived(base: Protocol, told: Mapping[str, Any], where: str = "overrides") -> Protocol:
     """Return the protocol that says some things otherwise, as a file with ``base`` does; raises :class:`SpecError`."""
-    return _derived(base, told, where, Path())
+    return _derived(base, told, _Source(where))
 
 
 def _builtin(name: str) -> dict[str, Any]:
@@ -96,28 +105,30 @@ def _from_file(path: Path, within: tuple[Path, ...]) -> Protocol:
             explain(str(path), required="a base that isn't derived from the file itself", got="a circle", hint="")
         )
     try:
-        data = parse_toml(read_text(path))
+        text = read_text(path)
+        data = parse_toml(text)
     except (OSError, ValueError) as error:
         raise SpecError(
-            explain(str(path), required="a readable TOML file", got=str(error), hint="See docs/protocols.md.")
+            explain(str(path), required="a readable TOML file", got=str(error), hint="See the docs' page protocols.")
         ) from error
-    return _structured(data, str(path), path.parent, (*within, path.resolve()))
+    source = _Source(str(path), path.parent, partial(key_places, text))
+    return _structured(data, source, (*within, path.resolve()))
 
 
-def _structured(data: Mapping[str, Any], where: str, beside: Path, within: tuple[Path, ...]) -> Protocol:
+def _structured(data: Mapping[str, Any], source: _Source, within: tuple[Path, ...]) -> Protocol:
     told = {name: value for name, value in data.items() if name not in (BASE, VARIANTS)}
     if BASE not in data:
-        return _read(told, where, beside)
+        return _read(told, source)
     base = data[BASE]
     if not isinstance(base, str):
-        raise SpecError(explain(f"{where}: base", required="a protocol's name or file", got=base, hint=""))
-    found = _from_file(beside / base, within) if base.endswith(".toml") else load_protocol(base)
-    return _derived(found, told, where, beside)
+        raise SpecError(explain(f"{source.where}: base", required="a protocol's name or file", got=base, hint=""))
+    found = _from_file(source.beside / base, within) if base.endswith(".toml") else load_protocol(base)
+    return _derived(found, told, source)
 
 
-def _derived(base: Protocol, told: Mapping[str, Any], where: str, beside: Path) -> Protocol:
+def _derived(base: Protocol, told: Mapping[str, Any], source: _Source) -> Protocol:
     """Return the protocol that says some things otherwise than its base."""
-    _check_names(told, where)
+    _check_names(told, source)
     data = write(base)
     given = set(told) & set(FIELDS)
     for kind in REMARKS:
@@ -131,7 +142,7 @@ def _derived(base: Protocol, told: Mapping[str, Any], where: str, beside: Path) 
             data[name] = _arms(data[name], value)
         else:
             data[name] = value
-    return _read(data, where, beside)
+    return _read(data, source)
 
 
 def _arms(base: list[Any], told: Mapping[str, Any]) -> list[Any]:
@@ -142,46 +153,48 @@ def _arms(base: list[Any], told: Mapping[str, Any]) -> list[Any]:
     return [*changed, *(arm for word, arm in said.items() if word not in mine)]
 
 
-def _read(told: Mapping[str, Any], where: str, beside: Path) -> Protocol:
-    _check_names(told, where)
+def _read(told: Mapping[str, Any], source: _Source) -> Protocol:
+    _check_names(told, source)
     data = dict(told)
     if isinstance(data.get("arms"), Mapping):
         data["arms"] = arms_listed(data["arms"])
     rubric = data.get("rubric")
     if isinstance(rubric, str) and rubric.endswith((".toml", ".md")):
-        data["rubric"] = str(beside / rubric)
+        data["rubric"] = str(source.beside / rubric)
     baseline = data.get("baseline")
-    converter = reader(beside, {})
-    try:
+    converter = reader(source.beside, {})
+    with worded(
+        SpecError,
+        source.where,
+        root="protocol",
+        required="the fields and types of the docs' page protocols",
+        hint="Mend these fields.",
+        places=source.places,
+        written=partial(_as_written, data),
+    ):
         if isinstance(baseline, str):
             data["baseline"] = list(converter.structure(baseline, ConceptSet).baseline)
         return converter.structure(data, Protocol)
-    except cattrs.BaseValidationError as error:
-        raise SpecError(
-            explain(
-                where,
-                required="the fields and types of docs/protocols.md",
-                got=problems(error, "protocol"),
-                hint="Mend these fields.",
-            )
-        ) from error
-    except IntrospectionBenchError as error:
-        raise SpecError(f"{where}: {error}") from error
 
 
-def _check_names(told: Mapping[str, Any], where: str) -> None:
+def _as_written(data: Mapping[str, Any], path: Keys) -> Keys:
+    """Return a path with arms by their words, as a file has them."""
+    if path[:1] != ("arms",) or len(path) < 2 or not isinstance(path[1], int):
+        return path
+    arm = data["arms"][path[1]]
+    return ("arms", arm["arm"], *path[2:]) if isinstance(arm, Mapping) and "arm" in arm else path
+
+
+def _check_names(told: Mapping[str, Any], source: _Source) -> None:
     for name in told:
         if name not in _OWN:
+            line = source.places().get((name,))
+            at = f" ({line})" if line else ""
             raise SpecError(
                 explain(
-                    f"{where}: {name}",
+                    f"{source.where}: {name}{at}",
                     required=f"a field of a protocol, {sorted(_OWN)}",
                     got="an unknown one",
-                    hint=_meant(name, sorted(_OWN)) or "See docs/protocols.md.",
+                    hint=meant(name, _OWN, "See the docs' page protocols."),
                 )
             )
-
-
-def _meant(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"Did you mean {close[0]!r}?" if close else ""

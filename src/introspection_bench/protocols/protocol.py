@@ -21,6 +21,7 @@ from ..judges.rubrics import load_rubric
 from ..measures.base import Measure
 from ..recipes import Recipe
 from ..scaffolds import Scaffold
+from ..showing import named, quoted, shown
 from ..spans import REPLY, START, Span
 from ..sweep.arms import Arm
 from ..sweep.bands import Band
@@ -138,6 +139,11 @@ class Protocol:
     unknown: Mapping[str, str] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
     unverified: Mapping[str, str] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
     departures: Mapping[str, str] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
+
+    def __repr__(self) -> str:
+        arms = named("arms", [f"{arm.name} {arm.n}" for arm in self.arms])
+        scaffolds = named("scaffolds", [s.name for s in self.scaffolds])
+        return shown(self, repr(self.name), quoted(self.title), scaffolds, named("doses", self.doses), arms)
 
     def __attrs_post_init__(self) -> None:
         for kind in REMARKS:

@@ -34,10 +34,14 @@ from .importing import import_results
 from .judging import judge_run
 from .manifest import write_manifest
 from .measuring import measure_run
+from .merging import Merged, merge_runs
 from .planner import Ground, PlannedTrial, Planner
-from .running import Watcher, run_spec
+from .pools import RayPool
+from .preparing import begin_shard, prepare
+from .running import Watcher, prepare_spec, run_spec
 from .searching import Searching
 from .sequential import Sequential
+from .sharding import Shard, Sharded, WholePlan
 from .spec import EffectsSpec, JudgeSpec, ModelSpec, RunSpec
 from .store import Store
 from .study import Study
@@ -67,6 +71,7 @@ __all__ = [
     "Located",
     "Match",
     "Mention",
+    "Merged",
     "ModelSpec",
     "Negated",
     "NeutralLabels",
@@ -79,11 +84,14 @@ __all__ = [
     "PromptOnly",
     "Questions",
     "RandomVector",
+    "RayPool",
     "Removed",
     "RunSpec",
     "Searching",
     "SelectionRule",
     "Sequential",
+    "Shard",
+    "Sharded",
     "Store",
     "Study",
     "Sweep",
@@ -92,14 +100,19 @@ __all__ = [
     "Verification",
     "VerifiedTrial",
     "Watcher",
+    "WholePlan",
     "Worded",
+    "begin_shard",
     "choose",
     "freeze",
     "import_results",
     "judge_accuracy",
     "judge_run",
     "measure_run",
+    "merge_runs",
     "planned_arms",
+    "prepare",
+    "prepare_spec",
     "run_spec",
     "verify_run",
     "write_manifest",

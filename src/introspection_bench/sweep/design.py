@@ -11,8 +11,8 @@ import attrs
 from ..boundaries import checked, guarded
 from ..concepts import ConceptSet, as_concepts
 from ..conditions import layers_text
-from ..doses import Dose, as_doses
-from ..errors import SpecError, explain
+from ..doses import Dose, as_doses, as_layer
+from ..errors import LayerError, SpecError, explain
 from ..freezing import frozen_tuple, plain_int
 from ..identity import Sampling
 from ..items import Battery, Item, load_battery
@@ -38,8 +38,11 @@ def _band_text(band: Band) -> str:
 
 
 def as_bands(values: Iterable[Any]) -> tuple[Any, ...]:
-    """Return blocks, alone or several at once, as bands: a converter."""
-    return tuple(_band(v) for v in frozen_tuple(values))
+    """Return blocks, alone or several at once, as bands: a converter. A text is one block, as in ``2/3``."""
+    try:
+        return tuple(_band(as_layer(v) if isinstance(v, str) else v) for v in frozen_tuple(values))
+    except LayerError as error:
+        raise SpecError(f"design.layers: {error}") from error
 
 
 def as_scaffolds(values: Iterable[Any]) -> tuple[Any, ...]:

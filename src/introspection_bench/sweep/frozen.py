@@ -41,7 +41,10 @@ def freeze(spec: RunSpec, *, date: datetime.date | None = None) -> FrozenPlan:
     if spec.plan is None:
         raise SpecError(
             explain(
-                "plan", required="hypotheses, stopping and exclusions", got="none", hint="Add [plan]: docs/sweeps.md."
+                "plan",
+                required="hypotheses, stopping and exclusions",
+                got="none",
+                hint="Add [plan]: the docs' page sweeps.",
             )
         )
     told = spec.plain()

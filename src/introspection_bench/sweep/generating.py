@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Self
 
 from ..errors import SilentInjectionError, SpecError, explain
-from ..injectors.base import Injector
 from ..injectors.requests import Completion, check_completion
 from ..trials import TrialRecord
 from .locks import RunLock, hold
+from .making import Made, Maker
 from .planner import PlannedTrial
+from .sessions import Process, Session, WorkerPlace
 from .store import Store
 
 #: Called with each trial as soon as it is recorded.
@@ -66,14 +67,42 @@ def _in_turn(planned: Sequence[PlannedTrial]) -> list[int]:
     return [n for _, _, n in sorted(order)]
 
 
+def check_once(planned: Sequence[PlannedTrial]) -> None:
+    """Raise :class:`SpecError` for a trial that is planned twice."""
+    seen: dict[str, PlannedTrial] = {}
+    for trial in planned:
+        other = seen.setdefault(trial.key.digest, trial)
+        if other is not trial:
+            raise SpecError(
+                explain(
+                    "plan",
+                    required="trials that differ in what alters the reply",
+                    got=f"the same trial twice: {other} and {trial}",
+                    hint="Their vectors have the same values, or two arms do the same: leave one out.",
+                )
+            )
+
+
 def generate_pending(
-    store: Store, injector: Injector, lock: RunLock, pending: Sequence[PlannedTrial], on_trial: OnTrial | None
+    store: Store, maker: Maker, lock: RunLock, pending: Sequence[PlannedTrial], on_trial: OnTrial | None
 ) -> None:
     """Run trials and record each as soon as it is finished and proved: many a second, some together."""
     with _Recorder(store, lock, on_trial) as recorder:
-        for completion in _proved(injector, pending):
-            trial = pending[completion.index].trial
-            recorder.add(TrialRecord(trial, completion.reply, tuple(completion.receipts)))
+        for some in _proved(maker, pending):
+            recorder.add([(TrialRecord(pending[m.index].trial, m.reply, m.receipts), m.by) for m in some])
+
+
+class Pace:
+    """How fast trials end: whether some should be handed on together."""
+
+    def __init__(self) -> None:
+        self._began, self._ended = time.monotonic(), 0
+
+    def full(self, held: int) -> bool:
+        """Count one more that ended, and say whether the ``held`` ones are to be handed on now."""
+        self._ended += 1
+        fast = self._ended >= max(_FAST_FROM, _FAST_PER_S * (time.monotonic() - self._began))
+        return not fast or held >= _TOGETHER
 
 
 class _Recorder:
@@ -85,25 +114,35 @@ class _Recorder:
 
     def __init__(self, store: Store, lock: RunLock, on_trial: OnTrial | None) -> None:
         self._store, self._lock, self._on_trial = store, lock, on_trial
-        self._held: list[TrialRecord] = []
-        self._began, self._ended = time.monotonic(), 0
+        self._held: list[tuple[TrialRecord, Process | None]] = []
+        self._sessions: dict[WorkerPlace | None, Session] = {}
+        self._pace = Pace()
 
-    def add(self, record: TrialRecord) -> None:
-        self._held.append(record)
-        self._ended += 1
-        fast = self._ended >= max(_FAST_FROM, _FAST_PER_S * (time.monotonic() - self._began))
-        if not fast or len(self._held) >= _TOGETHER:
+    def add(self, records: Sequence[tuple[TrialRecord, Process | None]]) -> None:
+        self._held += records
+        if len(records) > 1 or self._pace.full(len(self._held)):
             self._write()
 
     def _write(self) -> None:
         if not self._held:
             return
         self._lock.check()
-        records, self._held = self._held, []
-        self._store.record_all(records)
+        held, self._held = self._held, []
+        mine = [record for record, by in held if by is None]
+        if mine:
+            self._store.record_all(mine)
+        for by in {by.worker: by for _, by in held if by is not None}.values():
+            theirs = [record for record, other in held if other is not None and other.worker == by.worker]
+            self._store.record_all(theirs, self._session_of(by))
         if self._on_trial is not None:
-            for record in records:
+            for record, _ in held:
                 self._on_trial(record)
+
+    def _session_of(self, process: Process) -> Session:
+        """Return the session of a worker, which is opened with the first that it made."""
+        if process.worker not in self._sessions:
+            self._sessions[process.worker] = self._store.begin_session(process)
+        return self._sessions[process.worker]
 
     def __enter__(self) -> Self:
         return self
@@ -112,13 +151,23 @@ class _Recorder:
         self._write()
 
 
-def _proved(injector: Injector, pending: Sequence[PlannedTrial]) -> Iterator[Completion]:
-    """Yield completions whose receipts hold; an error of one that doesn't names its trial."""
+def _proved(maker: Maker, pending: Sequence[PlannedTrial]) -> Iterator[list[Made]]:
+    """Yield what is made and whose receipts hold; an error of one that doesn't names its trial."""
     try:
-        for completion in injector.generate([t.request for t in pending]):
-            # Again here, although the port checks it: a plugin may have replaced the port's own generate.
-            check_completion(pending[completion.index].request, completion)
-            yield completion
+        for some in maker.make(pending):
+            good, failure = [], None
+            for made in some:
+                try:
+                    # Again here, although the port checks it: a plugin may have replaced the port's own generate, and
+                    # what workers send came over a wire.
+                    completion = Completion(made.index, made.reply, made.receipts)
+                    check_completion(pending[made.index].request, completion)
+                    good.append(made)
+                except SilentInjectionError as error:
+                    failure = failure or error
+            yield good
+            if failure is not None:
+                raise failure
     except SilentInjectionError as error:
         if error.request is None:
             raise

@@ -18,6 +18,7 @@ from ..judges.base import Case, Judge, verdicts_on
 from ..judges.cases import Question, case_of
 from ..judges.gate import check_judge
 from ..judges.registry import open_judge
+from ..notebook import Bars, bars, stepping
 from ..scaffolds import Scaffold
 from ..structuring import strict_converter
 from ..trials import TrialRecord
@@ -53,24 +54,28 @@ def judge_run(
     part: Part = "answer",
     asked: Asked = "own",
     on_verdict: OnVerdict | None = None,
+    progress: bool | Bars = True,
 ) -> JudgingSummary:
     """Judge every recorded reply that this judge, rubric and judge model has no verdict on.
 
     On controls, and on random vectors, the judge is asked about a decoy drawn from the run's own concepts by the
-    trial's digest, so that a blinded judge can't tell the arms apart and the strict false-positive rate is
-    measured. Each verdict is recorded in a transaction of its own. ``retry_unscored`` judges again what failed
-    before. ``check`` has the judge pass the control replies first, if there is anything to judge. ``part`` is what is
-    judged: the answer alone, or the whole reply with the model's reasoning; where the answer can't be told from the
-    reasoning, the verdict on it is unscored with that reason. ``asked`` "mismatched" gives each trial a second verdict:
-    whether its reply names another concept of the run, drawn by the trial's digest; how often it does is what naming
-    comes to without any match. Raises :class:`~introspection_bench.errors.ConceptError` where there is no other, and
-    :class:`JudgeError` where the judge fails them or can't work at all, and
-    :class:`~introspection_bench.errors.RunLockedError` where another process has the run judged by the same judge.
+    trial's digest, so that a blinded judge can't tell the arms apart and the strict false-positive rate is measured.
+    Each verdict is recorded in a transaction of its own. ``retry_unscored`` judges again what failed before. ``check``
+    has the judge pass the control replies first, if there is anything to judge. ``part`` is what is judged: the answer
+    alone, or the whole reply with the model's reasoning; where the answer can't be told from the reasoning, the verdict
+    on it is unscored with that reason. ``asked`` "mismatched" gives each trial a second verdict: whether its reply
+    names another concept of the run, drawn by the trial's digest; how often it does is what naming comes to without any
+    match. A notebook shows a bar, unless ``progress`` is False. Raises
+    :class:`~introspection_bench.errors.ConceptError` where there is no other, and :class:`JudgeError` where the judge
+    fails them or can't work at all, and :class:`~introspection_bench.errors.RunLockedError` where another process has
+    the run judged by the same judge.
     """
     judge = open_judge(judge)
     with _judging(store, judge, part, asked) as lock:
         pending, kept = pending_cases(store, judge, retry_unscored=retry_unscored, part=part, asked=asked)
-        return _judge_pending(store, judge, lock, pending, kept=kept, check=check, on_verdict=on_verdict)
+        with bars(progress).bar(f"verdicts by {judge.name}", kept, kept + len(pending)) as bar:
+            tell = stepping(bar, on_verdict)
+            return _judge_pending(store, judge, lock, pending, kept=kept, check=check, on_verdict=tell)
 
 
 def _judging(store: Store, judge: Judge, part: Part, asked: Asked) -> AbstractContextManager[RunLock]:

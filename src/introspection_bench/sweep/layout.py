@@ -67,6 +67,8 @@ _LEDGER = "judge_"
 
 #: The tables whose rows name the session that recorded them.
 WITH_SESSIONS = ("trials", "verdicts", "readings", "effects")
+#: The columns of the table planned, less the position.
+PLANNED = "key, cell, item, draw, key_draw, given_seed, part"
 INSERT_TRIAL = "INSERT INTO trials VALUES (?, ?, ?, ?)"
 INSERT_VERDICT = "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_READING = "INSERT INTO readings VALUES (?, ?, ?, ?, ?, ?)"
@@ -81,10 +83,8 @@ def new_store(
 ) -> bytes:
     """Return the content of a new run's file: plan, vectors, what planning found, and what is recorded already."""
     with Database.in_memory() as database:
-        database.add_tables(_SCHEMA)
+        make_tables(database, spec, now())
         with database.transaction("the new store") as connection:
-            meta = {"schema": str(SCHEMA_VERSION), "spec": canonical_json(spec), "created": now()}
-            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
             add_vectors(connection, vectors)
             add_found(connection, found)
             add_planned(connection, trials)
@@ -96,6 +96,14 @@ def new_store(
                 readings = [reading_row(r.key.digest, v, session) for r in records for v in r.readings]
                 connection.executemany(INSERT_READING, readings)
         return database.to_bytes()
+
+
+def make_tables(database: Database, spec: Mapping[str, Any], created: str) -> None:
+    """Make the tables of a run that nothing is planned in yet."""
+    database.add_tables(_SCHEMA)
+    with database.transaction("table meta") as connection:
+        meta = {"schema": str(SCHEMA_VERSION), "spec": canonical_json(spec), "created": created}
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
 
 
 def set_spec(connection: sqlite3.Connection, spec: Mapping[str, Any]) -> None:
@@ -129,10 +137,22 @@ def read_found(database: Database) -> list[Found]:
     found: list[Found] = []
     for key, kind, text in database.rows("table found", "SELECT key, kind, value FROM found ORDER BY rowid"):
         with database.guard(f"table found, row {key[:12]}"):
-            value: Found = _CONVERTER.structure(parse_json(text), _FOUND[kind])
-            check_key(key, value.key)
-            found.append(value)
+            found.append(read_one_found(key, kind, text))
     return found
+
+
+def read_one_found(key: str, kind: str, text: str) -> Found:
+    """Return what a row of the table found says; checks its key."""
+    value: Found = _CONVERTER.structure(parse_json(text), _FOUND[kind])
+    check_key(key, value.key)
+    return value
+
+
+def read_effect(key: str, text: str) -> DoseEffect:
+    """Return what a row of the table effects says; checks its key."""
+    value = _CONVERTER.structure(parse_json(text), DoseEffect)
+    check_key(key, value.key)
+    return value
 
 
 def read_effects(database: Database) -> Effects:
@@ -140,14 +160,14 @@ def read_effects(database: Database) -> Effects:
     found = []
     for key, text in database.rows("table effects", "SELECT key, effect FROM effects ORDER BY rowid"):
         with database.guard(f"table effects, row {key[:12]}"):
-            value = _CONVERTER.structure(parse_json(text), DoseEffect)
-            check_key(key, value.key)
-            found.append(value)
+            found.append(read_effect(key, text))
     return Effects(found)
 
 
-def add_planned(connection: sqlite3.Connection, trials: Sequence[Trial]) -> None:
-    """Write trials behind those that are planned already."""
+def add_planned(
+    connection: sqlite3.Connection, trials: Sequence[Trial], positions: Sequence[int] | None = None
+) -> None:
+    """Write trials behind those that are planned already, or at the positions that they have in a whole plan."""
     position, cell = (
         int(connection.execute(f"SELECT coalesce(max({column}), -1) + 1 FROM {table}").fetchone()[0])  # noqa: S608  # literals
         for column, table in (("position", "planned"), ("id", "cells"))
@@ -163,7 +183,8 @@ def add_planned(connection: sqlite3.Connection, trials: Sequence[Trial]) -> None
         base = (shared, _shared_key(trial.key))
         own = cells.setdefault(base, cell + len(cells))
         seed = None if trial.key.given_seed is None else str(trial.key.given_seed)
-        row = (trial.key.digest, position + number, own, trial.item, trial.draw, trial.key.draw, seed, trial.part)
+        at = position + number if positions is None else positions[number]
+        row = (trial.key.digest, at, own, trial.item, trial.draw, trial.key.draw, seed, trial.part)
         rows.append(row)
     connection.executemany("INSERT INTO cells VALUES (?, ?, ?)", [(n, *base) for base, n in cells.items()])
     connection.executemany("INSERT INTO planned VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -175,28 +196,38 @@ def _shared_key(key: TrialKey) -> str:
 
 def read_planned(database: Database) -> dict[str, Trial]:
     """Return the planned trials by key, in order; of one cell they share the condition."""
+    cells = read_cells(database)
+    return {
+        row[0]: planned_trial(database, cells, row)
+        for row in database.rows("table planned", f"SELECT {PLANNED} FROM planned ORDER BY position")  # noqa: S608  # literals
+    }
+
+
+def read_cells(database: Database) -> dict[int, tuple[Condition, TrialKey]]:
+    """Return what the trials of each row of the table cells share, by the row's number."""
     cells: dict[int, tuple[Condition, TrialKey]] = {}
     for number, condition, key in database.rows("table cells", "SELECT id, condition, key FROM cells"):
         with database.guard(f"table cells, row {number}"):
             shared = _CONVERTER.structure(parse_json(key), TrialKey)
             cells[number] = _CONVERTER.structure(parse_json(condition), Condition), shared
-    found = {}
-    for key, cell, item, draw, key_draw, seed, part in database.rows(
-        "table planned", "SELECT key, cell, item, draw, key_draw, given_seed, part FROM planned ORDER BY position"
-    ):
-        with database.guard(f"table planned, row {key[:12]}"):
-            condition, shared = cells[cell]
-            own = shared
-            if key_draw or seed is not None:
-                own = attrs.evolve(shared, draw=key_draw, given_seed=None if seed is None else int(seed))
-            check_key(key, own.digest)
-            found[key] = Trial(own, condition, item, draw, part)
-    return found
+    return cells
+
+
+def planned_trial(database: Database, cells: Mapping[int, tuple[Condition, TrialKey]], row: tuple[Any, ...]) -> Trial:
+    """Return the trial of a row of the table planned, its columns as in :data:`PLANNED`; checks its key."""
+    key, cell, item, draw, key_draw, seed, part = row
+    with database.guard(f"table planned, row {key[:12]}"):
+        condition, shared = cells[cell]
+        own = shared
+        if key_draw or seed is not None:
+            own = attrs.evolve(shared, draw=key_draw, given_seed=None if seed is None else int(seed))
+        check_key(key, own.digest)
+        return Trial(own, condition, item, draw, part)
 
 
 def trial_row(record: TrialRecord, session: int) -> tuple[object, ...]:
     """Return the row of a finished trial, without its verdicts and readings."""
-    told = _Stored(record.reply, record.receipts, record.source, record.repeat_of)
+    told = Stored(record.reply, record.receipts, record.source, record.repeat_of)
     return record.key.digest, canonical_json(plain(told)), now(), session
 
 
@@ -210,9 +241,9 @@ def reading_row(trial: str, reading: Reading, session: int) -> tuple[object, ...
     return reading.key(trial), trial, reading.measure_digest, canonical_json(plain(reading)), now(), session
 
 
-def add_session(connection: sqlite3.Connection, process: Process) -> Session:
-    """Write the row of a new session, and return it with its number."""
-    opened = now()
+def add_session(connection: sqlite3.Connection, process: Process, opened: str | None = None) -> Session:
+    """Write the row of a session, by default of one that opens now, and return it with its number."""
+    opened = opened or now()
     statement = "INSERT INTO sessions (opened, process) VALUES (?, ?)"
     number = connection.execute(statement, (opened, canonical_json(process.plain()))).lastrowid
     return Session(int(number or 0), opened, process)
@@ -242,7 +273,7 @@ def read_sessions(database: Database, where: str) -> list[Session]:
 
 
 @attrs.frozen
-class _Stored:
+class Stored:
     """What the row of a trial holds besides the plan's."""
 
     reply: Reply
@@ -251,11 +282,23 @@ class _Stored:
     repeat_of: str | None
 
 
+def read_stored(text: str) -> Stored:
+    """Return what the row of a trial says."""
+    return _CONVERTER.structure(parse_json(text), Stored)
+
+
+def read_of_trial(kind: type[Verdict] | type[Reading], key: str, trial: str, text: str) -> Verdict | Reading:
+    """Return what the row of a verdict or a reading says; checks its key."""
+    value: Verdict | Reading = _CONVERTER.structure(parse_json(text), kind)
+    check_key(key, value.key(trial))
+    return value
+
+
 def read_record(
     trial: Trial, text: str, verdicts: Iterable[tuple[str, str]], readings: Iterable[tuple[str, str]]
 ) -> TrialRecord:
     """Return a finished trial with its verdicts and readings, given as (key, text); checks types and keys."""
-    stored = _CONVERTER.structure(parse_json(text), _Stored)
+    stored = read_stored(text)
     return TrialRecord(
         trial,
         stored.reply,
@@ -269,9 +312,7 @@ def read_record(
 
 def _read_all(kind: Any, trial: Trial, rows: Iterable[tuple[str, str]]) -> Iterator[Any]:
     for key, text in rows:
-        value = _CONVERTER.structure(parse_json(text), kind)
-        check_key(key, value.key(trial.key.digest))
-        yield value
+        yield read_of_trial(kind, key, trial.key.digest, text)
 
 
 def check_key(key: str, digest: str) -> None:
@@ -290,7 +331,7 @@ def check_layout(database: Database) -> None:
                 required=f"schema version {SCHEMA_VERSION}",
                 got=rows[0][0] if rows else None,
                 hint="Export it with the version of introspection-bench that made it ('introspection-bench export RUN "
-                "--to run.parquet'); its rows can be read as a table (docs/other_results.md).",
+                "--to run.parquet'); its rows can be read as a table (the docs' page other_results).",
             )
         )
     database.check_schema(_SCHEMA, _LEDGER)

@@ -17,6 +17,7 @@ from ..injectors.base import Injector
 from ..injectors.requests import Completion, Request
 from ..measures.base import Axes, Measure, Pass, Replayed
 from ..measures.readings import FloatArray, Reading
+from ..notebook import Bars, bars, stepping
 from ..trials import TrialRecord
 from .again import planned_again, receipts_alike
 from .locks import hold
@@ -45,7 +46,12 @@ class MeasuringSummary:
 
 @checked(SpecError)
 def measure_run(
-    store: Store, measure: Measure, injector: Injector, *, on_reading: OnReading | None = None
+    store: Store,
+    measure: Measure,
+    injector: Injector,
+    *,
+    on_reading: OnReading | None = None,
+    progress: bool | Bars = True,
 ) -> MeasuringSummary:
     """Read a measure off every recorded trial of a stored run; see :func:`measure_trials`.
 
@@ -53,9 +59,10 @@ def measure_run(
     where that comes to other trials than the run's: another model's tokenizer, or a planner that searched.
     """
     planned = planned_again(store, injector.tokenizer)
-    return measure_trials(store, measure, injector, planned, on_reading=on_reading)
+    return measure_trials(store, measure, injector, planned, on_reading=on_reading, progress=progress)
 
 
+@checked(SpecError)
 def measure_trials(
     store: Store,
     measure: Measure,
@@ -63,13 +70,14 @@ def measure_trials(
     planned: Sequence[PlannedTrial],
     *,
     on_reading: OnReading | None = None,
+    progress: bool | Bars = True,
 ) -> MeasuringSummary:
     """Read a measure off every recorded trial that has no reading of it by this injector.
 
     What the measure leaves to the run, concepts or vectors, is the run's own. Each reading is recorded in a transaction
-    of its own. Raises :class:`SpecError` for a trial that is not among ``planned`` and for what the injector can't
-    read, before anything runs, and :class:`SilentInjectionError` for a replay whose receipts are not those that were
-    recorded.
+    of its own. A notebook shows a bar, unless ``progress`` is False. Raises :class:`SpecError` for a trial that is not
+    among ``planned`` and for what the injector can't read, before anything runs, and :class:`SilentInjectionError` for
+    a replay whose receipts are not those that were recorded.
     """
     whole = store.run_spec().planner.whole
     measure = measure.of_run(whole.concepts, own_vectors(whole, store.vectors()))
@@ -94,7 +102,12 @@ def measure_trials(
             jobs.append(_Job(record, trial.request, measure.passes(replayed), measure.notes(replayed)))
             notes |= dict.fromkeys(jobs[-1].notes)
     if jobs:
-        with hold(store.directory, f"measure-{measure.digest[:12]}", f"measures {measure.name}") as lock:
+        kept = len(records) - len(jobs)
+        with (
+            hold(store.directory, f"measure-{measure.digest[:12]}", f"measures {measure.name}") as lock,
+            bars(progress).bar(f"readings of {measure.name}", kept, len(records)) as bar,
+        ):
+            tell = stepping(bar, on_reading)
             store.begin_session(this_process("measure", injector))
             write_manifest(store)
             for job, found in _replays(injector, jobs):
@@ -102,8 +115,7 @@ def measure_trials(
                 reading = _reading(measure, injector, axes, values, job.notes)
                 lock.check()
                 store.add_reading(job.record.key.digest, reading)
-                if on_reading is not None:
-                    on_reading(reading)
+                tell(reading)
     return MeasuringSummary(measure.name, len(jobs), len(records) - len(jobs), tuple(notes))
 
 

@@ -12,17 +12,20 @@ import numpy as np
 from ..background import Background
 from ..boundaries import checked
 from ..concepts import Concept
-from ..errors import ModelNotFoundError, SpecError, explain
+from ..errors import ModelError, SpecError, explain
 from ..freezing import frozen_mapping
 from ..injectors.base import ModelInfo
+from ..injectors.registry import BUILTIN
+from ..loading import Described
 from ..prompts import Tokenizer
 from ..vectors import ConceptVector, Provenance
 from .choosing import Candidate, SelectionRule
 from .confirming import Confirmed
 from .design import Design
+from .foreseen import Injected, JudgeCalls, judge_calls
 from .places import by_place, source_layers
 from .planner import Ground, PlannedTrial
-from .spec import ModelSpec, RunSpec
+from .spec import RunSpec
 from .words import background, background_words
 
 
@@ -32,7 +35,7 @@ class Outline:
 
     ``trials`` count by arm, at most where a run may stop once it has said enough, or searches. ``prompt_tokens`` are
     those of all prompts together (engines share most of them), ``reply_tokens`` the most that all replies together can
-    have.
+    have. ``injected`` says what the run excludes if nothing is found, ``judging`` what its judges are asked.
     """
 
     model: str
@@ -40,6 +43,8 @@ class Outline:
     trials: Mapping[str, int] = attrs.field(converter=frozen_mapping, hash=False)
     prompt_tokens: int
     reply_tokens: int
+    injected: Injected
+    judging: tuple[JudgeCalls, ...]
 
     @property
     def total(self) -> int:
@@ -51,7 +56,9 @@ class Outline:
         """Return the hours that the longest replies take at a rate of generated tokens; more than 0."""
         if not tokens_per_second > 0:
             raise SpecError(
-                explain("tokens_per_second", required="more than 0", got=tokens_per_second, hint="See docs/speed.md.")
+                explain(
+                    "tokens_per_second", required="more than 0", got=tokens_per_second, hint="See the docs' page speed."
+                )
             )
         return self.reply_tokens / tokens_per_second / 3600
 
@@ -64,13 +71,11 @@ def outline(spec: RunSpec, tokenizer: Tokenizer | None = None, config: Any = Non
     the trials have no keys here. Raises whatever planning raises, and
     :class:`~introspection_bench.errors.ModelNotFoundError` for a model without either.
     """
-    if tokenizer is None or config is None:
-        tokenizer, config = _described(spec.model)
-    text = config.get_text_config()
-    info = ModelInfo(spec.model.name, "", int(text.num_hidden_layers), int(text.hidden_size), "")
+    told = spec.model.describe() if tokenizer is None or config is None else Described(tokenizer, config)
+    info = ModelInfo(spec.model.name, "", told.n_layers, told.hidden_size, "")
     planner = spec.planner
     vectors, words = _stand_ins(planner.whole, info), _word_stand_ins(planner.design, info)
-    ground = Ground(info, spec.model.backend, 1, tokenizer, spec.design.day, vectors, background=words)
+    ground = Ground(info, spec.model.backend, 1, told.tokenizer, spec.design.day, vectors, background=words)
     planned = planner.most(ground)
     if isinstance(planner, Confirmed):
         planned += planner.confirming(
@@ -82,7 +87,24 @@ def outline(spec: RunSpec, tokenizer: Tokenizer | None = None, config: Any = Non
         Counter(t.condition.arm for t in planned),
         sum(len(t.request.prompt.token_ids) for t in planned),
         sum(t.request.sampling.max_new_tokens for t in planned),
+        Injected.of(t.condition for t in planned),
+        tuple(judge_calls(spec, sum(t.condition.asked is not None for t in planned))),
     )
+
+
+def check_early(spec: RunSpec) -> None:
+    """Raise what planning will raise of layers, scaffolds and spans, before any weights are loaded.
+
+    Only where a backend of ours opens the model: to another's a name may mean anything. What a model lacks to be
+    described, opening it says better.
+    """
+    if spec.model.backend not in BUILTIN:
+        return
+    try:
+        told = spec.model.describe()
+    except ModelError:
+        return
+    outline(spec, told.tokenizer, told.config)
 
 
 def _first_cell(rule: SelectionRule, planned: Sequence[PlannedTrial]) -> Candidate:
@@ -117,27 +139,3 @@ def _made(design: Design, info: ModelInfo, concepts: Sequence[Concept]) -> list[
         for concept in concepts
         for layer in sorted(set(source_layers(design, info.n_layers).values()))
     ]
-
-
-def _described(model: ModelSpec) -> tuple[Tokenizer, Any]:
-    """Load a model's tokenizer and configuration, and no weights."""
-    from transformers import AutoConfig, AutoTokenizer
-
-    from ..model_names import resolve_name
-
-    name = resolve_name(model.name)
-    options: dict[str, Any] = {"trust_remote_code": model.trust_remote_code}
-    revision = model.options.get(model.backend, {}).get("revision")
-    if revision is not None:
-        options["revision"] = revision
-    try:
-        return AutoTokenizer.from_pretrained(name, **options), AutoConfig.from_pretrained(name, **options)
-    except (OSError, ValueError) as error:
-        raise ModelNotFoundError(
-            explain(
-                "model",
-                required="a model whose configuration and tokenizer can be loaded",
-                got=f"{model.name}: {error}",
-                hint="Give a folder or a hub id with both.",
-            )
-        ) from error

@@ -89,7 +89,7 @@ class Ground:
                     f"numerics of backend {self.backend!r}",
                     required="a whole number >= 1",
                     got=value,
-                    hint="Set the class variable of the injector (docs/backends.md).",
+                    hint="Set the class variable of the injector (the docs' page backends).",
                 )
             )
 

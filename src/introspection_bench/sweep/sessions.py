@@ -24,13 +24,23 @@ _GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 @attrs.frozen
+class WorkerPlace:
+    """Which worker of a pool a process is: its node (Ray's id), its process id there, and the devices that it has."""
+
+    node: str
+    pid: int
+    devices: tuple[str, ...] = attrs.field(converter=frozen_tuple, default=())
+
+
+@attrs.frozen
 class Process:
     """What a session says of the process that opened it.
 
     ``stage`` is what it does, ``name`` the backend's or the judge's. ``versions`` are those of Python, of the libraries
     that can alter a reply, and as ``code`` the first 12 digits of a digest of this package's source; ``host``,
     ``platform`` and ``gpus`` name the machine. ``options`` are those that backend or judge was opened with, credentials
-    left out; None where that is not known (an instance that was made by hand).
+    left out; None where that is not known (an instance that was made by hand). ``worker`` says which worker of a pool
+    it is, None for the process that writes the run.
     """
 
     stage: Stage
@@ -40,6 +50,7 @@ class Process:
     platform: str
     gpus: tuple[str, ...] = attrs.field(converter=frozen_tuple)
     options: Mapping[str, Any] | None = attrs.field(converter=attrs.converters.optional(frozen_mapping))
+    worker: WorkerPlace | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -51,6 +62,7 @@ class Process:
             "platform": self.platform,
             "gpus": list(self.gpus),
             "options": None if self.options is None else dict(self.options),
+            "worker": None if self.worker is None else {**attrs.asdict(self.worker), "devices": [*self.worker.devices]},
         }
 
 

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import attrs
-import cattrs
 
 from ..analysis.searching import Search
 from ..analysis.stopping import Stopping
 from ..boundaries import checked, guarded
 from ..dosing import RANDOM_VECTORS
-from ..errors import IntrospectionBenchError, SpecError, explain
+from ..errors import SpecError, UnknownNameError, explain
 from ..freezing import frozen_mapping, frozen_tuple
+from ..injectors import registry as injectors
 from ..injectors.base import Injector, ModelInfo
-from ..injectors.registry import BUILTIN, GROUP, open_injector
+from ..injectors.registry import open_injector
+from ..judges import registry as judges
+from ..loading import Described
 from ..measures.base import Measure
 from ..model_facts import ModelFacts
-from ..model_names import known_facts
+from ..model_names import describe_named, known_facts
 from ..plans import FrozenPlan, Plan
 from ..plugins import check_name
-from ..structuring import plain, problems
-from ..untrusted import parse_toml, read_text
+from ..structuring import Keys, Places, plain, worded
+from ..untrusted import parse_toml
 from ..vectors import ConceptVector
 from ..verdicts import Asked, Part
 from .choosing import Chosen, Confirmation
@@ -32,6 +36,8 @@ from .design import Design
 from .planner import Planner
 from .searching import Searching
 from .sequential import Sequential
+from .sharding import Shard, Sharded, WholePlan
+from .tables import as_written, override, read_tables
 from .written import arms_listed, reader, write
 
 
@@ -51,6 +57,14 @@ class ModelSpec:
     options: Mapping[str, Mapping[str, Any]] = attrs.field(converter=frozen_mapping, factory=dict, hash=False)
     trust_remote_code: bool = False
     facts: ModelFacts = attrs.field(default=attrs.Factory(lambda self: known_facts(self.name), takes_self=True))
+
+    def describe(self) -> Described:
+        """Return what the model says of itself without its weights.
+
+        Raises what :func:`~introspection_bench.loading.describe` raises.
+        """
+        revision = self.options.get(self.backend, {}).get("revision")
+        return describe_named(self.name, revision=revision, trust_remote_code=self.trust_remote_code)
 
     def open(self) -> Injector:
         """Open the model; raises what :func:`~introspection_bench.open_injector` raises."""
@@ -99,7 +113,8 @@ class RunSpec:
     when the run has said enough, where it may stop early; ``search`` how it searches over the dose, where it does;
     ``plan`` holds hypotheses and what else is settled beforehand; ``frozen`` is the frozen plan that the run is begun
     under; ``protocol`` the published protocol that it was made of. In a run's store there is also what was found when
-    the model was opened, ``found`` and the ``numerics`` of its backend, and what was ``chosen``.
+    the model was opened, ``found`` and the ``numerics`` of its backend, and what was ``chosen``; in that of a shard,
+    which ``shard`` it is and the ``whole`` plan that it is one of.
 
     A run goes on under the same design, model, backend, numerics, confirmation and stopping; judges, measures, effects
     and directory may change. Raises :class:`SpecError` for a ``judge`` that is asked about other concepts, for a
@@ -122,6 +137,8 @@ class RunSpec:
     found: ModelInfo | None = None
     numerics: int | None = None
     chosen: Chosen | None = None
+    shard: Shard | None = None
+    whole: WholePlan | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.confirm is not None and self.stopping is not None:
@@ -159,7 +176,12 @@ class RunSpec:
 
     @property
     def planner(self) -> Planner:
-        """What decides the run's trials: the design, its rounds, a search, or it and a part that confirms a cell."""
+        """What decides the run's trials: the design, its rounds, a search, or it and a part that confirms a cell.
+
+        Of a shard, those that it has of the design's; raises :class:`SpecError` where all are not known beforehand.
+        """
+        if self.shard is not None:
+            return Sharded(attrs.evolve(self, shard=None).planner, self.shard)
         if self.stopping is not None:
             return Sequential(self.design, self.stopping)
         if self.search is not None and self.confirm is None:
@@ -172,15 +194,20 @@ class RunSpec:
         """Read and check a file, without loading any model; ``directory`` counts from the file's folder.
 
         ``overrides`` are written ``design.arms.injected.n=5``: a dotted key and a TOML value, which take the place of
-        the file's. Raises :class:`SpecError` that names line (syntax) or key (unknown keys, wrong types, missing
-        values), and :class:`UnknownNameError` for the options of a backend that is neither built in nor installed.
+        the file's. Raises :class:`SpecError` that names line and key (syntax, unknown keys, wrong types, missing
+        values), and :class:`UnknownNameError` for a backend or judge that is neither built in nor installed.
         """
         path = Path(path)
-        spec = cls.from_plain(read_tables(path, overrides), str(path), beside=path.parent)
+        told = read_tables(path, overrides)
+        spec = cls.from_plain(told.data, str(path), beside=path.parent, places=told.places)
         if spec.directory is None:
             raise SpecError(
                 explain(f"{path}: directory", required="the run directory", got="none", hint='directory = "runs/x"')
             )
+        _check_name(str(path), ("model", "backend"), injectors, spec.model.backend, told.places)
+        _check_name(str(path), ("judge", "name"), judges, spec.judge.name, told.places)
+        for place, judge in enumerate(spec.also_judged):
+            _check_name(str(path), ("also_judged", place, "name"), judges, judge.name, told.places)
         return attrs.evolve(spec, directory=str(path.parent / spec.directory))
 
     @classmethod
@@ -192,31 +219,30 @@ class RunSpec:
         *,
         beside: Path = Path(),
         vectors: Mapping[str, ConceptVector] | None = None,
+        places: Places = dict,
     ) -> RunSpec:
-        """Read what a file or :meth:`plain` says; ``vectors`` are those that it may name by digest.
+        """Read what a file or :meth:`plain` says.
 
-        Raises :class:`SpecError`, which begins with ``where`` and names the key.
+        ``vectors`` are those that it may name by digest; ``places`` returns where keys stand, for errors. Raises
+        :class:`SpecError`, which begins with ``where`` and names the key.
         """
         converter = reader(beside, vectors or {})
         converter.register_structure_hook_func(
             lambda kind: kind in (Mapping[str, Any], Mapping[str, Mapping[str, Any]]), _table
         )
-        try:
+        with worded(
+            SpecError,
+            where,
+            root="spec",
+            required="the keys and types of the docs' page sweeps",
+            hint="Mend these keys; nothing was run.",
+            places=places,
+            written=partial(as_written, data),
+        ):
             own = {name: value for name, value in _with_arms_listed(data).items() if name != "further"}
             spec = converter.structure(own, cls)
-        except cattrs.BaseValidationError as error:
-            raise SpecError(
-                explain(
-                    where,
-                    required="the keys and types of docs/sweeps.md",
-                    got=problems(error, "spec"),
-                    hint="Mend these keys; nothing was run.",
-                )
-            ) from error
-        except IntrospectionBenchError as error:
-            raise SpecError(f"{where}: {error}") from error
-        for backend in spec.model.options:
-            check_name(GROUP, BUILTIN, backend, "model.options")  # a misspelt table would be options that nobody gets
+        for backend in spec.model.options:  # a misspelt table would be options that nobody gets
+            _check_name(where, ("model", "options", backend), injectors, backend, places)
         return spec
 
     @checked(SpecError)
@@ -230,7 +256,7 @@ class RunSpec:
         if len(set(words)) == len(words):
             data["design"]["arms"] = {arm["arm"]: arm for arm in data["design"]["arms"]}
         for text in overrides:
-            _override(data, text)
+            override(data, text)
         known = [*design.vectors, *(v for steer in design.beside for v in steer.vectors)]
         return self.from_plain(data, "overrides", vectors={v.digest: v for v in known})
 
@@ -259,20 +285,19 @@ class RunSpec:
             "found": plain(self.found),
             "numerics": self.numerics,
             "chosen": write(self.chosen),
+            "shard": None if self.shard is None else str(self.shard),
+            "whole": plain(self.whole),
         }
 
 
-def read_tables(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Return a TOML file's tables, with ``overrides`` as of :meth:`RunSpec.from_toml`; raises :class:`SpecError`."""
+def _check_name(where: str, keys: Keys, registry: ModuleType, name: str, places: Places) -> None:
+    """Raise :class:`UnknownNameError` that says where it stands for a name that a registry has nothing of."""
+    words = [key for key in keys if isinstance(key, str) and key != name]
     try:
-        data = parse_toml(read_text(path))
-    except (OSError, ValueError) as error:
-        raise SpecError(
-            explain(str(path), required="a readable TOML file", got=str(error), hint="See docs/sweeps.md.")
-        ) from error
-    for text in overrides:
-        _override(data, text)
-    return data
+        check_name(registry.GROUP, registry.BUILTIN, name, ".".join(words))
+    except UnknownNameError as error:
+        at = places().get(keys)
+        raise UnknownNameError(f"{where}{f' ({at})' if at else ''}: {error}") from error
 
 
 def _table(value: Any, _: Any) -> dict[str, Any]:
@@ -290,51 +315,20 @@ def _with_arms_listed(data: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**data, "design": {**design, "arms": arms_listed(design["arms"])}}
 
 
-def _override(data: dict[str, Any], text: str) -> None:
-    """Put one ``key=value`` into the data of a file."""
-    key, equals, value = text.partition("=")
-    names = [name.strip() for name in key.split(".")]
-    if not equals or not all(names):
-        raise SpecError(
-            explain(
-                "override", required="key=value, as in design.arms.injected.n=5", got=text, hint="See docs/sweeps.md."
-            )
-        )
-    table: Any = data
-    for name in names[:-1]:
-        table = table.setdefault(name, {})
-        if not isinstance(table, dict):
-            raise SpecError(
-                explain(f"override {key.strip()}", required="keys of tables", got=text, hint=f"{name} is none.")
-            )
-    table[names[-1]] = toml_value(value.strip())
-
-
-def toml_value(text: str) -> Any:
-    """Read a TOML value; what is none, a bare word, is text."""
-    try:
-        return parse_toml(f"value = {text}")["value"]
-    except ValueError:
-        return text
-
-
 @checked(SpecError)
 def read_measure(text: str, beside: Path) -> Measure:
     """Read a measure that is written as a TOML table, as on a command line; vectors are files within ``beside``.
 
     Raises :class:`SpecError`.
     """
-    try:
+    with worded(
+        SpecError,
+        "measure",
+        root="measure",
+        required='a table as {measure = "token_logprobs", sets = {yes = ["Yes"], no = ["No"]}}',
+        hint="See the docs' page measures.",
+        also=(ValueError, TypeError),
+    ):
         table = parse_toml(f"measure = {text}" if text.lstrip().startswith("{") else f'measure = "{text}"')["measure"]
         found: Measure = reader(beside, {}).structure(table, Measure)  # type: ignore[type-abstract]  # read by its name
-    except (ValueError, TypeError, cattrs.BaseValidationError) as error:
-        wrong = isinstance(error, cattrs.BaseValidationError)
-        raise SpecError(
-            explain(
-                "measure",
-                required='a table as {measure = "token_logprobs", sets = {yes = ["Yes"], no = ["No"]}}',
-                got=problems(error, "measure") if wrong else str(error),
-                hint="See docs/measures.md.",
-            )
-        ) from error
     return found

@@ -61,7 +61,7 @@ from .written import reader, write
 #: Name of the file within a run directory.
 FILE_NAME = "store.sqlite"
 #: Seconds that a process may take to make a store before another one gives up waiting for it.
-_CREATION_S = 60.0
+CREATION_S = 60.0
 
 
 class Store:
@@ -90,7 +90,7 @@ class Store:
         model or confirmation, and :class:`StoreError` for a file that isn't a store.
         """
         if not cls.is_begun(directory):
-            with hold(directory, "create", "makes the run", patience_s=_CREATION_S):
+            with hold(directory, "create", "makes the run", patience_s=CREATION_S):
                 if not cls.is_begun(directory):  # another process may have made it meanwhile
                     _begin(directory, new_store(spec.plain(), planned, vectors, found=found))
         store = cls.open(directory)
@@ -112,7 +112,7 @@ class Store:
         It appears with all of them or not at all. ``spec`` is as of :meth:`spec`. Raises :class:`StoreError` where
         the directory holds a run.
         """
-        with hold(directory, "create", "makes the run", patience_s=_CREATION_S):
+        with hold(directory, "create", "makes the run", patience_s=CREATION_S):
             if cls.is_begun(directory):
                 raise StoreError(
                     explain("directory", required="one without a run", got=str(directory), hint="Choose another name.")
@@ -274,9 +274,10 @@ class Store:
         return record
 
     @checked(StoreError)
-    def record_all(self, records: Sequence[TrialRecord]) -> None:
+    def record_all(self, records: Sequence[TrialRecord], session: Session | None = None) -> None:
         """Keep finished trials, without their verdicts and readings, in one transaction; those that are there stay."""
-        rows = [trial_row(record, self._its_session()) for record in records]
+        number = self._its_session() if session is None else session.id
+        rows = [trial_row(record, number) for record in records]
         named = ", ".join(record.key.digest[:12] for record in records[:3])
         with self._database.transaction(f"table trials, row {named}") as connection:
             connection.executemany(f"{INSERT_TRIAL} ON CONFLICT (key) DO NOTHING", rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,19 @@ from ..files import file_stem
 from ..freezing import frozen_tuple
 from ..measures.base import Measure
 from ..results import Results
-from ..showing import named, shown
-from ..structuring import plain
+from ..showing import named, shown, table_html
+from ..structuring import Keys, plain
 from ..verdicts import Asked, Part
 from .generating import OnTrial
 from .judging import JudgingSummary, judge_run
 from .measuring import MeasuringSummary, measure_run
+from .outline import check_early
 from .planner import Planner
 from .running import Watcher, run_spec
-from .spec import ModelSpec, RunSpec, read_tables
+from .spec import ModelSpec, RunSpec
 from .store import Store
 from .sweep import Sweep
+from .tables import Tables, read_tables
 
 if TYPE_CHECKING:
     from ..judges.base import Judge
@@ -66,13 +69,17 @@ class Study:
                     "models",
                     required="at least one model, each once",
                     got=twice or "none",
-                    hint="The same one stands twice with other options; see docs/studies.md.",
+                    hint="The same one stands twice with other options; see the docs' page studies.",
                 )
             )
 
     def __repr__(self) -> str:
         models = [f"{m.name} ({m.backend})" for m in self.models]
         return shown(self, f"{str(self.directory)!r}", named("models", models), repr(self.planner))
+
+    def _repr_html_(self) -> str:
+        rows = [(m.name, m.backend, self.run_directory(m)) for m in self.models]
+        return table_html(f"Study in {self.directory}", rows, ["model", "backend", "run"], [repr(self.planner)])
 
     @classmethod
     @checked(SpecError)
@@ -84,7 +91,8 @@ class Study:
         :meth:`RunSpec.from_toml` raises.
         """
         path = Path(path)
-        data = read_tables(path, overrides)
+        tables = read_tables(path, overrides)
+        data = dict(tables.data)
         models = _listed(data.pop("models", None), path)
         for name in _OF_ONE_RUN:
             if name in data:
@@ -92,7 +100,12 @@ class Study:
                     explain(f"{path}: {name}", required="a key of a study", got=name, hint="It is of a single run.")
                 )
         specs = [
-            RunSpec.from_plain({**data, "model": model}, f"{path}, models[{place}]", beside=path.parent)
+            RunSpec.from_plain(
+                {**data, "model": model},
+                f"{path}, models[{place}]",
+                beside=path.parent,
+                places=partial(_places, tables, place),
+            )
             for place, model in enumerate(models)
         ]
         first = specs[0]
@@ -134,6 +147,9 @@ class Study:
                     hint="Use generate() and judge().",
                 )
             )
+        for spec in specs:
+            if not Store.is_begun(str(spec.directory)):  # what is wrong for the last model should not cost the first
+                check_early(spec)
         for spec in specs:
             run_spec(spec, judge=judge, watcher=watcher)
         return self.results()
@@ -190,6 +206,12 @@ class Study:
             if Store.is_begun(self.run_directory(model)):
                 with Store.open(self.run_directory(model)) as store:
                     yield model, store
+
+
+def _places(tables: Tables, place: int) -> dict[Keys, str]:
+    """Return where the keys of one model's run stand in a study's file."""
+    found = tables.places()
+    return found | {("model", *keys[2:]): at for keys, at in found.items() if keys[:2] == ("models", place)}
 
 
 def _listed(models: Any, path: Path) -> list[Any]:

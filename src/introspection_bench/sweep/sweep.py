@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,31 +17,34 @@ from ..concepts import ConceptSet
 from ..credentials import without_credentials
 from ..dosing import Probe, measure_effects
 from ..effects import Drawn, Effects, Found
-from ..errors import SpecError, StoreError, explain
-from ..extraction import extract
+from ..errors import SpecError, explain
 from ..files import file_stem, make_own_folder
 from ..injectors.base import Injector
 from ..judges.registry import open_judge
 from ..measures.base import Measure
+from ..notebook import Bars, bars
 from ..results import Results
-from ..showing import plural, shown
+from ..showing import plural, shown, table_html
 from ..trials import TrialRecord
-from ..vectors import ConceptVector
 from ..verdicts import Asked, Part
 from .choosing import Confirmation, Fresh, SelectionRule
 from .confirming import Confirmed
 from .design import Design
 from .dosing import FindsDoses, dosed_cases
-from .generating import OnTrial, generate_pending, generating, pending_trials
+from .generating import OnTrial, check_once, generate_pending, generating, pending_trials
+from .grounding import run_so_far, vectors_of, vectors_of_words
 from .judging import JudgingSummary, judge_run
+from .making import Maker, Pool, started
 from .manifest import write_manifest
 from .measuring import MeasuringSummary, OnReading, check_measure, measure_trials
-from .places import by_place, own_vectors, source_layers
+from .moving import trials_shown
+from .places import by_place, own_vectors
 from .planner import Ground, PlannedTrial, Planner
 from .sessions import this_process
+from .sharding import check_begun
 from .spec import EffectsSpec, ModelSpec, RunSpec
 from .store import Store
-from .words import background, background_words
+from .words import background
 
 if TYPE_CHECKING:
     from ..judges.base import Judge
@@ -54,13 +56,20 @@ class Sweep:
     Making a sweep plans it: vectors that the run has not got yet are extracted, every prompt is rendered and every
     request validated, and nothing is written. The same design on the same model continues a run, with the run's own
     date and vectors; another design is an error. ``spec`` is what the run's store says of it, by default made of the
-    arguments. Raises what :func:`extract`, :meth:`Planner.ask` and :meth:`Injector.validate` raise, and
-    :class:`~introspection_bench.errors.StoreError` for a store that can't be read.
+    arguments. A notebook shows a bar of the extraction unless ``progress`` is False. Raises what :func:`extract`,
+    :meth:`Planner.ask` and :meth:`Injector.validate` raise, and :class:`~introspection_bench.errors.StoreError` for a
+    store that can't be read.
     """
 
     @checked(SpecError)
     def __init__(
-        self, planner: Planner, injector: Injector, directory: str | Path, *, spec: RunSpec | None = None
+        self,
+        planner: Planner,
+        injector: Injector,
+        directory: str | Path,
+        *,
+        spec: RunSpec | None = None,
+        progress: bool | Bars = True,
     ) -> None:
         self.injector = injector
         self.directory = Path(directory)
@@ -70,12 +79,13 @@ class Sweep:
         self._planner = planner
         begun = Store.is_begun(directory)
         with Store.open(directory) if begun else nullcontext() as store:
-            known, day = _of_run(store, planner.design)
+            known, day = run_so_far(store, planner.design)
             self._probe = functools.cache(lambda: Probe(injector, date=day))
+            check_begun(planner, None if store is None else store.spec(), self.directory)
             self._dosing = FindsDoses([] if store is None else store.found(), self._probe)
-            self.vectors = _vectors(planner.whole, injector, known, day)
+            self.vectors = vectors_of(planner.whole, injector, known, day, progress)
             #: Those of the words that random vectors take after; none where no arm draws such.
-            self.word_vectors = _word_vectors(planner.design, injector, known, day)
+            self.word_vectors = vectors_of_words(planner.design, injector, known, day, progress)
             self.design: Design = attrs.evolve(planner.design, date=day)
             self.spec = self._spec(spec)
             vectors = by_place(planner.whole, self.vectors, injector.model.n_layers)
@@ -89,37 +99,68 @@ class Sweep:
             self._ask(store)
 
     def __repr__(self) -> str:
-        planned = f"{plural(len(self.planned), 'trial')} planned"
-        return shown(self, f"{str(self.directory)!r}", planned, repr(self.injector), repr(self.design))
+        told = (f"{str(self.directory)!r}", f"{plural(len(self.planned), 'trial')} planned")
+        return shown(self, *told, repr(self.injector), repr(self.design))
 
-    def generate(self, on_trial: OnTrial | None = None, *, limit: int | None = None) -> Results:
+    def _repr_html_(self) -> str:
+        planned = plural(len(self.planned), "trial")
+        rows = [("planned", planned), ("model", repr(self.injector)), ("design", repr(self.design))]
+        return table_html(f"Sweep in {self.directory}", rows)
+
+    @checked(SpecError)
+    def generate(
+        self,
+        on_trial: OnTrial | None = None,
+        *,
+        limit: int | None = None,
+        on: Pool | Maker | None = None,
+        progress: bool | Bars = True,
+    ) -> Results:
         """Run what is not recorded yet, until the planner asks for nothing more, and return the whole run.
 
         Where the specification asks for the effects of the doses, those are measured first. ``limit`` makes it a smoke
         test: only so many trials of what is planned so far, spread over the cells (:func:`.generating.pending_trials`).
+        ``on`` says where they are generated: by the workers of a pool (:class:`~introspection_bench.RayPool`), by
+        default in this process, which alone writes the store in any case. A notebook shows a bar of how far it is,
+        unless ``progress`` is False; nothing is shown elsewhere.
 
         Each trial is recorded as soon as it is finished (many a second: some together), so an interrupted run loses
         only what was under way; run it again to go on. Raises
         :class:`~introspection_bench.errors.RunLockedError` where another process generates in the directory,
         :class:`~introspection_bench.errors.StoreMismatchError` for a directory with another run, and
         :class:`~introspection_bench.errors.SilentInjectionError` rather than record an unproven injection, or a reply
-        that rests on a number which isn't finite; it names the trial. Warns where the last session had other versions
+        that rests on a number which isn't finite; it names the trial, and with a pool
+        :class:`~introspection_bench.errors.WorkerError`. Warns where the last session had other versions
         (:meth:`Store.begin_session`).
         """
-        with generating(self.directory) as lock, self.open_store() as store:
+        shown = bars(progress)
+        with generating(self.directory) as lock, self.open_store() as store, started(on, self.injector) as maker:
             if self.spec.effects is not None:
                 self._measure_effects(store)
             while True:
-                pending = pending_trials(self.planned, store.recorded(), limit)
-                if pending:
-                    store.begin_session(this_process("generate", self.injector))
+                recorded = store.recorded()
+                pending = pending_trials(self.planned, recorded, limit)
+                if pending and maker.process is not None:
+                    store.begin_session(maker.process)
                 self._write_aside(store)
-                generate_pending(store, self.injector, lock, pending, on_trial)
+                with trials_shown(shown, self.injector, len(recorded), pending, on_trial) as told:
+                    generate_pending(store, maker, lock, pending, told)
+                if pending and maker.process is None:
+                    write_manifest(store)  # now that its workers have sessions
                 if limit is not None or self._planner.judge is not None or not self._go_on(store):
                     return store.results()
 
-    def run(self, judge: str | Judge | None = None, *, on_trial: OnTrial | None = None) -> Results:
+    def run(
+        self,
+        judge: str | Judge | None = None,
+        *,
+        on_trial: OnTrial | None = None,
+        on: Pool | Maker | None = None,
+        progress: bool | Bars = True,
+    ) -> Results:
         """Generate, and judge by ``judge`` (by default the planner's own), until the planner asks for nothing more.
+
+        ``on`` and ``progress`` are as of :meth:`generate`; a pool's workers stay until the end.
 
         Raises :class:`SpecError` for another judge than the planner's, and what the stages raise.
         """
@@ -127,15 +168,18 @@ class Sweep:
         if judge is not None:
             judge = open_judge(judge)
             self.check_judge(judge)
-        for turn in itertools.count():
-            results = self.generate(on_trial)
-            if judge is None:
-                break
-            with Store.open(self.directory) as store:
-                judge_run(store, judge, check=turn == 0)  # one that passed the control replies needn't do so again
-            if not self.go_on():
-                return self.results()
-        return results
+        shown = bars(progress)
+        with started(on, self.injector) as maker:
+            for turn in itertools.count():
+                results = self.generate(on_trial, on=maker, progress=shown)
+                if judge is None:
+                    return results
+                with Store.open(self.directory) as store:
+                    # One that passed the control replies needn't do so again.
+                    judge_run(store, judge, check=turn == 0, progress=shown)
+                if not self.go_on():
+                    break
+        return self.results()
 
     def check_judge(self, judge: Judge) -> None:
         """Raise :class:`SpecError` unless a judge is the one that the planner needs, if it needs any."""
@@ -199,11 +243,17 @@ class Sweep:
         return sweep
 
     def judge(
-        self, judge: str | Judge, *, retry_unscored: bool = False, part: Part = "answer", asked: Asked = "own"
+        self,
+        judge: str | Judge,
+        *,
+        retry_unscored: bool = False,
+        part: Part = "answer",
+        asked: Asked = "own",
+        progress: bool | Bars = True,
     ) -> JudgingSummary:
         """Judge every recorded reply that this judge has not scored; see :func:`judge_run`."""
         with Store.open(self.directory) as store:
-            return judge_run(store, judge, retry_unscored=retry_unscored, part=part, asked=asked)
+            return judge_run(store, judge, retry_unscored=retry_unscored, part=part, asked=asked, progress=progress)
 
     def check_measure(self, measure: Measure) -> None:
         """Raise what is wrong with measuring the trials planned so far, before there are any replies."""
@@ -211,7 +261,12 @@ class Sweep:
         check_measure(of_run, self.injector, self.planned)
 
     def measure(
-        self, measure: Measure, injector: Injector | None = None, *, on_reading: OnReading | None = None
+        self,
+        measure: Measure,
+        injector: Injector | None = None,
+        *,
+        on_reading: OnReading | None = None,
+        progress: bool | Bars = True,
     ) -> MeasuringSummary:
         """Read a measure off every recorded trial that has no reading of it; see :mod:`.measuring`.
 
@@ -219,7 +274,8 @@ class Sweep:
         whose readings are then marked as another model's.
         """
         with Store.open(self.directory) as store:
-            return measure_trials(store, measure, injector or self.injector, self.planned, on_reading=on_reading)
+            by = injector or self.injector
+            return measure_trials(store, measure, by, self.planned, on_reading=on_reading, progress=progress)
 
     def results(self) -> Results:
         """What is recorded so far, with all verdicts and readings."""
@@ -297,7 +353,7 @@ class Sweep:
             new = [t for t in found if t.key.digest not in known]
             if not new:
                 return False
-            _check_once(new)
+            check_once(new)
             for trial in new:
                 self.injector.validate(trial.request)
             self._first_asked = self._first_asked or len(new)
@@ -333,67 +389,5 @@ class Sweep:
         """Write what the store can always remake: vectors as files, and a manifest for people."""
         folder = make_own_folder(self.directory / "vectors")
         for vector in self.vectors:
-            name = f"{file_stem(vector.concept)}-layer{vector.layer}-{vector.digest[:8]}.safetensors"
-            vector.save(folder / name)
+            vector.save(folder / f"{file_stem(vector.concept)}-layer{vector.layer}-{vector.digest[:8]}.safetensors")
         write_manifest(store)
-
-
-def _check_once(planned: Sequence[PlannedTrial]) -> None:
-    seen: dict[str, PlannedTrial] = {}
-    for trial in planned:
-        other = seen.setdefault(trial.key.digest, trial)
-        if other is not trial:
-            raise SpecError(
-                explain(
-                    "plan",
-                    required="trials that differ in what alters the reply",
-                    got=f"the same trial twice: {other} and {trial}",
-                    hint="Their vectors have the same values, or two arms do the same: leave one out.",
-                )
-            )
-
-
-def _word_vectors(
-    design: Design, injector: Injector, known: Sequence[ConceptVector], day: datetime.date
-) -> list[ConceptVector]:
-    """Return the vectors of the words that random ones take after, extracted as a design's own are."""
-    words = background_words(design)
-    if not words or design.concepts is None:
-        return []
-    layers = sorted(set(source_layers(design, injector.model.n_layers).values()))
-    return extract(
-        injector, words, layers, recipe=design.recipe, baseline=design.concepts.baseline, date=day, known=known
-    )
-
-
-def _of_run(store: Store | None, design: Design) -> tuple[list[ConceptVector], datetime.date]:
-    """Return the vectors that a run has already and the date of its prompts, or none and the design's day."""
-    if store is None:
-        return [], design.day
-    stated = store.spec()["design"].get("date")
-    try:
-        day = None if stated is None else datetime.date.fromisoformat(stated)
-    except (TypeError, ValueError) as error:
-        raise StoreError(
-            explain(f"{store.path}: design.date", required="a date, as 2026-07-26", got=stated, hint="It is damaged.")
-        ) from error
-    return store.vectors(), design.date or day or design.day
-
-
-def _vectors(
-    design: Design, injector: Injector, known: Sequence[ConceptVector], day: datetime.date
-) -> list[ConceptVector]:
-    """Return all vectors of a design: given ones, the run's own, and extracted what is missing."""
-    given = [*design.vectors, *(v for b in design.beside for v in b.vectors)]
-    of = {v.concept for v in design.vectors}
-    missing = [c for c in design.concepts or () if c.name not in of]
-    if not missing or not design.layers or design.concepts is None:
-        return given
-    layers = sorted(set(source_layers(design, injector.model.n_layers).values()))
-    for layer in layers:
-        injector.check_layer(layer)
-    baseline = design.concepts.baseline
-    return [
-        *given,
-        *extract(injector, missing, layers, recipe=design.recipe, baseline=baseline, date=day, known=known),
-    ]

@@ -42,6 +42,7 @@ from .arms import ARMS, Arm
 from .arms import GROUP as ARMS_GROUP
 from .bands import Band, Block, Blocks
 from .choosing import Confirmation
+from .sharding import Shard
 
 MEASURES_GROUP = "introspection_bench.measures"
 #: The built-in measures by name.
@@ -106,6 +107,7 @@ def reader(beside: Path, vectors: Mapping[str, ConceptVector]) -> cattrs.Convert
     hook(Dose, lambda v: Dose.parse(_text("a dose as '0.3 residual'", v)))
     hook(Span, lambda v: Span.parse(_text("a span as 'from(trial)'", v)))
     hook(Depth, _depth)
+    hook(Shard, lambda v: Shard(_text("a shard as '3/16'", v)))
     hook(Scaffold, lambda v: _scaffold(v, plain_converter))
     converter.register_structure_hook_func(
         lambda kind: kind == tuple[Item, ...], lambda v, _: _items(v, beside, plain_converter)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .checks import CHECKS, Check, CheckSkipped
     from .conformance import CheckResult, ConformanceReport, check_names, run_conformance
     from .loop import LoopInjector
+    from .scripted import ScriptedInjector
     from .subject import Subject
     from .suite import InjectorConformance
     from .tiny import (
@@ -33,6 +34,7 @@ _HOMES = {
     "checks": ("CHECKS", "Check", "CheckSkipped"),
     "conformance": ("CheckResult", "ConformanceReport", "check_names", "run_conformance"),
     "loop": ("LoopInjector",),
+    "scripted": ("ScriptedInjector",),
     "subject": ("Subject",),
     "suite": ("InjectorConformance",),
     "tiny": (
@@ -58,6 +60,7 @@ __all__ = [  # the names of _HOMES and _MODULES; tests/conformance/test_suite.py
     "ConformanceReport",
     "InjectorConformance",
     "LoopInjector",
+    "ScriptedInjector",
     "Subject",
     "check_names",
     "quantise_saved_model",

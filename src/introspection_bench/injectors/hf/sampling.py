@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -47,6 +47,31 @@ class LogitsWatch(LogitsProcessor):
             torch.stack(self._largest, dim=1).float().cpu().numpy()
         )
         return kept
+
+
+class TokenCount(LogitsProcessor):
+    """Says at each step how many tokens the step before sampled, in rows that had not ended; changes nothing.
+
+    ``ends`` are the ids that end a row. The step of the last tokens has none after it: :meth:`last` says these.
+    """
+
+    def __init__(self, on_tokens: Callable[[int], None], ends: Sequence[int], prompt_length: int) -> None:
+        self._on_tokens, self._ends, self._prompt_length = on_tokens, ends, prompt_length
+        self._going: Tensor | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return ``scores`` (rows, vocabulary) as they are."""
+        if input_ids.shape[1] > self._prompt_length:
+            self.last(input_ids)
+        return scores
+
+    def last(self, input_ids: Tensor) -> None:
+        """Say how many rows of ``input_ids`` (rows, positions) got their last token, and keep those that go on."""
+        going = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        going = going if self._going is None else self._going
+        self._on_tokens(int(going.sum()))
+        ends = torch.tensor(list(self._ends), dtype=input_ids.dtype, device=input_ids.device)
+        self._going = going & ~torch.isin(input_ids[:, -1], ends)
 
 
 class SeededSampler(LogitsProcessor):

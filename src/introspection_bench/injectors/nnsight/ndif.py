@@ -60,7 +60,12 @@ def check_remote(remote: bool | str, model: Any, local_options: Mapping[str, Any
         )
     if not (remote is True or remote == "local" or str(remote).startswith(("http://", "https://"))):
         raise ModelError(
-            explain("remote", required="True, 'local' or the URL of a server", got=remote, hint="See docs/nnsight.md.")
+            explain(
+                "remote",
+                required="True, 'local' or the URL of a server",
+                got=remote,
+                hint="See the docs' page nnsight.",
+            )
         )
     if remote is True and not _key():
         raise BackendUnavailableError(

@@ -28,7 +28,7 @@ from ..hf.hooks import BlockCapture, Observer, Row, session
 from ..hf.limits import limits_of
 from ..hf.proving import ROWS, SharingProbe, unproved
 from ..hf.reads import OF_LOGITS, PassReading
-from ..hf.sampling import LogitsWatch, processors
+from ..hf.sampling import LogitsWatch, TokenCount, processors
 from ..hf.stopping import ReplyReader, end_tokens_of
 from ..hf.telling import facts_of
 from ..hf.unchanged import Unchanged
@@ -257,7 +257,7 @@ class TorchInjector(OpenedInjector):
         chosen = [cell for cell, _ in rows]
         prompt, sampling, layers = batch[0].prompt.token_ids, batch[0].sampling, batch[0].read_layers
         length, first = len(prompt), prefill.positions
-        watch = LogitsWatch()
+        watch, told = LogitsWatch(), self._told(length)
         captures = _captures(layers)
         with self._session([r.steers for r in batch], first, captures) as record, self._neutral_defaults():
             # Not the model's own, which a checkpoint or a patch may have replaced.
@@ -268,8 +268,12 @@ class TorchInjector(OpenedInjector):
                 past_key_values=None if prefill.cache is None else select(prefill.cache, chosen),
                 max_new_tokens=sampling.max_new_tokens,
                 do_sample=False,
-                logits_processor=LogitsProcessorList([watch, *processors(sampling, [r.seed for r in batch], length)]),
+                logits_processor=LogitsProcessorList(
+                    [watch, *told, *processors(sampling, [r.seed for r in batch], length)]
+                ),
             )
+        for count in told:
+            count.last(tokens)
         sampled = tokens[:, length:].tolist()
         # The last sampled token is not fed back.
         measured = _joined([prefill.measured[c] for c in chosen], record.measured(tokens.shape[1] - 1 - first))
@@ -294,6 +298,10 @@ class TorchInjector(OpenedInjector):
             return Completion(index, reply, receipts, readings)
 
         yield from failures_last([index for _, index in rows], finish)
+
+    def _told(self, length: int) -> list[TokenCount]:
+        # Only where somebody listens: counting makes a GPU wait.
+        return [] if self.on_tokens is None else [TokenCount(self.on_tokens, self._reader.ends.ids, length)]
 
     @contextmanager
     def _neutral_defaults(self) -> Iterator[None]:

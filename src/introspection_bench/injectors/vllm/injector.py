@@ -81,6 +81,7 @@ class VllmInjector(OpenedInjector):
         self._cells = Cells()
         self._next = 0
         self._flying: dict[str, Flight] = {}
+        self._counts = engines.TokenCounts()
         self._ended: dict[str, Flight] = {}
         self._read: dict[str, Flight] = {}
         self._since: float | None = None
@@ -192,7 +193,7 @@ class VllmInjector(OpenedInjector):
         mine: dict[str, int] = {}
         try:
             while waiting or mine:
-                with engines.watched():
+                with engines.watched(self._engine):
                     self._submit(waiting, mine)
                     if self._flying or self._ended:
                         self._step()
@@ -263,7 +264,10 @@ class VllmInjector(OpenedInjector):
     def _step(self) -> None:
         """Run one step of the engine, and read what has ended, many requests at once."""
         if self._flying:
-            for output in self._engine.step():
+            outputs = self._engine.step()
+            if self.on_tokens is not None:
+                self._counts.step(self._engine, outputs, self.on_tokens)
+            for output in outputs:
                 # Another generator's request may finish here while that one is suspended.
                 flight = self._flying.pop(output.request_id, None) if output.finished else None
                 if flight is not None:

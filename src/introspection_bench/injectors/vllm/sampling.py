@@ -1,8 +1,8 @@
 """Sampling by the numbers that all backends share: what the host decides, and the arithmetic in torch.
 
 A token is that of the largest logit after Gumbel noise, a function of the reply's seed, the token's place in it and its
-id. The keys of all places of a reply are in :class:`.tables.Tables`; on CUDA :mod:`.kernels` adds the noise and takes
-the largest in one pass over the logits.
+id. The keys of all places of a reply are in :class:`~introspection_bench.injectors.vllm.tables.Tables`; on CUDA
+:mod:`.kernels` adds the noise and takes the largest in one pass over the logits.
 """
 
 from __future__ import annotations

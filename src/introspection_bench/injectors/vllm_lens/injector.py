@@ -88,6 +88,7 @@ class VllmLensInjector(OpenedInjector):
         self._limits = engines.limits_of(engine)
         self._keys = itertools.count()
         self._flying: set[str] = set()
+        self._counts = engines.TokenCounts()
         self._done: dict[str, Any] = {}
         self._updates: dict[int, tuple[str, bool]] = {}
         try:
@@ -206,7 +207,7 @@ class VllmLensInjector(OpenedInjector):
         mine: dict[str, int] = {}
         try:
             while waiting or mine:
-                with engines.watched():
+                with engines.watched(self._engine):
                     while waiting and len(self._flying) < self._window:
                         index, request = waiting.popleft()
                         mine[self._submit(request)] = index
@@ -248,7 +249,10 @@ class VllmLensInjector(OpenedInjector):
     def _finished(self, mine: Mapping[str, int]) -> list[tuple[str, Any]]:
         """Run one step of the engine unless some of ``mine`` are done already; return those that are."""
         if not any(key in self._done for key in mine):
-            for output in self._engine.step():
+            outputs = self._engine.step()
+            if self.on_tokens is not None:
+                self._counts.step(self._engine, outputs, self.on_tokens)
+            for output in outputs:
                 # Another generator's request may finish here while that one is suspended.
                 if output.finished and output.request_id in self._flying:
                     self._flying.discard(output.request_id)
@@ -267,15 +271,21 @@ class VllmLensInjector(OpenedInjector):
             self._done.pop(key, None)
             self._engine.collective_rpc("introspection_forget", args=(key,))
 
+    def _told(self, method: str, key: str) -> list[Any]:
+        """What every worker says of a request."""
+        with engines.watched(self._engine):
+            answers: list[Any] = self._engine.collective_rpc(method, args=(key,))
+            return answers
+
     def _records(self, key: str) -> dict[int, LayerRecord]:
-        answers = self._engine.collective_rpc("introspection_take", args=(key,))
+        answers = self._told("introspection_take", key)
         # vllm-lens packs ctx.saved with pickle; the bytes come from this engine's own workers.
         ranks = [None if a is None else pickle.loads(a)["0"] for a in answers]  # noqa: S301  # as above
         return merge_ranks(ranks, self._copies)
 
     def _largest(self, key: str) -> npt.NDArray[np.float32]:
         """The largest logit behind each token of a request; every worker that samples tells the same."""
-        answers = self._engine.collective_rpc("introspection_logits", args=(key,))
+        answers = self._told("introspection_logits", key)
         found = [largest for answer in answers for largest in json.loads(answer)]
         if not found:
             raise CaptureError(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import abc
+import inspect
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -82,6 +84,11 @@ class ModelJudge(Judge, abc.ABC):
     def _refused_option(self, message: str) -> str | None:  # noqa: ARG002  # for judges that know their service
         """What to do about a service that refuses a parameter of every call; None where ``message`` names none."""
         return None
+
+    @classmethod
+    def rubrics_asked(cls, options: Mapping[str, Any]) -> tuple[Rubric, ...]:
+        """Return the rubric that the model would be asked by."""
+        return (load_rubric(options.get("rubric", inspect.signature(cls).parameters["rubric"].default)),)
 
     def remember_in(self, store: Path) -> None:
         """Count costs, and keep batches, in a run's store; see :class:`~introspection_bench.judges.base.Judge`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import json
 import math
 import uuid
@@ -131,6 +132,11 @@ class LocalJudge(Judge):
         self._words = NextWords(
             loaded.model, batch_size=batch_size, asks=probed[0], others=[asks[0].prompt for asks in probed[1:]]
         )
+
+    @classmethod
+    def rubrics_asked(cls, options: Mapping[str, Any]) -> tuple[Rubric, ...]:
+        """Return the rubric that the model would be asked by."""
+        return (load_rubric(options.get("rubric", inspect.signature(cls).parameters["rubric"].default)),)
 
     def remember_in(self, store: Path) -> None:
         """Count in a run's store; see :class:`~introspection_bench.judges.base.Judge`."""

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from ...boundaries import checked
-from ...errors import JudgeError, UnknownNameError, explain
+from ...errors import JudgeError, UnknownNameError, explain, meant
 from ...verdicts import Verdict
 from ..base import Case, Judge
 from ..rubrics import Rubric, load_rubric
@@ -31,7 +31,7 @@ def outcome_rubric(outcome: str) -> Rubric:
     name = outcome.partition("/")[0]
     if name not in OUTCOMES:
         raise UnknownNameError(
-            explain("rubric", required=f"one of {list(OUTCOMES)}", got=outcome, hint="See docs/experiments.md.")
+            explain("rubric", required=f"one of {list(OUTCOMES)}", got=outcome, hint=meant(name, OUTCOMES))
         )
     with resources.as_file(resources.files(__package__).joinpath("rubrics", f"{name}.toml")) as path:
         found = load_rubric(path)

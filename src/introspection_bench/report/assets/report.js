@@ -408,8 +408,12 @@
     }
     const bar = element("div", "bar");
     const link = button("Copy link", () => {
-      const done = () => { link.textContent = "Link copied"; };
-      if (navigator.clipboard) navigator.clipboard.writeText(location.href).then(done, () => { link.textContent = "Copy it from the address bar"; });
+      remember(); // the one that is shown at first is in no address yet
+      // Where the file lies here is nothing to a co-author: from its name on, the address fits any copy.
+      const here = location.protocol === "file:";
+      const address = here ? decodeURIComponent(location.pathname.split("/").pop()) + location.hash : location.href;
+      const done = () => { link.textContent = here ? "Copied, from the file's name on" : "Link copied"; };
+      if (navigator.clipboard) navigator.clipboard.writeText(address).then(done, () => { link.textContent = "Copy it from the address bar"; });
       else link.textContent = "Copy it from the address bar";
     });
     bar.append(button("Previous", () => choose(at - 1), at === 0), button("Next", () => choose(at + 1), at === shown.length - 1), link);

@@ -37,13 +37,19 @@ _MANY_CONCEPTS = 6
 
 @attrs.frozen
 class Plate:
-    """One figure of a run: a file stem, a caption with n, a text that replaces it, and a function of ``theme``."""
+    """One figure of a run: a file stem, a caption with n, a text that replaces it, and a function of ``theme``.
+
+    ``wide`` is as wide as the page; ``ramped`` has cells filled by a share. ``one_judge``: what it shows is one judge's
+    verdicts.
+    """
 
     stem: str
     caption: str
     alt: str
     draw: Callable[..., Figure]
     wide: bool = False
+    ramped: bool = False
+    one_judge: bool = False
 
 
 def gallery(
@@ -113,6 +119,7 @@ def _forests(frame: pd.DataFrame) -> Iterator[Plate]:
             f"Dots with intervals: {listing(outcomes)} by cell of {scaffold}; the table of cells has numbers.",
             partial(against_controls, table, outcomes=outcomes, title=str(scaffold)),
             wide=True,
+            one_judge=True,
         )
 
 
@@ -178,6 +185,7 @@ def _crossovers(frame: pd.DataFrame, doses: Doses | None) -> Iterator[Plate]:
             + (" The intervals treat trials of one concept as independent." if series.pooled else ""),
             f"Chart of identifies and coherent against magnitude for {series.who} under {series.scaffold}.",
             draw,
+            one_judge=True,
         )
 
 
@@ -230,6 +238,7 @@ def _agreements(comparisons: Sequence[tuple[JudgeName, JudgeName, Agreement]]) -
             f"Confusion matrices of {first} and {second}, one per criterion; the agreement table has the numbers.",
             partial(agreement_matrix, tables, judges=(names[0], names[1])),
             wide=True,
+            ramped=True,
         )
 
 
@@ -249,6 +258,8 @@ def _maps(frame: pd.DataFrame) -> Iterator[Plate]:
                 f"scored trials; hatched cells have none. {plural(len(part), 'scored trial')}.",
                 f"Heat map of {outcome} over layer and magnitude for {series.who} under {series.scaffold}.",
                 partial(rate_map, table, outcome=outcome, title=f"{series.who}, {series.scaffold}"),
+                ramped=True,
+                one_judge=True,
             )
 
 

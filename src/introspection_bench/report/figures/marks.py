@@ -115,7 +115,7 @@ def forest(
         at, control = lines.index(row["line"]), row["nothing"]
         marker, colour = own.get(row["arm"], (look[0].marker, look[1]))
         if not row["n"]:
-            axes.annotate("no scored trial", (0.02, at), va="center", fontsize=7, color=theme.muted)
+            axes.annotate("no scored trial", (0.02, at), va="center", fontsize=8, color=theme.muted)
             continue
         if control:
             axes.axvspan(row["low"], row["high"], color=theme.rule, alpha=0.6, linewidth=0, zorder=0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -111,6 +113,24 @@ DARK = Theme(
 )
 
 
+_STENCILLED = ("paper", "ink", "muted", "rule")
+_PLACE = re.compile(r"#fe00([0-9a-f]{2})")
+
+
+def _palette(theme: Theme) -> list[str]:
+    """Return a theme's colours but for its ramp, in an order of their own."""
+    colours = (*(getattr(theme, name) for name in _STENCILLED), *theme.outcomes.values(), *theme.further)
+    return [colour.lower() for colour in colours]  # as matplotlib writes them
+
+
+def _stencil() -> Theme:
+    """Return a theme whose colours only say their places in the palette."""
+    places = iter(f"#fe00{place:02x}" for place in range(len(_palette(LIGHT))))
+    paper, ink, muted, rule = (next(places) for _ in _STENCILLED)
+    outcomes = {name: next(places) for name in LIGHT.outcomes}
+    return Theme("stencil", paper, ink, muted, rule, outcomes, LIGHT.ramp, tuple(places))
+
+
 def looks(outcomes: Sequence[str], theme: Theme) -> dict[str, tuple[Stroke, str]]:
     """Return each outcome's stroke and colour; those of criteria that aren't built in go by their order."""
     own = (o for o in dict.fromkeys(outcomes) if o not in STROKES)
@@ -176,10 +196,31 @@ def lettering(text: str, most: int = 60) -> str:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure (inches), with no link to pyplot or to any window. Call within :func:`drawing`."""
+    """Return an empty figure (inches), with no link to pyplot or to any window. Call within :func:`drawing`.
+
+    A notebook shows it as it is: no magic, and no pyplot.
+    """
+    figure: Figure = _figure_class()(figsize=(width, height), layout="constrained")
+    return figure
+
+
+@cache  # once: matplotlib.figure is only imported where something is drawn
+def _figure_class() -> Any:
+    from io import BytesIO
+
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    class NotebookFigure(Figure):
+        """A figure that says its own picture where IPython asks; matplotlib's says it under ``%matplotlib`` alone."""
+
+        def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+            buffer = BytesIO()
+            _write(self, buffer, "png")
+            # Its size on the page, of which the picture has about twice the dots.
+            width, height = (round(96 * inches) for inches in self.get_size_inches())
+            return buffer.getvalue(), {"width": width, "height": height}
+
+    return NotebookFigure
 
 
 def rate_axis(axes: Axes, label: str = "rate (% of scored trials)", *, headroom: float = 0.03) -> None:
@@ -188,7 +229,7 @@ def rate_axis(axes: Axes, label: str = "rate (% of scored trials)", *, headroom:
 
     axes.set_ylim(-0.03, 1 + headroom)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     axes.set_ylabel(label)
     axes.grid(visible=True, axis="y")
     axes.set_axisbelow(True)
@@ -201,7 +242,7 @@ def save_figure(figure: Figure, stem: str | Path, *, formats: Sequence[str] = FO
     Args:
         figure: one of ours, or any other.
         stem: the path without ending; its folder is made where it is missing.
-        formats: which of :data:`FORMATS`. PNG has 200 dots per inch.
+        formats: which of :data:`FORMATS`. PNG has 200 dots per inch; in SVG text stays text, in DejaVu Sans.
 
     Returns:
         The paths written, in the order of ``formats``.
@@ -220,20 +261,36 @@ def save_figure(figure: Figure, stem: str | Path, *, formats: Sequence[str] = FO
     for kind in formats:
         path = stem.parent / f"{stem.name}.{kind}"
         with replacing(path) as new:
-            _write(figure, new, kind)
+            _write(figure, new, kind, letters="none")
         paths.append(path)
     return paths
 
 
-def _write(figure: Figure, target: Any, kind: str) -> None:
+def _write(figure: Figure, target: Any, kind: str, *, letters: str = "path") -> None:
     # Dates and the library's version are left out: they would make every file differ.
     metadata = {
         "png": {"Software": None},
         "svg": {"Date": None, "Creator": "introspection_bench"},
         "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": "introspection_bench"},
     }[kind]
-    with drawing(LIGHT):
+    with drawing(LIGHT), mpl.rc_context({"svg.fonttype": letters}):
         figure.savefig(target, format=kind, metadata=metadata, facecolor=figure.get_facecolor())
+
+
+def svgs(draw: Callable[..., Figure], themes: Sequence[Theme], *, ramped: bool = False) -> list[bytes]:
+    """Return a figure, given as a function of ``theme``, as one SVG document for each theme.
+
+    It is drawn once and coloured afterwards, in half the time; not where cells have a colour of the ramp (``ramped``),
+    on which their numbers are black or white.
+    """
+    if ramped:
+        return [svg_bytes(draw(theme=theme)) for theme in themes]
+    drawn = svg_bytes(draw(theme=_stencil())).decode()
+    return [_painted(drawn, _palette(theme)) for theme in themes]
+
+
+def _painted(drawn: str, palette: Sequence[str]) -> bytes:
+    return _PLACE.sub(lambda place: palette[int(place[1], 16)], drawn).encode()
 
 
 def svg_bytes(figure: Figure) -> bytes:

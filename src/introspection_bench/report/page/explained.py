@@ -62,12 +62,15 @@ class Told:
         )
 
 
-def told_by(results: Results, chosen: JudgeName | None) -> Told:
-    """Return what a run tells by a judge's verdicts, with its own on other concepts and what observers name beside."""
+def told_by(results: Results, chosen: JudgeName | None, frame: pd.DataFrame | None = None) -> Told:
+    """Return what a run tells by a judge's verdicts, with its own on other concepts and what observers name beside.
+
+    ``frame`` holds the verdicts of ``chosen`` where the caller has them already.
+    """
     answers = answering(results, chosen)
     second = None if chosen is None else attrs.evolve(chosen, asked="mismatched")
     return Told(
-        verdict_frame(results, chosen),
+        verdict_frame(results, chosen) if frame is None else frame,
         None if answers is None else verdict_frame(results, answers),
         results.effects,
         verdict_frame(results, second) if second in results.judges else None,
@@ -79,7 +82,8 @@ def told_by(results: Results, chosen: JudgeName | None) -> Told:
 def _observed(results: Results) -> pd.DataFrame | None:
     """Return what observers name of each model's trials; of several, the one that read most of them, or came first."""
     found: dict[str, pd.DataFrame] = {}
-    bare = attrs.evolve(results, records=[attrs.evolve(r, verdicts=()) for r in results.records])
+    kept = [r for r in results.records if any(o.measure == OBSERVER for o in r.readings)]
+    bare = attrs.evolve(results, records=[attrs.evolve(r, verdicts=()) for r in kept])
     for _, part in one_way(bare, lambda reading: reading.measure == OBSERVER):
         model, read = part.records[0].condition.model, beyond_observer(part.records)
         if model not in found or len(read) > len(found[model]):
@@ -95,7 +99,7 @@ def explained_section(told: Told, *, margin: float = MARGIN) -> Section | None:
     said = [sentence for each in found for sentence in each.sentences]
     rests = (
         f"Where less than {margin * 100:.3g} points remain, with 95 % confidence, it is called as often; "
-        "where an interval decides neither, nothing is claimed. The rules: docs/explaining_rules.md."
+        "where an interval decides neither, nothing is claimed. The rules: the docs' page explaining_rules."
     )
     return Section(TITLE, [*said, rests], [_table(told.frame, told.answers, found, margin)])
 

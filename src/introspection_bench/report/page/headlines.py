@@ -34,7 +34,7 @@ from ..wording import all_of, listing, plural
 from .wordings import spread
 
 #: Trials that differ in one of these are compared with the controls of their own setting.
-_SETTING = ("scaffold", "model", "beside")
+SETTING = ("scaffold", "model", "beside")
 #: Beyond this many settings their comparisons are a table and no headline.
 _MOST_SETTINGS = 4
 _ESTIMANDS: tuple[Estimand, Estimand] = ("these concepts", "concepts like these")
@@ -85,7 +85,7 @@ def headlines(
             *named(part, arm, controls(frame) if blinded else None),
         ]
         own = [o for o in shown_of(part) if o not in (*CRITERIA, "strict")]
-        said += [f"{o} was true in {stated(part, o, _kind(arm))}." for o in own if part[o].notna().any()]
+        said += [f"{o} was true in {stated(part, o, kind_of(arm))}." for o in own if part[o].notna().any()]
         said += whatever(part, arm)
     return [*said, *other_arms(frame, few)]
 
@@ -123,20 +123,20 @@ def noticing(frame: pd.DataFrame, arms: Mapping[str, pd.DataFrame], wordings: Se
         ]
     found = []
     for arm, part in asked.items():
-        settings = list(_settings(part, frame))
+        settings = list(settings_of(part, frame))
         if len(settings) > _MOST_SETTINGS:
             found.append(
-                f"In {len(settings)} settings {_kind(arm)} are compared with the controls of their own: see Controls "
+                f"In {len(settings)} settings {kind_of(arm)} are compared with the controls of their own: see Controls "
                 "and detection."
             )
             continue
         for name, trials in settings:
             under = f"Under {name} the" if name else "The"
-            own = _same(noise, trials, _SETTING)
+            own = same_in(noise, trials, SETTING)
             said = f"{under} model affirmed a thought in {_noticed(trials, own, arm)}"
             ranges = [
                 f"{kind} {over}"
-                for kind, part in (("controls", own), (_kind(arm), trials))
+                for kind, part in (("controls", own), (kind_of(arm), trials))
                 if (over := spread(part, wordings))
             ]
             found.append(f"{said} By wording: {', '.join(ranges)}." if ranges else said)
@@ -147,10 +147,10 @@ def _noticed(part: pd.DataFrame, noise: pd.DataFrame, arm: str) -> str:
     if not noise["affirmative"].notna().any():
         lacks = "no control is scored" if len(noise) else "no control was run"
         return (
-            f"{stated(part, 'affirmative', _kind(arm))}; {lacks}, so nothing says how often it would without an "
+            f"{stated(part, 'affirmative', kind_of(arm))}; {lacks}, so nothing says how often it would without an "
             "injection."
         )
-    both = f"{_counted(noise, 'affirmative')} scored controls and {_counted(part, 'affirmative')} scored {_kind(arm)}"
+    both = f"{tallied(noise, 'affirmative')} scored controls and {tallied(part, 'affirmative')} scored {kind_of(arm)}"
     return f"{both}: {compared(part, noise, 'affirmative')}"
 
 
@@ -159,8 +159,8 @@ def succeeded(part: pd.DataFrame, arm: str, success: Sequence[str]) -> str:
     opening = f"{all_of(success)} (strict) were met in "
     by = by_concept(part, "strict")
     if by is None or any(by.counts.successes) or not _has_concepts(by):
-        return f"{opening}{stated(part, 'strict', _kind(arm))}."
-    said = [f"{opening}none of {sum(by.counts.trials):,} scored {_kind(arm)}.", *null_bound(by.counts).sentences]
+        return f"{opening}{stated(part, 'strict', kind_of(arm))}."
+    said = [f"{opening}none of {sum(by.counts.trials):,} scored {kind_of(arm)}.", *null_bound(by.counts).sentences]
     return " ".join(said)
 
 
@@ -177,14 +177,14 @@ def succeeded_live(part: pd.DataFrame, effects: Effects | None) -> list[str]:
 def named(part: pd.DataFrame, arm: str, noise: pd.DataFrame | None) -> list[str]:
     """Return how often the injected concept was named and the reply coherent; ``noise``: controls with decoys."""
     whole = (
-        f"The reply was coherent in {stated(part, 'coherent', _kind(arm))}." if part["coherent"].notna().any() else ""
+        f"The reply was coherent in {stated(part, 'coherent', kind_of(arm))}." if part["coherent"].notna().any() else ""
     )
     if not part["identifies"].notna().any():
         return [whole] if whole else []
-    said = f"The injected concept was named in {stated(part, 'identifies', _kind(arm))}."
-    own = None if noise is None or len(list(_settings(part, part))) > 1 else _same(noise, part, _SETTING)
+    said = f"The injected concept was named in {stated(part, 'identifies', kind_of(arm))}."
+    own = None if noise is None or len(list(settings_of(part, part))) > 1 else same_in(noise, part, SETTING)
     if own is not None and own["identifies"].notna().any():
-        decoys = f"{_counted(own, 'identifies')} scored controls"
+        decoys = f"{tallied(own, 'identifies')} scored controls"
         said += f" Against a decoy, which was named in {decoys}: {compared(part, own, 'identifies')}"
     return [said, whole] if whole else [said]
 
@@ -202,7 +202,7 @@ def whatever(part: pd.DataFrame, arm: str) -> list[str]:
             for about in found[0]
         ]
         said.append(f"{outcome} {', '.join(ranges)}")
-    return [f"{_whatever(missing)}, 95 % intervals of the {_kind(arm)} are: {'; '.join(said)}."] if said else []
+    return [f"{_whatever(missing)}, 95 % intervals of the {kind_of(arm)} are: {'; '.join(said)}."] if said else []
 
 
 def other_arms(frame: pd.DataFrame, told: Sequence[str] = ()) -> list[str]:
@@ -219,7 +219,7 @@ def other_arms(frame: pd.DataFrame, told: Sequence[str] = ()) -> list[str]:
             said.append(f"{opening}{stated(part, 'affirmative')}; no injected trial is there to compare with.")
             continue
         kind = "injected trials" + (" like them in concept, layer and dose" if len(same) < len(plain) else "")
-        both = f"{_counted(part, 'affirmative')} scored trials, and in {_counted(same, 'affirmative')} scored {kind}"
+        both = f"{tallied(part, 'affirmative')} scored trials, and in {tallied(same, 'affirmative')} scored {kind}"
         said.append(f"{opening}{both}: {compared(same, part, 'affirmative', told=told, paired=True)}")
     return said
 
@@ -243,7 +243,7 @@ def compared(
     what it would take is said unless it is ``told``; None tells nothing.
     """
     by = _by(first, outcome)
-    here, like = (_difference(first, second, outcome, e, paired=paired) for e in _ESTIMANDS)
+    here, like = (apart(first, second, outcome, e, paired=paired) for e in _ESTIMANDS)
     about = "these concepts" if _has_concepts(by) else "these trials"
     inner = "; ".join(filter(None, (about, _weighing(by), _numbers(here))))
     said = [f"{_worded(here.low, here.high)} ({inner})."]
@@ -257,7 +257,7 @@ def compared(
         worst = [
             [here if estimand == _ESTIMANDS[0] else like]
             + [
-                _difference(
+                apart(
                     _as_if(first, outcome, answer=a),
                     _as_if(second, outcome, answer=not a),
                     outcome,
@@ -276,24 +276,23 @@ def compared(
 def _worded(low: float, high: float) -> str:
     """Return a difference in words: shown, with the least it is, or not shown, with the most that is left standing."""
     if low > _NOTHING:
-        return f"a difference is shown, at least {_points(low)} points more"
+        return f"a difference is shown, at least {in_points(low)} points more"
     if high < -_NOTHING:
-        return f"a difference is shown, the other way round: at least {_points(-high)} points less"
-    return f"no difference shown, up to {_points(high)} points more not excluded"
+        return f"a difference is shown, the other way round: at least {in_points(-high)} points less"
+    return f"no difference shown, up to {in_points(high)} points more not excluded"
 
 
 def _numbers(found: Estimate) -> str:
-    return (
-        f"difference {_points(found.estimate)} points, {percent(found.confidence)} interval {_points(found.low)} to "
-        f"{_points(found.high)}"
-    )
+    ends = f"{in_points(found.low)} to {in_points(found.high)}"
+    return f"difference {in_points(found.estimate)} points, {percent(found.confidence)} interval {ends}"
 
 
-def _points(share: float) -> str:
+def in_points(share: float) -> str:
+    """Return a share in percentage points, as :func:`percent` rounds."""
     return percent(round(share, 9) + 0.0).removesuffix(" %").replace("-", "−")
 
 
-def _difference(
+def apart(
     first: pd.DataFrame,
     second: pd.DataFrame,
     outcome: str,
@@ -301,6 +300,7 @@ def _difference(
     *,
     paired: bool,
 ) -> Estimate:
+    """Return how far an outcome is apart between two parts; the second is one entry without concepts unless paired."""
     mine, theirs = _by(first, outcome), _by(second, outcome)
     if paired and set(mine.concepts) == set(theirs.concepts):
         return difference(*matched(mine, theirs), estimand=estimand, paired=True)
@@ -342,7 +342,8 @@ def _has_concepts(by: ByConcept) -> bool:
     return by.concepts != ("",)
 
 
-def _counted(part: pd.DataFrame, outcome: str) -> str:
+def tallied(part: pd.DataFrame, outcome: str) -> str:
+    """Return how often an outcome was true among the trials to which it applies: ``8 of 269``."""
     found = outcome_interval(part, outcome)
     return f"{found.k:,} of {found.n:,}"
 
@@ -352,14 +353,15 @@ def _whatever(count: int) -> str:
     return f"Whatever {without} would have been"
 
 
-def _kind(arm: str) -> str:
+def kind_of(arm: str) -> str:
+    """Return what an arm's trials are called."""
     return "injected trials" if arm == INJECTED else f"trials of the arm {arm!r}"
 
 
-def _settings(part: pd.DataFrame, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def settings_of(part: pd.DataFrame, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the trials of each setting with its name, empty where the frame has one alone."""
-    varying = [c for c in _SETTING if frame[c].nunique(dropna=False) > 1]
-    for cell, trials in groups(part, _SETTING):
+    varying = [c for c in SETTING if frame[c].nunique(dropna=False) > 1]
+    for cell, trials in groups(part, SETTING):
         yield ", ".join(_setting(c, cell[c]) for c in varying), trials
 
 
@@ -369,7 +371,7 @@ def _setting(column: str, value: Any) -> str:
     return f"{column} not stated" if is_missing(value) else str(value)
 
 
-def _same(frame: pd.DataFrame, like: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+def same_in(frame: pd.DataFrame, like: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Return the trials whose values in these columns occur in ``like``; a missing value equals another."""
     there = pd.MultiIndex.from_frame(like[[*columns]].astype("object").fillna("")).unique()
     return frame[pd.MultiIndex.from_frame(frame[[*columns]].astype("object").fillna("")).isin(there)]
@@ -379,7 +381,7 @@ def _alike(plain: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
     """Return the injections in the settings of an arm and, where it has them, with its concepts, layers and doses."""
     dose = ("layers", "magnitude", "unit") if part["layers"].notna().any() or part["unit"].notna().any() else ()
     concept = ("concept",) if part["concept"].notna().any() else ()
-    return _same(plain, part, (*_SETTING, *concept, *dose))
+    return same_in(plain, part, (*SETTING, *concept, *dose))
 
 
 def _scoring(frame: pd.DataFrame) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from ...analysis.binomial import bounds, percent
-from ...analysis.selection import dosed, shown_of
+from ...analysis.selection import dosed, shown_of, without_texts
 from ...boundaries import checked
 from ...errors import AnalysisError
 from ...files import write_file
@@ -23,10 +25,13 @@ from ...verdicts import CRITERIA
 from ..doses import dose_section, find_doses
 from ..effects import effects_section
 from ..figures.gallery import Plate, gallery
-from ..figures.style import DARK, FORMATS, LIGHT, save_figure, svg_bytes
+from ..figures.printing import as_wide_as_paper, save_plate
+from ..figures.style import DARK, FORMATS, LIGHT, svgs
 from ..multiverse import multiverse
 from ..tables import Section
-from ..wording import plural
+from ..wording import listing, plural
+from .answer import answer
+from .appendix import appendix
 from .assets import asset, source_hash, templates
 from .beside import beside_section
 from .citing import bibtex
@@ -49,6 +54,7 @@ MOST_FIGURES = 24
 #: Above so many rows a table of cells has its intervals in numbers alone: drawings of thousands slow the page down.
 _MOST_DRAWN = 500
 _DOTS_PER_INCH = 96  # CSS pixels
+_SIZE = re.compile(rb'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
 
 
 @checked(AnalysisError)
@@ -116,17 +122,20 @@ def write_figures(
 ) -> list[Path]:
     """Write every figure of a run into a folder, in each format; returns the paths.
 
+    ``<stem>`` is 7 inches wide, as a page's text, and ``<stem>-column`` 3.4 inches, as a column, where the figure fits
+    one (those with a line for each cell, and maps of more than four doses, don't). ``<stem>.txt`` is the caption, with
+    model and judge.
+
     The figures are those of :func:`write_report`, without its limit of 24. Arguments and errors as there.
     """
     results = _as_results(records, None, None, None)
     chosen = choose_judge(results, judge, rubric)
     frame = verdict_frame(results.records, chosen)
+    plates = gallery(frame, find_doses(frame), judge_comparisons(results, chosen), multiverse(results), results.effects)
     return [
         path
-        for plate in gallery(
-            frame, find_doses(frame), judge_comparisons(results, chosen), multiverse(results), results.effects
-        )
-        for path in save_figure(plate.draw(theme=LIGHT), Path(folder) / plate.stem, formats=formats)
+        for plate in _attributed(plates, frame, chosen)
+        for path in save_plate(plate, Path(folder), formats=formats)
     ]
 
 
@@ -169,7 +178,9 @@ def _page(
     plan: Section | None,
     known: Section | None,
 ) -> str:
-    style, script = asset("report.css"), asset("report.js")
+    style, script = asset("report.css"), asset("tables.js") + asset("report.js")
+    controls = control_section(frame)  # wrong names are read from the replies
+    frame = without_texts(frame)
     comparisons = judge_comparisons(results, chosen)
     doses = find_doses(frame)
     success = success_of(results, chosen)
@@ -178,7 +189,7 @@ def _page(
     first = {"known": known, "experiment": experiment_section(results, frame, chosen)}
     measured = {**first, "wordings": measured["wordings"], "alive": effects_section(results), **measured}
     further = {id_: section for id_, section in measured.items() if section is not None}
-    plates = gallery(frame, doses, comparisons, judged, results.effects)
+    plates = _attributed(gallery(frame, doses, comparisons, judged, results.effects), frame, chosen)
     shown = [_inline(plate) for plate in plates[:MOST_FIGURES]]
     environment = templates()
     environment.filters["percent"] = percent
@@ -189,7 +200,7 @@ def _page(
         "detection": "Controls and detection",
         "dose": "Dose and response" if doses else "",
         **{id_: section.title for id_, section in further.items()},
-        "figures": "Figures" if shown else "",
+        "figures": "Figures" if len(shown) > 1 else "",
         "judges": "Judges" if len(results.judges) else "",
         "transcripts": "Transcripts",
         "specification": "Specification",
@@ -210,14 +221,16 @@ def _page(
             ),
             *([] if judged is None else [judged.headline]),
         ],
-        explained=explained_section(told_by(results, chosen)),
+        answer=answer(frame, success, blinded=chosen is None or chosen.blinded),
+        appendix=appendix(results.records, frame),
+        explained=explained_section(told_by(results, chosen, frame)),
         plan=plan,
         nulls=null_section(frame, success, results.effects),
         cells=cell_tables(frame),
         most_drawn=_MOST_DRAWN,
         clustered=clustered(frame),
         outcomes=shown_of(frame),
-        controls=control_section(frame),
+        controls=controls,
         dose=dose_section(frame, doses),
         further=list(further.items()),
         figures=shown,
@@ -259,6 +272,14 @@ def _warnings(results: Results, frame: pd.DataFrame, chosen: JudgeName | None) -
     return said
 
 
+def _attributed(plates: Sequence[Plate], frame: pd.DataFrame, chosen: JudgeName | None) -> list[Plate]:
+    """Return the figures with their model and judge in the caption, where they are of one."""
+    models = [str(m) for m in frame["model"].dropna().unique()]
+    model = f" Model: {listing(models, 3)}." if models else ""
+    judge = "" if chosen is None else f" Judge: {chosen}."
+    return [attrs.evolve(p, caption=f"{p.caption}{model}{judge if p.one_judge else ''}") for p in plates]
+
+
 def _left_out(count: int) -> str:
     if count <= MOST_FIGURES:
         return ""
@@ -267,6 +288,7 @@ def _left_out(count: int) -> str:
 
 @attrs.frozen
 class _Inline:
+    stem: str
     light: str
     dark: str
     alt: str
@@ -277,11 +299,12 @@ class _Inline:
 
 
 def _inline(plate: Plate) -> _Inline:
-    figure = plate.draw(theme=LIGHT)
-    width, height = (round(float(x) * _DOTS_PER_INCH) for x in figure.get_size_inches())
+    light, dark = svgs(partial(as_wide_as_paper, plate), (LIGHT, DARK), ramped=plate.ramped)
+    width, height = (round(float(points) / 72 * _DOTS_PER_INCH) for points in _SIZE.findall(light)[0])
     return _Inline(
-        _data_uri(svg_bytes(figure)),
-        _data_uri(svg_bytes(plate.draw(theme=DARK))),
+        plate.stem,
+        _data_uri(light),
+        _data_uri(dark),
         plate.alt,
         plate.caption,
         width,

@@ -103,7 +103,7 @@ def cell_tables(frame: pd.DataFrame) -> list[CellTable]:
         named = telling(part, elsewhere=["scaffold"])
         found = rates(part, outcomes=shown).to_dict("records")  # as many rows for each cell as outcomes are shown
         rows = []
-        for number, (cell, trials) in enumerate(groups(part, CELL_COLUMNS)):
+        for number, (cell, trials) in enumerate(groups(part[[*CELL_COLUMNS, "unscored", "mean_ratio"]], CELL_COLUMNS)):
             mine = found[number * len(shown) : (number + 1) * len(shown)]
             rows.append(
                 CellRow(

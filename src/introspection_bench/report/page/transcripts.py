@@ -164,13 +164,18 @@ def _receipts(record: TrialRecord) -> list[list[Any]]:
 
 
 def _verdict(verdict: Verdict, reply: Reply, judges: _Pool, criteria: Sequence[str]) -> list[Any]:
-    # Places count in the text that was judged, in which the answer may stand behind the reasoning.
-    before = len(reply.to_judge(verdict.judged)[0]) - len(reply.text)
-    evidence = [attrs.evolve(e, start=max(0, e.start - before), stop=max(0, e.stop - before)) for e in verdict.evidence]
+    evidence = []
+    if verdict.evidence:
+        # Places count in the text that was judged, in which the answer may stand behind the reasoning.
+        before = len(reply.to_judge(verdict.judged)[0]) - len(reply.text)
+        evidence = [
+            attrs.evolve(e, start=max(0, e.start - before), stop=max(0, e.stop - before)) for e in verdict.evidence
+        ]
+    answers = {**verdict.answers, "strict": verdict.strict}
     places = _utf16_offsets(reply.text, (p for e in evidence for p in (e.start, e.stop)))
     return [
         judges.number(judge_label(verdict)),
-        [verdict.outcome(name) for name in criteria],
+        [answers.get(name) for name in criteria],
         verdict.unscored,
         verdict.concept,
         verdict.notes,

@@ -48,7 +48,7 @@ def with_slots(*slots: str) -> Callable[[object, attrs.Attribute[Battery], Batte
                     f"arm.{attribute.name}",
                     required=f"a battery whose items have the slots {sorted(slots)}",
                     got=found,
-                    hint="docs/explaining_arms.md shows one.",
+                    hint="The docs' page explaining_arms shows one.",
                 )
             )
 
@@ -118,7 +118,7 @@ class Questions(_Asking):
                     "arm.battery",
                     required=f"questions whose answer is {self.answer!r}, all answers being 'no' or 'yes'",
                     got=sorted(answers),
-                    hint="docs/explaining_arms.md shows a battery.",
+                    hint="The docs' page explaining_arms shows a battery.",
                 )
             )
 

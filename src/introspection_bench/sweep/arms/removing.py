@@ -28,7 +28,9 @@ _SAME = 1e-3
 @guarded(SpecError)
 @attrs.frozen
 class ProjectedOut(Arm):
-    """As :class:`Injected`, with the concept's direction removed from every later layer: what remains of the answer.
+    """As :class:`~introspection_bench.sweep.Injected`, with the concept's direction removed from every later layer.
+
+    It shows what then remains of the answer.
 
     Removed is the injected vector's direction (of a band those of all its vectors), by the unit ``projection`` at -1,
     from ``from_layer`` (by default the block after the last injected one) to the last block, and from the span's first

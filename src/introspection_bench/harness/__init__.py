@@ -1,0 +1,1 @@
+"""A model under an injection, behind the interfaces of other evaluation harnesses."""
