@@ -33,18 +33,18 @@ help: ## list the targets
 demo: venv ## run the whole protocol on SmolLM2-135M and open the report
 	$(BIN)/introspection-bench demo
 
-# All go two at a time, the two pytests as well: each waits a good part of its time, for browsers, kills and engines.
+# What keeps one core busy goes two at a time; the two pytests take both (abreast they took no less). The closing line of
+# the last ends the output.
 .PHONY: test
 test: ## lint, types, docs, the vLLM backend on CPU, then pytest
 	@echo "test: two environments, lint, types and docs, two at a time; the lines of each when it is done"
 	@$(MAKE) --no-print-directory TWO_AT_A_TIME=1 SPHINX_ARGS="-t check" $(ABREAST) \
 	  venv venv-vllm chromium lint types docs
-	@$(MAKE) --no-print-directory TWO_AT_A_TIME=1 $(ABREAST) test-vllm unit
+	@$(MAKE) --no-print-directory test-vllm unit
 
-# The plus lets its lines through as they come, where what goes beside it is held back until it has ended.
 .PHONY: unit
 unit: venv chromium ## pytest alone
-	+OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DISTRIBUTED) --durations=15 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DISTRIBUTED) --durations=15 $(PYTEST_ARGS)
 
 .PHONY: quick
 quick: lint types ## lint, types, and the tests that catch most slips, in under three minutes
