@@ -18,8 +18,8 @@ from .names import composed, folded
 from .plugins import load_value, registered
 from .showing import few, named, plural, quoted, shown
 from .structuring import Places, strict_converter, worded
-from .toml_lines import key_places
-from .untrusted import parse_toml, read_text
+from .toml_lines import key_places, read_toml
+from .untrusted import parse_toml
 
 _GROUP = "introspection_bench.concepts"
 
@@ -212,13 +212,7 @@ class ConceptSet:
         Raises :class:`ConceptError` that names the key for unknown keys, wrong types and missing values.
         """
         path = Path(path)
-        try:
-            text = read_text(path)
-            data = parse_toml(text)
-        except (OSError, ValueError) as error:
-            raise ConceptError(
-                explain(str(path), required="a readable TOML file", got=str(error), hint="Check path and syntax.")
-            ) from error
+        data, text = read_toml(path, ConceptError, "Check path and syntax.")
         return _structure(data, str(path), partial(key_places, text))
 
 

@@ -1,19 +1,31 @@
-"""Where in a TOML file each key stands, for errors that name its line; the values are read by the standard library."""
+"""TOML files, and where in one each key stands, for errors that name its line; the standard library reads them."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from .errors import IntrospectionBenchError, explain
 from .structuring import Keys
+from .untrusted import parse_toml, read_text
 
 #: What the text of a valid file is made of, as far as lines and brackets go. Strings and comments may hold brackets.
 _PIECE = re.compile(
     r'''"""(?:\\.|[^\\])*?"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|\n|[\[{]|[\]}]|=|[^"'\#\n\[\]{}=]+''',
     re.DOTALL,
 )
+
+
+def read_toml(path: Path, error: type[IntrospectionBenchError], hint: str) -> tuple[dict[str, Any], str]:
+    """Return a TOML file's data, and its text for :func:`key_places`; raises ``error``, which names the file."""
+    try:
+        text = read_text(path)
+        return parse_toml(text), text
+    except (OSError, ValueError) as fault:
+        raise error(explain(str(path), required="a readable TOML file", got=str(fault), hint=hint)) from fault
 
 
 def key_places(text: str) -> dict[Keys, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -99,39 +98,29 @@ def bridge(
 def overridden(protocol: Protocol, overrides: list[str], end: str) -> Protocol:
     """Return a protocol with what overrides say of both ends, or of this one."""
     from ..protocols import derived
+    from ..sweep.tables import override
 
     told: dict[str, Any] = {}
     for text in overrides:
-        key, value = _read(text)
-        side, _, rest = key.partition(".")
-        if side in ("a", "b"):
-            if side != end:
-                continue
-            key = rest
-        names = key.split(".")
-        table = told
-        for name in names[:-1]:
-            table = table.setdefault(name, {})
-        table[names[-1]] = value
+        _check(text)
+        side, _, rest = text.strip().partition(".")
+        if side not in ("a", "b"):
+            override(told, text)
+        elif side == end:
+            override(told, rest)
     return derived(protocol, told) if told else protocol
 
 
-def _read(text: str) -> tuple[str, Any]:
-    """Read a dotted key and its TOML value; what is no TOML is text."""
+def _check(text: str) -> None:
     from ..errors import SpecError, explain
-    from ..untrusted import parse_toml
 
-    key, equals, value = (part.strip() for part in text.partition("="))
+    key, equals, _ = (part.strip() for part in text.partition("="))
     if not equals or not all(key.split(".")):
         raise SpecError(
             explain(
                 "override", required='KEY=VALUE, as in a.doses=["4 raw"]', got=text, hint="See the docs' page bridge."
             )
         )
-    try:
-        return key, parse_toml(f"value = {value}")["value"]
-    except ValueError:
-        return key, parse_toml(f"value = {json.dumps(value)}")["value"]
 
 
 def tell(found: Bridged) -> None:

@@ -16,8 +16,8 @@ from ..errors import SpecError, UnknownNameError, explain, meant
 from ..plugins import load_value, registered
 from ..structuring import Keys, Places, worded
 from ..sweep.written import arms_listed, reader, write
-from ..toml_lines import key_places
-from ..untrusted import parse_toml, read_text
+from ..toml_lines import key_places, read_toml
+from ..untrusted import parse_toml
 from .protocol import FIELDS, REMARKS, Protocol
 
 GROUP = "introspection_bench.protocols"
@@ -104,13 +104,7 @@ def _from_file(path: Path, within: tuple[Path, ...]) -> Protocol:
         raise SpecError(
             explain(str(path), required="a base that isn't derived from the file itself", got="a circle", hint="")
         )
-    try:
-        text = read_text(path)
-        data = parse_toml(text)
-    except (OSError, ValueError) as error:
-        raise SpecError(
-            explain(str(path), required="a readable TOML file", got=str(error), hint="See the docs' page protocols.")
-        ) from error
+    data, text = read_toml(path, SpecError, "See the docs' page protocols.")
     source = _Source(str(path), path.parent, partial(key_places, text))
     return _structured(data, source, (*within, path.resolve()))
 

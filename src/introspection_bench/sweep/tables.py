@@ -10,8 +10,8 @@ import attrs
 
 from ..errors import SpecError, explain
 from ..structuring import Keys
-from ..toml_lines import key_places
-from ..untrusted import parse_toml, read_text
+from ..toml_lines import key_places, read_toml
+from ..untrusted import parse_toml
 
 
 @attrs.frozen
@@ -29,13 +29,7 @@ class Tables:
 
 def read_tables(path: Path, overrides: Sequence[str] = ()) -> Tables:
     """Read a TOML file; ``overrides`` are written ``design.arms.injected.n=5``. Raises :class:`SpecError`."""
-    try:
-        text = read_text(path)
-        data = parse_toml(text)
-    except (OSError, ValueError) as error:
-        raise SpecError(
-            explain(str(path), required="a readable TOML file", got=str(error), hint="See the docs' page sweeps.")
-        ) from error
+    data, text = read_toml(path, SpecError, "See the docs' page sweeps.")
     for said in overrides:
         override(data, said)
     return Tables(data, text, overrides)
